@@ -1,0 +1,66 @@
+# Every target that needs the environment depends on it, so each works in a fresh clone.
+PYTHON ?= python3
+CAIRN := .venv/bin/cairn
+
+# What a job works on. `make submission DATA=photos RECIPE=photos RUN=runs/photos`
+DATA ?=
+RUN ?=
+RECIPE ?=
+WEIGHTS ?=
+IMAGE ?=
+OPTIONS := $(if $(DATA),--data "$(DATA)") $(if $(RUN),--run "$(RUN)") \
+	$(if $(RECIPE),--recipe "$(RECIPE)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
+
+.DEFAULT_GOAL := help
+.PHONY: help env data train embeddings index submission evaluate query \
+	test check format benchmark clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/.complete: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+env: .venv/.complete ## Create .venv and install the pinned packages
+
+data: .venv/.complete ## Render the demo city (DATA=folder to choose where)
+	$(CAIRN) data --demo $(if $(DATA),--data "$(DATA)")
+
+train: .venv/.complete ## Train the descriptor model
+	$(CAIRN) train $(OPTIONS)
+
+embeddings: .venv/.complete ## Turn every image into a global descriptor
+	$(CAIRN) embed $(OPTIONS)
+
+index: .venv/.complete ## Build the search index of the database images
+	$(CAIRN) index $(OPTIONS)
+
+submission: .venv/.complete ## Do the whole job: data to submission.csv and its figures
+	$(CAIRN) submit $(OPTIONS)
+
+evaluate: .venv/.complete ## Score the submission of a run
+	$(CAIRN) evaluate $(if $(RUN),--run "$(RUN)")
+
+query: .venv/.complete ## Recognise images: make query IMAGE=photo.jpg
+	$(CAIRN) query $(if $(RUN),--run "$(RUN)") "$(IMAGE)"
+
+test: .venv/.complete ## Run the tests
+	.venv/bin/pytest
+
+check: .venv/.complete ## Lint, format and types
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/pytest tests/test_imports.py
+
+format: .venv/.complete ## Format the code
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+benchmark: .venv/.complete ## Measure and print the figures of the README
+	.venv/bin/python -m tests.benchmarks
+
+clean: ## Delete the environment, the demo data and its run
+	rm -rf .venv data/demo runs/demo

@@ -1,0 +1,1 @@
+"""Neighbours and head to label and confidence: heads, votes, rejection and GAP."""

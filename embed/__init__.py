@@ -1,0 +1,1 @@
+"""Image to global descriptor: decoding, backbones, pooling, training and extraction."""

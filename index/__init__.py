@@ -1,0 +1,1 @@
+"""Descriptors to neighbours: building, searching and measuring the index."""

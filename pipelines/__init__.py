@@ -1,0 +1,1 @@
+"""The stages as commands: recipes, artifacts, their order and the command line."""

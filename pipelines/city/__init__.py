@@ -1,0 +1,1 @@
+"""The demo city: rendered landmarks, offline and seeded."""

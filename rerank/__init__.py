@@ -1,0 +1,1 @@
+"""Query and neighbours to verified neighbours: local features, matching and geometry."""
