@@ -1,0 +1,184 @@
+"""Make a timm backbone that returns a feature map, from the hub, a local file or random weights.
+
+Reads one .safetensors file when asked to. The file's metadata, where it has any, says what the
+weights need: architecture, pad_type, mean, std. Knows nothing of pooling or training.
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import timm
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """All that is needed to build the network again without its weights."""
+
+    architecture: str  # timm model name
+    pad_type: str = ""  # "same" for weights that came from TensorFlow; empty is timm's default
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)  # RGB, of values in [0, 1]
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+class Backbone(nn.Module):
+    """A timm model without its classifier: images [B, 3, H, W] to a map [B, C, h, w]."""
+
+    def __init__(self, spec: BackboneSpec, *, pretrained: bool = False) -> None:
+        """Build the network. Raises ValueError for a name timm does not know."""
+        super().__init__()
+        options = {"pad_type": spec.pad_type} if spec.pad_type else {}
+        self.network = timm.create_model(
+            spec.architecture, pretrained=pretrained, num_classes=0, global_pool="", **options
+        )
+        self.channels = int(self.network.num_features)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the last feature map [B, C, h, w]; the patch tokens of a ViT as their grid."""
+        features = cast(Tensor, self.network.forward_features(images))
+        if features.ndim == 3:
+            features = _tokens_to_map(features, self.network, images.shape[-2:])
+        elif features.shape[1] != self.channels:  # Swin and its like: [B, h, w, C]
+            features = features.permute(0, 3, 1, 2)
+        return features
+
+
+def _tokens_to_map(tokens: Tensor, network: nn.Module, image_size: torch.Size) -> Tensor:
+    """Drop the prefix tokens of [B, N, C] and lay the others out as [B, C, h, w]."""
+    patches = tokens[:, int(getattr(network, "num_prefix_tokens", 0)) :]
+    patch_height, patch_width = network.patch_embed.patch_size  # type: ignore[union-attr, misc]
+    height, width = image_size[0] // int(patch_height), image_size[1] // int(patch_width)
+    return patches.transpose(1, 2).reshape(len(tokens), -1, height, width)
+
+
+def check_architecture(name: str) -> None:
+    """Raise ValueError, naming close names, unless timm has this architecture."""
+    if timm.is_model(name):
+        return
+    close = timm.list_models(f"*{name.split('_')[0]}*")[:5]
+    hint = f"; close names: {', '.join(close)}" if close else ""
+    raise ValueError(f"timm has no architecture '{name}'{hint}")
+
+
+def read_weights_spec(path: Path, default: BackboneSpec) -> BackboneSpec:
+    """Return default with what the metadata of a weights file says instead.
+
+    Raises:
+        FileNotFoundError: no file there.
+        ValueError: not a safetensors file, or a metadata value that makes no sense.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights file at {path}; pass a .safetensors file of timm weights")
+    try:
+        with safe_open(str(path), "pt") as file:
+            metadata = file.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a safetensors file ({error})") from error
+    return BackboneSpec(
+        architecture=metadata.get("architecture", default.architecture),
+        pad_type=metadata.get("pad_type", default.pad_type),
+        mean=_three_numbers(metadata, "mean", path) or default.mean,
+        std=_three_numbers(metadata, "std", path) or default.std,
+    )
+
+
+def _three_numbers(
+    metadata: dict[str, str], key: str, path: Path
+) -> tuple[float, float, float] | None:
+    if key not in metadata:
+        return None
+    try:
+        red, green, blue = (float(value) for value in metadata[key].split(","))
+    except ValueError as error:
+        raise ValueError(
+            f"metadata '{key}' of {path} is '{metadata[key]}', expected three numbers as '.5,.5,.5'"
+        ) from error
+    return red, green, blue
+
+
+def load_weights(backbone: Backbone, path: Path) -> None:
+    """Copy a file's tensors into the backbone, converted to float32; the classifier is left out.
+
+    Raises:
+        ValueError: tensors are missing, are too many, or have other shapes.
+    """
+    with safe_open(str(path), "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    wanted = backbone.network.state_dict()
+    known = {name: tensor for name, tensor in tensors.items() if name in wanted}
+    extra = [name for name in tensors if name not in wanted and not _is_classifier(name)]
+    missing = [name for name in wanted if name not in known]
+    reshaped = [name for name, tensor in known.items() if tensor.shape != wanted[name].shape]
+    if missing or extra or reshaped:
+        raise ValueError(
+            f"{path} does not fit the architecture: {len(missing)} tensors missing {missing[:3]}, "
+            f"{len(extra)} unknown {extra[:3]}, {len(reshaped)} of another shape {reshaped[:3]}; "
+            "name the architecture these weights were made for in the recipe (train.backbone)"
+        )
+    backbone.network.load_state_dict({name: tensor.float() for name, tensor in known.items()})
+    logger.info("loaded %d tensors from %s", len(known), path.name)
+
+
+def _is_classifier(name: str) -> bool:
+    return name.split(".")[0] in {"classifier", "fc", "head"}
+
+
+def build_backbone(
+    spec: BackboneSpec, *, weights: Path | None = None, pretrained: bool = False
+) -> tuple[Backbone, BackboneSpec]:
+    """Make a backbone ready for training, and the spec that describes it.
+
+    Args:
+        spec: architecture and input statistics, used where the weights do not say otherwise.
+        weights: local file; wins over pretrained.
+        pretrained: fetch the weights that timm names for the architecture.
+
+    Raises:
+        FileNotFoundError: the weights file is missing, or the hub cannot be reached.
+        ValueError: unknown architecture, or weights that do not fit it.
+    """
+    if weights is not None:
+        spec = read_weights_spec(weights, spec)
+    check_architecture(spec.architecture)
+    if weights is not None:
+        backbone = Backbone(spec)
+        load_weights(backbone, weights)
+        return backbone, spec
+    if not pretrained:
+        return Backbone(spec), spec
+    return _fetch_pretrained(spec)
+
+
+def _fetch_pretrained(spec: BackboneSpec) -> tuple[Backbone, BackboneSpec]:
+    config = timm.get_pretrained_cfg(spec.architecture)
+    source = config.hf_hub_id if config is not None else None
+    if source is None:
+        raise ValueError(
+            f"timm has no pretrained weights for '{spec.architecture}'; name another backbone, "
+            "pass a local file as weights, or set pretrained = false"
+        )
+    try:
+        backbone = Backbone(spec, pretrained=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise FileNotFoundError(
+            f"the weights of '{spec.architecture}' could not be fetched "
+            f"({type(error).__name__}: {str(error).splitlines()[0][:120]}); fetch model.safetensors "
+            f"of '{source}' from the Hugging Face hub by hand and pass it: WEIGHTS=model.safetensors "
+            "(--weights on the command line)"
+        ) from error
+    mean, std = (tuple(float(x) for x in values) for values in (config.mean, config.std))
+    fetched = BackboneSpec(spec.architecture, spec.pad_type, mean, std)  # type: ignore[arg-type]
+    return backbone, fetched
+
+
+def freeze_batch_norm(module: nn.Module) -> None:
+    """Put every batch norm into eval mode: running statistics stay as they are."""
+    for child in module.modules():
+        if isinstance(child, nn.modules.batchnorm._BatchNorm):
+            child.eval()

@@ -1,0 +1,66 @@
+"""A dataset of image files as the network sees them. An unreadable image is a record.
+
+Reads image files.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from .decode import ImageError, decode_image
+from .transforms import resize_square, to_tensor
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An image that could not be used."""
+
+    position: int  # in the list of images asked for
+    reason: str  # short stable code
+    message: str  # for people: what was wrong and what to do
+
+
+Item = tuple[int, Tensor] | Failure
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What could be read of some images."""
+
+    positions: tuple[int, ...]  # [B], of the images in the list of all
+    images: Tensor  # [B, 3, S, S] uint8
+    failures: tuple[Failure, ...]
+
+
+def collate(items: Sequence[Item]) -> Batch:
+    """Put readable images into one tensor and unreadable ones on record."""
+    read = [item for item in items if not isinstance(item, Failure)]
+    images = torch.stack([image for _, image in read]) if read else torch.empty(0, 3, 1, 1)
+    failures = tuple(item for item in items if isinstance(item, Failure))
+    return Batch(tuple(position for position, _ in read), images, failures)
+
+
+class ImageFiles(Dataset[Item]):
+    """Images as the network sees them in inference: uint8 [3, size, size]."""
+
+    def __init__(self, paths: Sequence[Path], size: int, max_pixels: int) -> None:
+        """Take the files; size is the side in pixels, max_pixels the limit of the decoder."""
+        self.paths, self.size, self.max_pixels = list(paths), size, max_pixels
+
+    def __len__(self) -> int:
+        """Return the number of files."""
+        return len(self.paths)
+
+    def __getitem__(self, position: int) -> Item:
+        """Return the position and its image, or why there is none."""
+        try:
+            image = decode_image(
+                self.paths[position], min_side=self.size, max_pixels=self.max_pixels
+            )
+        except ImageError as error:
+            return Failure(position, error.reason, str(error))
+        return position, to_tensor(resize_square(image.pixels, self.size))

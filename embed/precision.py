@@ -1,0 +1,67 @@
+"""Choose the precision of training: bfloat16 where it is faster, measured for the backbone.
+
+Writes a small JSON file with what was measured, so that a training that is resumed keeps it.
+"""
+
+import copy
+import json
+import logging
+import statistics
+import time
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from .model import DescriptorModel
+from .settings import TrainSettings
+
+logger = logging.getLogger(__name__)
+
+FabricPrecision = Literal["32-true", "bf16-mixed"]
+NAMES: dict[str, FabricPrecision] = {"float32": "32-true", "bfloat16": "bf16-mixed"}
+BATCH, ROUNDS = 8, 3
+
+
+def pick_precision(
+    model: DescriptorModel, settings: TrainSettings, record: Path
+) -> FabricPrecision:
+    """Return the precision of the settings, or the faster one where they say auto.
+
+    On a GPU auto is bfloat16 where the GPU has it. On a CPU both are measured once and kept in the
+    file `record`: the choice decides the trained weights, so a resumed run must not choose anew.
+    """
+    if settings.precision != "auto":
+        return NAMES[settings.precision]
+    if torch.cuda.is_available():
+        return NAMES["bfloat16" if torch.cuda.is_bf16_supported() else "float32"]
+    if not record.is_file():
+        seconds = measure_precisions(model, settings.image_size)
+        record.write_text(json.dumps(seconds) + "\n")
+    seconds = json.loads(record.read_text())
+    # A gain within the noise is not worth the lost precision.
+    chosen = "bfloat16" if seconds["bfloat16"] < 0.9 * seconds["float32"] else "float32"
+    logger.info(
+        "precision %s: a step takes %.0f ms in float32, %.0f ms in bfloat16",
+        *(chosen, 1e3 * seconds["float32"], 1e3 * seconds["bfloat16"]),
+    )
+    return NAMES[chosen]
+
+
+def measure_precisions(model: DescriptorModel, image_size: int) -> dict[str, float]:
+    """Return the median seconds of a training step on this CPU by name of the precision.
+
+    The steps of both are interleaved, on a copy of the model and random images.
+    """
+    trial = copy.deepcopy(model).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    images = torch.rand(BATCH, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
+    images = images.contiguous(memory_format=torch.channels_last)
+    seconds: dict[str, list[float]] = {name: [] for name in NAMES}
+    for _ in range(ROUNDS + 1):
+        for name, taken in seconds.items():
+            started = time.perf_counter()
+            with torch.autocast("cpu", torch.bfloat16, enabled=name == "bfloat16"):
+                descriptors = trial(images)
+            descriptors.square().sum().backward()
+            taken.append(time.perf_counter() - started)
+    return {name: statistics.median(taken[1:]) for name, taken in seconds.items()}

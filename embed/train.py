@@ -1,0 +1,269 @@
+"""Train a descriptor model with a triplet loss and an auxiliary classification head.
+
+Writes one file, the checkpoint of the last epoch, and goes on from it. Knows neither landmark ids
+nor metrics: classes are 0 to C - 1, and the caller's `validate` scores each epoch.
+"""
+
+import contextlib
+import logging
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from .augment import AugmentedFiles
+from .backbone import freeze_batch_norm
+from .images import Batch, Failure, collate
+from .losses import MinedTripletLoss, TrainingCollapsed, check_collapse
+from .model import DescriptorModel
+from .sampling import EpochBatches, epoch_order
+from .settings import DecodeSettings, TrainSettings
+from .transforms import normalize
+
+logger = logging.getLogger(__name__)
+
+Validate = Callable[[DescriptorModel], dict[str, float]]  # must return gap and recall_at_1
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """What to train on."""
+
+    paths: Sequence[Path]
+    labels: NDArray[np.int64]  # [N] class of each image, 0 to C - 1
+
+
+@dataclass
+class Progress:
+    """All that changes in training besides the weights; part of the checkpoint."""
+
+    epoch: int = 0  # the next one to do
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, Any] = field(default_factory=dict)  # gap, epoch, model, head
+    failures: list[tuple[int, str, str]] = field(default_factory=list)
+    collapsed: int = 0  # epochs in a row
+
+
+class TrainingModel(nn.Module):
+    """Model and head as one module, so that several processes average both gradients."""
+
+    def __init__(self, model: DescriptorModel, head: nn.Module) -> None:
+        """Take the parts."""
+        super().__init__()
+        self.model, self.head = model, head
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return descriptors [B, dim] and logits [B, C] of normalised images [B, 3, S, S]."""
+        descriptors = self.model(images)
+        return descriptors, self.head(descriptors)
+
+
+def build_optimizer(module: TrainingModel, settings: TrainSettings) -> torch.optim.Optimizer:
+    """Return AdamW or SGD with a rate for the backbone and one for all that starts at random."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        inner = name.startswith("model.backbone.")
+        rate = settings.learning_rate if inner else settings.head_learning_rate
+        # Norms, biases and the pooling exponent have nothing to decay towards.
+        decay = settings.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((rate, decay), []).append(parameter)
+    options = [
+        {"params": parameters, "lr": rate, "base_lr": rate, "weight_decay": decay}
+        for (rate, decay), parameters in groups.items()
+    ]
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(options, momentum=settings.momentum, nesterov=settings.momentum > 0)
+    return torch.optim.AdamW(options)
+
+
+def rate_factor(step: int, steps: int, warmup: float) -> float:
+    """Return the share of the full learning rate at a step: linear warm-up, then cosine to 0.
+
+    >>> [round(rate_factor(s, 10, 0.2), 2) for s in (0, 1, 2, 6, 10)]
+    [0.5, 1.0, 1.0, 0.5, 0.0]
+    """
+    first = math.ceil(steps * warmup)
+    if step < first:
+        return (step + 1) / first
+    return 0.5 * (1 + math.cos(math.pi * (step - first) / max(steps - first, 1)))
+
+
+class Trainer:
+    """The state of one training: module, optimizer, progress."""
+
+    def __init__(
+        self,
+        model: DescriptorModel,
+        head: nn.Module,
+        images: TrainingImages,
+        settings: TrainSettings,
+        *,
+        decode: DecodeSettings,
+        fabric: Fabric,
+        checkpoint: Path,
+        workers: int,
+    ) -> None:
+        """Build all, and go on from the checkpoint if there is one."""
+        self.settings, self.fabric, self.checkpoint = settings, fabric, checkpoint
+        self.labels = images.labels
+        self.dataset = AugmentedFiles(
+            images.paths,
+            settings.image_size,
+            int(decode.max_megapixels * 1e6),
+            settings.augment,
+            settings.seed,
+        )
+        self.workers = workers
+        self.classes = min(settings.classes_per_batch, len(np.unique(images.labels)))
+        self.batch_size = self.classes * settings.images_per_class
+        self.steps = max(len(images.labels) // self.batch_size // fabric.world_size, 1)
+        self.triplet = MinedTripletLoss(settings.margin, settings.miner)
+        module = TrainingModel(model, head).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model, self.head = model, head
+        self.module, self.optimizer = fabric.setup(module, build_optimizer(module, settings))
+        self.progress = Progress()
+        if checkpoint.is_file():
+            self._load()
+
+    def run(self, validate: Validate) -> Iterator[dict[str, float]]:
+        """Train epoch by epoch; yield each epoch's row of the history once it is safe on disk.
+
+        Raises:
+            TrainingCollapsed: the descriptors were all alike after two epochs in a row.
+        """
+        while self.progress.epoch < self.settings.epochs and not self._stops_early():
+            losses, sample = self._train_epoch(self.progress.epoch)
+            row = {"epoch": self.progress.epoch + 1.0, **losses, **validate(self.model)}
+            self._note(row, check_collapse(sample, losses["triplet_loss"], self.settings))
+            yield row
+
+    def restore_best(self) -> None:
+        """Put the weights of the best epoch into model and head; leave them if none was done."""
+        if self.progress.best:
+            self.model.load_state_dict(self.progress.best["model"])
+            self.head.load_state_dict(self.progress.best["head"])
+
+    @property
+    def failures(self) -> list[Failure]:
+        """Training images that could not be read, by position."""
+        return [Failure(*values) for values in sorted(set(self.progress.failures))]
+
+    def _stops_early(self) -> bool:
+        patience, best = self.settings.patience, self.progress.best
+        return bool(patience and best and self.progress.epoch - best["epoch"] >= patience)
+
+    def _train_epoch(self, epoch: int) -> tuple[dict[str, float], Tensor]:
+        """Return the mean losses, and the descriptors of the last batches for the alarm."""
+        torch.manual_seed(self.settings.seed + epoch)
+        self.module.train()
+        if self.settings.freeze_batch_norm:
+            freeze_batch_norm(self.model.backbone)
+        sums, count, seen = torch.zeros(2), 0, []
+        for step, batch in enumerate(self._load_batches(epoch)):
+            self.progress.failures += [(f.position, f.reason, f.message) for f in batch.failures]
+            if len(batch.positions) < 2:
+                continue  # batch norm needs two
+            self._set_rate(epoch * self.steps + step)
+            losses, descriptors = self._train_step(batch)
+            sums, count = sums + losses, count + 1
+            seen = [*seen[-3:], descriptors]
+        if not count:
+            raise ValueError(f"no batch of training images could be read: {self.failures[0]}")
+        triplet, head = (sums / count).tolist()
+        return {"triplet_loss": triplet, "head_loss": head}, torch.cat(seen)
+
+    def _load_batches(self, epoch: int) -> DataLoader[Batch]:
+        order = epoch_order(
+            self.labels,
+            self.classes,
+            self.settings.images_per_class,
+            self.settings.seed,
+            epoch,
+        )
+        batches = EpochBatches(
+            order, self.batch_size, epoch, self.fabric.global_rank, self.fabric.world_size
+        )
+        return DataLoader(
+            self.dataset,
+            batch_sampler=batches,  # type: ignore[arg-type]
+            collate_fn=collate,
+            num_workers=self.workers,
+        )
+
+    def _set_rate(self, step: int) -> None:
+        factor = rate_factor(step, self.steps * self.settings.epochs, self.settings.warmup)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base_lr"] * factor
+
+    def _train_step(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        device = self.fabric.device
+        images = normalize(batch.images.to(device), self.model.spec.backbone)
+        labels = torch.from_numpy(self.labels[list(batch.positions)]).to(device)
+        descriptors, logits = self.module(images.contiguous(memory_format=torch.channels_last))
+        triplet = self.triplet(descriptors.float(), labels)
+        head = nn.functional.cross_entropy(logits.float(), labels)
+        self.optimizer.zero_grad()
+        self.fabric.backward(
+            self.settings.triplet_weight * triplet + self.settings.head_weight * head
+        )
+        self.fabric.clip_gradients(
+            self.module, self.optimizer, max_norm=self.settings.clip_norm, error_if_nonfinite=False
+        )
+        self.optimizer.step()
+        return torch.stack([triplet.detach(), head.detach()]).cpu(), descriptors.detach().cpu()
+
+    def _note(self, row: dict[str, float], alarm: str) -> None:
+        """Take an epoch's outcome into the progress, save it, and raise the alarm if need be."""
+        progress = self.progress
+        progress.epoch += 1
+        progress.history.append(row)
+        progress.collapsed = progress.collapsed + 1 if alarm else 0
+        # Of equal epochs the later one: on easy held-out images all epochs reach the same GAP, and
+        # without any it is nan.
+        if not progress.best or not row["gap"] < progress.best["gap"]:
+            progress.best = {
+                "gap": row["gap"],
+                "epoch": progress.epoch,
+                "model": {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()},
+                "head": {k: v.detach().cpu().clone() for k, v in self.head.state_dict().items()},
+            }
+        if progress.collapsed >= 2:
+            raise TrainingCollapsed(alarm)
+        if alarm:
+            logger.warning("epoch %d: %s", progress.epoch, alarm)
+        if self.fabric.is_global_zero:
+            self._save()
+        self.fabric.barrier()
+
+    def _save(self) -> None:
+        """Write the checkpoint whole or not at all."""
+        state = {
+            "model": self.model.state_dict(),
+            "head": self.head.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "progress": vars(self.progress),
+        }
+        temporary = self.checkpoint.with_suffix(".tmp")
+        try:
+            torch.save(state, temporary)
+            os.replace(temporary, self.checkpoint)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                temporary.unlink()
+
+    def _load(self) -> None:
+        state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.head.load_state_dict(state["head"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.progress = Progress(**state["progress"])
+        logger.info("going on after epoch %d", self.progress.epoch)

@@ -1,0 +1,154 @@
+"""Write artifacts so that nothing half-written counts as done, and describe each by a manifest.
+
+An artifact is a folder (or a file) of a run. Its manifest is written last: without one, or with
+one made from other inputs or settings, the artifact is not complete. Reads and writes any file it
+is given; knows no stage.
+"""
+
+import contextlib
+import errno
+import hashlib
+import importlib.metadata
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+FORMAT_VERSION = 1
+LIBRARIES = ("torch", "timm", "faiss-cpu", "numpy", "opencv-python-headless", "pillow", "pyarrow")
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside path; rename it to path when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Tell whether an error, or one that it wraps, says that there is no space left."""
+    # Arrow, torch and faiss wrap the system's error; at least its text survives.
+    numbers = {errno.ENOSPC, errno.EDQUOT}
+    if isinstance(error, OSError) and error.errno in numbers:
+        return True
+    below = error.__cause__ or error.__context__
+    return any(os.strerror(n) in str(error) for n in numbers) or (
+        below is not None and is_disk_full(below)
+    )
+
+
+def write_json(values: object, path: Path) -> None:
+    """Write values as indented JSON, whole or not at all."""
+    with writing(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
+def hash_file(path: Path) -> str:
+    """Return the sha256 of a file's bytes as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_values(values: object) -> str:
+    """Return the sha256 of the values' JSON, keys sorted."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """A file as it was when an artifact was made."""
+
+    name: str
+    bytes: int
+    sha256: str
+    rows: int | None = None
+
+
+def record_file(path: Path, rows: int | None = None) -> FileRecord:
+    """Describe a file that exists."""
+    return FileRecord(path.name, path.stat().st_size, hash_file(path), rows)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Where an artifact comes from and what is in it."""
+
+    stage: str
+    key: str  # sha256 of all that decides the content: settings and inputs
+    settings: Mapping[str, Any]  # the part of the recipe that this stage reads
+    recipe: str  # name of the recipe
+    recipe_sha256: str
+    inputs: Mapping[str, str]  # name -> sha256 or fingerprint
+    outputs: Sequence[FileRecord]
+    model: Mapping[str, Any] = field(default_factory=dict)  # fingerprint and what it is made of
+    counts: Mapping[str, int] = field(default_factory=dict)  # requested = written + failed
+    seconds: float = 0.0  # of the run that finished the artifact
+    format: int = FORMAT_VERSION
+    libraries: Mapping[str, str] = field(default_factory=dict)
+
+
+def make_key(stage: str, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+    """Return the sha256 that tells whether an artifact is still the one asked for."""
+    return hash_values([FORMAT_VERSION, stage, dict(settings), dict(inputs)])
+
+
+def save_manifest(manifest: Manifest, folder: Path) -> None:
+    """Write manifest.json with the versions of the libraries in use.
+
+    Raises:
+        ValueError: requested != written + failed.
+    """
+    counts = manifest.counts
+    if counts and counts["requested"] != counts["written"] + counts["failed"]:
+        raise ValueError(f"{manifest.stage}: counts do not add up: {dict(counts)}")
+    values = asdict(manifest)
+    values["libraries"] = {name: importlib.metadata.version(name) for name in _installed()}
+    write_json(values, folder / "manifest.json")
+
+
+def _installed() -> list[str]:
+    """Return the LIBRARIES that are there: faiss-gpu may stand in for faiss-cpu."""
+    names = {name.name.lower() for name in importlib.metadata.distributions() if name.name}
+    return [name for name in LIBRARIES if name in names]
+
+
+def load_manifest(folder: Path) -> Manifest | None:
+    """Read the manifest of an artifact, or None if it has none or one of another format."""
+    try:
+        values = json.loads((folder / "manifest.json").read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{folder}/manifest.json is damaged; delete {folder}") from error
+    if values.get("format") != FORMAT_VERSION:
+        return None
+    values["outputs"] = [FileRecord(**record) for record in values["outputs"]]
+    return Manifest(**values)
+
+
+def invalidate(folder: Path) -> None:
+    """Make a folder and take its manifest away: what is written next counts when it is back."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "manifest.json").unlink(missing_ok=True)
+
+
+def find_complete(folder: Path, key: str) -> Manifest | None:
+    """Return the manifest if the artifact was made from this key and its files are all there."""
+    manifest = load_manifest(folder)
+    if manifest is None or manifest.key != key:
+        return None
+    for record in manifest.outputs:
+        path = folder / record.name
+        if not path.is_file() or path.stat().st_size != record.bytes:
+            return None
+    return manifest

@@ -1,0 +1,59 @@
+"""Load the index of a run and what its rows stand for.
+
+Reads index/: index.faiss, ids.parquet, manifest.json. Imports no torch.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from index.search import load_index
+
+from .artifacts import load_manifest
+
+
+@dataclass(frozen=True)
+class Database:
+    """What is searched: the index and what its rows stand for."""
+
+    index: Any  # faiss.Index of N rows
+    image_ids: tuple[str, ...]  # [N]
+    landmark_ids: NDArray[np.int64]  # [N]
+    names: dict[int, str]  # of landmarks; empty if the dataset has none
+    fingerprint: str  # of the model that made the descriptors
+
+
+def load_database(run: Path, fingerprint: str) -> Database:
+    """Read the index of a run.
+
+    Args:
+        run: run folder.
+        fingerprint: of the model whose descriptors will be searched for.
+
+    Raises:
+        FileNotFoundError: there is no complete index.
+        ValueError: it holds the descriptors of another model.
+    """
+    folder = run / "index"
+    manifest = load_manifest(folder)
+    if manifest is None:
+        raise FileNotFoundError(f"no complete index in {folder}; run `cairn index` first")
+    if manifest.model["fingerprint"] != fingerprint:
+        raise ValueError(
+            f"{folder} holds descriptors of model {manifest.model['fingerprint'][:12]}, the run's "
+            f"model is {fingerprint[:12]}; run `cairn index` to embed and index with this model"
+        )
+    table = pq.read_table(folder / "ids.parquet")
+    landmark_ids = table["landmark_id"].to_numpy()
+    names = dict(zip(landmark_ids.tolist(), table["name"].to_pylist(), strict=True))
+    return Database(
+        load_index(folder / "index.faiss"),
+        tuple(table["image_id"].to_pylist()),
+        landmark_ids,
+        {label: name for label, name in names.items() if name},
+        fingerprint,
+    )

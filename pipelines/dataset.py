@@ -1,0 +1,172 @@
+"""Read a dataset folder: its tables, checked, and where the file of each image is.
+
+Reads train, index, test, solution, non_landmark and labels as .csv or .parquet, and lists the
+folder images/. Opens no image.
+"""
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+
+
+@dataclass(frozen=True)
+class ImageTable:
+    """Images of one split: distinct ids, and a landmark each where the split has them."""
+
+    path: Path
+    ids: tuple[str, ...]  # [N]
+    landmark_ids: NDArray[np.int64]  # [N]; -1 in a split without labels
+
+
+class Dataset:
+    """A dataset folder. Tables are read, and checked, when first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the folder. Raises FileNotFoundError if it has no train table."""
+        self.folder = folder
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"no dataset folder at {folder}; make one with `cairn data`, or name yours: --data"
+            )
+        if self.find_table("train") is None:
+            raise FileNotFoundError(
+                f"{folder} has no train.csv (columns id,landmark_id); write one beside images/, "
+                "or make it of a folder a class: cairn data --from FOLDER"
+            )
+
+    def find_table(self, name: str) -> Path | None:
+        """Return the file of a table, or None."""
+        for suffix in (".csv", ".parquet"):
+            if (path := self.folder / f"{name}{suffix}").is_file():
+                return path
+        return None
+
+    @property
+    def database_split(self) -> str:
+        """Name of the split that is searched: index where it exists, else train."""
+        return "index" if self.find_table("index") else "train"
+
+    def load_split(self, name: str) -> ImageTable:
+        """Read train, index, test or non_landmark.
+
+        Raises:
+            FileNotFoundError: the folder has no such table.
+            ValueError: no rows, missing columns, repeated or unusable ids, labels that are no
+                integers, or train and database disagreeing with labels.csv.
+        """
+        path = self.find_table(name)
+        if path is None:
+            raise FileNotFoundError(f"{self.folder} has no {name}.csv; this stage needs it")
+        labelled = name in {"train", "index"}
+        table = _read_table(path, ["id", "landmark_id"] if labelled else ["id"])
+        ids = _check_ids(table["id"], path)
+        if not labelled:
+            return ImageTable(path, ids, np.full(len(ids), -1, dtype=np.int64))
+        landmark_ids = _check_landmark_ids(table["landmark_id"], path)
+        self._check_names(landmark_ids, path)
+        return ImageTable(path, ids, landmark_ids)
+
+    @cached_property
+    def names(self) -> dict[int, str]:
+        """The name of each landmark, from labels.csv; empty without that file."""
+        path = self.find_table("labels")
+        if path is None:
+            return {}
+        table = _read_table(path, ["landmark_id", "name"])
+        landmark_ids = _check_landmark_ids(table["landmark_id"], path)
+        repeated = table["landmark_id"][pd.Series(landmark_ids).duplicated().to_numpy()]
+        if len(repeated):
+            raise ValueError(f"{path} names landmark {repeated.iloc[0]} twice; keep one of the rows")
+        return dict(zip(landmark_ids.tolist(), table["name"].tolist(), strict=True))
+
+    def image_path(self, image_id: str) -> Path:
+        """Return where the image's file is, or where it was expected if there is none.
+
+        Looked for as images/<id>.jpg (.jpeg, .png, .webp) and images/a/b/c/<id>.jpg, where a, b
+        and c are the first characters of the id.
+        """
+        found = self._files.get(image_id)
+        if found:
+            return self.folder / "images" / found
+        nested = self.folder / "images" / Path(*image_id[:3]) / f"{image_id}.jpg"
+        return nested if nested.is_file() else self.folder / "images" / f"{image_id}.jpg"
+
+    @cached_property
+    def _files(self) -> dict[str, str]:
+        """File name by id, of the files directly in images/; the first suffix wins."""
+        folder = self.folder / "images"
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{self.folder} has no folder images/ with the image files")
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries]
+        found: dict[str, str] = {}
+        for suffix in reversed(SUFFIXES):
+            matching = (name for name in names if name.lower().endswith(suffix))
+            found.update({name[: -len(suffix)]: name for name in sorted(matching)})
+        return found
+
+    def _check_names(self, landmark_ids: NDArray[np.int64], path: Path) -> None:
+        if not self.names:
+            return
+        unnamed = sorted(set(landmark_ids.tolist()) - self.names.keys())
+        if unnamed:
+            raise ValueError(
+                f"{path} has {len(unnamed)} landmarks that labels.csv does not name "
+                f"({', '.join(map(str, unnamed[:5]))}); add them, or delete labels.csv: names are "
+                "optional"
+            )
+
+
+def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:
+    """Read the named columns as text: an id 'NA' or '007' stays what it is."""
+    try:
+        if path.suffix == ".parquet":
+            table = pd.read_parquet(path)
+        else:
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except pd.errors.EmptyDataError as error:
+        raise ValueError(f"{path} is empty; it needs a header {','.join(columns)}") from error
+    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a CSV file in UTF-8: {error}") from error
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise ValueError(
+            f"{path} has no column {missing[0]}, only {', '.join(map(str, table.columns))}; "
+            f"it needs the header {','.join(columns)}"
+        )
+    if not len(table):
+        raise ValueError(f"{path} has a header and no rows; add some, or delete it if optional")
+    return table[columns].astype(str)
+
+
+def _check_ids(ids: "pd.Series[str]", path: Path) -> tuple[str, ...]:
+    repeated = ids[ids.duplicated()]
+    if len(repeated):
+        raise ValueError(
+            f"{path} has {len(repeated)} repeated ids, the first is '{repeated.iloc[0]}'; "
+            "keep one row for each image"
+        )
+    bad = ids[(ids == "") | ids.str.startswith(".") | ids.str.contains(r"[/\\\0\n\r]", regex=True)]
+    if len(bad):
+        raise ValueError(
+            f"{path}: id {bad.iloc[0]!r} cannot be a file name; use ids without slashes, line "
+            "breaks or a leading dot, and no folder or suffix: 'photo1' for images/photo1.jpg"
+        )
+    return tuple(ids)
+
+
+def _check_landmark_ids(values: "pd.Series[str]", path: Path) -> NDArray[np.int64]:
+    bad = values[~values.str.fullmatch(r"\d{1,18}")]
+    if len(bad):
+        raise ValueError(
+            f"{path}, line {int(bad.index[0]) + 2}: landmark_id {bad.iloc[0]!r} is not an integer "
+            "of 0 or more"
+        )
+    return np.asarray(values.astype("int64"), dtype=np.int64)

@@ -1,0 +1,140 @@
+"""One run: which data, which recipe, which folder. Everything a stage is told.
+
+Writes run.json into the run folder, so that a later command need only name the run.
+"""
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from .artifacts import hash_file, write_json
+from .dataset import Dataset
+from .recipe import Recipe, load_recipe, make_recipe
+
+logger = logging.getLogger(__name__)
+
+DEMO_DATA = Path("data/demo")
+DEMO_RUN = Path("runs/demo")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run and how to do it."""
+
+    data: Path  # dataset folder
+    run: Path  # run folder
+    recipe: Recipe
+    recipe_name: str
+    weights: Path | None = None  # local weights of the backbone
+    workers: int = 1  # processes that decode images
+    devices: int = 1  # GPUs (or, for trying it out, CPU processes) that train
+    redo: bool = False  # the stage that was asked for is done again
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The dataset folder; its tables are read once."""
+        return Dataset(self.data)
+
+    def without_redo(self) -> "Job":
+        """Return the job for the stages before the one that was asked for."""
+        return replace(self, redo=False) if self.redo else self
+
+    @property
+    def max_pixels(self) -> int:
+        """Limit of the decoder."""
+        return int(self.recipe.decode.max_megapixels * 1e6)
+
+    def fill(self) -> None:
+        """Write run.json."""
+        weights = str(self.weights) if self.weights else None
+        values = {
+            "data": str(self.data),
+            "recipe": self.recipe_name,
+            "weights": weights,
+            "settings": self.recipe.model_dump(),
+        }
+        path = self.run / "run.json"
+        if not path.is_file() or json.loads(path.read_text()) != values:
+            write_json(values, path)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from writing into the run folder.
+
+        Raises:
+            RuntimeError: one is at it.
+        """
+        if os.environ.get("LOCAL_RANK", "0") != "0":  # started by the process that has the lock
+            yield
+            return
+        self.run.mkdir(parents=True, exist_ok=True)
+        with (self.run / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise RuntimeError(
+                    f"another process works on {self.run}; wait for it, or name another --run"
+                ) from error
+            yield
+
+
+def count_workers() -> int:
+    """Return how many processes should decode beside the one that computes."""
+    return max(min((os.cpu_count() or 1) - 1, 8), 1)
+
+
+def open_job(
+    data: Path | None,
+    run: Path | None,
+    recipe: str | None,
+    weights: Path | None,
+    **options: Any,
+) -> Job:
+    """Complete what the command line says from run.json, and that from the defaults.
+
+    Defaults: the demo city, its recipe and runs/demo; for other data the recipe `photos` and the
+    run folder runs/<name of the data folder>.
+
+    Raises:
+        FileNotFoundError: the recipe or the weights file does not exist.
+        ValueError: the recipe or run.json is damaged.
+    """
+    if run is None:
+        run = DEMO_RUN if data is None or data == DEMO_DATA else Path("runs") / data.resolve().name
+    recorded = read_run(run)
+    if data is None:
+        data = Path(recorded["data"]) if recorded else DEMO_DATA
+    if weights is None and recorded and recorded["weights"]:
+        weights = Path(recorded["weights"])
+    if weights is not None and not weights.is_file():
+        raise FileNotFoundError(f"no weights file at {weights}")
+    if recipe is None and recorded:
+        name, settings = recorded["recipe"], make_recipe(recorded["settings"], str(run))
+    else:
+        name = recipe or ("demo" if data == DEMO_DATA else "photos")
+        settings = load_recipe(name)
+    return Job(data, run, settings, name, weights, **options)
+
+
+def read_run(run: Path) -> dict[str, Any] | None:
+    """Return what run.json says, or None if the run folder has none."""
+    path = run / "run.json"
+    if not path.is_file():
+        return None
+    try:
+        values: dict[str, Any] = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged; delete it and name --data and --recipe") from error
+    return values
+
+
+def weights_inputs(job: Job) -> dict[str, str]:
+    """Return the hash of the weights file under its role, or nothing."""
+    return {"weights": hash_file(job.weights)} if job.weights else {}

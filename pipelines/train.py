@@ -1,0 +1,207 @@
+"""Stage `train`: dataset and recipe to a descriptor model.
+
+Reads train, non_landmark and their images. Writes model/: model.safetensors, model.json,
+head.safetensors, history.csv, curves.png, failures.parquet, manifest.json; while it trains also
+the checkpoint that it goes on from.
+"""
+
+import logging
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+
+from classify_head.heads import CosineHead, save_head
+from embed.backbone import BackboneSpec, build_backbone
+from embed.history import plot_history, save_history
+from embed.model import DescriptorModel, ModelSpec, fingerprint_model, save_model
+from embed.precision import pick_precision
+from embed.sampling import split_validation
+from embed.shards import write_failures
+from embed.train import Trainer, TrainingImages
+
+from .artifacts import (
+    Manifest,
+    find_complete,
+    hash_file,
+    invalidate,
+    load_manifest,
+    make_key,
+    record_file,
+    save_manifest,
+)
+from .dataset import ImageTable
+from .job import Job, weights_inputs
+from .validation import MAX_DISTRACTORS, Validation, pick_database
+
+logger = logging.getLogger(__name__)
+
+OUTPUTS = (
+    "model.safetensors",
+    "model.json",
+    "head.safetensors",
+    "history.csv",
+    "curves.png",
+    "failures.parquet",
+)
+
+
+def train(job: Job) -> Manifest:
+    """Train the model of a run, or return what is there.
+
+    Raises:
+        ValueError: the run holds a model that was trained otherwise, or the data will not do.
+        TrainingCollapsed: see embed.train.
+    """
+    folder = job.run / "model"
+    table = job.dataset.load_split("train")
+    settings = {"train": job.recipe.train.model_dump(), "decode": job.recipe.decode.model_dump()}
+    inputs = {"train": hash_file(table.path), **weights_inputs(job)}
+    if pool := job.dataset.find_table("non_landmark"):
+        inputs["non_landmark"] = hash_file(pool)
+    key = make_key("train", settings, inputs)
+    if (done := find_complete(folder, key)) and not job.redo:
+        logger.info("train: done before")
+        job.fill()
+        return done
+    if not job.redo:
+        _refuse_other_model(job, folder, settings, inputs)
+    job.fill()
+    started = time.perf_counter()
+    model, trainer, counts = _fit(job, table, folder / f"checkpoint-{key[:12]}.pt")
+    invalidate(folder)
+    _save(model, trainer, np.unique(table.landmark_ids), table.ids, folder)
+    manifest = Manifest(
+        stage="train",
+        key=key,
+        settings=settings,
+        recipe=job.recipe_name,
+        recipe_sha256=job.recipe.sha256,
+        inputs=inputs,
+        outputs=[record_file(folder / name) for name in OUTPUTS],
+        model={"fingerprint": fingerprint_model(model), **model.spec.to_json()},
+        counts=counts,
+        seconds=time.perf_counter() - started,
+    )
+    save_manifest(manifest, folder)
+    for checkpoint in folder.glob("checkpoint-*.pt"):
+        checkpoint.unlink()
+    return manifest
+
+
+def _refuse_other_model(
+    job: Job, folder: Path, settings: dict[str, object], inputs: dict[str, str]
+) -> None:
+    """Raise ValueError if the folder holds a finished model of other settings or data."""
+    old = load_manifest(folder)
+    if old is None:
+        return
+    changed = [name for name in inputs | old.inputs if inputs.get(name) != old.inputs.get(name)]
+    for section, values in settings.items():
+        before = old.settings.get(section, {})
+        assert isinstance(values, dict)
+        changed += [f"{section}.{k}" for k, v in values.items() if before.get(k) != v]
+    raise ValueError(
+        f"{folder} holds a model trained with other {', '.join(changed[:6]) or 'files'}; "
+        "name another --run, or train it anew: cairn train --redo"
+    )
+
+
+def _fit(
+    job: Job, table: ImageTable, checkpoint: Path
+) -> tuple[DescriptorModel, Trainer, dict[str, int]]:
+    settings = job.recipe.train
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    landmarks, labels = np.unique(table.landmark_ids, return_inverse=True)
+    if len(landmarks) < 2 and settings.epochs:
+        raise ValueError(
+            f"{table.path} has {len(landmarks)} landmark; training tells landmarks apart and "
+            "needs two: add some, or set train.epochs = 0 for features without training"
+        )
+    model, head = _build(job, len(landmarks))
+    fabric = Fabric(
+        accelerator="auto" if torch.cuda.is_available() else "cpu",
+        devices=job.devices,
+        strategy="ddp" if job.devices > 1 else "auto",
+        precision=pick_precision(model, settings, checkpoint.with_name("precision.json")),
+    )
+    fabric.launch()
+    kept, held_out = split_validation(labels, settings.validation_share, settings.seed)
+    paths = [job.dataset.image_path(image_id) for image_id in table.ids]
+    trainer = Trainer(
+        model,
+        head,
+        TrainingImages([paths[row] for row in kept], labels[kept]),
+        settings,
+        decode=job.recipe.decode,
+        fabric=fabric,
+        checkpoint=checkpoint,
+        workers=job.workers,
+    )
+    for row in trainer.run(_make_validation(job, paths, labels, kept, held_out).score):
+        logger.info(
+            "epoch %d of %d: triplet %.3f, head %.3f; held out: GAP %.3f, recall@1 %.3f",
+            *(row["epoch"], settings.epochs, row["triplet_loss"], row["head_loss"]),
+            *(row["gap"], row["recall_at_1"]),
+        )
+    if not fabric.is_global_zero:
+        raise SystemExit(0)  # the first process does the rest alone
+    trainer.restore_best()
+    failed = len(trainer.failures)
+    counts = {"requested": len(kept), "written": len(kept) - failed, "failed": failed}
+    return model.cpu().eval(), trainer, counts
+
+
+def _build(job: Job, classes: int) -> tuple[DescriptorModel, CosineHead]:
+    """Return model and head with their first weights, the same ones for the same seed."""
+    settings = job.recipe.train
+    torch.manual_seed(settings.seed)
+    backbone, spec = build_backbone(
+        BackboneSpec(settings.backbone), weights=job.weights, pretrained=settings.pretrained
+    )
+    model = DescriptorModel(ModelSpec(spec, settings.image_size, settings.dim), backbone)
+    return model, CosineHead(settings.dim, classes, settings.head_scale)
+
+
+def _make_validation(
+    job: Job,
+    paths: list[Path],
+    labels: NDArray[np.int64],
+    kept: NDArray[np.int64],
+    held_out: NDArray[np.int64],
+) -> Validation:
+    """Ask for the held-out images and for some of the pool; search the images trained on."""
+    pool: list[Path] = []
+    if job.dataset.find_table("non_landmark"):
+        ids = job.dataset.load_split("non_landmark").ids[:MAX_DISTRACTORS]
+        pool = [job.dataset.image_path(image_id) for image_id in ids]
+    database = pick_database(labels, kept, job.recipe.train.seed)
+    return Validation(
+        queries=[paths[row] for row in held_out] + pool,
+        query_labels=np.concatenate([labels[held_out], np.full(len(pool), -1)]),
+        database=[paths[row] for row in database],
+        database_labels=labels[database],
+        batch_size=job.recipe.embed.batch_size,
+        max_pixels=job.max_pixels,
+        workers=job.workers,
+    )
+
+
+def _save(
+    model: DescriptorModel,
+    trainer: Trainer,
+    landmarks: NDArray[np.int64],
+    ids: tuple[str, ...],
+    folder: Path,
+) -> None:
+    """Write the OUTPUTS; the manifest, written later, makes them count."""
+    head = trainer.head
+    assert isinstance(head, CosineHead)
+    save_model(model, folder)
+    save_head(head.cpu(), landmarks, folder / "head.safetensors")
+    save_history(trainer.progress.history, folder / "history.csv")
+    plot_history(trainer.progress.history, folder / "curves.png")
+    write_failures(folder / "failures.parquet", ids, trainer.failures)

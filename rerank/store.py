@@ -1,0 +1,221 @@
+"""Keep local features in Parquet files, and read one image's at a time.
+
+A part holds the features of some images, a row an image, so that extraction can resume part by
+part. Knows nothing of how features are found or used. Reads and writes `*.parquet` parts.
+"""
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .features import LocalFeatures
+
+FORMAT = "1"
+# A row is about 90 kB; one is read at random, so a group holds few.
+ROWS_PER_GROUP = 4
+FINGERPRINT_KEY = b"extractor_fingerprint"
+DTYPE_KEY = b"descriptor_dtype"
+DIM_KEY = b"descriptor_dim"
+FORMAT_KEY = b"features_format"
+COLUMNS = ("image_id", "width", "height", "keypoints", "scores", "scales", "descriptors")
+
+
+def write_features_part(
+    path: Path,
+    image_ids: Sequence[str],
+    features: Sequence[LocalFeatures],
+    extractor_fingerprint: str,
+) -> None:
+    """Write the features of some images as one part, under a temporary name first.
+
+    Nothing is compressed: descriptors are close to random bytes, and reading is what must be fast.
+    Pages carry checksums. The same input gives the same bytes.
+
+    Args:
+        path: the file to write, replaced if it exists.
+        image_ids: [n] distinct ids.
+        features: [n] features of those images, descriptors of one dtype.
+        extractor_fingerprint: of the extractor that made them; the store asks for it.
+
+    Raises:
+        ValueError: lengths differ, an id occurs twice, or dtype or dim of descriptors differ.
+    """
+    if len(image_ids) != len(features):
+        raise ValueError(f"{len(image_ids)} image ids for {len(features)} features")
+    if len(set(image_ids)) != len(image_ids):
+        raise ValueError(f"the image ids of {path} are not distinct; give each image once")
+    dtypes = {record.descriptors.dtype.name for record in features} or {"uint8"}
+    dims = {record.descriptors.shape[1] for record in features} or {1}
+    if len(dtypes) > 1 or len(dims) > 1:
+        raise ValueError(
+            f"descriptors of {path} have dtypes {sorted(dtypes)} and dims {sorted(dims)}, expected "
+            "one of each; extract them all with the same extractor"
+        )
+    metadata = {
+        FORMAT_KEY: FORMAT,
+        FINGERPRINT_KEY: extractor_fingerprint,
+        DTYPE_KEY: dtypes.pop(),
+        DIM_KEY: str(dims.pop()),
+    }
+    table = _table(image_ids, features).replace_schema_metadata(metadata)
+    temporary = path.with_name(f".{path.name}.tmp")
+    pq.write_table(
+        table,
+        temporary,
+        row_group_size=ROWS_PER_GROUP,
+        compression="none",
+        use_dictionary=False,
+        write_statistics=False,
+        write_page_checksum=True,
+    )
+    os.replace(temporary, path)
+
+
+class FeatureStore:
+    """The features of many images, read from a folder of parts when asked for.
+
+    Opening reads the footers and ids only. The latest records stay in memory, up to a number of
+    images. Threads may share a store.
+    """
+
+    def __init__(
+        self, folder: Path, extractor_fingerprint: str, *, cache_images: int = 2000
+    ) -> None:
+        """Open all parts of a folder.
+
+        Args:
+            folder: where the `*.parquet` parts lie; none is an empty store.
+            extractor_fingerprint: what the parts must have been made with.
+            cache_images: images kept in memory; about 90 kB each for SIFT.
+
+        Raises:
+            FileNotFoundError: the folder does not exist.
+            ValueError: a part is damaged, of another extractor or format, or repeats an image
+                of another part; cache_images is below 1.
+        """
+        if cache_images < 1:
+            raise ValueError(f"cache_images {cache_images} is below 1")
+        if not folder.is_dir():
+            raise FileNotFoundError(f"no folder of features at {folder}; extract features first")
+        self._cache_images = cache_images
+        self._cache: OrderedDict[str, LocalFeatures] = OrderedDict()
+        self._lock = threading.Lock()
+        self._parts: list[_Part] = []
+        self._places: dict[str, tuple[int, int]] = {}  # image_id -> part, row
+        for path in sorted(folder.glob("*.parquet")):
+            self._add(_Part(path, extractor_fingerprint))
+
+    def __len__(self) -> int:
+        """Return the number of images, those without features included."""
+        return len(self._places)
+
+    def __contains__(self, image_id: str) -> bool:
+        """Say whether features of this image are stored."""
+        return image_id in self._places
+
+    def get(self, image_id: str) -> LocalFeatures | None:
+        """Return the features of an image, or None where the image is not stored.
+
+        Raises:
+            ValueError: the part is damaged there.
+        """
+        with self._lock:
+            if image_id in self._cache:
+                self._cache.move_to_end(image_id)
+                return self._cache[image_id]
+            if image_id not in self._places:
+                return None
+            part, row = self._places[image_id]
+            record = self._parts[part].read(row)
+            self._cache[image_id] = record
+            if len(self._cache) > self._cache_images:
+                self._cache.popitem(last=False)
+            return record
+
+    def _add(self, part: "_Part") -> None:
+        for row, image_id in enumerate(part.image_ids):
+            if image_id in self._places:
+                other = self._parts[self._places[image_id][0]].path
+                raise ValueError(
+                    f"image '{image_id}' is in both {other} and {part.path}; delete one of the two"
+                )
+            self._places[image_id] = (len(self._parts), row)
+        self._parts.append(part)
+
+
+class _Part:
+    """One open file of features."""
+
+    def __init__(self, path: Path, extractor_fingerprint: str) -> None:
+        self.path = path
+        try:
+            self._file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
+            metadata = self._file.schema_arrow.metadata or {}
+            self._check(metadata, extractor_fingerprint)
+            self._dtype = np.dtype(metadata[DTYPE_KEY].decode())
+            self._dim = int(metadata[DIM_KEY])
+            # Taken from the file, so that parts with other groups stay readable.
+            groups = self._file.metadata.num_row_groups
+            self._group_rows = self._file.metadata.row_group(0).num_rows if groups else 1
+            self.image_ids: list[str] = self._file.read(["image_id"])["image_id"].to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            raise _damaged(path, error) from error
+
+    def _check(self, metadata: dict[bytes, bytes], extractor_fingerprint: str) -> None:
+        if metadata.get(FORMAT_KEY) != FORMAT.encode():
+            raise ValueError(
+                f"{self.path} is not a features part of format {FORMAT}; move it out of the "
+                "folder, or delete it and extract features again"
+            )
+        found = metadata[FINGERPRINT_KEY].decode()
+        if found != extractor_fingerprint:
+            raise ValueError(
+                f"{self.path} was made by extractor {found[:12]}, expected "
+                f"{extractor_fingerprint[:12]}; delete the folder and extract features again, or "
+                "go back to the settings it was made with"
+            )
+
+    def read(self, row: int) -> LocalFeatures:
+        """Read one row; arrays are copied, lest a cached one keep its whole group in memory."""
+        try:
+            group = self._file.read_row_group(row // self._group_rows, list(COLUMNS[1:]))
+        except (pa.ArrowException, OSError) as error:
+            raise _damaged(self.path, error) from error
+        values = {name: group[name][row % self._group_rows] for name in COLUMNS[1:]}
+        descriptors = np.frombuffer(values["descriptors"].as_buffer(), self._dtype)
+        return LocalFeatures(
+            keypoints=_floats(values["keypoints"]).reshape(-1, 2),
+            descriptors=descriptors.reshape(-1, self._dim).copy(),
+            scores=_floats(values["scores"]),
+            scales=_floats(values["scales"]),
+            image_size=(values["width"].as_py(), values["height"].as_py()),
+        )
+
+
+def _table(image_ids: Sequence[str], features: Sequence[LocalFeatures]) -> Any:
+    floats = pa.list_(pa.float32())
+    columns = {
+        "image_id": pa.array(list(image_ids), pa.string()),
+        "width": pa.array([record.image_size[0] for record in features], pa.int32()),
+        "height": pa.array([record.image_size[1] for record in features], pa.int32()),
+        "keypoints": pa.array([record.keypoints.ravel() for record in features], floats),
+        "scores": pa.array([record.scores for record in features], floats),
+        "scales": pa.array([record.scales for record in features], floats),
+        "descriptors": pa.array([record.descriptors.tobytes() for record in features], pa.binary()),
+    }
+    return pa.table(columns)
+
+
+def _floats(scalar: Any) -> Any:
+    return scalar.values.to_numpy().copy()
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{path} cannot be read ({error}); delete it and extract features again")

@@ -1,0 +1,69 @@
+"""Verify the candidates of a query image: match their local features, then ask geometry.
+
+Knows nothing of files, labels or ranking. Reads and writes no files.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .features import LocalFeatures
+from .geometry import Model, Verification, verify_matches
+from .matching import match_mutual
+
+
+@dataclass(frozen=True)
+class VerifySettings:
+    """How candidates are verified; the limits are checked where they are used.
+
+    Measured on 60 shelf photos of cartons against 10 photos of the same and 10 of other products
+    each, area under the ROC curve of the inlier count: affine .90, similarity .91, homography .87.
+    At 1 % false positives affine keeps .46 of the true ones, similarity .39. For affine, thresholds
+    of 4 to 16 and ratios of .8 to .95 differ by .015 at most.
+    """
+
+    model: Model = "affine"  # what relates two photos: 'similarity', 'affine' or 'homography'
+    threshold_px: float = 8.0  # tolerance of an inlier, pixels at a longer side of 512
+    max_ratio: float = 0.85  # Lowe's ratio, distance to nearest / second nearest; 1 = off
+    max_distance: float = 2.0  # of unit descriptors, 0 to 2; 2 = off
+    max_iterations: int = 1000  # samples of the robust estimator a candidate
+    seed: int = 0  # of those samples
+
+
+def verify_candidates(
+    query: LocalFeatures, candidates: Sequence[LocalFeatures], settings: VerifySettings
+) -> list[Verification]:
+    """Match a query against each candidate and keep what one transform explains.
+
+    A candidate's result depends on the query and on that candidate alone.
+
+    Args:
+        query: features of the query image (0).
+        candidates: features of the database images (1), from the same extractor.
+        settings: how to match and to verify.
+
+    Returns:
+        One record a candidate, in their order.
+
+    Raises:
+        ValueError: descriptors of different dim, or a setting is out of its range.
+    """
+    found = match_mutual(
+        query.descriptors,
+        [candidate.descriptors for candidate in candidates],
+        max_ratio=settings.max_ratio,
+        max_distance=settings.max_distance,
+    )
+    return [
+        verify_matches(
+            query.keypoints,
+            candidate.keypoints,
+            matches,
+            image_size0=query.image_size,
+            image_size1=candidate.image_size,
+            model=settings.model,
+            threshold_px=settings.threshold_px,
+            max_iterations=settings.max_iterations,
+            seed=settings.seed,
+        )
+        for candidate, matches in zip(candidates, found, strict=True)
+    ]

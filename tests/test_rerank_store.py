@@ -1,0 +1,131 @@
+"""Tests of stored features."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from rerank.features import LocalFeatures
+from rerank.store import FeatureStore, write_features_part
+
+PRINT = "a" * 64
+
+
+def _random(n: int, seed: int = 0, dtype: Any = np.uint8, dim: int = 16) -> LocalFeatures:
+    rng = np.random.default_rng(seed)
+    return LocalFeatures(
+        keypoints=rng.uniform(0, 99, (n, 2)).astype(np.float32),
+        descriptors=rng.uniform(0, 255, (n, dim)).astype(dtype),
+        scores=rng.random(n, np.float32),
+        scales=rng.uniform(1, 9, n).astype(np.float32),
+        image_size=(100 + seed, 80),
+    )
+
+
+def _assert_equal(found: LocalFeatures | None, expected: LocalFeatures) -> None:
+    assert found is not None
+    assert found.image_size == expected.image_size
+    assert found.descriptors.dtype == expected.descriptors.dtype
+    for name in ("keypoints", "descriptors", "scores", "scales"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32])
+@pytest.mark.parametrize("sizes", [[10], [4, 7, 1], [0, 3]])
+def test_features_come_back_whatever_the_parts(
+    tmp_path: Path, dtype: Any, sizes: list[int]
+) -> None:
+    expected: dict[str, LocalFeatures] = {}
+    for part, size in enumerate(sizes):
+        # Every third image has no features.
+        records = {f"{part}-{row}": _random(row % 3 * 5, row, dtype=dtype) for row in range(size)}
+        write_features_part(
+            tmp_path / f"part-{part}.parquet", list(records), list(records.values()), PRINT
+        )
+        expected |= records
+    store = FeatureStore(tmp_path, PRINT)
+    assert len(store) == len(expected)
+    for image_id, record in reversed(expected.items()):
+        assert image_id in store
+        _assert_equal(store.get(image_id), record)
+    assert store.get("unknown") is None
+
+
+def test_cache_keeps_the_latest_images_only(tmp_path: Path) -> None:
+    write_features_part(
+        tmp_path / "p.parquet", list("abc"), [_random(2, s) for s in range(3)], PRINT
+    )
+    store = FeatureStore(tmp_path, PRINT, cache_images=2)
+    a, b = store.get("a"), store.get("b")
+    assert store.get("a") is a
+    store.get("c")  # b is the oldest now
+    assert store.get("a") is a
+    assert store.get("b") is not b
+
+
+def test_same_features_give_the_same_bytes_and_no_temporary_file(tmp_path: Path) -> None:
+    for name in ("x.parquet", "y.parquet", "y.parquet"):
+        write_features_part(tmp_path / name, ["a", "b"], [_random(3), _random(4)], PRINT)
+    assert (tmp_path / "x.parquet").read_bytes() == (tmp_path / "y.parquet").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.parquet", "y.parquet"]
+
+
+def test_part_of_another_extractor_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    write_features_part(tmp_path / "p.parquet", ["a"], [_random(2)], "b" * 64)
+    with pytest.raises(ValueError, match=r"p\.parquet was made by extractor bbb.*extract features"):
+        FeatureStore(tmp_path, PRINT)
+
+
+def test_foreign_parquet_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image_id": ["a"]}), tmp_path / "p.parquet")
+    with pytest.raises(ValueError, match=r"p\.parquet is not a features part"):
+        FeatureStore(tmp_path, PRINT)
+
+
+@pytest.mark.parametrize("keep", [0, 3, 200, -10])
+def test_truncated_part_is_named(tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "p.parquet"
+    write_features_part(path, ["a"], [_random(50)], PRINT)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ValueError, match=r"p\.parquet cannot be read"):
+        FeatureStore(tmp_path, PRINT)
+
+
+def test_flipped_byte_of_a_descriptor_is_noticed(tmp_path: Path) -> None:
+    path, record = tmp_path / "p.parquet", _random(50)
+    write_features_part(path, ["a"], [record], PRINT)
+    content = bytearray(path.read_bytes())
+    content[content.index(record.descriptors.tobytes()) + 7] ^= 1
+    path.write_bytes(content)
+    store = FeatureStore(tmp_path, PRINT)
+    with pytest.raises(ValueError, match=r"p\.parquet cannot be read"):
+        store.get("a")
+
+
+def test_image_in_two_parts_is_refused(tmp_path: Path) -> None:
+    for name in ("p0.parquet", "p1.parquet"):
+        write_features_part(tmp_path / name, ["a"], [_random(2)], PRINT)
+    with pytest.raises(ValueError, match=r"image 'a' is in both .*p0\.parquet and .*p1\.parquet"):
+        FeatureStore(tmp_path, PRINT)
+
+
+def test_wrong_input_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    with pytest.raises(ValueError, match="2 image ids for 1 features"):
+        write_features_part(path, ["a", "b"], [_random(1)], PRINT)
+    with pytest.raises(ValueError, match="not distinct"):
+        write_features_part(path, ["a", "a"], [_random(1), _random(1)], PRINT)
+    with pytest.raises(ValueError, match="dims"):
+        write_features_part(path, ["a", "b"], [_random(1), _random(1, dim=8)], PRINT)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_folder_and_cache_of_none_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="extract features first"):
+        FeatureStore(tmp_path / "none", PRINT)
+    with pytest.raises(ValueError, match="cache_images 0"):
+        FeatureStore(tmp_path, PRINT, cache_images=0)
+    assert len(FeatureStore(tmp_path, PRINT)) == 0
