@@ -65,9 +65,7 @@ def _sum_votes(
     return LabelScores(distinct[order], sums[order])
 
 
-VOTES: dict[
-    str, Callable[[NDArray[np.int64], NDArray[np.float32], float], LabelScores]
-] = {
+VOTES: dict[str, Callable[[NDArray[np.int64], NDArray[np.float32], float], LabelScores]] = {
     "top1": vote_top1,
     "knn-sum": vote_sum,
     "knn-power": vote_power,

@@ -28,9 +28,7 @@ def build_augmentation(settings: AugmentSettings, size: int) -> v2.Transform:
         v2.RandomHorizontalFlip(settings.mirror),
         v2.RandomRotation(settings.rotation, v2.InterpolationMode.BILINEAR),
         v2.RandomPerspective(settings.perspective, p=0.5 if settings.perspective else 0.0),
-        v2.ColorJitter(
-            settings.brightness, settings.contrast, settings.saturation, settings.hue
-        ),
+        v2.ColorJitter(settings.brightness, settings.contrast, settings.saturation, settings.hue),
         v2.RandomGrayscale(settings.grey),
         v2.RandomApply([v2.GaussianBlur(5, (0.3, 1.5))], settings.blur),
         v2.RandomErasing(settings.erase, scale=(0.02, 0.2), value=127),

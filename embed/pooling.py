@@ -16,7 +16,8 @@ def gem(features: Tensor, p: Tensor | float, eps: float = 1e-6) -> Tensor:
         [B, C], in the precision of features.
 
     Source:
-        Radenović, Tolias, Chum: Fine-tuning CNN Image Retrieval with No Human Annotation, 2018, eq. 3.
+        Radenović, Tolias, Chum: Fine-tuning CNN Image Retrieval with No Human
+        Annotation, 2018, equation 3.
     """
     # Float32: x ** 3 and its root lose most of bfloat16's eight bits of precision.
     values = features.float().clamp(min=eps).pow(p).mean(dim=(-2, -1))

@@ -53,8 +53,10 @@ def measure_precisions(model: DescriptorModel, image_size: int) -> dict[str, flo
 
     The steps of both are interleaved, on a copy of the model and random images.
     """
-    trial = copy.deepcopy(model).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    images = torch.rand(BATCH, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
+    trial = copy.deepcopy(model).train().to(memory_format=torch.channels_last)
+    images = torch.rand(
+        BATCH, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)
+    )
     images = images.contiguous(memory_format=torch.channels_last)
     seconds: dict[str, list[float]] = {name: [] for name in NAMES}
     for _ in range(ROUNDS + 1):

@@ -57,7 +57,7 @@ def epoch_order(
     )
     # The library draws from a module-wide generator: lend it ours for the time of the draw.
     theirs = common_functions.NUMPY_RANDOM
-    common_functions.NUMPY_RANDOM = np.random.RandomState([seed, epoch])  # noqa: NPY002
+    common_functions.NUMPY_RANDOM = np.random.RandomState([seed, epoch])
     try:
         return np.fromiter(iter(sampler), dtype=np.int64)
     finally:

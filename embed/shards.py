@@ -38,8 +38,8 @@ def write_shard(
     path: Path, embeddings: Embeddings, failures: Sequence[Failure], *, dtype: str, key: str
 ) -> None:
     """Write one shard; dtype is float16 or float32, key names the job."""
-    count, dim = embeddings.vectors.shape
     values = pa.array(embeddings.vectors.astype(dtype).ravel())
+    dim = embeddings.vectors.shape[1]
     table = pa.table(
         {
             "image_id": pa.array(embeddings.ids, pa.string()),
@@ -47,11 +47,18 @@ def write_shard(
             "embedding": pa.FixedSizeListArray.from_arrays(values, dim),
         }
     )
-    metadata = {"key": key, "failures": json.dumps([asdict(failure) for failure in failures])}
     # Descriptors do not compress: the default codec would cost time and save nothing.
     pq.write_table(
-        table.replace_schema_metadata(metadata), path, compression="none", use_dictionary=False
+        table.replace_schema_metadata(shard_notes(failures, key)),
+        path,
+        compression="none",
+        use_dictionary=False,
     )
+
+
+def shard_notes(failures: Sequence[Failure], key: str) -> dict[str, str]:
+    """Return the metadata that read_shard_failures reads back."""
+    return {"key": key, "failures": json.dumps([asdict(failure) for failure in failures])}
 
 
 def read_shard_failures(path: Path, key: str) -> list[Failure] | None:

@@ -8,7 +8,7 @@ import contextlib
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -127,7 +127,7 @@ class Trainer:
         self.batch_size = self.classes * settings.images_per_class
         self.steps = max(len(images.labels) // self.batch_size // fabric.world_size, 1)
         self.triplet = MinedTripletLoss(settings.margin, settings.miner)
-        module = TrainingModel(model, head).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        module = TrainingModel(model, head).to(memory_format=torch.channels_last)
         self.model, self.head = model, head
         self.module, self.optimizer = fabric.setup(module, build_optimizer(module, settings))
         self.progress = Progress()
@@ -167,7 +167,8 @@ class Trainer:
         self.module.train()
         if self.settings.freeze_batch_norm:
             freeze_batch_norm(self.model.backbone)
-        sums, count, seen = torch.zeros(2), 0, []
+        sums, count = torch.zeros(2), 0
+        seen: list[Tensor] = []
         for step, batch in enumerate(self._load_batches(epoch)):
             self.progress.failures += [(f.position, f.reason, f.message) for f in batch.failures]
             if len(batch.positions) < 2:
@@ -181,7 +182,7 @@ class Trainer:
         triplet, head = (sums / count).tolist()
         return {"triplet_loss": triplet, "head_loss": head}, torch.cat(seen)
 
-    def _load_batches(self, epoch: int) -> DataLoader[Batch]:
+    def _load_batches(self, epoch: int) -> Iterable[Batch]:
         order = epoch_order(
             self.labels,
             self.classes,
@@ -194,7 +195,7 @@ class Trainer:
         )
         return DataLoader(
             self.dataset,
-            batch_sampler=batches,  # type: ignore[arg-type]
+            batch_sampler=batches,
             collate_fn=collate,
             num_workers=self.workers,
         )

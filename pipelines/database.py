@@ -25,6 +25,7 @@ class Database:
     landmark_ids: NDArray[np.int64]  # [N]
     names: dict[int, str]  # of landmarks; empty if the dataset has none
     fingerprint: str  # of the model that made the descriptors
+    split: str  # name of the split: index or train
 
 
 def load_database(run: Path, fingerprint: str) -> Database:
@@ -56,4 +57,5 @@ def load_database(run: Path, fingerprint: str) -> Database:
         landmark_ids,
         {label: name for label, name in names.items() if name},
         fingerprint,
+        str(manifest.settings["database"]),
     )

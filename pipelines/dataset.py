@@ -83,7 +83,9 @@ class Dataset:
         landmark_ids = _check_landmark_ids(table["landmark_id"], path)
         repeated = table["landmark_id"][pd.Series(landmark_ids).duplicated().to_numpy()]
         if len(repeated):
-            raise ValueError(f"{path} names landmark {repeated.iloc[0]} twice; keep one of the rows")
+            raise ValueError(
+                f"{path} names landmark {repeated.iloc[0]} twice; keep one of the rows"
+            )
         return dict(zip(landmark_ids.tolist(), table["name"].tolist(), strict=True))
 
     def image_path(self, image_id: str) -> Path:

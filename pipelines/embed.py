@@ -16,7 +16,6 @@ from embed.images import Failure
 from embed.model import DescriptorModel, load_model
 from embed.shards import (
     Embeddings,
-    read_embeddings,
     read_shard_failures,
     write_failures,
     write_shard,
@@ -91,11 +90,6 @@ def embed_split(job: Job, split: str) -> Manifest:
     return manifest
 
 
-def load_split_embeddings(run: Path, split: str) -> Embeddings:
-    """Read the descriptors of a split that was embedded."""
-    return read_embeddings(sorted((run / "embeddings" / split).glob("part-*.parquet")))
-
-
 def _write_shards(
     job: Job, table: ImageTable, folder: Path, key: str
 ) -> tuple[list[Path], list[Failure]]:
@@ -146,7 +140,5 @@ def _write_one(
         vectors,
     )
     with writing(path) as temporary:
-        write_shard(
-            temporary, embeddings, failures, dtype=job.recipe.embed.dtype, key=key
-        )
+        write_shard(temporary, embeddings, failures, dtype=job.recipe.embed.dtype, key=key)
     return failures

@@ -1,7 +1,7 @@
-"""Stage `index`: embeddings of the database split to a search index.
+"""Stage `index`: embeddings of the database split to everything a query is compared with.
 
-Reads embeddings/<database split>/. Writes index/: index.faiss, ids.parquet (row, image_id,
-landmark_id, name), manifest.json.
+Reads embeddings/. Writes index/: index.faiss, ids.parquet (row, image_id, landmark_id, name),
+manifest.json; by other stages features/ and decision/.
 """
 
 import logging
@@ -25,19 +25,41 @@ from .artifacts import (
     save_manifest,
     writing,
 )
-from .embed import embed_split, load_split_embeddings
+from .embed import embed_split
+from .features import extract_split
 from .job import Job
+from .prepare import load_split_embeddings
+from .threshold import set_threshold
 
 logger = logging.getLogger(__name__)
 
 
 def index_database(job: Job) -> Manifest:
-    """Index the database split, or return what is there; embeds it if need be."""
+    """Make everything a query is compared with: index, local features, threshold.
+
+    What is there already is kept; what comes before is made if need be.
+    """
+    before = job.without_redo()
+    splits = [job.dataset.database_split]
+    if job.dataset.find_table("non_landmark"):
+        splits.append("non_landmark")
+    embedded = {split: embed_split(before, split) for split in splits}
+    if job.recipe.rerank.method != "none":
+        for split in splits:
+            extract_split(before, split)
+    manifest = _build(job, embedded)
+    set_threshold(job, manifest)
+    return manifest
+
+
+def _build(job: Job, embedded: dict[str, Manifest]) -> Manifest:
+    """Write index/ from the embeddings of the database split."""
     split = job.dataset.database_split
-    embedded = embed_split(job.without_redo(), split)
     folder = job.run / "index"
-    inputs = {split: embedded.key, "names": _hash_names(job)}
-    key = make_key("index", {}, inputs)
+    inputs = {name: manifest.key for name, manifest in embedded.items()}
+    inputs["names"] = _hash_names(job)
+    settings = {"database": split}
+    key = make_key("index", settings, inputs)
     if (done := find_complete(folder, key)) and not job.redo:
         logger.info("index: done before")
         return done
@@ -53,12 +75,12 @@ def index_database(job: Job) -> Manifest:
     manifest = Manifest(
         stage="index",
         key=key,
-        settings={},
+        settings=settings,
         recipe=job.recipe_name,
         recipe_sha256=job.recipe.sha256,
         inputs=inputs,
         outputs=[record_file(folder / name, count) for name in ("index.faiss", "ids.parquet")],
-        model=embedded.model,
+        model=embedded[split].model,
         counts={"requested": count, "written": count, "failed": 0},
         seconds=time.perf_counter() - started,
     )

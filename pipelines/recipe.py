@@ -44,13 +44,15 @@ class RerankSettings(Settings):
 
 
 class DecideSettings(Settings):
-    """How votes, inliers and the non-landmark pool make one confidence; see fusion."""
+    """How votes, inliers and the non-landmark pool make one confidence, and what is rejected."""
 
-    inlier_weight: float = Field(1.0, ge=0)
-    inlier_scale: float = Field(20.0, gt=0)  # inliers at which the gain reaches 63 %
-    penalty_weight: float = Field(1.0, ge=0)  # of the similarity to images without a landmark
-    penalty_neighbors: int = Field(5, ge=1)  # images of the pool that are averaged
-    reject_below: float = Field(0.0, ge=0, le=1)  # confidence; answers below are left empty
+    inlier_weight: float = Field(0.5, ge=0)  # of the verification, beside 1 for the votes
+    inlier_scale: float = Field(20.0, gt=0)  # inliers that bring 63 % of the full gain
+    penalty_weight: float = Field(0.2, ge=0)  # of the likeness to images without a landmark
+    penalty_neighbors: int = Field(5, ge=1)  # images of the pool that are averaged for it
+    reject_share: float = Field(0.95, ge=0, le=1)  # of the pool that the threshold rejects
+    reject_below: float = Field(0.15, ge=0, le=1)  # the threshold where there is no pool
+    rejected: Literal["sink", "empty"] = "sink"  # in submission.csv: keep the guess, or no answer
 
 
 class Recipe(Settings):

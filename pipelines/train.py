@@ -8,6 +8,7 @@ the checkpoint that it goes on from.
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -93,16 +94,15 @@ def train(job: Job) -> Manifest:
 
 
 def _refuse_other_model(
-    job: Job, folder: Path, settings: dict[str, object], inputs: dict[str, str]
+    job: Job, folder: Path, settings: dict[str, dict[str, Any]], inputs: dict[str, str]
 ) -> None:
     """Raise ValueError if the folder holds a finished model of other settings or data."""
     old = load_manifest(folder)
     if old is None:
         return
-    changed = [name for name in inputs | old.inputs if inputs.get(name) != old.inputs.get(name)]
+    changed = [name for name in {*inputs, *old.inputs} if inputs.get(name) != old.inputs.get(name)]
     for section, values in settings.items():
         before = old.settings.get(section, {})
-        assert isinstance(values, dict)
         changed += [f"{section}.{k}" for k, v in values.items() if before.get(k) != v]
     raise ValueError(
         f"{folder} holds a model trained with other {', '.join(changed[:6]) or 'files'}; "

@@ -1,13 +1,13 @@
 """Keep local features in Parquet files, and read one image's at a time.
 
 A part holds the features of some images, a row an image, so that extraction can resume part by
-part. Knows nothing of how features are found or used. Reads and writes `*.parquet` parts.
+part. Knows nothing of how features are found or used. Reads and writes `part-*.parquet`.
 """
 
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ def write_features_part(
     image_ids: Sequence[str],
     features: Sequence[LocalFeatures],
     extractor_fingerprint: str,
+    notes: Mapping[str, str] | None = None,
 ) -> None:
     """Write the features of some images as one part, under a temporary name first.
 
@@ -43,6 +44,7 @@ def write_features_part(
         image_ids: [n] distinct ids.
         features: [n] features of those images, descriptors of one dtype.
         extractor_fingerprint: of the extractor that made them; the store asks for it.
+        notes: the writer's own entries of the file's metadata.
 
     Raises:
         ValueError: lengths differ, an id occurs twice, or dtype or dim of descriptors differ.
@@ -58,11 +60,12 @@ def write_features_part(
             f"descriptors of {path} have dtypes {sorted(dtypes)} and dims {sorted(dims)}, expected "
             "one of each; extract them all with the same extractor"
         )
-    metadata = {
+    metadata: dict[bytes, str] = {
         FORMAT_KEY: FORMAT,
         FINGERPRINT_KEY: extractor_fingerprint,
         DTYPE_KEY: dtypes.pop(),
         DIM_KEY: str(dims.pop()),
+        **{name.encode(): note for name, note in (notes or {}).items()},
     }
     table = _table(image_ids, features).replace_schema_metadata(metadata)
     temporary = path.with_name(f".{path.name}.tmp")
@@ -91,7 +94,7 @@ class FeatureStore:
         """Open all parts of a folder.
 
         Args:
-            folder: where the `*.parquet` parts lie; none is an empty store.
+            folder: where the `part-*.parquet` files lie; none is an empty store.
             extractor_fingerprint: what the parts must have been made with.
             cache_images: images kept in memory; about 90 kB each for SIFT.
 
@@ -109,7 +112,7 @@ class FeatureStore:
         self._lock = threading.Lock()
         self._parts: list[_Part] = []
         self._places: dict[str, tuple[int, int]] = {}  # image_id -> part, row
-        for path in sorted(folder.glob("*.parquet")):
+        for path in sorted(folder.glob("part-*.parquet")):
             self._add(_Part(path, extractor_fingerprint))
 
     def __len__(self) -> int:

@@ -227,5 +227,7 @@ def test_contact_sheet_shows_a_sample(city: Path, tmp_path: Path) -> None:
     contact_sheet(city, tmp_path / "sheet.png", rows=2, columns=2)
     image = cv2.imread(str(tmp_path / "sheet.png"))
     assert image is not None and image.shape[1] > 400
+    with pytest.raises(ValueError, match="landmark 99"):
+        contact_sheet(city, tmp_path / "sheet.png", rows=2, columns=2, twins=(99, 1))
     with pytest.raises(ValueError, match="rows 1"):
         contact_sheet(city, tmp_path / "sheet.png", rows=1)

@@ -56,7 +56,7 @@ def test_features_come_back_whatever_the_parts(
 
 def test_cache_keeps_the_latest_images_only(tmp_path: Path) -> None:
     write_features_part(
-        tmp_path / "p.parquet", list("abc"), [_random(2, s) for s in range(3)], PRINT
+        tmp_path / "part-p.parquet", list("abc"), [_random(2, s) for s in range(3)], PRINT
     )
     store = FeatureStore(tmp_path, PRINT, cache_images=2)
     a, b = store.get("a"), store.get("b")
@@ -74,20 +74,20 @@ def test_same_features_give_the_same_bytes_and_no_temporary_file(tmp_path: Path)
 
 
 def test_part_of_another_extractor_is_refused_with_the_remedy(tmp_path: Path) -> None:
-    write_features_part(tmp_path / "p.parquet", ["a"], [_random(2)], "b" * 64)
+    write_features_part(tmp_path / "part-p.parquet", ["a"], [_random(2)], "b" * 64)
     with pytest.raises(ValueError, match=r"p\.parquet was made by extractor bbb.*extract features"):
         FeatureStore(tmp_path, PRINT)
 
 
 def test_foreign_parquet_is_refused(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"image_id": ["a"]}), tmp_path / "p.parquet")
+    pq.write_table(pa.table({"image_id": ["a"]}), tmp_path / "part-p.parquet")
     with pytest.raises(ValueError, match=r"p\.parquet is not a features part"):
         FeatureStore(tmp_path, PRINT)
 
 
 @pytest.mark.parametrize("keep", [0, 3, 200, -10])
 def test_truncated_part_is_named(tmp_path: Path, keep: int) -> None:
-    path = tmp_path / "p.parquet"
+    path = tmp_path / "part-p.parquet"
     write_features_part(path, ["a"], [_random(50)], PRINT)
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(ValueError, match=r"p\.parquet cannot be read"):
@@ -95,7 +95,7 @@ def test_truncated_part_is_named(tmp_path: Path, keep: int) -> None:
 
 
 def test_flipped_byte_of_a_descriptor_is_noticed(tmp_path: Path) -> None:
-    path, record = tmp_path / "p.parquet", _random(50)
+    path, record = tmp_path / "part-p.parquet", _random(50)
     write_features_part(path, ["a"], [record], PRINT)
     content = bytearray(path.read_bytes())
     content[content.index(record.descriptors.tobytes()) + 7] ^= 1
@@ -106,14 +106,14 @@ def test_flipped_byte_of_a_descriptor_is_noticed(tmp_path: Path) -> None:
 
 
 def test_image_in_two_parts_is_refused(tmp_path: Path) -> None:
-    for name in ("p0.parquet", "p1.parquet"):
+    for name in ("part-p0.parquet", "part-p1.parquet"):
         write_features_part(tmp_path / name, ["a"], [_random(2)], PRINT)
     with pytest.raises(ValueError, match=r"image 'a' is in both .*p0\.parquet and .*p1\.parquet"):
         FeatureStore(tmp_path, PRINT)
 
 
 def test_wrong_input_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
-    path = tmp_path / "p.parquet"
+    path = tmp_path / "part-p.parquet"
     with pytest.raises(ValueError, match="2 image ids for 1 features"):
         write_features_part(path, ["a", "b"], [_random(1)], PRINT)
     with pytest.raises(ValueError, match="not distinct"):

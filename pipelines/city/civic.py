@@ -5,6 +5,8 @@ A design adds the faces of a building about the origin, its front to -y, to a wo
 
 from __future__ import annotations
 
+import numpy as np
+
 from . import ornaments, painting, solids
 from .elements import cap, decal, portico
 from .facades import facade
@@ -142,6 +144,14 @@ def theatre(shop: Workshop) -> None:
             [crown.texture(), shop.plain("trim", 2, 1.8)],
             shop.plain("trim", size, 2),
         )
+    _lobby(shop, w)
+    if form.random() < 0.6:
+        _blade(shop, float(form.choice([-0.4, 0.4])) * w, h)
+
+
+def _lobby(shop: Workshop, w: float) -> None:
+    """Add a ground floor of posters and lit doors under an awning with the name."""
+    rng = shop.detail
     lobby = shop.canvas("base", w - 2, 3.6)
     for k in range(int((w - 3) / 2.2)):
         box = (0.6 + 2.2 * k, 0.6, 1.5, 2.6)
@@ -163,24 +173,26 @@ def theatre(shop: Workshop) -> None:
         [shop.plain("leaf", w, 1.7), shop.plain("leaf", 2.8, 1.7)],
         shop.plain("leaf", w, 3),
     )
-    if form.random() < 0.6:
-        x = float(form.choice([-0.4, 0.4])) * w
-        blade = shop.canvas("leaf", 1.8, 8)
-        for k, letter in enumerate(shop.words[:6]):
-            ornaments.sign(
-                blade,
-                rng,
-                letter,
-                (0.1, 0.3 + 1.25 * k, 1.6, 1.2),
-                shop.palette.leaf,
-                (210, 235, 245),
-            )
-        shop.faces += solids.prism(
-            solids.rectangle(x, -1.2, 1.8, 0.7),
-            h - 4,
-            h + 4,
-            [blade.texture(), shop.plain("leaf", 0.7, 8)],
+
+
+def _blade(shop: Workshop, x: float, h: float) -> None:
+    """Add an upright sign about the eaves at h."""
+    blade = shop.canvas("leaf", 1.8, 8)
+    for k, letter in enumerate(shop.words[:6]):
+        ornaments.sign(
+            blade,
+            shop.detail,
+            letter,
+            (0.1, 0.3 + 1.25 * k, 1.6, 1.2),
+            shop.palette.leaf,
+            (210, 235, 245),
         )
+    shop.faces += solids.prism(
+        solids.rectangle(x, -1.2, 1.8, 0.7),
+        h - 4,
+        h + 4,
+        [blade.texture(), shop.plain("leaf", 0.7, 8)],
+    )
 
 
 def station(shop: Workshop) -> None:

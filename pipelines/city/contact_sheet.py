@@ -19,7 +19,13 @@ INK = (70, 62, 56)
 
 
 def contact_sheet(
-    folder: Path, path: Path, *, rows: int = 6, columns: int = 8, seed: int = 0
+    folder: Path,
+    path: Path,
+    *,
+    rows: int = 6,
+    columns: int = 8,
+    seed: int = 0,
+    twins: tuple[int, int] | None = None,
 ) -> None:
     """Write a picture with a sample of a city.
 
@@ -31,6 +37,7 @@ def contact_sheet(
         rows: of photos, at least 2.
         columns: photos a row, at least 2.
         seed: of the choice.
+        twins: landmark_ids of two look-alikes to show in the first row (see plan.City.twins).
 
     Raises:
         ValueError: rows or columns is less than 2, or the city has too few landmarks.
@@ -49,19 +56,23 @@ def contact_sheet(
         raise ValueError(
             f"{len(rich)} landmarks with {columns - half} photos; expected {2 * (rows - 1)}"
         )
-    picked = [str(k) for k in rng.permutation(rich)[: 2 * (rows - 1)]]
+    first = [str(k) for k in twins or ()]
+    if unknown := [k for k in first if k not in photos]:
+        raise ValueError(f"landmark {unknown[0]} has no photo in {folder / 'index.csv'}")
+    order = [str(k) for k in rng.permutation(rich) if k not in first]
+    picked = (first + order)[: 2 * (rows - 1)]
     strips = []
     for left, right in zip(picked[::2], picked[1::2], strict=True):
         cells = []
         for label, count in ((left, half), (right, columns - half)):
             ids = [str(i) for i in rng.permutation(photos[label])[:count]]
+            ids += [""] * (count - len(ids))
             cells += [(i, names[label] if k == 0 else "") for k, i in enumerate(ids)]
-        strips.append(_strip(folder, cells))
+        strips.append(_strip(folder, cells, columns))
     pool = [row["id"] for row in _read(folder / "non_landmark.csv")]
     others = [str(i) for i in rng.permutation(pool)[:columns]]
-    strips.append(
-        _strip(folder, [(i, "No landmark" if k == 0 else "") for k, i in enumerate(others)])
-    )
+    cells = [(i, "No landmark" if k == 0 else "") for k, i in enumerate(others)]
+    strips.append(_strip(folder, cells, columns))
     picture = np.vstack([*strips, np.full((MARGIN, strips[0].shape[1], 3), PAPER, np.uint8)])
     if not cv2.imwrite(str(path), picture):
         raise ValueError(f"cannot write {path}; expected a .png or .jpg file in an existing folder")
@@ -72,13 +83,14 @@ def _read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _strip(folder: Path, cells: list[tuple[str, str]]) -> Bytes:
-    """Lay photos side by side, each caption above its photo."""
-    width = 2 * MARGIN + len(cells) * (TILE[0] + GAP) - GAP
+def _strip(folder: Path, cells: list[tuple[str, str]], columns: int) -> Bytes:
+    """Lay photos side by side, each caption above its photo; missing ones leave a gap."""
+    width = 2 * MARGIN + columns * (TILE[0] + GAP) - GAP
     strip = np.full((TILE[1] + 2 * MARGIN - 8, width, 3), PAPER, np.uint8)
     for k, (image_id, caption) in enumerate(cells):
         x, y = MARGIN + k * (TILE[0] + GAP), 2 * MARGIN - 8
-        strip[y : y + TILE[1], x : x + TILE[0]] = _tile(folder / "images" / f"{image_id}.jpg")
+        if image_id:
+            strip[y : y + TILE[1], x : x + TILE[0]] = _tile(folder / "images" / f"{image_id}.jpg")
         cv2.putText(strip, caption, (x, y - 7), cv2.FONT_HERSHEY_DUPLEX, 0.48, INK, 1, cv2.LINE_AA)
     return strip
 

@@ -92,7 +92,12 @@ def portico(shop: Workshop, x: float, y: float, width: float, height: float, cou
         height + 1.3,
         [beam.texture(), shop.plain("trim", depth, 1.3)],
     )
-    rise = 0.2 * width
+    _pediment(shop, x, y - depth / 2, width, height + 1.3)
+
+
+def _pediment(shop: Workshop, x: float, y: float, width: float, z: float) -> None:
+    """Put a roof on a portico about (x, y), with figures in its gable."""
+    rng, rise = shop.detail, 0.2 * width
     gable = shop.canvas("trim", width, rise)
     painting.dim(gable, 0, 0.0, width, rise, 0.8)
     ornaments.rose(gable, rng, width / 2, 0.62 * rise, 0.24 * rise, shop.palette.trim)
@@ -105,8 +110,8 @@ def portico(shop: Workshop, x: float, y: float, width: float, height: float, cou
             (rng.uniform(120, 200),) * 3,
         )
     shop.faces += solids.gable_roof(
-        (x, y - depth / 2, width + 0.6, depth),
-        height + 1.3,
+        (x, y, width + 0.6, 4.0),
+        z,
         rise,
         shop.roof(),
         gable.texture(),

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from . import ornaments, painting
+from .camera import Floats
 from .materials import Color, jitter, shade
 from .painting import Canvas
 from .raster import Texture
@@ -46,25 +47,15 @@ def facade(
     low = shop.canvas("base", width, foot)
     canvas.pixels[-low.pixels.shape[0] :] = low.pixels
     ornaments.weather_wall(canvas, rng, 0.8)
-    bays = max(1, bays + (int(rng.integers(-1, 2)) if bays > 3 else 0))
-    weights = rng.choice([1.0, 1.0, 1.0, 1.35], bays)
-    weights = weights + weights[::-1] if rng.random() < 0.75 else 2 * weights
-    edges = np.concatenate([[0.0], np.cumsum(weights)]) / weights.sum() * (width - 1.0) + 0.5
+    edges = _rhythm(shop, width, bays)
     top = height - (0.3 + foot)
     room = (top - 0.7) / max(floors, 1)
     if bays > 2 and rng.random() < 0.5 * ornate + 0.2:
         _pilasters(shop, canvas, edges, (0.5, top))
     for floor in range(floors):
         y = 0.7 + floor * room
-        _floor(
-            shop,
-            canvas,
-            edges,
-            (y, room),
-            shape,
-            skip=(door or gate) and floor == floors - 1,
-            ornate=ornate,
-        )
+        skip = bool(door or gate) and floor == floors - 1
+        _floor(shop, canvas, edges, (y, room), shape, skip=skip, ornate=ornate)
         if floor and rng.random() < 0.7:
             painting.band(canvas, y - 0.22, 0.22, shop.palette.trim)
     if door:
@@ -77,14 +68,24 @@ def facade(
     return canvas.texture()
 
 
+def _rhythm(shop: Workshop, width: float, bays: int) -> Floats:
+    """Cut a width in bays of unequal size, mostly symmetric: [bays + 1] float64, metres."""
+    rng = shop.detail
+    bays = max(1, bays + (int(rng.integers(-1, 2)) if bays > 3 else 0))
+    weights = rng.choice([1.0, 1.0, 1.0, 1.35], bays)
+    weights = weights + weights[::-1] if rng.random() < 0.75 else 2 * weights
+    edges = np.concatenate([[0.0], np.cumsum(weights)]) / weights.sum()
+    return np.asarray(edges * (width - 1.0) + 0.5, np.float64)
+
+
 def _floor(
     shop: Workshop,
     canvas: Canvas,
-    edges: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    edges: Floats,
     span: tuple[float, float],
     shape: str | None,
     *,
-    skip: object,
+    skip: bool,
     ornate: float,
 ) -> None:
     rng = shop.detail
@@ -137,7 +138,7 @@ def _ornament(
 def _pilasters(
     shop: Workshop,
     canvas: Canvas,
-    edges: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    edges: Floats,
     span: tuple[float, float],
 ) -> None:
     y, bottom = span

@@ -17,7 +17,9 @@ def hills(rng: Rng, kind: str) -> Texture:
     canvas = blank(400.0, 60.0, 2.4, (150, 130, 116))
     h, w = canvas.pixels.shape[:2]
     grains = (200, 60, 14, 4) if kind == "mountains" else (260, 90, 8)
-    line = sum(noise(rng, 2, w, (g,))[0] * np.float32(0.42**k) for k, g in enumerate(grains))
+    line = np.zeros(w, np.float32)
+    for k, grain in enumerate(grains):
+        line += noise(rng, 2, w, (grain,))[0] * np.float32(0.42**k)
     if kind == "skyline":
         steps = np.repeat(rng.uniform(0.1, 0.75, w // 9 + 1) ** 1.5, 9)[:w]
         ridge = h * (1 - steps)

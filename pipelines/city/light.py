@@ -122,6 +122,39 @@ def shade(
         [H, W, 3] float32, 0 to 255 and a little more.
     """
     depth = np.reciprocal(np.maximum(frame.inverse_depth, np.float32(1e-4)))
+    sunny, sky_share, lamps = _light_shares(frame, camera, faces, weather, shadows, depth)
+    shine = None
+    if weather.glow > 0:
+        shine = np.maximum(frame.color[..., 3].astype(np.float32) - SOLID, 0)
+        shine *= weather.glow / (255 - SOLID)
+    clear = np.exp(depth * np.float32(-1 / weather.haze))
+    sky = paint_sky(camera, weather, rng)
+    empty = frame.face < 0
+    for k in range(3):
+        light = sunny * np.float32(weather.sun[k] / 205)
+        light += sky_share * np.float32(weather.ambient[k] / 205)
+        if weather.flood > 0:
+            light += lamps * (LAMP[k] / 205)
+        color = frame.color[..., k].astype(np.float32)
+        light *= color
+        if shine is not None:
+            light += shine * (0.6 * WINDOW[k] + 0.4 * color - light)
+        light -= weather.horizon[k]
+        light *= clear
+        light += weather.horizon[k]
+        sky[..., k] = np.where(empty, sky[..., k], light)
+    return sky
+
+
+def _light_shares(
+    frame: Frame,
+    camera: Camera,
+    faces: Sequence[Face],
+    weather: Weather,
+    shadows: ShadowMap,
+    depth: Reals,
+) -> tuple[Reals, Reals, Reals]:
+    """Say how much of the sun, the sky and the floodlights reaches each pixel: [H, W] each."""
     sun = sun_direction(weather)
     outward = normals(faces)
     flat = np.array([f.flat for f in faces])
@@ -139,30 +172,8 @@ def shade(
     if weather.flood > 0:
         height = _plane(camera, camera.rotation.T[2], camera.position[2], depth)
         lamps *= weather.flood * (0.25 + 0.95 * np.exp(np.maximum(height, 0) * np.float32(-1 / 13)))
-    shine = None
-    if weather.glow > 0:
-        shine = np.maximum(frame.color[..., 3].astype(np.float32) - SOLID, 0)
-        shine *= weather.glow / (255 - SOLID)
-    clear = np.exp(depth * np.float32(-1 / weather.haze))
-    sky = paint_sky(camera, weather, rng)
-    empty = frame.face < 0
     grain = _ground_grain(frame, camera, depth)
-    sunny *= grain
-    sky_share *= grain
-    for k in range(3):
-        light = sunny * np.float32(weather.sun[k] / 205)
-        light += sky_share * np.float32(weather.ambient[k] / 205)
-        if weather.flood > 0:
-            light += lamps * (LAMP[k] / 205)
-        color = frame.color[..., k].astype(np.float32)
-        light *= color
-        if shine is not None:
-            light += shine * (0.6 * WINDOW[k] + 0.4 * color - light)
-        light -= weather.horizon[k]
-        light *= clear
-        light += weather.horizon[k]
-        sky[..., k] = np.where(empty, sky[..., k], light)
-    return sky
+    return sunny * grain, sky_share * grain, lamps
 
 
 def _ground_grain(frame: Frame, camera: Camera, depth: Reals) -> Reals:
@@ -177,8 +188,8 @@ def _ground_grain(frame: Frame, camera: Camera, depth: Reals) -> Reals:
         _plane(camera, camera.rotation.T[k], camera.position[k], depth)[part] * np.float32(GRAIN)
         for k in range(2)
     )
-    tile = noise(np.random.default_rng(1), 512, 512, (10, 3, 1))
-    tile = np.asarray(cv2.remap(tile, x % 512, y % 512, cv2.INTER_LINEAR))
+    tile = noise(np.random.default_rng(1), 256, 256, (10, 3, 1))
+    tile = np.asarray(cv2.remap(tile, x % 256, y % 256, cv2.INTER_LINEAR))
     fade = np.minimum(np.float32(9) / depth[part], 1) * np.float32(0.07)
     grain[part] += np.where(mask[part], tile * fade, 0)
     return grain

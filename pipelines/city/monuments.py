@@ -12,6 +12,7 @@ import numpy as np
 from . import ornaments, painting, solids
 from .elements import battlements, cap, cottage, decal, portico
 from .facades import facade
+from .raster import Texture
 from .workshop import Workshop
 
 
@@ -146,41 +147,51 @@ def monument(shop: Workshop) -> None:
     tall = form.uniform(10, 15)
     bronze = shop.plain(str(form.choice(["copper", "gold", "leaf"])), 3, 4)
     if form.random() < 0.5:
-        shaft = shop.canvas("wall", 2.5, tall)
-        for k in range(int(rng.integers(4, 9))):
-            ornaments.mosaic(
-                shaft,
-                rng,
-                (0, 0.8 + k * tall / 9, 2.5, 0.7),
-                [shop.palette.trim, shop.palette.leaf],
-            )
-        shop.faces += solids.lathe(
-            solids.rectangle(0, 0, 2.6, 2.6),
-            [(1.0, 6.4), (0.66, 6.4 + tall), (0.01, 8.4 + tall)],
-            shaft.texture(),
-            None,
-        )
-        for x in (-1, 1):
-            shop.faces += solids.figure(
-                x * (size / 2 + 1.6), -1, 1.0, 3.2, bronze, int(rng.integers(0, 4))
-            )
+        _obelisk(shop, tall, size / 2 + 1.6, bronze)
     else:
-        shaft = shop.canvas("trim", 5.0, tall)
-        ornaments.weather_wall(shaft, rng, 1)
-        shop.faces += solids.prism(
-            solids.ring(0, 0, 1.2, 12),
-            6.4,
-            6.4 + tall,
-            [shaft.texture(), shop.plain("wall", 1, tall)],
+        _pillar(shop, tall, bronze)
+
+
+def _obelisk(shop: Workshop, tall: float, aside: float, bronze: Texture) -> None:
+    """Set a tapering shaft with carved bands on the plinth and statues aside."""
+    rng = shop.detail
+    shaft = shop.canvas("wall", 2.5, tall)
+    for k in range(int(rng.integers(4, 9))):
+        ornaments.mosaic(
+            shaft,
+            rng,
+            (0, 0.8 + k * tall / 9, 2.5, 0.7),
+            [shop.palette.trim, shop.palette.leaf],
         )
-        shop.faces += solids.prism(
-            solids.rectangle(0, 0, 3.4, 3.4),
-            6.4 + tall,
-            7.4 + tall,
-            [shop.plain("trim", 3.4, 1)],
-            shop.plain("trim", 3, 3),
-        )
-        shop.faces += solids.figure(0, 0, 7.4 + tall, 4.2, bronze, int(rng.integers(0, 4)))
+    shop.faces += solids.lathe(
+        solids.rectangle(0, 0, 2.6, 2.6),
+        [(1.0, 6.4), (0.66, 6.4 + tall), (0.01, 8.4 + tall)],
+        shaft.texture(),
+        None,
+    )
+    for x in (-1, 1):
+        shop.faces += solids.figure(x * aside, -1, 1.0, 3.2, bronze, int(rng.integers(0, 4)))
+
+
+def _pillar(shop: Workshop, tall: float, bronze: Texture) -> None:
+    """Set a round column with a statue on the plinth."""
+    rng = shop.detail
+    shaft = shop.canvas("trim", 5.0, tall)
+    ornaments.weather_wall(shaft, rng, 1)
+    shop.faces += solids.prism(
+        solids.ring(0, 0, 1.2, 12),
+        6.4,
+        6.4 + tall,
+        [shaft.texture(), shop.plain("wall", 1, tall)],
+    )
+    shop.faces += solids.prism(
+        solids.rectangle(0, 0, 3.4, 3.4),
+        6.4 + tall,
+        7.4 + tall,
+        [shop.plain("trim", 3.4, 1)],
+        shop.plain("trim", 3, 3),
+    )
+    shop.faces += solids.figure(0, 0, 7.4 + tall, 4.2, bronze, int(rng.integers(0, 4)))
 
 
 def aqueduct(shop: Workshop) -> None:

@@ -76,6 +76,7 @@ class City:
         names: of each landmark, by number.
         unseen: numbers of the landmarks that are not in the training set.
         shots: all photos.
+        twins: landmark_ids of each pair of landmarks that share their architecture.
     """
 
     blueprints: tuple[Blueprint, ...]
@@ -83,6 +84,7 @@ class City:
     names: tuple[str, ...]
     unseen: frozenset[int]
     shots: tuple[Shot, ...]
+    twins: tuple[tuple[int, int], ...]
 
 
 def long_tail(count: int, total: int, fewest: int, most: int) -> list[int]:
@@ -139,7 +141,9 @@ def plan_city(plan: CityPlan, seed: int) -> City:
         Shot(_image_id(plan, seed, n), k, n, split, bool(hard[n]) and split == "query")
         for n, (split, k) in enumerate(subjects)
     )
-    return City(blueprints, labels, tuple(names), frozenset(unseen), shots)
+    pairs = min(plan.twins, plan.landmarks // 2)
+    twins = tuple((labels[2 * k], labels[2 * k + 1]) for k in range(pairs))
+    return City(blueprints, labels, tuple(names), frozenset(unseen), shots, twins)
 
 
 def _words(name: str, number: int) -> str:

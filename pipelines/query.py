@@ -1,0 +1,125 @@
+"""Stage `query`: which known thing is in these photos?
+
+Reads a run folder and the photos. Writes nothing. Everything is loaded once, then each photo takes
+one forward pass, one search and the verification of its candidates.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embed.decode import ImageError, decode_image
+from embed.extract import describe_pixels, pick_device
+from embed.model import DescriptorModel, load_model
+
+from .dataset import SUFFIXES
+from .job import read_run
+from .prepare import build_extractor, load_threshold, open_recognizer
+from .recipe import Recipe, make_recipe
+from .recognition import Recognizer
+
+
+@dataclass(frozen=True)
+class Match:
+    """One neighbour of a photo."""
+
+    image_id: str
+    landmark_id: int
+    name: str
+    similarity: float  # cosine
+    inliers: int | None  # None where it was not verified
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """The answer to one photo; error is set, and nothing else, where it could not be read."""
+
+    image: str
+    landmark_id: int | None = None
+    name: str | None = None
+    confidence: float = 0.0
+    reason: str = ""  # why there is no known landmark
+    neighbors: tuple[Match, ...] = ()
+    error: str = ""
+
+
+class QueryEngine:
+    """A run, loaded and ready to be asked."""
+
+    def __init__(self, run: Path) -> None:
+        """Load model, index, features and threshold.
+
+        Raises:
+            FileNotFoundError: the run is not there, or not indexed.
+            ValueError: its parts do not belong together.
+        """
+        recorded = read_run(run)
+        if recorded is None:
+            raise FileNotFoundError(
+                f"no run in {run}; make one with `cairn submit` or `cairn index`"
+            )
+        self.recipe: Recipe = make_recipe(recorded["settings"], str(run))
+        model, fingerprint = load_model(run / "model")
+        self.model: DescriptorModel = model.to(pick_device())
+        self.recognizer: Recognizer = open_recognizer(
+            run, self.recipe, fingerprint, load_threshold(run)
+        )
+        self.extractor = build_extractor(self.recipe.rerank)
+
+    def ask(self, path: Path, neighbors: int = 5) -> Recognition:
+        """Recognise one photo; a photo that cannot be read is an answer with an error."""
+        side = max(self.model.spec.image_size, self.recipe.rerank.max_side)
+        limit = int(self.recipe.decode.max_megapixels * 1e6)
+        try:
+            image = decode_image(path, min_side=side, max_pixels=limit)
+        except ImageError as error:
+            return Recognition(str(path), error=str(error))
+        vector = describe_pixels(self.model, image.pixels)
+        evidence = self.recognizer.gather(
+            [str(path)], vector, lambda query: self.extractor.extract(image)
+        )
+        prediction = self.recognizer.predict(evidence)[0]
+        known = prediction.landmark_id
+        return Recognition(
+            str(path),
+            known,
+            None if known is None else self.recognizer.name(known),
+            prediction.confidence,
+            prediction.reason,
+            tuple(self._matches(evidence, neighbors)),
+        )
+
+    def _matches(self, evidence: Any, count: int) -> Iterator[Match]:
+        """Yield the nearest neighbours of the one query."""
+        rows, scores = evidence.neighbors.rows[0], evidence.neighbors.scores[0]
+        for rank in range(min(count, len(rows))):
+            if rows[rank] < 0:
+                return
+            landmark_id = int(evidence.labels[0, rank])
+            inliers = int(evidence.inliers[0, rank])
+            yield Match(
+                self.recognizer.database.image_ids[rows[rank]],
+                landmark_id,
+                self.recognizer.name(landmark_id),
+                float(scores[rank]),
+                inliers if inliers >= 0 else None,
+            )
+
+
+def list_images(paths: Sequence[Path]) -> list[Path]:
+    """Return the paths, each folder replaced by the image files in and below it, sorted.
+
+    Raises:
+        FileNotFoundError: a folder has no image in it.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            found.append(path)
+            continue
+        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        if not inside:
+            raise FileNotFoundError(f"{path} holds no image ({', '.join(SUFFIXES)})")
+        found += inside
+    return found

@@ -1,0 +1,145 @@
+"""Recognise queries against the database of a run: neighbours, votes, geometry, answer.
+
+The one path that both `submit` and `query` take. Reads the run folder; writes nothing. Imports no
+torch: it starts from descriptors.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classify_head.fusion import Answer, FusionSettings, fuse, pool_penalty
+from classify_head.prediction import Prediction
+from index.neighbors import Neighbors
+from index.search import search
+from rerank.features import LocalFeatures
+from rerank.store import FeatureStore
+from rerank.verify import VerifySettings, verify_candidates
+
+from .database import Database
+from .parallel import run_parallel
+from .recipe import Recipe
+
+# Returns the features of a query by its place in the batch; None where it has none.
+FindFeatures = Callable[[int], LocalFeatures | None]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of Q queries before they are answered."""
+
+    neighbors: Neighbors  # [Q, K]
+    labels: NDArray[np.int64]  # [Q, K] landmark of each neighbour, -1 for padding
+    inliers: NDArray[np.int64]  # [Q, K]; -1 where a neighbour was not verified
+    penalties: NDArray[np.float64]  # [Q] mean cosine to images without a landmark
+
+
+@dataclass(frozen=True)
+class Recognizer:
+    """A database ready to be asked."""
+
+    database: Database
+    pool: NDArray[np.float32]  # [P, dim] descriptors of images without a landmark
+    features: FeatureStore | None  # of the database images; None without re-ranking
+    recipe: Recipe
+    threshold: float  # confidence below which the answer is "no known landmark"
+
+    def gather(
+        self, ids: Sequence[str], vectors: NDArray[np.float32], find_features: FindFeatures
+    ) -> Evidence:
+        """Search the neighbours of Q queries and verify the first candidates.
+
+        Args:
+            ids: [Q].
+            vectors: [Q, dim] descriptors, rows of length 1.
+            find_features: local features of query 0 to Q - 1; not called without re-ranking.
+        """
+        neighbors = search(self.database.index, ids, vectors, self.recipe.search.neighbors)
+        # Row -1 is padding: it takes the label -1 that is appended for it.
+        labels = np.append(self.database.landmark_ids, -1)[neighbors.rows]
+        inliers = np.full(neighbors.rows.shape, -1, dtype=np.int64)
+        if self.features is not None:
+            verify = partial(self._verify, neighbors.rows, find_features)
+            for query, counts in enumerate(run_parallel(verify, range(len(ids)))):
+                inliers[query, : len(counts)] = counts
+        count = self.recipe.decide.penalty_neighbors
+        return Evidence(neighbors, labels, inliers, pool_penalty(vectors @ self.pool.T, count))
+
+    def _verify(
+        self, rows: NDArray[np.int64], find_features: FindFeatures, query: int
+    ) -> list[int]:
+        """Return the inliers of a query's first candidates; -1 where features are missing."""
+        assert self.features is not None
+        asked = find_features(query)
+        candidates = [row for row in rows[query, : self.recipe.rerank.candidates] if row >= 0]
+        if asked is None:
+            return [-1] * len(candidates)
+        stored = [self.features.get(self.database.image_ids[row]) for row in candidates]
+        present = [features for features in stored if features is not None]
+        settings = verify_settings(self.recipe)
+        counts = iter([v.n_inliers for v in verify_candidates(asked, present, settings)])
+        return [-1 if features is None else next(counts) for features in stored]
+
+    def answer(self, evidence: Evidence, query: int, settings: FusionSettings) -> Answer:
+        """Fuse the evidence of one query."""
+        return fuse(
+            evidence.labels[query],
+            evidence.neighbors.scores[query],
+            np.maximum(evidence.inliers[query], 0),
+            float(evidence.penalties[query]),
+            settings,
+        )
+
+    def predict(self, evidence: Evidence) -> list[Prediction]:
+        """Answer each query, or say why there is no known landmark in it."""
+        settings = fusion_settings(self.recipe)
+        answers = [self.answer(evidence, query, settings) for query in range(len(evidence.labels))]
+        ids = evidence.neighbors.query_ids
+        return [self._decide(i, answer) for i, answer in zip(ids, answers, strict=True)]
+
+    def _decide(self, query_id: str, answer: Answer) -> Prediction:
+        evidence = {
+            "votes": answer.votes,
+            "similarity": answer.similarity,
+            "inliers": float(answer.inliers),
+            "penalty": answer.penalty,
+        }
+        if answer.label < 0:
+            return Prediction(query_id, None, 0.0, {}, reason="the database is empty")
+        evidence["nearest_landmark"] = float(answer.label)
+        if answer.confidence >= self.threshold:
+            return Prediction(query_id, answer.label, answer.confidence, evidence)
+        reason = (
+            f"confidence {answer.confidence:.3f} is below {self.threshold:.3f}; nearest is "
+            f"{self.name(answer.label)} (similarity {answer.similarity:.2f}, "
+            f"{answer.inliers} inliers)"
+        )
+        return Prediction(query_id, None, answer.confidence, evidence, reason)
+
+    def name(self, landmark_id: int) -> str:
+        """Return the landmark's name, or its id where it has none."""
+        return self.database.names.get(landmark_id, str(landmark_id))
+
+
+def fusion_settings(recipe: Recipe) -> FusionSettings:
+    """Return what the recipe says of votes and fusion."""
+    return FusionSettings(
+        policy=recipe.votes.policy,
+        power=recipe.votes.power,
+        inlier_weight=recipe.decide.inlier_weight if recipe.rerank.method != "none" else 0.0,
+        inlier_scale=recipe.decide.inlier_scale,
+        min_inliers=recipe.rerank.min_inliers,
+        penalty_weight=recipe.decide.penalty_weight,
+    )
+
+
+def verify_settings(recipe: Recipe) -> VerifySettings:
+    """Return what the recipe says of matching and geometry."""
+    return VerifySettings(
+        model=recipe.rerank.model,
+        threshold_px=recipe.rerank.threshold,
+        max_ratio=recipe.rerank.ratio,
+    )

@@ -1,0 +1,221 @@
+"""Stage `submit`: test images to a ranked submission with its evidence.
+
+Reads index/, features/, decision/ and the test images. Writes submission.csv (a row for every test
+id, sorted by id), predictions.parquet, neighbors.parquet, verified.parquet, submit/manifest.json.
+"""
+
+import logging
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from classify_head.heads import load_head, predict_head
+from classify_head.prediction import Prediction
+from classify_head.submission import save_submission
+from embed.shards import Embeddings, read_failures
+
+from .artifacts import (
+    Manifest,
+    find_complete,
+    invalidate,
+    make_key,
+    record_file,
+    save_manifest,
+    writing,
+)
+from .embed import embed_split
+from .features import extract_split
+from .index import index_database
+from .job import Job
+from .prepare import load_split_embeddings, load_threshold, open_features, open_recognizer
+from .recognition import Evidence, Recognizer, fusion_settings
+
+logger = logging.getLogger(__name__)
+
+SECTIONS = ("search", "votes", "rerank", "decide")
+OUTPUTS = ("submission.csv", "predictions.parquet", "neighbors.parquet", "verified.parquet")
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step of the pipeline would answer to each of Q queries."""
+
+    labels: NDArray[np.int64]  # [Q]; -1 for no answer
+    confidences: NDArray[np.float64]  # [Q]
+
+
+def submit(job: Job) -> Manifest:
+    """Write the submission of a run, or return what is there; makes what it needs.
+
+    Raises:
+        FileNotFoundError: the dataset has no test table.
+    """
+    before = job.without_redo()
+    indexed = index_database(before)
+    tested = embed_split(before, "test")
+    if job.recipe.rerank.method != "none":
+        extract_split(before, "test")
+    folder = job.run / "submit"
+    settings = {name: getattr(job.recipe, name).model_dump() for name in SECTIONS}
+    inputs = {"index": indexed.key, "test": tested.key}
+    key = make_key("submit", settings, inputs)
+    if (done := find_complete(folder, key)) and not job.redo:
+        logger.info("submit: done before")
+        return done
+    invalidate(folder)
+    started = time.perf_counter()
+    counts = _recognize(job, indexed)
+    manifest = Manifest(
+        stage="submit",
+        key=key,
+        settings=settings,
+        recipe=job.recipe_name,
+        recipe_sha256=job.recipe.sha256,
+        inputs=inputs,
+        outputs=[replace(record_file(job.run / n), name=f"../{n}") for n in OUTPUTS],
+        model=indexed.model,
+        counts=counts,
+        seconds=time.perf_counter() - started,
+    )
+    save_manifest(manifest, folder)
+    return manifest
+
+
+def _recognize(job: Job, indexed: Manifest) -> dict[str, int]:
+    """Answer every test image and write the OUTPUTS; return the counts of the manifest."""
+    fingerprint = str(indexed.model["fingerprint"])
+    recognizer = open_recognizer(job.run, job.recipe, fingerprint, load_threshold(job.run))
+    queries = load_split_embeddings(job.run, "test")
+    features = open_features(job.run, "test", job.recipe)
+    evidence = recognizer.gather(
+        queries.ids,
+        queries.vectors,
+        lambda row: features.get(queries.ids[row]) if features else None,
+    )
+    predictions = recognizer.predict(evidence)
+    steps = {
+        "head_only": _head_step(job, queries),
+        "knn": _fused_step(recognizer, evidence, inlier_weight=0.0, penalty_weight=0.0),
+        "reranked": _fused_step(recognizer, evidence, penalty_weight=0.0),
+        "final": _final_step(predictions, job.recipe.decide.rejected),
+    }
+    failures = read_failures(job.run / "embeddings" / "test" / "failures.parquet")
+    ids = [*queries.ids, *failures]
+    final = steps["final"]
+    empty = np.full(len(failures), -1, dtype=np.int64)
+    save_submission(
+        job.run / "submission.csv",
+        ids,
+        np.append(final.labels, empty),
+        np.append(final.confidences, np.zeros(len(failures))),
+    )
+    _write(job, "predictions", _predictions_table(predictions, steps, failures))
+    _write(job, "neighbors", _neighbors_table(recognizer, evidence))
+    _write(job, "verified", _verified_table(recognizer, evidence))
+    return {"requested": len(ids), "written": len(queries.ids), "failed": len(failures)}
+
+
+def _head_step(job: Job, queries: Embeddings) -> Step:
+    labels, probabilities = predict_head(
+        *load_head(job.run / "model" / "head.safetensors"), queries.vectors
+    )
+    return Step(labels, probabilities.astype(np.float64))
+
+
+def _fused_step(recognizer: Recognizer, evidence: Evidence, **without: float) -> Step:
+    """Answer with some of the weights set otherwise, and without rejection."""
+    settings = replace(fusion_settings(recognizer.recipe), **without)  # type: ignore[arg-type]
+    answers = [recognizer.answer(evidence, q, settings) for q in range(len(evidence.labels))]
+    return Step(
+        np.array([answer.label for answer in answers], dtype=np.int64),
+        np.array([answer.confidence for answer in answers]),
+    )
+
+
+def _final_step(predictions: list[Prediction], rejected: str) -> Step:
+    """Return what the submission says: of rejected queries the guess (sink) or nothing (empty)."""
+    labels = []
+    for prediction in predictions:
+        guess = int(prediction.evidence.get("nearest_landmark", -1)) if rejected == "sink" else -1
+        labels.append(guess if prediction.landmark_id is None else prediction.landmark_id)
+    confidences = np.array([prediction.confidence for prediction in predictions])
+    return Step(np.array(labels, dtype=np.int64), confidences)
+
+
+def _predictions_table(
+    predictions: list[Prediction], steps: dict[str, Step], failures: dict[str, tuple[str, str]]
+) -> pa.Table:
+    """Return a row a query: the answer, its evidence, and what each step alone would answer."""
+    rows = [
+        {
+            "query_id": prediction.query_id,
+            "landmark_id": prediction.landmark_id,
+            "confidence": prediction.confidence,
+            "reason": prediction.reason,
+            **{name: prediction.evidence.get(name) for name in ("votes", "similarity", "inliers")},
+            "penalty": prediction.evidence.get("penalty"),
+            **{f"{name}_label": int(step.labels[row]) for name, step in steps.items()},
+            **{f"{name}_confidence": float(step.confidences[row]) for name, step in steps.items()},
+        }
+        for row, prediction in enumerate(predictions)
+    ]
+    rows += [
+        {
+            "query_id": image_id,
+            "confidence": 0.0,
+            "reason": message,
+            **{f"{name}_label": -1 for name in steps},
+            **{f"{name}_confidence": 0.0 for name in steps},
+        }
+        for image_id, (_, message) in failures.items()
+    ]
+    schema = pa.schema(
+        [("query_id", pa.string()), ("landmark_id", pa.int64()), ("confidence", pa.float64())]
+        + [("reason", pa.string())]
+        + [(name, pa.float64()) for name in ("votes", "similarity", "inliers", "penalty")]
+        + [(f"{name}_label", pa.int64()) for name in steps]
+        + [(f"{name}_confidence", pa.float64()) for name in steps]
+    )
+    return pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["query_id"])), schema)
+
+
+def _neighbors_table(recognizer: Recognizer, evidence: Evidence) -> pa.Table:
+    """Return a row a neighbour: query_id, rank from 0, image_id, landmark_id, score."""
+    queries, ranks = np.nonzero(evidence.neighbors.rows >= 0)
+    return pa.table(
+        {
+            **_pairs(recognizer, evidence, queries, ranks),
+            "landmark_id": evidence.labels[queries, ranks],
+            "score": evidence.neighbors.scores[queries, ranks],
+        }
+    )
+
+
+def _verified_table(recognizer: Recognizer, evidence: Evidence) -> pa.Table:
+    """Return a row a verified candidate: query_id, rank from 0, image_id, inliers."""
+    queries, ranks = np.nonzero(evidence.inliers >= 0)
+    pairs = _pairs(recognizer, evidence, queries, ranks)
+    return pa.table({**pairs, "inliers": evidence.inliers[queries, ranks]})
+
+
+def _pairs(
+    recognizer: Recognizer,
+    evidence: Evidence,
+    queries: NDArray[np.int64],
+    ranks: NDArray[np.int64],
+) -> dict[str, object]:
+    rows = evidence.neighbors.rows[queries, ranks]
+    return {
+        "query_id": pa.array([evidence.neighbors.query_ids[query] for query in queries]),
+        "rank": ranks,
+        "image_id": pa.array([recognizer.database.image_ids[row] for row in rows]),
+    }
+
+
+def _write(job: Job, name: str, table: pa.Table) -> None:
+    with writing(job.run / f"{name}.parquet") as temporary:
+        pq.write_table(table, temporary)
