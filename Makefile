@@ -60,7 +60,7 @@ format: .venv/.complete ## Format the code
 	.venv/bin/ruff check --fix .
 
 benchmark: .venv/.complete ## Measure and print the figures of the README
-	.venv/bin/python -m tests.benchmarks
+	.venv/bin/python -m tests.benchmarks $(RUN)
 
 clean: ## Delete the environment, the demo data and its run
 	rm -rf .venv data/demo runs/demo

@@ -60,8 +60,9 @@ def fuse(
     """Choose the label with the largest sum of votes and verification.
 
     score(label) = (votes + inlier_weight * gain(most inliers of the label)
-                    - penalty_weight * penalty) / (1 + inlier_weight), clipped to [0, 1],
-    where votes are divided by the largest they can be. Ties go to the lower label.
+                    + penalty_weight * (1 - penalty)) / (1 + inlier_weight + penalty_weight),
+    where votes are divided by the largest they can be and penalty is clipped to [0, 1]. Each part
+    is in [0, 1], so the score is, too (negative cosines count as 0). Ties go to the lower label.
 
     Args:
         labels: [K] landmark of each neighbour, nearest first; -1 is padding.
@@ -78,13 +79,16 @@ def fuse(
         return Answer(-1, 0.0, 0.0, 0.0, 0, penalty)
     most = np.array([inliers[labels == label].max() for label in votes.labels])
     largest = MAX_VOTES.get(settings.policy, float(len(labels)))
-    gain = settings.inlier_weight * verification_gain(most, settings)
-    scores = votes.scores / largest + gain - settings.penalty_weight * penalty
+    scores = (
+        np.maximum(votes.scores / largest, 0)
+        + settings.inlier_weight * verification_gain(most, settings)
+        + settings.penalty_weight * (1 - np.clip(penalty, 0, 1))
+    ) / (1 + settings.inlier_weight + settings.penalty_weight)
     best = int(np.lexsort((votes.labels, -scores))[0])
     label = int(votes.labels[best])
     return Answer(
         label,
-        float(np.clip(scores[best] / (1 + settings.inlier_weight), 0, 1)),
+        float(min(scores[best], 1.0)),  # cosines of float32 vectors may exceed 1 a little
         float(votes.scores[best]),
         float(cosines[labels == label].max()),
         int(most[best]),

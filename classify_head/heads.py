@@ -35,8 +35,12 @@ class CosineHead(nn.Module):
 
 def save_head(head: CosineHead, landmark_ids: NDArray[np.int64], path: Path) -> None:
     """Write the directions, and which landmark each belongs to."""
-    metadata = {"scale": repr(head.scale), "landmark_ids": json.dumps(landmark_ids.tolist())}
-    save_file({"weight": head.weight.detach().cpu().contiguous()}, path, metadata)
+    tensors = {
+        "weight": head.weight.detach().cpu().contiguous(),
+        "landmark_ids": torch.from_numpy(landmark_ids.astype(np.int64)),
+    }
+    # One key: safetensors writes several in random order, and equal heads shall be equal files.
+    save_file(tensors, path, {"scale": repr(head.scale)})
 
 
 def load_head(path: Path) -> tuple[CosineHead, NDArray[np.int64]]:
@@ -49,9 +53,13 @@ def load_head(path: Path) -> tuple[CosineHead, NDArray[np.int64]]:
         raise FileNotFoundError(f"no classification head at {path}; run `cairn train` first")
     with safe_open(str(path), "pt") as file:
         weight, metadata = file.get_tensor("weight"), file.metadata()
+        if "landmark_ids" in metadata:  # files of before 0.1.0
+            landmark_ids = np.array(json.loads(metadata["landmark_ids"]), dtype=np.int64)
+        else:
+            landmark_ids = file.get_tensor("landmark_ids").numpy()
     head = CosineHead(weight.shape[1], weight.shape[0], float(metadata["scale"]))
     head.load_state_dict({"weight": weight})
-    return head.eval(), np.array(json.loads(metadata["landmark_ids"]), dtype=np.int64)
+    return head.eval(), landmark_ids
 
 
 def predict_head(

@@ -4,6 +4,7 @@ Reads one .safetensors file when asked to. The file's metadata, where it has any
 weights need: architecture, pad_type, mean, std. Knows nothing of pooling or training.
 """
 
+import difflib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ def check_architecture(name: str) -> None:
     """Raise ValueError, naming close names, unless timm has this architecture."""
     if timm.is_model(name):
         return
-    close = timm.list_models(f"*{name.split('_')[0]}*")[:5]
+    close = difflib.get_close_matches(name, timm.list_models(), n=5)
     hint = f"; close names: {', '.join(close)}" if close else ""
     raise ValueError(f"timm has no architecture '{name}'{hint}")
 
@@ -170,9 +171,10 @@ def _fetch_pretrained(spec: BackboneSpec) -> tuple[Backbone, BackboneSpec]:
     try:
         backbone = Backbone(spec, pretrained=True)
     except (OSError, RuntimeError, ValueError) as error:
+        found = (str(error).splitlines() or ["no message"])[0][:120]
         raise FileNotFoundError(
             f"the weights of '{spec.architecture}' could not be fetched "
-            f"({type(error).__name__}: {str(error).splitlines()[0][:120]}); fetch "
+            f"({type(error).__name__}: {found}); fetch "
             f"model.safetensors of '{source}' from the Hugging Face hub by hand and pass it: "
             "WEIGHTS=model.safetensors (--weights on the command line)"
         ) from error

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -103,11 +104,15 @@ def load_model(folder: Path) -> tuple[DescriptorModel, str]:
             f"{folder}/model.json has format {text.get('format')}, this version reads "
             f"{FORMAT_VERSION}; train again or use the version that wrote it"
         )
+    misfit = (
+        f"{folder}/model.safetensors is not the file that model.json describes; "
+        "copy both from the same run, or train again"
+    )
     model = DescriptorModel(ModelSpec.from_json(text["spec"]))
-    model.load_state_dict(load_file(folder / "model.safetensors"))
+    try:
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+    except (SafetensorError, RuntimeError) as error:
+        raise ValueError(misfit) from error
     if fingerprint_model(model) != text["fingerprint"]:
-        raise ValueError(
-            f"{folder}/model.safetensors is not the file that model.json describes; "
-            "copy both from the same run, or train again"
-        )
+        raise ValueError(misfit)
     return model.eval(), text["fingerprint"]

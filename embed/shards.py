@@ -65,7 +65,7 @@ def read_shard_failures(path: Path, key: str) -> list[Failure] | None:
     """Return the failures of a shard, or None if there is no whole shard of this job at path."""
     try:
         metadata = pq.read_schema(path).metadata or {}
-    except (FileNotFoundError, pa.ArrowInvalid):
+    except (OSError, pa.ArrowInvalid):  # Arrow says OSError of a damaged footer too
         return None
     if metadata.get(b"key", b"").decode() != key:
         return None
@@ -85,7 +85,9 @@ def read_embeddings(paths: Sequence[Path]) -> Embeddings:
         table = pa.concat_tables([pq.read_table(path) for path in paths])
         vectors = table["embedding"].combine_chunks()
         dim = vectors.type.list_size
-    except (pa.ArrowInvalid, KeyError, AttributeError) as error:
+    except FileNotFoundError:
+        raise
+    except (OSError, pa.ArrowInvalid, KeyError, AttributeError) as error:
         raise ValueError(
             f"{paths[0].parent} holds a file that is no embedding shard ({error}); "
             "run `cairn embed --redo`"

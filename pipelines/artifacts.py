@@ -50,7 +50,8 @@ def is_disk_full(error: BaseException) -> bool:
 def write_json(values: object, path: Path) -> None:
     """Write values as indented JSON, whole or not at all."""
     with writing(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+        text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+        temporary.write_text(text, encoding="utf-8")
 
 
 def hash_file(path: Path) -> str:
@@ -96,6 +97,11 @@ class Manifest:
     format: int = FORMAT_VERSION
     libraries: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def content(self) -> str:
+        """Hash of the key and of what came out: a file that was mended, and then done again."""
+        return hash_values([self.key, [record.sha256 for record in self.outputs]])
+
 
 def make_key(stage: str, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
     """Return the sha256 that tells whether an artifact is still the one asked for."""
@@ -123,17 +129,23 @@ def _installed() -> list[str]:
 
 
 def load_manifest(folder: Path) -> Manifest | None:
-    """Read the manifest of an artifact, or None if it has none or one of another format."""
+    """Read the manifest of an artifact, or None if it has none or one of another format.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
     try:
-        values = json.loads((folder / "manifest.json").read_text())
+        text = (folder / "manifest.json").read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    try:
+        values = json.loads(text)
+        if values["format"] != FORMAT_VERSION:
+            return None
+        values["outputs"] = [FileRecord(**record) for record in values["outputs"]]
+        return Manifest(**values)
+    except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{folder}/manifest.json is damaged; delete {folder}") from error
-    if values.get("format") != FORMAT_VERSION:
-        return None
-    values["outputs"] = [FileRecord(**record) for record in values["outputs"]]
-    return Manifest(**values)
 
 
 def invalidate(folder: Path) -> None:

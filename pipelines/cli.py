@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.logging import RichHandler
 
 if TYPE_CHECKING:
     from .job import Job
@@ -31,20 +30,20 @@ MAKE, ASK, JUDGE = "Make a run, stage by stage", "Ask", "Judge"
 Data = Annotated[
     Path | None,
     typer.Option(
-        help="Dataset folder.  [default: that of the run, else data/demo]", show_default=False
+        help="Dataset folder.  \\[default: that of the run, else data/demo]", show_default=False
     ),
 ]
 Run = Annotated[
     Path | None,
     typer.Option(
-        help="Run folder.  [default: runs/<name of the dataset folder>]", show_default=False
+        help="Run folder.  \\[default: runs/<name of the dataset folder>]", show_default=False
     ),
 ]
 RecipeName = Annotated[
     str | None,
     typer.Option(
         help="Recipe, by name or .toml file.  "
-        "[default: that of the run, else demo for the demo city and photos for other data]",
+        "\\[default: that of the run, else demo for the demo city and photos for other data]",
         show_default=False,
     ),
 ]
@@ -52,14 +51,18 @@ Weights = Annotated[
     Path | None,
     typer.Option(
         help="Local .safetensors file to start the backbone from.  "
-        "[default: that of the run, else what the recipe says]",
+        "\\[default: that of the run, else what the recipe says]",
         show_default=False,
     ),
 ]
 Redo = Annotated[bool, typer.Option("--redo", help="Do this stage again even if it is done.")]
 Workers = Annotated[
     int | None,
-    typer.Option(help="Processes that decode images.  [default: cores - 1]", show_default=False),
+    typer.Option(
+        min=0,
+        help="Processes that decode images; 0: none beside this one.  \\[default: cores - 1]",
+        show_default=False,
+    ),
 ]
 
 
@@ -72,7 +75,7 @@ def _open_job(
     redo: bool,
     devices: int = 1,
 ) -> "Job":
-    from .job import DEMO_DATA, count_workers, open_job
+    from .job import count_workers, is_demo, open_job
 
     job = open_job(
         data,
@@ -83,7 +86,7 @@ def _open_job(
         devices=devices,
         redo=redo,
     )
-    if job.data == DEMO_DATA:
+    if is_demo(job.data):
         from .data import render_demo
 
         render_demo(job.data)
@@ -105,12 +108,20 @@ def data(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Dataset folder to write.  [default: data/demo or data/<name>]", show_default=False
+            help="Dataset folder to write.  \\[default: data/demo or data/<name>]",
+            show_default=False,
         ),
     ] = None,
     test_every: Annotated[
         int, typer.Option(help="Keep every so many-th photo of a folder for the test; 0: none.")
     ] = 5,
+    keep_training: Annotated[
+        bool,
+        typer.Option(
+            "--keep-training",
+            help="Leave train.csv as it is and write index.csv: new things without training.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the demo city.")] = 0,
 ) -> None:
     """Make a dataset folder: the demo city, or one of a folder a class."""
@@ -126,7 +137,7 @@ def data(
     from .folders import import_folders
 
     target = data or Path("data") / source.resolve().name
-    counts = import_folders(source, target, test_every=test_every)
+    counts = import_folders(source, target, test_every=test_every, keep_training=keep_training)
     print(f"{target}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
 
 
@@ -137,7 +148,7 @@ def train(
     recipe: RecipeName = None,
     weights: Weights = None,
     workers: Workers = None,
-    devices: Annotated[int, typer.Option(help="GPUs that train together.")] = 1,
+    devices: Annotated[int, typer.Option(min=1, help="GPUs that train together.")] = 1,
     redo: Redo = False,
 ) -> None:
     """Train the descriptor model; goes on after the last epoch of an interrupted training."""
@@ -209,12 +220,13 @@ def submit(
 def query(
     images: Annotated[list[Path], typer.Argument(help="Photos, or folders of them.")],
     run: Run = None,
-    neighbors: Annotated[int, typer.Option(help="Neighbours to show.")] = 5,
+    neighbors: Annotated[int, typer.Option(min=0, help="Neighbours to show.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one line a photo.")] = False,
 ) -> None:
     """Recognise photos: label, name, confidence, or no known landmark, and the neighbours."""
+    from .images import list_images
     from .job import DEMO_RUN
-    from .query import QueryEngine, list_images
+    from .query import QueryEngine
     from .report import print_recognition
 
     paths = list_images(images)
@@ -268,14 +280,27 @@ def _print_run(metrics: dict[str, Any]) -> None:
         print_steps(metrics, console)
 
 
+class _StderrHandler(logging.Handler):
+    """Print to what is standard error now: a progress bar puts itself in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
 def main() -> None:
     """Run the command line; a deliberate error is one line of advice and exit status 1."""
     # With workers beside the main process, threads that spin while they wait starve the others:
     # seen to slow training down fivefold on two cores. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    handler = RichHandler(console=Console(stderr=True), show_path=False, show_level=False)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
-    for noisy in ("lightning_fabric", "httpx", "matplotlib", "timm"):
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_StderrHandler()])
+    for noisy in (
+        "faiss",
+        "lightning_fabric",
+        "lightning_utilities",
+        "httpx",
+        "matplotlib",
+        "timm",
+    ):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
         app()

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+from .images import SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,11 @@ def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:
         raise ValueError(f"{path} is empty; it needs a header {','.join(columns)}") from error
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a CSV file in UTF-8: {error}") from error
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path} is not a Parquet file: {error}") from error
+    if path.suffix == ".csv" and not isinstance(table.index, pd.RangeIndex):
+        # pandas takes the first of too many values for a row's name and shifts the others.
+        raise ValueError(f"{path} has more values in its rows than columns in its header")
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise ValueError(
@@ -145,6 +151,10 @@ def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:
         )
     if not len(table):
         raise ValueError(f"{path} has a header and no rows; add some, or delete it if optional")
+    for name in columns:
+        empty = np.flatnonzero(table[name].isna())  # a null of Parquet, a CSV line cut short
+        if len(empty):
+            raise ValueError(f"{path}: row {empty[0] + 1} has no {name}; give it one")
     return table[columns].astype(str)
 
 
@@ -165,7 +175,7 @@ def _check_ids(ids: "pd.Series[str]", path: Path) -> tuple[str, ...]:
 
 
 def _check_landmark_ids(values: "pd.Series[str]", path: Path) -> NDArray[np.int64]:
-    bad = values[~values.str.fullmatch(r"\d{1,18}")]
+    bad = values[~values.str.fullmatch(r"[0-9]{1,18}")]
     if len(bad):
         raise ValueError(
             f"{path}, line {int(bad.index[0]) + 2}: landmark_id {bad.iloc[0]!r} is not an integer "

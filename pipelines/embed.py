@@ -54,7 +54,7 @@ def embed_split(job: Job, split: str) -> Manifest:
     inputs = {split: hash_file(table.path), "model": fingerprint}
     key = make_key("embed", settings, inputs)
     if (done := find_complete(folder, key)) and not job.redo:
-        logger.info("embed %s: done before", split)
+        logger.debug("embed %s: done before", split)
         return done
     invalidate(folder)
     started = time.perf_counter()
@@ -63,6 +63,8 @@ def embed_split(job: Job, split: str) -> Manifest:
         write_failures(temporary, table.ids, failures)
     written = len(table.ids) - len(failures)
     if not written:
+        for path in paths:  # nothing is in them, and the same command shall look again
+            path.unlink()
         raise ValueError(
             f"none of the {len(table.ids)} images of {table.path} could be read; "
             f"the first: {failures[0].message}"

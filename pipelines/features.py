@@ -43,7 +43,7 @@ def extract_split(job: Job, split: str) -> Manifest:
     inputs = {split: hash_file(table.path), "extractor": extractor.fingerprint}
     key = make_key("features", settings, inputs)
     if done := find_complete(folder, key):
-        logger.info("features %s: done before", split)
+        logger.debug("features %s: done before", split)
         return done
     invalidate(folder)
     started = time.perf_counter()

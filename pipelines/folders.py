@@ -1,7 +1,7 @@
 """Make a dataset of a folder a class: photos/<name of the thing>/*.jpg.
 
 Reads file names only. Writes images/ (hard links, or copies across file systems), the tables and,
-last, train.csv.
+last, train.csv or index.csv.
 """
 
 import csv
@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .artifacts import writing
-from .dataset import SUFFIXES, Dataset
+from .dataset import Dataset
+from .images import SUFFIXES
 
 logger = logging.getLogger(__name__)
 
@@ -25,12 +26,16 @@ NO_LANDMARK_FOLDER = "_none"  # its photos show none of the things
 class _Tables:
     """Rows of the dataset's tables, in order."""
 
-    train: list[tuple[str, int]] = field(default_factory=list)
+    database: list[tuple[str, int]] = field(default_factory=list)
     test: list[tuple[str, int | None]] = field(default_factory=list)
     non_landmark: list[str] = field(default_factory=list)
+    trained: frozenset[str] = frozenset()  # ids that must not be in the test
+    taken: set[str] = field(default_factory=set)  # ids of all tables
 
 
-def import_folders(source: Path, folder: Path, *, test_every: int) -> dict[str, int]:
+def import_folders(
+    source: Path, folder: Path, *, test_every: int, keep_training: bool = False
+) -> dict[str, int]:
     """Write a dataset folder of a folder a class; return how many rows each table got.
 
     Of each class, and of the folder `_none` with photos of nothing known, every so many-th photo
@@ -41,8 +46,11 @@ def import_folders(source: Path, folder: Path, *, test_every: int) -> dict[str, 
         source: holds one folder a class.
         folder: the dataset folder to write.
         test_every: 5 keeps every fifth photo for the test, 0 none.
+        keep_training: leave train.csv as it is and write the photos to index.csv: new classes are
+            searched by the model that is there. No photo trained on goes into the test.
 
     Raises:
+        FileNotFoundError: keep_training, and the dataset folder has no train table yet.
         FileNotFoundError: source is no folder, or no class in it has a photo.
         ValueError: test_every is 1 or negative: nothing would be left to train on.
     """
@@ -56,14 +64,15 @@ def import_folders(source: Path, folder: Path, *, test_every: int) -> dict[str, 
             "thing into a folder of its own, named after it"
         )
     landmark_ids = _assign_ids(names, folder)
-    tables = _Tables()
+    trained = Dataset(folder).load_split("train").ids if keep_training else ()
+    tables = _Tables(trained=frozenset(trained))
     (folder / "images").mkdir(parents=True, exist_ok=True)
     for name, files in classes.items():
         _add_class(tables, name, files, landmark_ids.get(name), folder / "images", test_every)
-    _write_tables(tables, landmark_ids, folder)
+    _write_tables(tables, landmark_ids, folder, "index.csv" if keep_training else "train.csv")
     return {
         "landmarks": len(landmark_ids),
-        "train": len(tables.train),
+        "index" if keep_training else "train": len(tables.database),
         "test": len(tables.test),
         "non_landmark": len(tables.non_landmark),
     }
@@ -74,15 +83,25 @@ def _list_classes(source: Path) -> dict[str, list[Path]]:
     if not source.is_dir():
         raise FileNotFoundError(f"no folder at {source}")
     classes, others = {}, Counter[str]()
-    for folder in sorted(path for path in source.iterdir() if path.is_dir()):
-        if folder.name.startswith("."):
+    misplaced: list[str] = []  # photos beside the folders, folders below them
+    for folder in sorted(path for path in source.iterdir() if path.name[0] != "."):
+        if not folder.is_dir():
+            misplaced.append(folder.name)
             continue
-        files = sorted(p for p in folder.iterdir() if p.is_file() and p.name[0] != ".")
+        entries = sorted(path for path in folder.iterdir() if path.name[0] != ".")
+        files = [path for path in entries if path.is_file()]
+        misplaced += [f"{folder.name}/{path.name}/" for path in entries if path.is_dir()]
         classes[folder.name] = [path for path in files if path.suffix.lower() in SUFFIXES]
         others.update(p.suffix.lower() or p.name for p in files if p.suffix.lower() not in SUFFIXES)
     if others:
         left_out = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
         logger.warning("left out files of other kinds: %s; convert photos to JPEG", left_out)
+    if misplaced:
+        logger.warning(
+            "left out %d files and folders that are not photos directly in the folder of a thing, "
+            "the first: %s",
+            *(len(misplaced), ", ".join(misplaced[:3])),
+        )
     return classes
 
 
@@ -106,19 +125,22 @@ def _add_class(
     test_every: int,
 ) -> None:
     """Link the photos of a class and give each to a table."""
-    taken: set[str] = set()
     for place, path in enumerate(files):
         image_id = f"{name}-{path.stem}"
-        if image_id in taken:  # tower.jpg beside tower.png
-            image_id = f"{name}-{path.stem}_{path.suffix[1:].lower()}"
-        taken.add(image_id)
+        while image_id in tables.taken:  # tower.jpg beside tower.png, a/b-c.jpg beside a-b/c.jpg
+            image_id = f"{image_id}_{path.suffix[1:].lower()}"
+        tables.taken.add(image_id)
+        for suffix in SUFFIXES:  # an earlier import's file of that id would win over this one
+            if suffix != path.suffix.lower():
+                (images / f"{image_id}{suffix}").unlink(missing_ok=True)
         _link(path, images / f"{image_id}{path.suffix.lower()}")
-        if test_every and place % test_every == test_every - 1:
+        for_test = test_every and place % test_every == test_every - 1
+        if for_test and image_id not in tables.trained:
             tables.test.append((image_id, landmark_id))
         elif landmark_id is None:
             tables.non_landmark.append(image_id)
         else:
-            tables.train.append((image_id, landmark_id))
+            tables.database.append((image_id, landmark_id))
 
 
 def _link(source: Path, target: Path) -> None:
@@ -132,15 +154,19 @@ def _link(source: Path, target: Path) -> None:
             shutil.copyfile(source, temporary)
 
 
-def _write_tables(tables: _Tables, landmark_ids: dict[str, int], folder: Path) -> None:
-    """Write the tables that have rows, take away those that have none, train.csv last."""
+def _write_tables(
+    tables: _Tables, landmark_ids: dict[str, int], folder: Path, database: str
+) -> None:
+    """Write the tables that have rows, take away those that have none, the database last."""
     labels = [(label, name) for name, label in landmark_ids.items()]
     solution = [(i, "" if label is None else label, "Public") for i, label in tables.test]
     _write_csv(folder / "labels.csv", ("landmark_id", "name"), labels)
     _write_csv(folder / "test.csv", ("id",), [(image_id,) for image_id, _ in tables.test])
     _write_csv(folder / "solution.csv", ("id", "landmarks", "Usage"), solution)
     _write_csv(folder / "non_landmark.csv", ("id",), [(i,) for i in tables.non_landmark])
-    _write_csv(folder / "train.csv", ("id", "landmark_id"), tables.train)
+    if database == "train.csv":
+        (folder / "index.csv").unlink(missing_ok=True)
+    _write_csv(folder / database, ("id", "landmark_id"), tables.database)
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

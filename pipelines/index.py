@@ -56,12 +56,12 @@ def _build(job: Job, embedded: dict[str, Manifest]) -> Manifest:
     """Write index/ from the embeddings of the database split."""
     split = job.dataset.database_split
     folder = job.run / "index"
-    inputs = {name: manifest.key for name, manifest in embedded.items()}
+    inputs = {name: manifest.content for name, manifest in embedded.items()}
     inputs["names"] = _hash_names(job)
     settings = {"database": split}
     key = make_key("index", settings, inputs)
     if (done := find_complete(folder, key)) and not job.redo:
-        logger.info("index: done before")
+        logger.debug("index: done before")
         return done
     invalidate(folder)
     started = time.perf_counter()

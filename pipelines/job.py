@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .artifacts import hash_file, write_json
-from .dataset import Dataset
 from .recipe import Recipe, load_recipe, make_recipe
+
+if TYPE_CHECKING:
+    from .dataset import Dataset
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +40,10 @@ class Job:
     redo: bool = False  # the stage that was asked for is done again
 
     @cached_property
-    def dataset(self) -> Dataset:
+    def dataset(self) -> "Dataset":
         """The dataset folder; its tables are read once."""
+        from .dataset import Dataset  # pandas takes half a second that a query has no need of
+
         return Dataset(self.data)
 
     def without_redo(self) -> "Job":
@@ -53,9 +57,9 @@ class Job:
 
     def fill(self) -> None:
         """Write run.json."""
-        weights = str(self.weights) if self.weights else None
+        weights = str(self.weights.resolve()) if self.weights else None
         values = {
-            "data": str(self.data),
+            "data": str(self.data.resolve()),
             "recipe": self.recipe_name,
             "weights": weights,
             "settings": self.recipe.model_dump(),
@@ -85,6 +89,11 @@ class Job:
             yield
 
 
+def is_demo(data: Path) -> bool:
+    """Tell whether this is the folder of the demo city, which is rendered when it is missing."""
+    return data.resolve() == DEMO_DATA.resolve()
+
+
 def count_workers() -> int:
     """Return how many processes should decode beside the one that computes."""
     return max(min((os.cpu_count() or 1) - 1, 8), 1)
@@ -107,7 +116,7 @@ def open_job(
         ValueError: the recipe or run.json is damaged.
     """
     if run is None:
-        run = DEMO_RUN if data is None or data == DEMO_DATA else Path("runs") / data.resolve().name
+        run = DEMO_RUN if data is None or is_demo(data) else Path("runs") / data.resolve().name
     recorded = read_run(run)
     if data is None:
         data = Path(recorded["data"]) if recorded else DEMO_DATA
@@ -118,7 +127,7 @@ def open_job(
     if recipe is None and recorded:
         name, settings = recorded["recipe"], make_recipe(recorded["settings"], str(run))
     else:
-        name = recipe or ("demo" if data == DEMO_DATA else "photos")
+        name = recipe or ("demo" if is_demo(data) else "photos")
         settings = load_recipe(name)
     return Job(data, run, settings, name, weights, **options)
 
@@ -129,8 +138,10 @@ def read_run(run: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        values: dict[str, Any] = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+        values: dict[str, Any] = json.loads(path.read_bytes())
+        if not {"data", "recipe", "weights", "settings"} <= set(values):
+            raise ValueError("keys are missing")
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is damaged; delete it and name --data and --recipe") from error
     return values
 

@@ -4,7 +4,7 @@ Reads a run folder and the photos. Writes nothing. Everything is loaded once, th
 one forward pass, one search and the verification of its candidates.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from embed.decode import ImageError, decode_image
 from embed.extract import describe_pixels, pick_device
 from embed.model import DescriptorModel, load_model
 
-from .dataset import SUFFIXES
 from .job import read_run
 from .prepare import build_extractor, load_threshold, open_recognizer
 from .recipe import Recipe, make_recipe
@@ -69,16 +68,21 @@ class QueryEngine:
 
     def ask(self, path: Path, neighbors: int = 5) -> Recognition:
         """Recognise one photo; a photo that cannot be read is an answer with an error."""
-        side = max(self.model.spec.image_size, self.recipe.rerank.max_side)
         limit = int(self.recipe.decode.max_megapixels * 1e6)
+        features = None
         try:
-            image = decode_image(path, min_side=side, max_pixels=limit)
+            # Decoded for each use as stages `embed` and `index` do: a JPEG that is scaled down
+            # while it is decoded differs a little from one that is resized after.
+            image = decode_image(path, min_side=self.model.spec.image_size, max_pixels=limit)
+            if self.recognizer.features is not None:
+                detailed = decode_image(
+                    path, min_side=self.recipe.rerank.max_side, max_pixels=limit
+                )
+                features = self.extractor.extract(detailed)
         except ImageError as error:
             return Recognition(str(path), error=str(error))
         vector = describe_pixels(self.model, image.pixels)
-        evidence = self.recognizer.gather(
-            [str(path)], vector, lambda query: self.extractor.extract(image)
-        )
+        evidence = self.recognizer.gather([str(path)], vector, lambda query: features)
         prediction = self.recognizer.predict(evidence)[0]
         known = prediction.landmark_id
         return Recognition(
@@ -105,21 +109,3 @@ class QueryEngine:
                 float(scores[rank]),
                 inliers if inliers >= 0 else None,
             )
-
-
-def list_images(paths: Sequence[Path]) -> list[Path]:
-    """Return the paths, each folder replaced by the image files in and below it, sorted.
-
-    Raises:
-        FileNotFoundError: a folder has no image in it.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if not path.is_dir():
-            found.append(path)
-            continue
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-        if not inside:
-            raise FileNotFoundError(f"{path} holds no image ({', '.join(SUFFIXES)})")
-        found += inside
-    return found

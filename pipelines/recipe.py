@@ -112,8 +112,12 @@ def _read_values(name: str, above: tuple[str, ...]) -> dict[str, Any]:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"recipe {name} is not TOML: {error}") from error
-    base = values.pop("base", None)
-    return _merge(_read_values(base, (*above, name)), values) if base else values
+    if "base" not in values:
+        return values
+    base = values.pop("base")
+    if not isinstance(base, str):
+        raise ValueError(f"recipe {name}: base = {base!r} is not the name of a recipe")
+    return _merge(_read_values(base, (*above, name)), values)
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

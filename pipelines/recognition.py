@@ -5,8 +5,8 @@ torch: it starts from descriptors.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from rerank.verify import VerifySettings, verify_candidates
 from .database import Database
 from .parallel import run_parallel
 from .recipe import Recipe
+
+CHUNK = 10  # candidates verified at a time
 
 # Returns the features of a query by its place in the batch; None where it has none.
 FindFeatures = Callable[[int], LocalFeatures | None]
@@ -62,26 +64,41 @@ class Recognizer:
         labels = np.append(self.database.landmark_ids, -1)[neighbors.rows]
         inliers = np.full(neighbors.rows.shape, -1, dtype=np.int64)
         if self.features is not None:
-            verify = partial(self._verify, neighbors.rows, find_features)
-            for query, counts in enumerate(run_parallel(verify, range(len(ids)))):
-                inliers[query, : len(counts)] = counts
+            self._verify(neighbors.rows, find_features, inliers)
         count = self.recipe.decide.penalty_neighbors
         return Evidence(neighbors, labels, inliers, pool_penalty(vectors @ self.pool.T, count))
 
     def _verify(
-        self, rows: NDArray[np.int64], find_features: FindFeatures, query: int
-    ) -> list[int]:
-        """Return the inliers of a query's first candidates; -1 where features are missing."""
+        self, rows: NDArray[np.int64], find_features: FindFeatures, inliers: NDArray[np.int64]
+    ) -> None:
+        """Fill in the inliers of each query's first candidates; -1 stays where features lack."""
+        # In chunks, so that the candidates of one query, too, are shared among the cores.
+        last = min(self.recipe.rerank.candidates, rows.shape[1])
+        chunks = [slice(start, min(start + CHUNK, last)) for start in range(0, last, CHUNK)]
+        find = lru_cache(maxsize=16)(find_features)  # one query's chunks are done together
+        tasks = [(query, chunk) for query in range(len(rows)) for chunk in chunks]
+
+        def verify(task: tuple[int, slice]) -> list[int]:
+            query, chunk = task
+            return self._count_inliers(find(query), rows[query, chunk])
+
+        for (query, chunk), counts in zip(tasks, run_parallel(verify, tasks), strict=True):
+            inliers[query, chunk] = counts
+
+    def _count_inliers(self, asked: LocalFeatures | None, rows: NDArray[np.int64]) -> list[int]:
         assert self.features is not None
-        asked = find_features(query)
-        candidates = [row for row in rows[query, : self.recipe.rerank.candidates] if row >= 0]
+        stored = [self.features.get(self.database.image_ids[r]) if r >= 0 else None for r in rows]
         if asked is None:
-            return [-1] * len(candidates)
-        stored = [self.features.get(self.database.image_ids[row]) for row in candidates]
+            return [-1] * len(stored)
         present = [features for features in stored if features is not None]
-        settings = verify_settings(self.recipe)
-        counts = iter([v.n_inliers for v in verify_candidates(asked, present, settings)])
-        return [-1 if features is None else next(counts) for features in stored]
+        verified = iter(verify_candidates(asked, present, verify_settings(self.recipe)))
+        return [-1 if features is None else next(verified).n_inliers for features in stored]
+
+    @property
+    def fusion(self) -> FusionSettings:
+        """The weights of the recipe; without a pool nothing is said by the penalty."""
+        settings = fusion_settings(self.recipe)
+        return settings if len(self.pool) else replace(settings, penalty_weight=0.0)
 
     def answer(self, evidence: Evidence, query: int, settings: FusionSettings) -> Answer:
         """Fuse the evidence of one query."""
@@ -95,7 +112,7 @@ class Recognizer:
 
     def predict(self, evidence: Evidence) -> list[Prediction]:
         """Answer each query, or say why there is no known landmark in it."""
-        settings = fusion_settings(self.recipe)
+        settings = self.fusion
         answers = [self.answer(evidence, query, settings) for query in range(len(evidence.labels))]
         ids = evidence.neighbors.query_ids
         return [self._decide(i, answer) for i, answer in zip(ids, answers, strict=True)]

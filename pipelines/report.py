@@ -3,6 +3,7 @@
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from .query import Recognition
@@ -50,17 +51,21 @@ def print_steps(metrics: dict[str, Any], console: Console) -> None:
 
 def print_recognition(answer: Recognition, console: Console) -> None:
     """Print the answer to one photo and its neighbours."""
+    image = escape(answer.image)
     if answer.error:
-        console.print(f"[bold]{answer.image}[/]\n  not read: {answer.error}", highlight=False)
+        console.print(f"[bold]{image}[/]\n  not read: {escape(answer.error)}", highlight=False)
         return
     if answer.landmark_id is None:
-        line = f"no known landmark: {answer.reason}"
+        line = f"no known landmark: {escape(answer.reason)}"
     else:
-        name = answer.name if answer.name != str(answer.landmark_id) else "landmark"
-        line = f"[green]{name}[/] ({answer.landmark_id}), confidence {answer.confidence:.3f}"
-    console.print(f"[bold]{answer.image}[/]\n  {line}", highlight=False)
+        label = str(answer.landmark_id)
+        name = escape(answer.name) if answer.name and answer.name != label else "landmark"
+        line = f"[green]{name}[/] ({label}), confidence {answer.confidence:.3f}"
+    console.print(f"[bold]{image}[/]\n  {line}", highlight=False)
     table = Table("neighbour", "landmark", "similarity", "inliers", box=None, padding=(0, 2))
     for match in answer.neighbors:
         inliers = "-" if match.inliers is None else str(match.inliers)
-        table.add_row(match.image_id, match.name, f"{match.similarity:.3f}", inliers)
+        table.add_row(
+            escape(match.image_id), escape(match.name), f"{match.similarity:.3f}", inliers
+        )
     console.print(table)

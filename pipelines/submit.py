@@ -1,7 +1,8 @@
 """Stage `submit`: test images to a ranked submission with its evidence.
 
 Reads index/, features/, decision/ and the test images. Writes submission.csv (a row for every test
-id, sorted by id), predictions.parquet, neighbors.parquet, verified.parquet, submit/manifest.json.
+id, sorted by id), predictions.parquet, neighbors.parquet, verified.parquet,
+answers.jpg (a sample to look at), submit/manifest.json.
 """
 
 import logging
@@ -29,15 +30,23 @@ from .artifacts import (
 )
 from .embed import embed_split
 from .features import extract_split
+from .gallery import Picture, draw_gallery, spread
 from .index import index_database
 from .job import Job
 from .prepare import load_split_embeddings, load_threshold, open_features, open_recognizer
-from .recognition import Evidence, Recognizer, fusion_settings
+from .recognition import Evidence, Recognizer
 
 logger = logging.getLogger(__name__)
 
 SECTIONS = ("search", "votes", "rerank", "decide")
-OUTPUTS = ("submission.csv", "predictions.parquet", "neighbors.parquet", "verified.parquet")
+OUTPUTS = (
+    "submission.csv",
+    "predictions.parquet",
+    "neighbors.parquet",
+    "verified.parquet",
+    "answers.jpg",
+)
+SAMPLE, SHOWN = 8, 4  # queries in answers.jpg, and database images beside each
 
 
 @dataclass(frozen=True)
@@ -61,10 +70,10 @@ def submit(job: Job) -> Manifest:
         extract_split(before, "test")
     folder = job.run / "submit"
     settings = {name: getattr(job.recipe, name).model_dump() for name in SECTIONS}
-    inputs = {"index": indexed.key, "test": tested.key}
+    inputs = {"index": indexed.key, "test": tested.content}
     key = make_key("submit", settings, inputs)
     if (done := find_complete(folder, key)) and not job.redo:
-        logger.info("submit: done before")
+        logger.debug("submit: done before")
         return done
     invalidate(folder)
     started = time.perf_counter()
@@ -116,7 +125,33 @@ def _recognize(job: Job, indexed: Manifest) -> dict[str, int]:
     _write(job, "predictions", _predictions_table(predictions, steps, failures))
     _write(job, "neighbors", _neighbors_table(recognizer, evidence))
     _write(job, "verified", _verified_table(recognizer, evidence))
+    with writing(job.run / "answers.jpg") as temporary:
+        draw_gallery(_sample_rows(job, recognizer, evidence, predictions), temporary)
     return {"requested": len(ids), "written": len(queries.ids), "failed": len(failures)}
+
+
+def _sample_rows(
+    job: Job, recognizer: Recognizer, evidence: Evidence, predictions: list[Prediction]
+) -> list[list[Picture]]:
+    """Return some queries from the surest answer to the least sure, and what speaks for each."""
+    rows = []
+    for query in spread([prediction.confidence for prediction in predictions], SAMPLE):
+        prediction = predictions[query]
+        known = prediction.landmark_id
+        title = "no known landmark" if known is None else recognizer.name(known)
+        note = f"confidence {prediction.confidence:.3f}"
+        path = job.dataset.image_path(prediction.query_id)
+        row = [Picture(path, title, note, answered=known is not None)]
+        scores, inliers = evidence.neighbors.scores[query], evidence.inliers[query]
+        for rank in np.lexsort((-scores, -inliers))[:SHOWN]:
+            if evidence.labels[query, rank] < 0:
+                continue
+            image_id = recognizer.database.image_ids[evidence.neighbors.rows[query, rank]]
+            name = recognizer.name(int(evidence.labels[query, rank]))
+            note = f"similarity {scores[rank]:.2f}, {max(int(inliers[rank]), 0)} inliers"
+            row.append(Picture(job.dataset.image_path(image_id), name, note))
+        rows.append(row)
+    return rows
 
 
 def _head_step(job: Job, queries: Embeddings) -> Step:
@@ -128,7 +163,7 @@ def _head_step(job: Job, queries: Embeddings) -> Step:
 
 def _fused_step(recognizer: Recognizer, evidence: Evidence, **without: float) -> Step:
     """Answer with some of the weights set otherwise, and without rejection."""
-    settings = replace(fusion_settings(recognizer.recipe), **without)  # type: ignore[arg-type]
+    settings = replace(recognizer.fusion, **without)  # type: ignore[arg-type]
     answers = [recognizer.answer(evidence, q, settings) for q in range(len(evidence.labels))]
     return Step(
         np.array([answer.label for answer in answers], dtype=np.int64),

@@ -36,6 +36,7 @@ from .artifacts import (
 )
 from .dataset import ImageTable
 from .job import Job, weights_inputs
+from .progress import progress_to
 from .validation import MAX_DISTRACTORS, Validation, pick_database
 
 logger = logging.getLogger(__name__)
@@ -61,20 +62,21 @@ def train(job: Job) -> Manifest:
     table = job.dataset.load_split("train")
     settings = {"train": job.recipe.train.model_dump(), "decode": job.recipe.decode.model_dump()}
     inputs = {"train": hash_file(table.path), **weights_inputs(job)}
-    if pool := job.dataset.find_table("non_landmark"):
-        inputs["non_landmark"] = hash_file(pool)
+    # Not in the key: the pool, which only helps to choose among epochs. It may grow later.
     key = make_key("train", settings, inputs)
     if (done := find_complete(folder, key)) and not job.redo:
-        logger.info("train: done before")
+        logger.debug("train: done before")
         job.fill()
         return done
     if not job.redo:
         _refuse_other_model(job, folder, settings, inputs)
     job.fill()
     started = time.perf_counter()
-    model, trainer, counts = _fit(job, table, folder / f"checkpoint-{key[:12]}.pt")
+    model, trainer, kept = _fit(job, table, folder / f"checkpoint-{key[:12]}.pt")
     invalidate(folder)
-    _save(model, trainer, np.unique(table.landmark_ids), table.ids, folder)
+    ids = tuple(table.ids[row] for row in kept)  # failures count among the images trained on
+    _save(model, trainer, np.unique(table.landmark_ids), ids, folder)
+    failed = len(trainer.failures)
     manifest = Manifest(
         stage="train",
         key=key,
@@ -84,7 +86,7 @@ def train(job: Job) -> Manifest:
         inputs=inputs,
         outputs=[record_file(folder / name) for name in OUTPUTS],
         model={"fingerprint": fingerprint_model(model), **model.spec.to_json()},
-        counts=counts,
+        counts={"requested": len(ids), "written": len(ids) - failed, "failed": failed},
         seconds=time.perf_counter() - started,
     )
     save_manifest(manifest, folder)
@@ -100,7 +102,9 @@ def _refuse_other_model(
     old = load_manifest(folder)
     if old is None:
         return
-    changed = [name for name in {*inputs, *old.inputs} if inputs.get(name) != old.inputs.get(name)]
+    changed = [
+        name for name in sorted({*inputs, *old.inputs}) if inputs.get(name) != old.inputs.get(name)
+    ]
     for section, values in settings.items():
         before = old.settings.get(section, {})
         changed += [f"{section}.{k}" for k, v in values.items() if before.get(k) != v]
@@ -112,7 +116,8 @@ def _refuse_other_model(
 
 def _fit(
     job: Job, table: ImageTable, checkpoint: Path
-) -> tuple[DescriptorModel, Trainer, dict[str, int]]:
+) -> tuple[DescriptorModel, Trainer, NDArray[np.int64]]:
+    """Return the best model, the trainer, and the rows of the table that it trained on."""
     settings = job.recipe.train
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     landmarks, labels = np.unique(table.landmark_ids, return_inverse=True)
@@ -131,28 +136,28 @@ def _fit(
     fabric.launch()
     kept, held_out = split_validation(labels, settings.validation_share, settings.seed)
     paths = [job.dataset.image_path(image_id) for image_id in table.ids]
-    trainer = Trainer(
-        model,
-        head,
-        TrainingImages([paths[row] for row in kept], labels[kept]),
-        settings,
-        decode=job.recipe.decode,
-        fabric=fabric,
-        checkpoint=checkpoint,
-        workers=job.workers,
-    )
-    for row in trainer.run(_make_validation(job, paths, labels, kept, held_out).score):
-        logger.info(
-            "epoch %d of %d: triplet %.3f, head %.3f; held out: GAP %.3f, recall@1 %.3f",
-            *(row["epoch"], settings.epochs, row["triplet_loss"], row["head_loss"]),
-            *(row["gap"], row["recall_at_1"]),
+    with progress_to("train") as move:
+        trainer = Trainer(
+            model,
+            head,
+            TrainingImages([paths[row] for row in kept], labels[kept]),
+            settings,
+            decode=job.recipe.decode,
+            fabric=fabric,
+            checkpoint=checkpoint,
+            workers=job.workers,
+            report=move,
         )
+        for row in trainer.run(_make_validation(job, paths, labels, kept, held_out).score):
+            logger.info(
+                "epoch %d of %d: triplet %.3f, head %.3f; held out: GAP %.3f, recall@1 %.3f",
+                *(row["epoch"], settings.epochs, row["triplet_loss"], row["head_loss"]),
+                *(row["gap"], row["recall_at_1"]),
+            )
     if not fabric.is_global_zero:
         raise SystemExit(0)  # the first process does the rest alone
     trainer.restore_best()
-    failed = len(trainer.failures)
-    counts = {"requested": len(kept), "written": len(kept) - failed, "failed": failed}
-    return model.cpu().eval(), trainer, counts
+    return model.cpu().eval(), trainer, kept
 
 
 def _build(job: Job, classes: int) -> tuple[DescriptorModel, CosineHead]:

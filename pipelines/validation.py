@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from classify_head.gap import NO_LANDMARK, Answers, gap
+from classify_head.gap import NO_LANDMARK, Answers, bootstrap_interval, gap
 from embed.extract import extract_all
 from embed.model import DescriptorModel
 from index.metrics import recall_at_k
@@ -29,23 +29,29 @@ class Validation:
     workers: int
 
     def score(self, model: DescriptorModel) -> dict[str, float]:
-        """Return gap, with distractors, and recall_at_1 of the nearest neighbour.
+        """Return gap, with distractors, its standard error, and recall_at_1.
 
-        Both are nan if no landmark query, or no database image, could be read.
+        The nearest neighbour answers. All are nan if no landmark query, or no database image, could
+        be read.
         """
         model.eval()
         found, xb, _ = self._extract(model, self.database)
         asked, xq, _ = self._extract(model, self.queries)
         truths = self.query_labels[asked]
         if not len(found) or not (truths >= 0).any():
-            return {"gap": float("nan"), "recall_at_1": float("nan")}
+            return dict.fromkeys(("gap", "gap_error", "recall_at_1"), float("nan"))
         ids = tuple(f"{position:09d}" for position in asked)
         nearest = search(build_index(xb), ids, xq, 1)
         predicted = self.database_labels[found][nearest.rows[:, 0]]
         sets = tuple(frozenset([int(t)] if t >= 0 else []) for t in truths)
         answers = Answers(ids, predicted, nearest.scores[:, 0].astype(np.float64), sets)
         relevant = [s - {NO_LANDMARK} for s in sets]
-        return {"gap": gap(answers), "recall_at_1": recall_at_k(predicted[:, None], relevant, 1)}
+        low, high = bootstrap_interval(answers, level=0.6827)  # one standard error either way
+        return {
+            "gap": gap(answers),
+            "gap_error": (high - low) / 2,
+            "recall_at_1": recall_at_k(predicted[:, None], relevant, 1),
+        }
 
     def _extract(
         self, model: DescriptorModel, paths: list[Path]

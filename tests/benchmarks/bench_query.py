@@ -1,0 +1,42 @@
+"""How long `cairn query` takes: the first answer with the start of the process, and each further.
+
+Reads a finished run and images of its dataset.
+"""
+
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from pipelines.job import open_job
+from pipelines.query import QueryEngine
+
+STARTS, IMAGES = 5, 60
+
+
+def run(run_folder: Path) -> str:
+    """Return the median seconds of both."""
+    job = open_job(None, run_folder, None, None)
+    paths = [job.dataset.image_path(i) for i in job.dataset.load_split("test").ids[: IMAGES + 1]]
+    command = [sys.executable, "-m", "pipelines", "query", "--run", str(run_folder), str(paths[0])]
+    starts = []
+    for _ in range(STARTS):
+        started = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        starts.append(time.perf_counter() - started)
+    engine = QueryEngine(run_folder)
+    engine.ask(paths[0])
+    each = []
+    for path in paths[1:]:
+        started = time.perf_counter()
+        engine.ask(path)
+        each.append(time.perf_counter() - started)
+    rows = engine.recognizer.database.index.ntotal
+    candidates = job.recipe.rerank.candidates
+    return (
+        f"first answer, start included: {statistics.median(starts):.2f} s\n"
+        f"each further image: {1e3 * statistics.median(each):.0f} ms "
+        f"(90 %: {1e3 * statistics.quantiles(each, n=10)[-1]:.0f} ms)\n"
+        f"database of {rows} images, {candidates} candidates re-ranked"
+    )

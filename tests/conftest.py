@@ -1,0 +1,56 @@
+"""Fixtures that several test modules share: one tiny dataset and one finished run of it."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.datasets import Finished, cairn, make_dataset, make_recipe_file, options
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A dataset, a recipe and a run of both."""
+
+    data: Path
+    recipe: Path
+    run: Path
+
+    @property
+    def options(self) -> list[str]:
+        """Name all three on the command line."""
+        return options(self.data, self.run, self.recipe)
+
+    def submit(self, *more: str) -> Finished:
+        """Do the whole job."""
+        return cairn("submit", *self.options, *more)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    """Return a finished run. Tests that change data or run take `tiny`, a copy of it."""
+    folder = tmp_path_factory.mktemp("finished")
+    data, recipe = make_dataset(folder / "data"), make_recipe_file(folder / "tiny.toml")
+    tiny = Tiny(data, recipe, folder / "run")
+    end = tiny.submit()
+    assert end.status == 0, end.err
+    return tiny
+
+
+@pytest.fixture
+def tiny(finished: Tiny, tmp_path: Path) -> Tiny:
+    """Return a copy of the finished run and its dataset, free to be changed."""
+    data, run = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(finished.data, data)
+    shutil.copytree(finished.run, run)
+    recipe = shutil.copy(finished.recipe, tmp_path / "tiny.toml")
+    return Tiny(data, Path(recipe), run)
+
+
+@pytest.fixture
+def fresh(finished: Tiny, tmp_path: Path) -> Tiny:
+    """Return a copy of the dataset and a run folder that is not there yet."""
+    shutil.copytree(finished.data, tmp_path / "data")
+    recipe = shutil.copy(finished.recipe, tmp_path / "tiny.toml")
+    return Tiny(tmp_path / "data", Path(recipe), tmp_path / "run")

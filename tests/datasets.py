@@ -1,0 +1,182 @@
+"""Make tiny datasets, recipes and runs for tests, and call the command line in this process.
+
+Each landmark is a random texture; its photos are views of it, so that local features verify them.
+Writes where it is told.
+"""
+
+import contextlib
+import hashlib
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from classify_head.heads import load_head
+from pipelines import cli
+from pipelines.job import Job
+from pipelines.recipe import load_recipe
+
+SIDE = 96  # pixels of a photo
+LANDMARKS, PHOTOS = 6, 4
+QUERIES = tuple(f"q{number}" for number in range(8))  # the last two show no landmark
+POOL = tuple(f"none{number}" for number in range(6))
+# Two epochs, so that training can be interrupted; small shards, so that embedding can.
+RECIPE = """
+[train]
+backbone = "test_resnet"
+pretrained = false
+image_size = 32
+dim = 16
+epochs = 2
+classes_per_batch = 3
+images_per_class = 2
+precision = "float32"
+validation_share = 0.25
+
+[embed]
+batch_size = 4
+shard_size = 6
+
+[search]
+neighbors = 24
+
+[rerank]
+candidates = 24
+max_side = 96
+max_features = 200
+"""
+
+
+def texture(seed: int) -> NDArray[np.uint8]:
+    """Draw blocks of random colours at three sizes, [160, 160, 3] uint8: full of corners."""
+    rng = np.random.default_rng(seed)
+    total = np.zeros((160, 160, 3), dtype=np.float32)
+    for cells, weight in ((10, 0.5), (20, 0.3), (40, 0.2)):
+        blocks = rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
+        total += weight * cv2.resize(blocks, (160, 160), interpolation=cv2.INTER_NEAREST)
+    return np.clip((total - 128) * 1.6 + 128, 0, 255).astype(np.uint8)
+
+
+def view(landmark: int, number: int) -> NDArray[np.uint8]:
+    """Return a view of a landmark's texture, [SIDE, SIDE, 3]: turned, scaled, shifted, lit."""
+    rng = np.random.default_rng([landmark, number])
+    turned = cv2.getRotationMatrix2D((80, 80), rng.uniform(-8, 8), rng.uniform(0.85, 1.1))
+    turned[:, 2] += SIDE / 2 - 80 + rng.uniform(-6, 6, 2)
+    pixels = cv2.warpAffine(texture(landmark), turned, (SIDE, SIDE))
+    return np.clip(pixels * rng.uniform(0.85, 1.1), 0, 255).astype(np.uint8)
+
+
+def write_photo(folder: Path, image_id: str, pixels: NDArray[np.uint8]) -> Path:
+    """Write images/<id>.jpg of a dataset folder."""
+    path = folder / "images" / f"{image_id}.jpg"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, quality=95)
+    return path
+
+
+def write_table(path: Path, header: str, rows: Sequence[str]) -> None:
+    """Write a CSV table of whole lines."""
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+
+
+def make_dataset(folder: Path, landmarks: int = LANDMARKS) -> Path:
+    """Write a whole dataset folder: train, test with solution, non_landmark, labels."""
+    train = []
+    for landmark in range(landmarks):
+        for number in range(PHOTOS):
+            image_id = f"thing{landmark}-{number}"
+            write_photo(folder, image_id, view(landmark, number))
+            train.append(f"{image_id},{landmark}")
+    solution = []
+    for place, query in enumerate(QUERIES):
+        known = place < LANDMARKS
+        write_photo(folder, query, view(place % landmarks if known else 100 + place, 50))
+        solution.append(f"{query},{place % landmarks if known else ''},Public")
+    for place, image_id in enumerate(POOL):
+        write_photo(folder, image_id, view(200 + place, 0))
+    write_table(folder / "train.csv", "id,landmark_id", train)
+    write_table(folder / "test.csv", "id", QUERIES)
+    write_table(folder / "solution.csv", "id,landmarks,Usage", solution)
+    write_table(folder / "non_landmark.csv", "id", POOL)
+    names = [f"{landmark},Thing {landmark}" for landmark in range(landmarks)]
+    write_table(folder / "labels.csv", "landmark_id,name", names)
+    return folder
+
+
+def make_recipe_file(path: Path, changes: str = "") -> Path:
+    """Write the tiny recipe, or one that changes it: TOML of what differs."""
+    if not changes:
+        path.write_text(RECIPE, encoding="utf-8")
+        return path
+    base = path.with_name(f"{path.stem}-base.toml")
+    base.write_text(RECIPE, encoding="utf-8")
+    path.write_text(f"base = '{base}'\n{changes}", encoding="utf-8")
+    return path
+
+
+def make_job(data: Path, run: Path, recipe: Path, *, redo: bool = False) -> Job:
+    """Return a job that decodes in this process."""
+    return Job(data, run, load_recipe(str(recipe)), str(recipe), workers=0, redo=redo)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command gave."""
+
+    status: int
+    out: str
+    err: str
+
+
+def cairn(*arguments: str | Path) -> Finished:
+    """Call the command line in this process; an error that is not deliberate goes through."""
+    out, err, status = io.StringIO(), io.StringIO(), 0
+    argv = ["cairn", *map(str, arguments)]
+    with (
+        mock.patch.object(sys, "argv", argv),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            cli.main()
+        except SystemExit as end:  # as the interpreter does: a text goes to standard error
+            status = 1 if isinstance(end.code, str) else int(end.code or 0)
+            if isinstance(end.code, str):
+                print(end.code, file=err)
+    return Finished(status, out.getvalue(), err.getvalue())
+
+
+def options(data: Path, run: Path, recipe: Path) -> list[str]:
+    """Return the options of a stage's command that name all of a job."""
+    names = {"--data": data, "--run": run, "--recipe": recipe, "--workers": 0}
+    return [text for name, value in names.items() for text in (name, str(value))]
+
+
+def results(run: Path) -> dict[str, str]:
+    """Return the sha256 of each file of a run that must not depend on when and where it ran."""
+    return {
+        str(path.relative_to(run)): hashlib.sha256(_content(path)).hexdigest()
+        for path in _list_results(run)
+    }
+
+
+def _content(path: Path) -> bytes:
+    if path.name != "head.safetensors":
+        return path.read_bytes()
+    # safetensors writes several entries of metadata in an order that differs from call to call.
+    head, landmark_ids = load_head(path)
+    return head.weight.detach().numpy().tobytes() + landmark_ids.tobytes()
+
+
+def _list_results(run: Path) -> Iterator[Path]:
+    for path in sorted(run.rglob("*")):
+        timed = path.name in {"manifest.json", "metrics.json", "run.json", ".lock"}
+        if path.is_file() and not timed:
+            yield path

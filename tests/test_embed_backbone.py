@@ -1,0 +1,201 @@
+"""Feature maps of timm networks, and where their weights come from. Needs no network."""
+
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from embed.backbone import (
+    Backbone,
+    BackboneSpec,
+    build_backbone,
+    freeze_batch_norm,
+    load_weights,
+    open_residual_branches,
+    read_weights_spec,
+)
+
+RESNET = BackboneSpec("test_resnet")
+
+
+def write_weights(
+    path: Path, name: str, metadata: dict[str, str] | None = None, half: bool = False
+) -> dict[str, torch.Tensor]:
+    """Save a random timm model with a classifier of 7 classes; return its tensors."""
+    torch.manual_seed(1)
+    tensors: dict[str, torch.Tensor] = timm.create_model(name, num_classes=7).state_dict()
+    if half:
+        tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+    save_file(tensors, path, metadata)
+    return tensors
+
+
+# Swin and its like (here MambaOut) put the channels last, a ViT returns tokens.
+@pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_mambaout", "test_vit"])
+def test_every_family_returns_a_channels_first_map(name: str) -> None:
+    backbone = Backbone(BackboneSpec(name)).eval()
+    with torch.inference_mode():
+        features = backbone(torch.rand(2, 3, 64, 128))
+    assert features.shape[:2] == (2, backbone.channels)
+    assert features.shape[3] == 2 * features.shape[2]
+
+
+def test_patch_tokens_are_laid_out_row_by_row() -> None:
+    backbone = Backbone(BackboneSpec("test_vit")).eval()
+    images = torch.rand(2, 3, 32, 64)
+    with torch.inference_mode():
+        tokens = backbone.network.forward_features(images)
+        features = backbone(images)
+    assert features.shape == (2, backbone.channels, 2, 4)  # patches of 16 pixels
+    for row in range(2):
+        for column in range(4):
+            token = tokens[:, 1 + 4 * row + column]  # behind the class token
+            torch.testing.assert_close(features[:, :, row, column], token, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["resnet5O", "resnt50", "resnet_50"])
+def test_an_unknown_architecture_names_close_ones(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"no architecture '{name}'; close names: .*resnet50"):
+        build_backbone(BackboneSpec(name))
+
+
+def test_a_name_like_no_other_gets_no_hint() -> None:
+    with pytest.raises(ValueError, match=r"no architecture 'zzzzzz'$"):
+        build_backbone(BackboneSpec("zzzzzz"))
+
+
+def test_the_metadata_of_a_weights_file_wins(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    metadata = {
+        "architecture": "test_efficientnet",
+        "pad_type": "same",
+        "mean": "0.5, 0.4,.3",
+        "std": "1,1,2",
+    }
+    write_weights(path, "test_efficientnet", metadata)
+    backbone, spec = build_backbone(RESNET, weights=path)
+    assert spec == BackboneSpec("test_efficientnet", "same", (0.5, 0.4, 0.3), (1.0, 1.0, 2.0))
+    assert any("Same" in type(module).__name__ for module in backbone.modules())
+
+
+def test_a_file_without_metadata_is_for_the_named_architecture(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    write_weights(path, "test_resnet")
+    assert read_weights_spec(path, RESNET) == RESNET
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext", "test_efficientnet"])
+def test_half_precision_weights_become_float32_without_the_classifier(
+    name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    stored = write_weights(path, name, half=True)
+    backbone, _ = build_backbone(BackboneSpec(name), weights=path)
+    loaded = backbone.network.state_dict()
+    assert set(loaded) < set(stored)  # the classifier is gone
+    for key, tensor in loaded.items():
+        assert tensor.dtype in (torch.float32, torch.int64)
+        assert torch.equal(tensor.double(), stored[key].double())
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    write_weights(path, "test_vit")
+    with pytest.raises(ValueError, match=r"tensors missing .* unknown .* name the architecture"):
+        build_backbone(RESNET, weights=path)
+
+
+def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    tensors = write_weights(path, "test_resnet")
+    save_file({**tensors, "conv1.0.weight": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match=r"1 of another shape \['conv1.0.weight'\]"):
+        load_weights(Backbone(RESNET), path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not tensors", b"\xff" * 64])
+def test_a_file_that_is_no_safetensors_file_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"weights.safetensors is not a safetensors file"):
+        build_backbone(RESNET, weights=path)
+
+
+def test_a_missing_weights_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no weights file at .*gone.safetensors"):
+        build_backbone(RESNET, weights=tmp_path / "gone.safetensors")
+
+
+@pytest.mark.parametrize("mean", ["0.5,0.5", "a,b,c", "", "1,2,3,4"])
+def test_senseless_metadata_is_refused(mean: str, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file({"x": torch.zeros(1)}, path, {"mean": mean})
+    with pytest.raises(ValueError, match=rf"metadata 'mean' of .* is '{mean}', expected three"):
+        read_weights_spec(path, RESNET)
+
+
+@pytest.mark.parametrize("error", [OSError(), ConnectionError("refused\nby the proxy")])
+def test_an_unreachable_hub_says_which_file_to_fetch(
+    error: OSError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **options: object) -> nn.Module:
+        raise error
+
+    monkeypatch.setattr(timm, "create_model", fail)
+    with pytest.raises(FileNotFoundError) as caught:
+        build_backbone(RESNET, pretrained=True)
+    for part in ("test_resnet", type(error).__name__, "'timm/test_resnet.r160_in1k'", "WEIGHTS="):
+        assert part in str(caught.value)
+
+
+def test_the_hub_client_offline_gives_the_same_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The environment variables are read when the library is imported, which has been.
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"could not be fetched .* WEIGHTS="):
+        build_backbone(RESNET, pretrained=True)
+
+
+def test_an_architecture_without_published_weights_is_refused() -> None:
+    with pytest.raises(ValueError, match="no pretrained weights for 'darknet17'"):
+        build_backbone(BackboneSpec("darknet17"), pretrained=True)
+
+
+def closed_norms(module: nn.Module) -> int:
+    norms = [child for child in module.modules() if isinstance(child, nn.BatchNorm2d)]
+    return sum(bool((norm.weight == 0).all()) for norm in norms)
+
+
+def test_random_networks_start_with_open_residual_branches() -> None:
+    assert closed_norms(timm.create_model("test_resnet")) > 0
+    backbone, _ = build_backbone(RESNET)
+    assert closed_norms(backbone) == 0
+
+
+def test_opening_branches_leaves_other_weights_alone() -> None:
+    norms = nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm2d(2), nn.BatchNorm2d(2, affine=False))
+    weights = torch.tensor([0.0, 2.0, -1.0])
+    with torch.no_grad():
+        norms[0].weight.copy_(weights)  # type: ignore[operator]
+        norms[1].weight.zero_()  # type: ignore[operator]
+    open_residual_branches(norms)
+    assert torch.equal(norms[0].weight, weights)  # type: ignore[arg-type]
+    assert torch.equal(norms[1].weight, torch.ones(2))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_frozen_norms_keep_their_statistics_in_training(frozen: bool) -> None:
+    backbone = Backbone(RESNET).train()
+    if frozen:
+        freeze_batch_norm(backbone)
+    before = {name: value.clone() for name, value in backbone.named_buffers()}
+    backbone(torch.rand(4, 3, 32, 32)).sum().backward()
+    same = [torch.equal(value, before[name]) for name, value in backbone.named_buffers()]
+    assert all(same) if frozen else not any(same)
+    assert all(parameter.grad is not None for parameter in backbone.parameters())

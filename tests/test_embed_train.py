@@ -1,0 +1,274 @@
+"""A tiny training: it can be interrupted anywhere, keeps its best epoch and says when it fails."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+from PIL import Image
+from torch import nn
+
+from embed import train
+from embed.backbone import BackboneSpec
+from embed.losses import TrainingCollapsed
+from embed.model import DescriptorModel, ModelSpec
+from embed.settings import AugmentSettings, DecodeSettings, TrainSettings
+from embed.train import Trainer, TrainingImages, TrainingModel, build_optimizer, rate_factor
+from tests.images import photo
+
+SETTINGS = TrainSettings(
+    image_size=32,
+    dim=8,
+    epochs=3,
+    classes_per_batch=3,
+    images_per_class=2,
+    learning_rate=1e-3,
+    precision="float32",
+    augment=AugmentSettings(),
+)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> TrainingImages:
+    """Write 6 images of 48 pixels of each of 3 classes."""
+    folder = tmp_path_factory.mktemp("images")
+    paths = [folder / f"{number:02d}.png" for number in range(18)]
+    for number, path in enumerate(paths):
+        tinted = photo(48, 48, seed=number) // 2 + np.uint8(60 * (number // 6))
+        Image.fromarray(tinted).save(path)
+    return TrainingImages(paths, np.repeat(np.arange(3), 6))
+
+
+def make(
+    images: TrainingImages,
+    checkpoint: Path,
+    settings: TrainSettings = SETTINGS,
+    seed: int = 0,
+) -> Trainer:
+    torch.manual_seed(seed)
+    spec = ModelSpec(BackboneSpec("test_resnet"), settings.image_size, settings.dim)
+    return Trainer(
+        DescriptorModel(spec),
+        nn.Linear(settings.dim, 3),
+        images,
+        settings,
+        decode=DecodeSettings(),
+        fabric=Fabric(accelerator="cpu", devices=1, precision="32-true"),
+        checkpoint=checkpoint,
+        workers=0,
+    )
+
+
+def scripted(gaps: list[float]) -> Callable[[DescriptorModel], dict[str, float]]:
+    """Return a validation whose outcomes are known beforehand."""
+    left = iter(gaps)
+    return lambda model: {"gap": next(left), "recall_at_1": 0.0}
+
+
+def measured(model: DescriptorModel) -> dict[str, float]:
+    """Return a figure that depends on the weights, and leave the model in eval mode."""
+    model.eval()
+    return {"gap": model.neck.weight.abs().sum().item(), "recall_at_1": 0.0}
+
+
+def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
+    state = {**trainer.model.state_dict(), **trainer.head.state_dict()}
+    return {name: tensor.clone() for name, tensor in state.items()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def test_training_runs_and_changes_the_weights(images: TrainingImages, tmp_path: Path) -> None:
+    trainer = make(images, tmp_path / "checkpoint.pt")
+    before = weights(trainer)
+    rows = list(trainer.run(measured))
+    assert [row["epoch"] for row in rows] == [1.0, 2.0, 3.0]
+    assert all(math.isfinite(value) for row in rows for value in row.values())
+    assert rows[-1]["head_loss"] < rows[0]["head_loss"]
+    assert not same(weights(trainer), before) and trainer.failures == []
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_an_interrupted_training_ends_with_the_same_bits(
+    images: TrainingImages, tmp_path: Path, optimizer: str
+) -> None:
+    settings = SETTINGS.model_copy(update={"optimizer": optimizer})
+    whole = make(images, tmp_path / "whole.pt", settings)
+    expected = list(whole.run(measured))
+    started = make(images, tmp_path / "parts.pt", settings)
+    first = next(started.run(measured))
+    # Another start: all must come from the checkpoint.
+    resumed = make(images, tmp_path / "parts.pt", settings, seed=7)
+    assert same(weights(resumed), weights(started))
+    rest = list(resumed.run(measured))
+    assert [first, *rest] == expected == resumed.progress.history
+    assert same(weights(resumed), weights(whole))
+    whole.restore_best()
+    resumed.restore_best()
+    assert same(weights(resumed), weights(whole))
+
+
+def test_a_finished_training_does_nothing_more(images: TrainingImages, tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"epochs": 1})
+    list(make(images, tmp_path / "c.pt", settings).run(measured))
+    again = make(images, tmp_path / "c.pt", settings, seed=7)
+    assert list(again.run(measured)) == [] and len(again.progress.history) == 1
+
+
+NAN = math.nan
+
+
+@pytest.mark.parametrize(
+    ("gaps", "best"),
+    [
+        ([0.2, 0.5, 0.4], 2),
+        ([0.5, 0.2, 0.5], 3),  # of equal ones the later
+        ([NAN, NAN, NAN], 3),
+        ([0.5, NAN, 0.4], 1),
+        ([NAN, 0.1, NAN], 2),
+    ],
+)
+def test_the_best_epoch_is_restored(
+    images: TrainingImages, tmp_path: Path, gaps: list[float], best: int
+) -> None:
+    trainer = make(images, tmp_path / "checkpoint.pt")
+    after = [weights(trainer) for _ in trainer.run(scripted(gaps))]
+    trainer.restore_best()
+    assert trainer.progress.best["epoch"] == best
+    assert same(weights(trainer), after[best - 1])
+    assert best == 3 or not same(weights(trainer), after[-1])
+
+
+def test_without_an_epoch_the_first_weights_stay(images: TrainingImages, tmp_path: Path) -> None:
+    trainer = make(images, tmp_path / "c.pt", SETTINGS.model_copy(update={"epochs": 0}))
+    before = weights(trainer)
+    assert list(trainer.run(measured)) == []
+    trainer.restore_best()
+    assert same(weights(trainer), before)
+
+
+def test_patience_ends_a_training_that_gets_no_better(
+    images: TrainingImages, tmp_path: Path
+) -> None:
+    settings = SETTINGS.model_copy(update={"epochs": 9, "patience": 2})
+    trainer = make(images, tmp_path / "checkpoint.pt", settings)
+    assert len(list(trainer.run(scripted([0.3, 0.5, 0.4, 0.4, 0.9])))) == 4
+    resumed = make(images, tmp_path / "checkpoint.pt", settings)
+    assert list(resumed.run(scripted([]))) == []
+
+
+@pytest.mark.parametrize(
+    ("alarms", "rows"), [("xx", 1), ("x.xx", 3), ("x.x.", 4)], ids=["at once", "later", "never"]
+)
+def test_two_collapsed_epochs_in_a_row_end_the_training(
+    images: TrainingImages,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    alarms: str,
+    rows: int,
+) -> None:
+    said = iter(alarms.replace(".", " "))
+    monkeypatch.setattr(train, "check_collapse", lambda *given: next(said).strip())
+    settings = SETTINGS.model_copy(update={"epochs": len(alarms)})
+    done = 0
+    try:
+        # A new process for every epoch: the count is part of the checkpoint.
+        for _ in alarms:
+            next(make(images, tmp_path / "checkpoint.pt", settings).run(scripted([0.5])))
+            done += 1
+    except TrainingCollapsed as error:
+        assert str(error) == "x" and done < len(alarms)
+    assert done == rows
+
+
+def test_weights_that_overflow_end_the_training_with_advice(
+    images: TrainingImages, tmp_path: Path
+) -> None:
+    settings = SETTINGS.model_copy(
+        update={"learning_rate": 1e30, "head_learning_rate": 1e30, "warmup": 0.0}
+    )
+
+    def validate(model: DescriptorModel) -> dict[str, float]:
+        raise AssertionError("descriptors that are not finite cannot be searched")
+
+    with pytest.raises(TrainingCollapsed, match="not finite; lower learning_rate"):
+        list(make(images, tmp_path / "checkpoint.pt", settings).run(validate))
+
+
+def with_file(images: TrainingImages, positions: set[int], path: Path) -> TrainingImages:
+    path.write_bytes(b"no image")
+    paths = [path if n in positions else kept for n, kept in enumerate(images.paths)]
+    return TrainingImages(paths, images.labels)
+
+
+def test_an_unreadable_image_is_recorded_once_and_training_goes_on(
+    images: TrainingImages, tmp_path: Path
+) -> None:
+    broken = with_file(images, {4}, tmp_path / "broken.png")
+    trainer = make(broken, tmp_path / "checkpoint.pt")
+    rows = list(trainer.run(measured))
+    assert len(rows) == 3 and all(math.isfinite(row["head_loss"]) for row in rows)
+    assert [(f.position, f.reason) for f in trainer.failures] == [(4, "not_an_image")]
+    resumed = make(broken, tmp_path / "checkpoint.pt")
+    assert resumed.failures == trainer.failures
+
+
+def test_no_readable_image_at_all_is_an_error(images: TrainingImages, tmp_path: Path) -> None:
+    broken = with_file(images, set(range(18)), tmp_path / "broken.png")
+    with pytest.raises(ValueError, match=r"no batch of training images could be read: .*broken"):
+        next(make(broken, tmp_path / "checkpoint.pt").run(measured))
+
+
+def test_a_kill_while_the_checkpoint_is_written_leaves_the_last_one(
+    images: TrainingImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "checkpoint.pt"
+    trainer = make(images, path)
+    epochs = trainer.run(measured)
+    next(epochs)
+    kept = path.read_bytes()
+
+    def stop(state: object, target: Path) -> None:
+        target.write_bytes(kept[:100])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", stop)
+        with pytest.raises(KeyboardInterrupt):
+            next(epochs)
+    assert path.read_bytes() == kept and list(tmp_path.iterdir()) == [path]
+    assert make(images, path).progress.epoch == 1
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)])
+def test_each_parameter_has_the_rate_and_decay_of_its_kind(name: str, kind: type) -> None:
+    settings = SETTINGS.model_copy(update={"optimizer": name, "head_learning_rate": 0.5})
+    model = DescriptorModel(ModelSpec(BackboneSpec("test_resnet"), 32, 8))
+    module = TrainingModel(model, nn.Linear(8, 3))
+    optimizer = build_optimizer(module, settings)
+    assert isinstance(optimizer, kind)
+    groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    assert len(groups) == len(list(module.parameters()))
+    for parameter, rate, decay in (
+        (model.backbone.network.conv1[0].weight, 1e-3, 1e-2),
+        (model.backbone.network.bn1.weight, 1e-3, 0.0),
+        (model.pool.p, 0.5, 0.0),
+        (model.neck.weight, 0.5, 1e-2),
+    ):
+        group = groups[id(parameter)]
+        assert (group["lr"], group["weight_decay"]) == (rate, decay)
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.99])
+@pytest.mark.parametrize("steps", [1, 2, 100])
+def test_the_rate_rises_to_its_full_value_and_falls(steps: int, warmup: float) -> None:
+    factors = [rate_factor(step, steps, warmup) for step in range(steps)]
+    top = factors.index(max(factors))
+    assert factors[top] == 1 and 0 < min(factors)
+    assert factors[:top] == sorted(factors[:top])
+    assert factors[top:] == sorted(factors[top:], reverse=True)

@@ -1,0 +1,165 @@
+"""Asking a run: the same answers as its submission, and advice where there is none."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from pipelines.query import QueryEngine
+from tests.conftest import Tiny
+from tests.datasets import LANDMARKS, QUERIES, SIDE, cairn, write_photo
+
+
+@pytest.fixture(scope="module")
+def engine(finished: Tiny) -> QueryEngine:
+    return QueryEngine(finished.run)
+
+
+def write_noise(path: Path) -> Path:
+    noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    return path
+
+
+@pytest.mark.parametrize("landmark", range(LANDMARKS))
+def test_a_photo_of_the_database_gets_its_landmark(
+    landmark: int, engine: QueryEngine, finished: Tiny
+) -> None:
+    image_id = f"thing{landmark}-2"
+    answer = engine.ask(finished.data / "images" / f"{image_id}.jpg")
+    assert (answer.landmark_id, answer.name) == (landmark, f"Thing {landmark}")
+    assert answer.confidence > engine.recognizer.threshold
+    first = answer.neighbors[0]
+    assert (first.image_id, first.landmark_id) == (image_id, landmark)
+    assert first.similarity == pytest.approx(1, abs=1e-4)
+    assert first.inliers is not None
+    assert first.inliers > 50
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_the_answer_is_that_of_the_submission(
+    query: str, engine: QueryEngine, finished: Tiny
+) -> None:
+    answer = engine.ask(finished.data / "images" / f"{query}.jpg")
+    with (finished.run / "submission.csv").open(newline="") as file:
+        label, confidence = dict(csv.reader(file))[query].split(" ")
+    assert answer.confidence == pytest.approx(float(confidence), abs=1e-4)
+    rows = pq.read_table(finished.run / "predictions.parquet").to_pylist()
+    row = next(row for row in rows if row["query_id"] == query)
+    assert answer.landmark_id == row["landmark_id"]
+    assert answer.landmark_id in (int(label), None)
+    assert bool(answer.reason) == bool(row["reason"])
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 1000])
+def test_as_many_neighbours_as_asked_for(count: int, engine: QueryEngine, finished: Tiny) -> None:
+    answer = engine.ask(finished.data / "images" / "q0.jpg", count)
+    assert len(answer.neighbors) == min(count, engine.recipe.search.neighbors)
+    similarities = [match.similarity for match in answer.neighbors]
+    assert similarities == sorted(similarities, reverse=True)
+
+
+def test_noise_is_no_known_landmark(engine: QueryEngine, tmp_path: Path) -> None:
+    answer = engine.ask(write_noise(tmp_path / "noise.png"))
+    assert (answer.landmark_id, answer.name, answer.error) == (None, None, "")
+    assert answer.reason.startswith(f"confidence {answer.confidence:.3f} is below ")
+    assert "nearest is Thing" in answer.reason
+
+
+def test_an_unreadable_photo_is_an_answer_with_an_error(
+    engine: QueryEngine, tmp_path: Path
+) -> None:
+    (tmp_path / "text.jpg").write_text("hello")
+    answer = engine.ask(tmp_path / "text.jpg")
+    assert "not_an_image" in answer.error
+    assert (answer.landmark_id, answer.confidence, answer.neighbors) == (None, 0.0, ())
+    assert "(missing)" in engine.ask(tmp_path / "absent.jpg").error
+
+
+def test_json_is_a_line_a_photo(finished: Tiny, tmp_path: Path) -> None:
+    folder = tmp_path / "neue Fotos"
+    (folder / "below").mkdir(parents=True)
+    for place, name in enumerate(("b.jpg", "below/ä.JPG", "a.jpg")):
+        shutil.copy(finished.data / "images" / f"q{place}.jpg", folder / name)
+    (folder / "notes.txt").touch()
+    broken = tmp_path / "broken.jpg"
+    broken.touch()
+    end = cairn("query", folder, broken, "--run", finished.run, "--json", "--neighbors", 2)
+    assert end.status == 1  # one could not be read
+    answers = [json.loads(line) for line in end.out.splitlines()]
+    expected = [folder / "a.jpg", folder / "b.jpg", folder / "below" / "ä.JPG", broken]
+    assert [answer["image"] for answer in answers] == [str(path) for path in expected]
+    assert [answer["landmark_id"] for answer in answers] == [2, 0, 1, None]
+    assert [len(answer["neighbors"]) for answer in answers] == [2, 2, 2, 0]
+    assert "empty" in answers[3]["error"]
+
+
+def test_a_table_for_people(finished: Tiny, tmp_path: Path) -> None:
+    photo = finished.data / "images" / "q3.jpg"
+    end = cairn("query", photo, write_noise(tmp_path / "n.png"), "--run", finished.run)
+    assert end.status == 0
+    assert "Thing 3 (3), confidence 0." in end.out
+    assert "no known landmark: confidence" in end.out
+
+
+def test_brackets_are_no_markup(tiny: Tiny) -> None:
+    photo = write_photo(tiny.data, "tower [red] [/]", np.zeros((SIDE, SIDE, 3), dtype=np.uint8))
+    labels = tiny.data / "labels.csv"
+    labels.write_text(labels.read_text().replace("Thing 3", "Thing [bold] [/b]"))
+    assert cairn("index", *tiny.options).status == 0
+    end = cairn("query", photo, tiny.data / "images" / "q3.jpg", "--run", tiny.run)
+    assert end.status == 0
+    assert "tower [red] [/].jpg" in end.out.replace("\n", "")
+    assert "Thing [bold] [/b] (3)" in end.out
+
+
+def test_a_folder_without_images_is_an_error(finished: Tiny, tmp_path: Path) -> None:
+    end = cairn("query", tmp_path, "--run", finished.run)
+    assert (end.status, end.out) == (1, "")
+    assert f"{tmp_path} holds no image" in end.err
+
+
+def test_a_run_that_is_not_there_says_how_to_make_one(finished: Tiny, tmp_path: Path) -> None:
+    photo = finished.data / "images" / "q0.jpg"
+    end = cairn("query", photo, "--run", tmp_path / "absent")
+    assert end.status == 1
+    assert "no run in" in end.err
+    assert "cairn submit" in end.err
+    assert not (tmp_path / "absent").exists()
+
+
+@pytest.mark.parametrize(("part", "advice"), [("index", "index"), ("model", "train")])
+def test_a_run_that_is_not_finished_says_what_to_do(part: str, advice: str, tiny: Tiny) -> None:
+    shutil.rmtree(tiny.run / part)
+    end = cairn("query", tiny.data / "images" / "q0.jpg", "--run", tiny.run)
+    assert end.status == 1
+    assert f"run `cairn {advice}` first" in end.err
+
+
+def test_a_threshold_that_is_not_set_says_what_to_do(tiny: Tiny) -> None:
+    shutil.rmtree(tiny.run / "decision")
+    end = cairn("query", tiny.data / "images" / "q0.jpg", "--run", tiny.run)
+    assert end.status == 1
+    assert "run `cairn index` first" in end.err
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b"{}"])
+def test_a_damaged_run_file_says_what_to_delete(content: bytes, tiny: Tiny) -> None:
+    (tiny.run / "run.json").write_bytes(content)
+    end = cairn("query", tiny.data / "images" / "q0.jpg", "--run", tiny.run)
+    assert end.status == 1
+    assert "run.json is damaged; delete it" in end.err
+
+
+def test_without_names_the_id_is_the_name(tiny: Tiny) -> None:
+    (tiny.data / "labels.csv").unlink()
+    assert cairn("index", *tiny.options).status == 0
+    answer = QueryEngine(tiny.run).ask(tiny.data / "images" / "q4.jpg")
+    assert (answer.landmark_id, answer.name) == (4, "4")
+    end = cairn("query", tiny.data / "images" / "q4.jpg", "--run", tiny.run)
+    assert "landmark (4), confidence" in end.out
