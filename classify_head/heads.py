@@ -4,7 +4,6 @@ A head knows the classes it was trained on and no others: it is the auxiliary lo
 the baseline that retrieval has to beat. Reads and writes head.safetensors.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -53,10 +52,7 @@ def load_head(path: Path) -> tuple[CosineHead, NDArray[np.int64]]:
         raise FileNotFoundError(f"no classification head at {path}; run `cairn train` first")
     with safe_open(str(path), "pt") as file:
         weight, metadata = file.get_tensor("weight"), file.metadata()
-        if "landmark_ids" in metadata:  # files of before 0.1.0
-            landmark_ids = np.array(json.loads(metadata["landmark_ids"]), dtype=np.int64)
-        else:
-            landmark_ids = file.get_tensor("landmark_ids").numpy()
+        landmark_ids = file.get_tensor("landmark_ids").numpy()
     head = CosineHead(weight.shape[1], weight.shape[0], float(metadata["scale"]))
     head.load_state_dict({"weight": weight})
     return head.eval(), landmark_ids

@@ -5,10 +5,11 @@ weights need: architecture, pad_type, mean, std. Knows nothing of pooling or tra
 """
 
 import difflib
+import contextlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import timm
 import torch
@@ -34,10 +35,7 @@ class Backbone(nn.Module):
     def __init__(self, spec: BackboneSpec, *, pretrained: bool = False) -> None:
         """Build the network. Raises ValueError for a name timm does not know."""
         super().__init__()
-        options = {"pad_type": spec.pad_type} if spec.pad_type else {}
-        self.network = timm.create_model(
-            spec.architecture, pretrained=pretrained, num_classes=0, global_pool="", **options
-        )
+        self.network = _create(spec, pretrained)
         self.channels = int(self.network.num_features)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -48,6 +46,21 @@ class Backbone(nn.Module):
         elif features.shape[1] != self.channels:  # Swin and its like: [B, h, w, C]
             features = features.permute(0, 3, 1, 2)
         return features
+
+
+def _create(spec: BackboneSpec, pretrained: bool) -> nn.Module:
+    options: dict[str, Any] = {"num_classes": 0, "global_pool": "", "pretrained": pretrained}
+    if spec.pad_type:
+        options["pad_type"] = spec.pad_type
+    config = timm.get_pretrained_cfg(spec.architecture)
+    if config is not None and config.fixed_input_size:
+        # ViTs interpolate their position embedding to the size of the images. Others of fixed size
+        # do not know the option; they take images of the size they were made for.
+        with contextlib.suppress(TypeError):
+            return cast(
+                nn.Module, timm.create_model(spec.architecture, dynamic_img_size=True, **options)
+            )
+    return cast(nn.Module, timm.create_model(spec.architecture, **options))
 
 
 def _tokens_to_map(tokens: Tensor, network: nn.Module, image_size: torch.Size) -> Tensor:
@@ -168,6 +181,7 @@ def _fetch_pretrained(spec: BackboneSpec) -> tuple[Backbone, BackboneSpec]:
             f"timm has no pretrained weights for '{spec.architecture}'; name another backbone, "
             "pass a local file as weights, or set pretrained = false"
         )
+    logger.info("fetching the weights of %s", source)
     try:
         backbone = Backbone(spec, pretrained=True)
     except (OSError, RuntimeError, ValueError) as error:

@@ -167,12 +167,23 @@ class Trainer:
         """
         while self.progress.epoch < self.settings.epochs and not self._stops_early():
             losses, sample = self._train_epoch(self.progress.epoch)
-            alarm = check_collapse(sample, losses["triplet_loss"], self.settings)
-            if not torch.isfinite(sample).all():  # cannot be searched, so not be validated
-                raise TrainingCollapsed(alarm)
-            row = {"epoch": self.progress.epoch + 1.0, **losses, **validate(self.model)}
+            # One process judges for all: they must come to the same decisions to stop.
+            first = self.fabric.is_global_zero
+            judged = self._judge(losses, sample, validate) if first else ({}, "")
+            row, alarm = self.fabric.broadcast(judged)
             self._note(row, alarm)
             yield row
+
+    def _judge(
+        self, losses: dict[str, float], sample: Tensor, validate: Validate
+    ) -> tuple[dict[str, float], str]:
+        """Return the epoch's row of the history, and the alarm; no row if nothing is finite."""
+        if not all(bool(p.isfinite().all()) for p in self.model.parameters()):
+            sample = torch.full_like(sample, math.nan)  # what the weights would describe
+        alarm = check_collapse(sample, losses["triplet_loss"], self.settings)
+        if not torch.isfinite(sample).all():  # cannot be searched, so not be validated
+            return {}, alarm
+        return {"epoch": self.progress.epoch + 1.0, **losses, **validate(self.model)}, alarm
 
     def restore_best(self) -> None:
         """Put the weights of the best epoch into model and head; leave them if none was done."""
@@ -255,6 +266,8 @@ class Trainer:
 
     def _note(self, row: dict[str, float], alarm: str) -> None:
         """Take an epoch's outcome into the progress, save it, and raise the alarm if need be."""
+        if not row:
+            raise TrainingCollapsed(alarm)
         progress = self.progress
         progress.epoch += 1
         progress.history.append(row)

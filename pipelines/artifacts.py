@@ -7,6 +7,7 @@ is given; knows no stage.
 
 import contextlib
 import errno
+import glob
 import hashlib
 import importlib.metadata
 import json
@@ -24,6 +25,8 @@ LIBRARIES = ("torch", "timm", "faiss-cpu", "numpy", "opencv-python-headless", "p
 def writing(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside path; rename it to path when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    for stray in path.parent.glob(f".{glob.escape(path.name)}.*.tmp{glob.escape(path.suffix)}"):
+        stray.unlink(missing_ok=True)  # of a process that was killed
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
@@ -40,6 +43,9 @@ def is_disk_full(error: BaseException) -> bool:
     # Arrow, torch and faiss wrap the system's error; at least its text survives.
     numbers = {errno.ENOSPC, errno.EDQUOT}
     if isinstance(error, OSError) and error.errno in numbers:
+        return True
+    # All that torch says when it could not write a checkpoint to its end, for whatever reason.
+    if "inline_container.cc" in str(error) and "unexpected pos" in str(error):
         return True
     below = error.__cause__ or error.__context__
     return any(os.strerror(n) in str(error) for n in numbers) or (

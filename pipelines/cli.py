@@ -315,7 +315,8 @@ def _advise(error: Exception) -> str:
     from .artifacts import is_disk_full
 
     if is_disk_full(error):
-        return f"error: the disk is full; free some space and run the same command ({error})"
+        first = (str(error).splitlines() or [""])[0]  # torch adds its call stack
+        return f"error: the disk is full; free some space and run the same command ({first})"
     from embed.losses import TrainingCollapsed
 
     if isinstance(error, ValueError | FileNotFoundError | FileExistsError | TrainingCollapsed):

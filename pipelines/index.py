@@ -4,8 +4,6 @@ Reads embeddings/. Writes index/: index.faiss, ids.parquet (row, image_id, landm
 manifest.json; by other stages features/ and decision/.
 """
 
-import logging
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,23 +13,13 @@ from numpy.typing import NDArray
 
 from index.search import build_index, save_index
 
-from .artifacts import (
-    Manifest,
-    find_complete,
-    hash_values,
-    invalidate,
-    make_key,
-    record_file,
-    save_manifest,
-    writing,
-)
+from .artifacts import Manifest, hash_values, invalidate, record_file, writing
 from .embed import embed_split
 from .features import extract_split
 from .job import Job
 from .prepare import load_split_embeddings
+from .stage import Artifact
 from .threshold import set_threshold
-
-logger = logging.getLogger(__name__)
 
 
 def index_database(job: Job) -> Manifest:
@@ -55,16 +43,13 @@ def index_database(job: Job) -> Manifest:
 def _build(job: Job, embedded: dict[str, Manifest]) -> Manifest:
     """Write index/ from the embeddings of the database split."""
     split = job.dataset.database_split
-    folder = job.run / "index"
     inputs = {name: manifest.content for name, manifest in embedded.items()}
-    inputs["names"] = _hash_names(job)
-    settings = {"database": split}
-    key = make_key("index", settings, inputs)
-    if (done := find_complete(folder, key)) and not job.redo:
-        logger.debug("index: done before")
+    inputs["names"] = hash_values({str(label): name for label, name in job.dataset.names.items()})
+    folder = job.run / "index"
+    artifact = Artifact(job, "index", folder, {"database": split}, inputs, redo=job.redo)
+    if done := artifact.find():
         return done
     invalidate(folder)
-    started = time.perf_counter()
     embeddings = load_split_embeddings(job.run, split)
     with writing(folder / "index.faiss") as temporary:
         save_index(build_index(embeddings.vectors), temporary)
@@ -72,20 +57,11 @@ def _build(job: Job, embedded: dict[str, Manifest]) -> Manifest:
     with writing(folder / "ids.parquet") as temporary:
         _write_ids(temporary, embeddings.ids, embeddings.landmark_ids, names)
     count = len(embeddings.ids)
-    manifest = Manifest(
-        stage="index",
-        key=key,
-        settings=settings,
-        recipe=job.recipe_name,
-        recipe_sha256=job.recipe.sha256,
-        inputs=inputs,
-        outputs=[record_file(folder / name, count) for name in ("index.faiss", "ids.parquet")],
+    return artifact.sign(
+        [record_file(folder / name, count) for name in ("index.faiss", "ids.parquet")],
         model=embedded[split].model,
         counts={"requested": count, "written": count, "failed": 0},
-        seconds=time.perf_counter() - started,
     )
-    save_manifest(manifest, folder)
-    return manifest
 
 
 def _write_ids(
@@ -100,7 +76,3 @@ def _write_ids(
         }
     )
     pq.write_table(table, path)
-
-
-def _hash_names(job: Job) -> str:
-    return hash_values({str(label): name for label, name in job.dataset.names.items()})

@@ -5,8 +5,6 @@ id, sorted by id), predictions.parquet, neighbors.parquet, verified.parquet,
 answers.jpg (a sample to look at), submit/manifest.json.
 """
 
-import logging
-import time
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,15 +17,7 @@ from classify_head.prediction import Prediction
 from classify_head.submission import save_submission
 from embed.shards import Embeddings, read_failures
 
-from .artifacts import (
-    Manifest,
-    find_complete,
-    invalidate,
-    make_key,
-    record_file,
-    save_manifest,
-    writing,
-)
+from .artifacts import Manifest, invalidate, record_file, writing
 from .embed import embed_split
 from .features import extract_split
 from .gallery import Picture, draw_gallery, spread
@@ -35,8 +25,7 @@ from .index import index_database
 from .job import Job
 from .prepare import load_split_embeddings, load_threshold, open_features, open_recognizer
 from .recognition import Evidence, Recognizer
-
-logger = logging.getLogger(__name__)
+from .stage import Artifact
 
 SECTIONS = ("search", "votes", "rerank", "decide")
 OUTPUTS = (
@@ -68,30 +57,15 @@ def submit(job: Job) -> Manifest:
     tested = embed_split(before, "test")
     if job.recipe.rerank.method != "none":
         extract_split(before, "test")
-    folder = job.run / "submit"
     settings = {name: getattr(job.recipe, name).model_dump() for name in SECTIONS}
     inputs = {"index": indexed.key, "test": tested.content}
-    key = make_key("submit", settings, inputs)
-    if (done := find_complete(folder, key)) and not job.redo:
-        logger.debug("submit: done before")
+    artifact = Artifact(job, "submit", job.run / "submit", settings, inputs, redo=job.redo)
+    if done := artifact.find():
         return done
-    invalidate(folder)
-    started = time.perf_counter()
+    invalidate(artifact.folder)
     counts = _recognize(job, indexed)
-    manifest = Manifest(
-        stage="submit",
-        key=key,
-        settings=settings,
-        recipe=job.recipe_name,
-        recipe_sha256=job.recipe.sha256,
-        inputs=inputs,
-        outputs=[replace(record_file(job.run / n), name=f"../{n}") for n in OUTPUTS],
-        model=indexed.model,
-        counts=counts,
-        seconds=time.perf_counter() - started,
-    )
-    save_manifest(manifest, folder)
-    return manifest
+    outputs = [replace(record_file(job.run / name), name=f"../{name}") for name in OUTPUTS]
+    return artifact.sign(outputs, model=indexed.model, counts=counts)
 
 
 def _recognize(job: Job, indexed: Manifest) -> dict[str, int]:

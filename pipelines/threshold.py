@@ -6,40 +6,28 @@ manifest.json.
 """
 
 import logging
-import time
 
 import numpy as np
 
-from .artifacts import (
-    Manifest,
-    find_complete,
-    invalidate,
-    make_key,
-    record_file,
-    save_manifest,
-    write_json,
-)
+from .artifacts import Manifest, invalidate, record_file, write_json
 from .job import Job
 from .prepare import open_features, open_recognizer, threshold_pool
+from .stage import Artifact
 
 logger = logging.getLogger(__name__)
 
 
 def set_threshold(job: Job, indexed: Manifest) -> Manifest:
     """Set the threshold of a run whose index, features and pool are there."""
-    folder = job.run / "decision"
-    recipe = job.recipe
+    recipe, folder = job.recipe, job.run / "decision"
     sections = ("search", "votes", "rerank", "decide")
     settings = {name: getattr(recipe, name).model_dump() for name in sections}
-    has_pool = job.dataset.find_table("non_landmark") is not None
-    inputs = {"index": indexed.key}
-    key = make_key("threshold", settings, inputs)
-    if done := find_complete(folder, key):
+    artifact = Artifact(job, "threshold", folder, settings, {"index": indexed.key}, redo=job.redo)
+    if done := artifact.find():
         return done
     invalidate(folder)
-    started = time.perf_counter()
     asked, threshold = 0, recipe.decide.reject_below
-    if has_pool:
+    if job.dataset.find_table("non_landmark"):
         confidences = _ask_pool(job, indexed)
         asked = len(confidences)
         # Of few images the highest quantile is their maximum: just above it, all are rejected.
@@ -54,19 +42,7 @@ def set_threshold(job: Job, indexed: Manifest) -> Manifest:
         )
     values = {"threshold": threshold, "pool_images": asked, "share": recipe.decide.reject_share}
     write_json(values, folder / "threshold.json")
-    manifest = Manifest(
-        stage="threshold",
-        key=key,
-        settings=settings,
-        recipe=job.recipe_name,
-        recipe_sha256=recipe.sha256,
-        inputs=inputs,
-        outputs=[record_file(folder / "threshold.json")],
-        model=indexed.model,
-        seconds=time.perf_counter() - started,
-    )
-    save_manifest(manifest, folder)
-    return manifest
+    return artifact.sign([record_file(folder / "threshold.json")], model=indexed.model)
 
 
 def _ask_pool(job: Job, indexed: Manifest) -> list[float]:

@@ -6,7 +6,6 @@ the checkpoint that it goes on from.
 """
 
 import logging
-import time
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +23,11 @@ from embed.sampling import split_validation
 from embed.shards import write_failures
 from embed.train import Trainer, TrainingImages
 
-from .artifacts import (
-    Manifest,
-    find_complete,
-    hash_file,
-    invalidate,
-    load_manifest,
-    make_key,
-    record_file,
-    save_manifest,
-)
+from .artifacts import Manifest, hash_file, invalidate, load_manifest, record_file
 from .dataset import ImageTable
 from .job import Job, weights_inputs
 from .progress import progress_to
+from .stage import Artifact
 from .validation import MAX_DISTRACTORS, Validation, pick_database
 
 logger = logging.getLogger(__name__)
@@ -61,35 +52,25 @@ def train(job: Job) -> Manifest:
     folder = job.run / "model"
     table = job.dataset.load_split("train")
     settings = {"train": job.recipe.train.model_dump(), "decode": job.recipe.decode.model_dump()}
+    # Not an input: the pool, which only helps to choose among epochs. It may grow later.
     inputs = {"train": hash_file(table.path), **weights_inputs(job)}
-    # Not in the key: the pool, which only helps to choose among epochs. It may grow later.
-    key = make_key("train", settings, inputs)
-    if (done := find_complete(folder, key)) and not job.redo:
-        logger.debug("train: done before")
+    artifact = Artifact(job, "train", folder, settings, inputs, redo=job.redo)
+    if done := artifact.find():
         job.fill()
         return done
     if not job.redo:
         _refuse_other_model(job, folder, settings, inputs)
     job.fill()
-    started = time.perf_counter()
-    model, trainer, kept = _fit(job, table, folder / f"checkpoint-{key[:12]}.pt")
+    model, trainer, kept = _fit(job, table, folder / f"checkpoint-{artifact.key[:12]}.pt")
     invalidate(folder)
     ids = tuple(table.ids[row] for row in kept)  # failures count among the images trained on
     _save(model, trainer, np.unique(table.landmark_ids), ids, folder)
     failed = len(trainer.failures)
-    manifest = Manifest(
-        stage="train",
-        key=key,
-        settings=settings,
-        recipe=job.recipe_name,
-        recipe_sha256=job.recipe.sha256,
-        inputs=inputs,
-        outputs=[record_file(folder / name) for name in OUTPUTS],
+    manifest = artifact.sign(
+        [record_file(folder / name) for name in OUTPUTS],
         model={"fingerprint": fingerprint_model(model), **model.spec.to_json()},
         counts={"requested": len(ids), "written": len(ids) - failed, "failed": failed},
-        seconds=time.perf_counter() - started,
     )
-    save_manifest(manifest, folder)
     for checkpoint in folder.glob("checkpoint-*.pt"):
         checkpoint.unlink()
     return manifest
@@ -149,6 +130,8 @@ def _fit(
             report=move,
         )
         for row in trainer.run(_make_validation(job, paths, labels, kept, held_out).score):
+            if not fabric.is_global_zero:
+                continue
             logger.info(
                 "epoch %d of %d: triplet %.3f, head %.3f; held out: GAP %.3f, recall@1 %.3f",
                 *(row["epoch"], settings.epochs, row["triplet_loss"], row["head_loss"]),

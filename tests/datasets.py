@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import cv2
@@ -61,16 +62,20 @@ def texture(seed: int) -> NDArray[np.uint8]:
     for cells, weight in ((10, 0.5), (20, 0.3), (40, 0.2)):
         blocks = rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
         total += weight * cv2.resize(blocks, (160, 160), interpolation=cv2.INTER_NEAREST)
-    return np.clip((total - 128) * 1.6 + 128, 0, 255).astype(np.uint8)
+    return _to_pixels((total - 128) * 1.6 + 128)
 
 
 def view(landmark: int, number: int) -> NDArray[np.uint8]:
     """Return a view of a landmark's texture, [SIDE, SIDE, 3]: turned, scaled, shifted, lit."""
     rng = np.random.default_rng([landmark, number])
     turned = cv2.getRotationMatrix2D((80, 80), rng.uniform(-8, 8), rng.uniform(0.85, 1.1))
-    turned[:, 2] += SIDE / 2 - 80 + rng.uniform(-6, 6, 2)
+    turned[:, 2] = turned[:, 2] + SIDE / 2 - 80 + rng.uniform(-6, 6, 2)
     pixels = cv2.warpAffine(texture(landmark), turned, (SIDE, SIDE))
-    return np.clip(pixels * rng.uniform(0.85, 1.1), 0, 255).astype(np.uint8)
+    return _to_pixels(pixels * rng.uniform(0.85, 1.1))
+
+
+def _to_pixels(values: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.asarray(np.clip(values, 0, 255).astype(np.uint8))
 
 
 def write_photo(folder: Path, image_id: str, pixels: NDArray[np.uint8]) -> Path:
@@ -135,7 +140,7 @@ class Finished:
     err: str
 
 
-def cairn(*arguments: str | Path) -> Finished:
+def cairn(*arguments: object) -> Finished:
     """Call the command line in this process; an error that is not deliberate goes through."""
     out, err, status = io.StringIO(), io.StringIO(), 0
     argv = ["cairn", *map(str, arguments)]

@@ -68,6 +68,16 @@ def test_writing_leaves_the_old_file_and_nothing_else_on_error(
     assert not existed or path.read_text() == "old"
 
 
+def test_writing_clears_away_what_a_killed_process_left(tmp_path: Path) -> None:
+    with writing(tmp_path / "a[1].txt") as temporary:
+        stray = temporary.with_name(temporary.name.replace(str(os.getpid()), "1"))
+        temporary.write_text("a")
+    stray.touch()
+    with writing(tmp_path / "a[1].txt") as temporary:
+        temporary.write_text("b")
+    assert os.listdir(tmp_path) == ["a[1].txt"]
+
+
 def test_writing_without_a_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), writing(tmp_path / "a.txt"):
         pass
@@ -81,6 +91,8 @@ def test_writing_without_a_file_is_an_error(tmp_path: Path) -> None:
         RuntimeError("[enforce fail at inline_container.cc] . No space left on device"),
         pa.ArrowInvalid("IOError: [Errno 28] Error writing bytes: No space left on device"),
         ValueError("Disk quota exceeded"),
+        # torch.save to a file that cannot grow
+        RuntimeError("[enforce fail at inline_container.cc:671] . unexpected pos 128 vs 0"),
     ],
 )
 def test_a_full_disk_is_recognised(error: Exception) -> None:

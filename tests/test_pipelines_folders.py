@@ -58,7 +58,7 @@ def test_the_dataset_reads_what_was_written(tmp_path: Path) -> None:
     source = make_source(tmp_path / "photos", **{"Köln, Dom": 2, 'a "b"': 2})
     import_folders(source, tmp_path / "data", test_every=0)
     dataset = Dataset(tmp_path / "data")
-    assert sorted(dataset.names.values()) == ['Köln, Dom', 'a "b"']
+    assert sorted(dataset.names.values()) == ["Köln, Dom", 'a "b"']
     for image_id in dataset.load_split("train").ids:
         name, _, stem = image_id.rpartition("-")
         assert dataset.image_path(image_id).read_text() == f"{name}/{stem}"
@@ -164,7 +164,7 @@ def test_a_source_without_photos_is_refused(classes: dict[str, int], tmp_path: P
 
 
 def test_a_missing_source_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no folder at .*absent"):
+    with pytest.raises(FileNotFoundError, match=r"no folder at .*absent"):
         import_folders(tmp_path / "absent", tmp_path / "data", test_every=5)
 
 

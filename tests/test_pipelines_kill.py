@@ -1,6 +1,7 @@
 """kill -9 at any moment: the same command finishes with the bytes of an undisturbed run."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,31 +17,33 @@ from tests.datasets import cairn, results
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 120  # seconds, to end a test that would hang
 
-# Patches of the subprocess: where it stops and waits for the signal, each at a real function.
+# The file at which a run is killed, right before or right after it gets its name, and the
+# stages that are to do: only the first moment starts from nothing.
+STAGES = ("model", "embeddings", "features", "index", "decision", "submit")
 MOMENTS = {
-    "first epoch": "embed.train.Trainer._save",
-    "first shard of embeddings": "pipelines.embed._write_one",
-    "first part of features": "pipelines.features._write_one",
-    "between the files of the submission": "pipelines.submit._write",
+    "after the first epoch": ("model/checkpoint-*.pt", "after", STAGES),
+    "within a shard of embeddings": ("embeddings/train/part-00001.parquet", "before", STAGES[1:]),
+    "after a part of features": ("features/train/part-00000.parquet", "after", STAGES[2:]),
+    "between the files of the submission": ("neighbors.parquet", "after", STAGES[5:]),
 }
-# Calls the function once, leaves a mark, and waits to be killed.
+# Every artifact gets its name by os.replace: do it for that file, leave a mark, wait to be killed.
 PROGRAM = """
-import importlib, pathlib, sys, time
-name, mark, *arguments = sys.argv[1:]
-parts = name.split(".")
-owner = importlib.import_module(".".join(parts[:2]))
-for part in parts[2:-1]:
-    owner = getattr(owner, part)
-once = getattr(owner, parts[-1])
+import os, pathlib, sys, time
+pattern, when, mark, *arguments = sys.argv[1:]
+replace = os.replace
 
-def stop_after(*values, **options):
-    once(*values, **options)
-    pathlib.Path(mark).touch()
-    time.sleep(600)
+def stop_at(source, target, **options):
+    here = pathlib.Path(target).match(pattern)
+    if not here or when == "after":
+        replace(source, target, **options)
+    if here:
+        pathlib.Path(mark).touch()
+        time.sleep(600)
 
-setattr(owner, parts[-1], stop_after)
+os.replace = stop_at
 sys.argv = ["cairn", *arguments]
-importlib.import_module("pipelines.cli").main()
+from pipelines.cli import main
+main()
 """
 
 
@@ -73,28 +76,18 @@ def kill(process: subprocess.Popen[str]) -> None:
 def test_a_killed_run_goes_on_to_the_same_bytes(
     moment: str, finished: Tiny, tiny: Tiny, tmp_path: Path
 ) -> None:
-    # All up to the stage that is killed is there already: only the first one starts from nothing.
-    _take_away(tiny, moment)
+    pattern, when, stages = MOMENTS[moment]
+    for stage in stages:
+        shutil.rmtree(tiny.run / stage)
+    (tiny.run / "submission.csv").unlink()
     mark = tmp_path / "mark"
-    process = start(["-c", PROGRAM, MOMENTS[moment], str(mark), "submit", *tiny.options])
+    process = start(["-c", PROGRAM, pattern, when, str(mark), "submit", *tiny.options])
     wait_for(mark.exists, process)
     kill(process)
-    assert results(tiny.run) != results(finished.run)
     assert not (tiny.run / "submit" / "manifest.json").exists()
     end = tiny.submit()
     assert end.status == 0, end.err
     assert results(tiny.run) == results(finished.run)
-
-
-def _take_away(tiny: Tiny, moment: str) -> None:
-    """Delete what the stage of that moment and the later ones have made."""
-    stages = ("model", "embeddings", "features", "index", "decision", "submit")
-    first = stages[(0, 1, 2, 5)[list(MOMENTS).index(moment)]]
-    for stage in stages[stages.index(first) :]:
-        for path in sorted((tiny.run / stage).rglob("*"), reverse=True):
-            path.rmdir() if path.is_dir() else path.unlink()
-    for name in ("submission.csv", "predictions.parquet", "neighbors.parquet", "verified.parquet"):
-        (tiny.run / name).unlink()
 
 
 def test_a_run_killed_at_no_planned_moment_goes_on(finished: Tiny, fresh: Tiny) -> None:

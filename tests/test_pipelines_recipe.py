@@ -99,7 +99,7 @@ def test_bases_in_a_circle_are_refused(length: int, tmp_path: Path) -> None:
     paths = [tmp_path / f"r{place}.toml" for place in range(length)]
     for path, following in zip(paths, paths[1:] + paths[:1], strict=True):
         path.write_text(f"base = '{following}'\n")
-    with pytest.raises(ValueError, match="recipes name each other as base: .* -> "):
+    with pytest.raises(ValueError, match=r"recipes name each other as base: .* -> "):
         load_recipe(str(paths[0]))
 
 

@@ -1,12 +1,12 @@
 """Whole runs on a tiny dataset: complete, reproducible, and nothing done twice."""
 
 import csv
+import fcntl
 import json
 import math
 import os
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
 from pipelines.artifacts import load_manifest
@@ -17,9 +17,7 @@ from tests.datasets import (
     PHOTOS,
     QUERIES,
     cairn,
-    make_dataset,
     make_recipe_file,
-    options,
     results,
 )
 
@@ -200,54 +198,7 @@ def test_redo_does_that_stage_again_with_the_same_outcome(
     assert results(tiny.run) == outcome
 
 
-@pytest.mark.parametrize("missing", ["test", "non_landmark", "solution", "labels"])
-def test_tables_that_are_not_there(missing: str, fresh: Tiny) -> None:
-    (fresh.data / f"{missing}.csv").unlink()
-    end = fresh.submit()
-    if missing == "test":
-        assert end.status == 1
-        assert "has no test.csv; this stage needs it" in end.err
-        assert cairn("index", *fresh.options).status == 0
-        return
-    assert end.status == 0, end.err
-    assert len(submission_rows(fresh.run)) == 1 + len(QUERIES)
-    assert (fresh.run / "metrics.json").is_file() == (missing != "solution")
-
-
-def test_without_re_ranking(fresh: Tiny) -> None:
-    make_recipe_file(fresh.recipe, "[rerank]\nmethod = 'none'\n")
-    assert fresh.submit().status == 0
-    assert not (fresh.run / "features").exists()
-    assert pq.read_table(fresh.run / "verified.parquet").num_rows == 0
-    metrics = json.loads((fresh.run / "metrics.json").read_text())
-    assert metrics["steps"]["knn"]["gap"] == metrics["steps"]["reranked"]["gap"]
-
-
-def test_one_landmark_needs_no_training(tmp_path: Path) -> None:
-    data = make_dataset(tmp_path / "data", landmarks=1)
-    recipe = make_recipe_file(tmp_path / "tiny.toml")
-    end = cairn("submit", *options(data, tmp_path / "run", recipe))
-    assert end.status == 1
-    assert "has 1 landmark; training tells landmarks apart" in end.err
-    make_recipe_file(recipe, "[train]\nepochs = 0\n")
-    assert cairn("submit", *options(data, tmp_path / "run", recipe)).status == 0
-    answers = [row[1].split(" ")[0] for row in submission_rows(tmp_path / "run")[1:]]
-    assert set(answers) == {"0"}
-
-
-def test_a_database_of_untrained_landmarks_is_searched(fresh: Tiny) -> None:
-    rows = (fresh.data / "train.csv").read_text().splitlines()
-    (fresh.data / "index.csv").write_text("\n".join(rows) + "\n")
-    (fresh.data / "train.csv").write_text("\n".join(rows[: 1 + 4 * 3]) + "\n")
-    assert fresh.submit().status == 0
-    metrics = json.loads((fresh.run / "metrics.json").read_text())
-    assert metrics["unseen"]["n_landmark"] == LANDMARKS - 3
-    assert metrics["top1"] == 1.0
-
-
 def test_a_second_process_is_refused(tiny: Tiny) -> None:
-    import fcntl
-
     with (tiny.run / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         end = tiny.submit()

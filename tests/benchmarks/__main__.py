@@ -9,13 +9,10 @@ from tests.benchmarks import bench_decode, bench_demo, bench_precision, bench_qu
 def main() -> None:
     """Run every benchmark and print what it measured."""
     run = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("runs/demo")
-    for title, figures in (
-        ("GAP", lambda: bench_demo.run(run)),
-        ("Query", lambda: bench_query.run(run)),
-        ("Training precision", bench_precision.run),
-        ("Decoding a 12 megapixel JPEG", bench_decode.run),
-    ):
-        print(f"\n{title}\n{figures()}", flush=True)
+    print("GAP\n" + bench_demo.run(run), flush=True)
+    print("\nQuery\n" + bench_query.run(run), flush=True)
+    print("\nTraining precision\n" + bench_precision.run(), flush=True)
+    print("\nDecoding a JPEG of 12 megapixels\n" + bench_decode.run(), flush=True)
 
 
 if __name__ == "__main__":

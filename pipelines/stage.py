@@ -1,0 +1,139 @@
+"""What all stages share: is the artifact there, make it part by part, sign it.
+
+Reads and writes manifests, and the parts of a split's artifact. Knows no stage.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from embed.images import Failure
+from embed.shards import read_shard_failures, write_failures
+
+from .artifacts import (
+    FileRecord,
+    Manifest,
+    find_complete,
+    invalidate,
+    make_key,
+    record_file,
+    save_manifest,
+    writing,
+)
+from .dataset import ImageTable
+from .job import Job
+from .progress import Advance, progress_bar
+
+logger = logging.getLogger(__name__)
+
+# Writes the part of some rows of a table, moves a bar, and returns the images that failed.
+WritePart = Callable[[range, Path, Advance], list[Failure]]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One artifact of a run: where it is, and all that decides its content."""
+
+    job: Job
+    stage: str
+    folder: Path
+    settings: Mapping[str, Any]  # the part of the recipe that the stage reads
+    inputs: Mapping[str, str]  # name -> sha256, key or fingerprint
+    redo: bool = False  # make it even if it is there
+    _started: float = field(default_factory=time.perf_counter)
+
+    @cached_property
+    def key(self) -> str:
+        """Tells whether an artifact on disk is this one."""
+        return make_key(self.stage, self.settings, self.inputs)
+
+    def find(self) -> Manifest | None:
+        """Return the manifest if the artifact is there and not to be made again."""
+        done = None if self.redo else find_complete(self.folder, self.key)
+        if done:
+            logger.debug("%s: done before", self.folder)
+        return done
+
+    def sign(
+        self,
+        outputs: Sequence[FileRecord],
+        *,
+        model: Mapping[str, Any] | None = None,
+        counts: Mapping[str, int] | None = None,
+    ) -> Manifest:
+        """Write the manifest, which makes the outputs count."""
+        manifest = Manifest(
+            stage=self.stage,
+            key=self.key,
+            settings=self.settings,
+            recipe=self.job.recipe_name,
+            recipe_sha256=self.job.recipe.sha256,
+            inputs=self.inputs,
+            outputs=outputs,
+            model=model or {},
+            counts=counts or {},
+            seconds=time.perf_counter() - self._started,
+        )
+        save_manifest(manifest, self.folder)
+        return manifest
+
+    def write_parts(
+        self,
+        table: ImageTable,
+        size: int,
+        write_part: WritePart,
+        *,
+        model: Mapping[str, Any] | None = None,
+    ) -> Manifest:
+        """Make the artifact of a table's images in parts of so many, and sign it.
+
+        Parts of an interrupted run are kept: each carries the key and its failures.
+
+        Raises:
+            ValueError: none of the images could be read.
+        """
+        invalidate(self.folder)
+        paths, failures = self._fill_parts(table, size, write_part)
+        requested, failed = len(table.ids), len(failures)
+        if failed == requested:
+            for path in paths:  # nothing is in them, and the same command shall look again
+                path.unlink()
+            raise ValueError(
+                f"none of the {requested} images of {table.path} could be read; "
+                f"the first: {failures[0].message}"
+            )
+        record = self.folder / "failures.parquet"
+        with writing(record) as temporary:
+            write_failures(temporary, table.ids, failures)
+        if failures:
+            logger.warning(
+                "%s %s: %d of %d images could not be read; %s says why, the first: %s",
+                *(self.stage, table.path.stem, failed, requested, record, failures[0].message),
+            )
+        counts = {"requested": requested, "written": requested - failed, "failed": failed}
+        outputs = [record_file(path) for path in [*paths, record]]
+        return self.sign(outputs, model=model, counts=counts)
+
+    def _fill_parts(
+        self, table: ImageTable, size: int, write_part: WritePart
+    ) -> tuple[list[Path], list[Failure]]:
+        """Write the parts that are not there yet; return all files and all failures."""
+        starts = range(0, len(table.ids), size)
+        paths = [self.folder / f"part-{number:05d}.parquet" for number in range(len(starts))]
+        for stray in set(self.folder.glob("part-*.parquet")) - set(paths):
+            stray.unlink()
+        failures: list[Failure] = []
+        with progress_bar(f"{self.stage} {table.path.stem}", len(table.ids)) as advance:
+            for start, path in zip(starts, paths, strict=True):
+                rows = range(start, min(start + size, len(table.ids)))
+                known = None if self.redo else read_shard_failures(path, self.key)
+                if known is None:
+                    known = write_part(rows, path, advance)
+                else:
+                    advance(len(rows))
+                failures += known
+        return paths, failures

@@ -1,0 +1,112 @@
+"""The README names only commands that exist, and the Makefile's help lists every target."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import typer
+
+from pipelines.cli import app
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+
+GROUP = typer.main.get_command(app)
+assert hasattr(GROUP, "commands")
+OPTIONS: dict[str, set[str]] = {
+    name: {option for parameter in command.params for option in parameter.opts} | {"--help", "-h"}
+    for name, command in GROUP.commands.items()
+}
+VARIABLES = set(re.findall(r"^([A-Z]+) *[?:]?=", MAKEFILE, re.MULTILINE))
+TARGETS = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
+
+
+def code_of(text: str) -> list[str]:
+    """Return the lines of code blocks and the code spans of Markdown, comments left out."""
+    blocks = re.findall(
+        r"^ *(?:```|~~~)[^\n]*\n(.*?)^ *(?:```|~~~)", text, re.MULTILINE | re.DOTALL
+    )
+    prose = re.sub(r"^ *(```|~~~).*?^ *\1", "", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    spans = [span.replace("\n", " ") for span in re.findall(r"`([^`]+)`", prose)]
+    return [re.sub(r"(^|\s)#.*", "", line).strip() for line in lines] + spans
+
+
+def commands_of(text: str, program: str) -> list[list[str]]:
+    """Return the words after each call of a program in code, up to the next command."""
+    start = rf"(?:^|[\s;&|(/]){re.escape(program)} +([^;&|)]+)"
+    return [call.split() for line in code_of(text) for call in re.findall(start, line)]
+
+
+def unknown_in_make(words: list[str]) -> list[str]:
+    """Return what `make WORDS` names and the Makefile does not have."""
+    names = [word for word in words if re.fullmatch(r"[a-z][a-z-]*", word)]
+    settings = [word.split("=")[0] for word in words if re.match(r"[A-Z]+=", word)]
+    return [n for n in names if n not in TARGETS] + [s for s in settings if s not in VARIABLES]
+
+
+def unknown_in_cairn(words: list[str]) -> list[str]:
+    """Return the command, or the options, of `cairn WORDS` that do not exist."""
+    name, options = words[0], [word.split("=")[0] for word in words[1:] if word[0] == "-"]
+    if name.startswith("-"):
+        return [] if name in {"--help", "-h"} else [name]
+    if re.fullmatch(r"[a-z]+", name) is None:  # a placeholder: cairn X, cairn <command>
+        return []
+    return [name] if name not in OPTIONS else [o for o in options if o not in OPTIONS[name]]
+
+
+def test_commands_are_found_in_markdown() -> None:
+    text = (
+        "Run `make index RUN=x`.\n```sh\n$ .venv/bin/cairn query a.jpg --json  # --no\n"
+        "make env && cairn train \\\n  --redo\n```\nTo make nothing, `cairn data --demo`.\n"
+    )
+    assert commands_of(text, "make") == [["env"], ["index", "RUN=x"]]
+    assert commands_of(text, "cairn") == [
+        ["query", "a.jpg", "--json"],
+        ["train", "--redo"],
+        ["data", "--demo"],
+    ]
+
+
+def test_what_does_not_exist_is_found() -> None:
+    assert unknown_in_make(["submision", "DATA=x", "NAME=y"]) == ["submision", "NAME"]
+    assert unknown_in_cairn(["query", "a.jpg", "--jsn", "--run=x"]) == ["--jsn"]
+    assert unknown_in_cairn(["qery", "--json"]) == ["qery"]
+
+
+@pytest.mark.parametrize("words", commands_of(README, "make"), ids=" ".join)
+def test_make_targets_of_the_readme_exist(words: list[str]) -> None:
+    assert unknown_in_make(words) == []
+
+
+@pytest.mark.parametrize(
+    "words", commands_of(README, "cairn") + commands_of(README, "python -m pipelines"), ids=" ".join
+)
+def test_commands_and_options_of_the_readme_exist(words: list[str]) -> None:
+    assert unknown_in_cairn(words) == []
+
+
+def test_options_in_the_text_exist() -> None:
+    """Options named alone, as in `--redo`, belong to one of the commands at least."""
+    alone = {span.split()[0].split("=")[0] for span in code_of(README) if span.startswith("--")}
+    assert alone <= set.union(*OPTIONS.values())
+
+
+def test_every_target_is_phony() -> None:
+    declared = re.search(r"^\.PHONY:((?:.*\\\n)*.*)", MAKEFILE, re.MULTILINE)
+    assert declared is not None
+    assert set(declared[1].replace("\\\n", " ").split()) == TARGETS
+
+
+def test_help_lists_every_target() -> None:
+    end = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(re.findall(r"^ *make ([a-z]+) ", end.stdout, re.MULTILINE)) == TARGETS
+
+
+def test_options_that_the_makefile_passes_exist() -> None:
+    recipes = MAKEFILE.replace("$(CAIRN)", "cairn")
+    for name, rest in re.findall(r"^\tcairn ([a-z]+)(.*)", recipes, re.MULTILINE):
+        text = rest.replace("$(OPTIONS)", re.search(r"^OPTIONS.*\n.*", MAKEFILE, re.M)[0])  # type: ignore[index]
+        assert set(re.findall(r"(--[a-z]+)", text)) <= OPTIONS[name], name
