@@ -4,8 +4,8 @@ Reads one .safetensors file when asked to. The file's metadata, where it has any
 weights need: architecture, pad_type, mean, std. Knows nothing of pooling or training.
 """
 
-import difflib
 import contextlib
+import difflib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +48,7 @@ class Backbone(nn.Module):
         return features
 
 
-def _create(spec: BackboneSpec, pretrained: bool) -> nn.Module:
+def _create(spec: BackboneSpec, pretrained: bool) -> Any:
     options: dict[str, Any] = {"num_classes": 0, "global_pool": "", "pretrained": pretrained}
     if spec.pad_type:
         options["pad_type"] = spec.pad_type
@@ -57,10 +57,8 @@ def _create(spec: BackboneSpec, pretrained: bool) -> nn.Module:
         # ViTs interpolate their position embedding to the size of the images. Others of fixed size
         # do not know the option; they take images of the size they were made for.
         with contextlib.suppress(TypeError):
-            return cast(
-                nn.Module, timm.create_model(spec.architecture, dynamic_img_size=True, **options)
-            )
-    return cast(nn.Module, timm.create_model(spec.architecture, **options))
+            return timm.create_model(spec.architecture, dynamic_img_size=True, **options)
+    return timm.create_model(spec.architecture, **options)
 
 
 def _tokens_to_map(tokens: Tensor, network: nn.Module, image_size: torch.Size) -> Tensor:
