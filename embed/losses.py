@@ -53,7 +53,7 @@ def mean_cosine(descriptors: Tensor) -> float:
     return (total - count) / (count * (count - 1))
 
 
-class TrainingCollapsed(RuntimeError):
+class TrainingCollapsed(ValueError):
     """Training has ended in a state that no further epoch will mend."""
 
 

@@ -293,14 +293,7 @@ def main() -> None:
     # seen to slow training down fivefold on two cores. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_StderrHandler()])
-    for noisy in (
-        "faiss",
-        "lightning_fabric",
-        "lightning_utilities",
-        "httpx",
-        "matplotlib",
-        "timm",
-    ):
+    for noisy in ("faiss", "httpx", "matplotlib", "timm"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
         app()
@@ -317,10 +310,6 @@ def _advise(error: Exception) -> str:
     if is_disk_full(error):
         first = (str(error).splitlines() or [""])[0]  # torch adds its call stack
         return f"error: the disk is full; free some space and run the same command ({first})"
-    from embed.losses import TrainingCollapsed
-
-    if isinstance(error, ValueError | FileNotFoundError | FileExistsError | TrainingCollapsed):
-        return f"error: {error}"
-    if isinstance(error, RuntimeError) and str(error).startswith("another process"):
+    if isinstance(error, ValueError | FileNotFoundError | FileExistsError | BlockingIOError):
         return f"error: {error}"
     raise error

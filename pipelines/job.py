@@ -73,7 +73,7 @@ class Job:
         """Keep other processes from writing into the run folder.
 
         Raises:
-            RuntimeError: one is at it.
+            BlockingIOError: one is at it.
         """
         if os.environ.get("LOCAL_RANK", "0") != "0":  # started by the process that has the lock
             yield
@@ -83,7 +83,7 @@ class Job:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise RuntimeError(
+                raise BlockingIOError(
                     f"another process works on {self.run}; wait for it, or name another --run"
                 ) from error
             yield

@@ -108,6 +108,7 @@ def _fit(
             "needs two: add some, or set train.epochs = 0 for features without training"
         )
     model, head = _build(job, len(landmarks))
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it sets its own on import
     fabric = Fabric(
         accelerator="auto" if torch.cuda.is_available() else "cpu",
         devices=job.devices,

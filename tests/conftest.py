@@ -1,10 +1,15 @@
 """Fixtures that several test modules share: one tiny dataset and one finished run of it."""
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+# Read when torch is imported, and by subprocesses: on a busy machine the threads of so small
+# networks spend more time waiting for one another than computing (measured: three times).
+os.environ["OMP_NUM_THREADS"] = "1"
 
 from tests.datasets import Finished, cairn, make_dataset, make_recipe_file, options
 

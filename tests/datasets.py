@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from classify_head.heads import load_head
 from pipelines import cli
 from pipelines.job import Job
 from pipelines.recipe import load_recipe
@@ -167,17 +166,9 @@ def options(data: Path, run: Path, recipe: Path) -> list[str]:
 def results(run: Path) -> dict[str, str]:
     """Return the sha256 of each file of a run that must not depend on when and where it ran."""
     return {
-        str(path.relative_to(run)): hashlib.sha256(_content(path)).hexdigest()
+        str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in _list_results(run)
     }
-
-
-def _content(path: Path) -> bytes:
-    if path.name != "head.safetensors":
-        return path.read_bytes()
-    # safetensors writes several entries of metadata in an order that differs from call to call.
-    head, landmark_ids = load_head(path)
-    return head.weight.detach().numpy().tobytes() + landmark_ids.tobytes()
 
 
 def _list_results(run: Path) -> Iterator[Path]:
