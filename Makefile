@@ -20,7 +20,7 @@ help: ## Show this list
 
 .venv/.complete: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	PIP_CONSTRAINT=constraints.txt .venv/bin/pip install --quiet --editable '.[dev]'
 	touch $@
 
 env: .venv/.complete ## Create .venv and install the pinned packages
@@ -41,10 +41,11 @@ submission: .venv/.complete ## Do the whole job: data to submission.csv and its 
 	$(CAIRN) submit $(OPTIONS)
 
 evaluate: .venv/.complete ## Score the submission of a run
-	$(CAIRN) evaluate $(if $(RUN),--run "$(RUN)")
+	$(CAIRN) evaluate $(if $(DATA),--data "$(DATA)") $(if $(RUN),--run "$(RUN)")
 
 query: .venv/.complete ## Recognise images: make query IMAGE=photo.jpg
-	$(CAIRN) query $(if $(RUN),--run "$(RUN)") "$(IMAGE)"
+	$(if $(IMAGE),,$(error name a photo: make query IMAGE=photo.jpg))
+	$(CAIRN) query $(if $(DATA),--data "$(DATA)") $(if $(RUN),--run "$(RUN)") "$(IMAGE)"
 
 test: .venv/.complete ## Run the tests
 	.venv/bin/pytest

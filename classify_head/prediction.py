@@ -13,6 +13,7 @@ class Prediction:
     confidence: float  # higher is surer; what GAP sorts by
     # votes, similarity, inliers, penalty of the best label; what is not known is left out
     evidence: Mapping[str, float] = field(default_factory=dict)
+    guess: int | None = None  # the best label, also where it was rejected
     reason: str = ""  # why there is no landmark, for people
 
     def __post_init__(self) -> None:

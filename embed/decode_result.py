@@ -18,7 +18,7 @@ _REMEDIES = {
     "empty": "copy or download the file again",
     "not_an_image": "give a JPEG, PNG or WebP file",
     "unsupported_format": "convert it to JPEG, PNG or WebP",
-    "too_large": "shrink the image or raise max_pixels",
+    "too_large": "shrink the image, or raise decode.max_megapixels of the recipe",
     "truncated": "copy or download the file again",
     "corrupt": "export or download the image again",
 }

@@ -6,6 +6,7 @@ Writes a small JSON file with what was measured, so that a training that is resu
 import copy
 import json
 import logging
+import os
 import statistics
 import time
 from pathlib import Path
@@ -28,16 +29,25 @@ def pick_precision(
 ) -> FabricPrecision:
     """Return the precision of the settings, or the faster one where they say auto.
 
+    A processor without bfloat16 computes in float32, whatever the settings say.
     On a GPU auto is bfloat16 where the GPU has it. On a CPU both are measured once and kept in the
     file `record`: the choice decides the trained weights, so a resumed run must not choose anew.
     """
-    if settings.precision != "auto":
-        return NAMES[settings.precision]
+    if settings.precision == "float32":
+        return NAMES["float32"]
     if torch.cuda.is_available():
         return NAMES["bfloat16" if torch.cuda.is_bf16_supported() else "float32"]
+    if not cpu_has_bfloat16():
+        if settings.precision == "bfloat16":
+            logger.warning("this CPU has no bfloat16 arithmetic; training in float32, slower")
+        return NAMES["float32"]
+    if settings.precision == "bfloat16":
+        return NAMES["bfloat16"]
     if not record.is_file():
         seconds = measure_precisions(model, settings.image_size)
-        record.write_text(json.dumps(seconds) + "\n")
+        temporary = record.with_suffix(".tmp")
+        temporary.write_text(json.dumps(seconds) + "\n")
+        os.replace(temporary, record)
     seconds = json.loads(record.read_text())
     # A gain within the noise is not worth the lost precision.
     chosen = "bfloat16" if seconds["bfloat16"] < 0.9 * seconds["float32"] else "float32"
@@ -46,6 +56,14 @@ def pick_precision(
         *(chosen, 1e3 * seconds["float32"], 1e3 * seconds["bfloat16"]),
     )
     return NAMES[chosen]
+
+
+def cpu_has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Tell whether this CPU multiplies in bfloat16; without, it is emulated and slower."""
+    if not cpuinfo.is_file():
+        return False
+    flags = set(cpuinfo.read_text().split())
+    return not flags.isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
 
 
 def measure_precisions(model: DescriptorModel, image_size: int) -> dict[str, float]:

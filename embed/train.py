@@ -149,7 +149,14 @@ class Trainer:
         self.workers = workers
         self.classes = min(settings.classes_per_batch, len(np.unique(images.labels)))
         self.batch_size = self.classes * settings.images_per_class
-        self.steps = max(len(images.labels) // self.batch_size // fabric.world_size, 1)
+        # One batch at least, of repeated images where there are too few.
+        count = max(len(images.labels), self.batch_size)
+        self.steps = count // self.batch_size // fabric.world_size
+        if not self.steps:
+            raise ValueError(
+                f"{count} training images are too few for {fabric.world_size} devices with batches "
+                f"of {self.batch_size}; use fewer devices or lower classes_per_batch"
+            )
         self.triplet = MinedTripletLoss(settings.margin, settings.miner)
         module = TrainingModel(model, head).to(memory_format=torch.channels_last)
         self.model, self.head = model, head

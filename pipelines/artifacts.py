@@ -30,7 +30,7 @@ def writing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
-        with temporary.open("rb+") as file:
+        with temporary.open("rb") as file:  # not for writing: it may be a link to a user's photo
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
@@ -155,9 +155,14 @@ def load_manifest(folder: Path) -> Manifest | None:
 
 
 def invalidate(folder: Path) -> None:
-    """Make a folder and take its manifest away: what is written next counts when it is back."""
+    """Make a folder and take its manifest away: what is written next counts when it is back.
+
+    What an interrupted run left half-written goes, too.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "manifest.json").unlink(missing_ok=True)
+    for stray in folder.glob(".*.tmp*"):
+        stray.unlink()
 
 
 def find_complete(folder: Path, key: str) -> Manifest | None:

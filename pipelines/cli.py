@@ -90,6 +90,7 @@ def _open_job(
         from .data import render_demo
 
         render_demo(job.data)
+    job.dataset.check()
     return job
 
 
@@ -129,6 +130,8 @@ def data(
 
     if demo == (source is not None):
         raise ValueError("say what to make a dataset of: --demo, or --from FOLDER")
+    if demo and keep_training:
+        raise ValueError("--keep-training goes with --from, not with --demo")
     if source is None:
         from .data import render_demo
 
@@ -170,12 +173,15 @@ def embed(
 ) -> None:
     """Turn every image into a global descriptor; trains first if need be."""
     from .embed import embed_split
+    from .features import extract_split
 
     job = _open_job(data, run, recipe, weights, workers, redo)
     with job.locked():
         for split in (job.dataset.database_split, "test", "non_landmark"):
             if job.dataset.find_table(split):
                 embed_split(job, split)
+                if job.redo and job.recipe.rerank.method != "none":
+                    extract_split(job, split)  # of the same images, which have changed
 
 
 @app.command(rich_help_panel=MAKE)
@@ -219,18 +225,19 @@ def submit(
 @app.command(rich_help_panel=ASK)
 def query(
     images: Annotated[list[Path], typer.Argument(help="Photos, or folders of them.")],
+    data: Data = None,
     run: Run = None,
     neighbors: Annotated[int, typer.Option(min=0, help="Neighbours to show.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one line a photo.")] = False,
 ) -> None:
     """Recognise photos: label, name, confidence, or no known landmark, and the neighbours."""
     from .images import list_images
-    from .job import DEMO_RUN
+    from .job import pick_run
     from .query import QueryEngine
     from .report import print_recognition
 
     paths = list_images(images)
-    engine = QueryEngine(run or DEMO_RUN)
+    engine = QueryEngine(pick_run(data, run))
     console, unread = Console(), 0
     for path in paths:
         answer = engine.ask(path, neighbors)
@@ -245,6 +252,7 @@ def query(
 
 @app.command(rich_help_panel=JUDGE)
 def evaluate(
+    data: Data = None,
     run: Run = None,
     submission: Annotated[
         Path | None, typer.Option(help="Anybody's submission.csv.", show_default=False)
@@ -263,7 +271,7 @@ def evaluate(
     if submission is not None and solution is not None:
         metrics = evaluate_files(submission, solution)
     else:
-        job = open_job(None, run, None, None)
+        job = open_job(data, run, None, None)
         metrics = evaluate_run(job.run, job.dataset)
     if as_json:
         print(json.dumps(metrics, indent=2))
@@ -304,12 +312,19 @@ def main() -> None:
 
 
 def _advise(error: Exception) -> str:
-    """Return what to tell the user of an error; raises it again if it is not a deliberate one."""
+    """Return what to tell the user of an error; raises it again if it is not a deliberate one.
+
+    With CAIRN_DEBUG in the environment every error shows where it came from.
+    """
     from .artifacts import is_disk_full
 
     if is_disk_full(error):
         first = (str(error).splitlines() or [""])[0]  # torch adds its call stack
         return f"error: the disk is full; free some space and run the same command ({first})"
-    if isinstance(error, ValueError | FileNotFoundError | FileExistsError | BlockingIOError):
+    if os.environ.get("CAIRN_DEBUG"):
+        raise error
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"error: {error.filename}: {error.strerror.lower()}"
+    if isinstance(error, ValueError | OSError):
         return f"error: {error}"
     raise error

@@ -1,14 +1,16 @@
 """Stage `data`: make a dataset folder.
 
-Of nothing (the rendered demo city) or of a folder a class. Writes the dataset folder.
+Of nothing: the rendered demo city. `folders` makes one of a folder a class.
 """
 
 import logging
 from pathlib import Path
 
+from .artifacts import writing
 from .city.contact_sheet import contact_sheet
 from .city.dataset import render_city
 from .city.plan import CityPlan
+from .origin import claim
 from .progress import progress_to
 
 logger = logging.getLogger(__name__)
@@ -18,17 +20,15 @@ def render_demo(folder: Path, *, seed: int = 0) -> None:
     """Render the demo city into a folder, or what is missing of it, and its contact sheet.
 
     Raises:
-        FileExistsError: the folder holds another dataset.
+        FileExistsError: the folder holds another dataset, or the city of another seed.
     """
+    claim(folder, {"demo city": {"seed": seed}})
+    if not (folder / "train.csv").is_file():  # written last
+        logger.info("rendering the demo city into %s", folder)
+        with progress_to("render the demo city") as move:
+            render_city(folder, CityPlan(), seed=seed, report=move)
     sheet = folder / "contact_sheet.jpg"
-    if (folder / "train.csv").is_file():
-        if not sheet.is_file():
-            raise FileExistsError(
-                f"{folder} holds another dataset; name an empty folder for the demo: --data"
-            )
-        logger.info("data: the demo city is there")
-        return
-    with progress_to("render the demo city") as move:
-        render_city(folder, CityPlan(), seed=seed, report=move)
-    contact_sheet(folder, sheet)
-    logger.info("data: rendered the demo city into %s; have a look at %s", folder, sheet)
+    if not sheet.is_file():
+        with writing(sheet) as temporary:
+            contact_sheet(folder, temporary)
+        logger.info("rendered the demo city; have a look at %s", sheet)

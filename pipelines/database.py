@@ -26,6 +26,8 @@ class Database:
     names: dict[int, str]  # of landmarks; empty if the dataset has none
     fingerprint: str  # of the model that made the descriptors
     split: str  # name of the split: index or train
+    has_pool: bool  # whether there were images without a landmark
+    key: str  # of the index and all that belongs to it
 
 
 def load_database(run: Path, fingerprint: str) -> Database:
@@ -58,4 +60,6 @@ def load_database(run: Path, fingerprint: str) -> Database:
         {label: name for label, name in names.items() if name},
         fingerprint,
         str(manifest.settings["database"]),
+        "non_landmark" in manifest.inputs,
+        manifest.key,
     )

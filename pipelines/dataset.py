@@ -74,6 +74,24 @@ class Dataset:
         self._check_names(landmark_ids, path)
         return ImageTable(path, ids, landmark_ids)
 
+    def check(self) -> None:
+        """Read every table there is, before anything long is begun.
+
+        Raises:
+            ValueError: as load_split; or an image is asked about that is also in the database, in
+                the training set or in the pool: its figures would be worth nothing.
+        """
+        names = [n for n in ("train", "index", "test", "non_landmark") if self.find_table(n)]
+        tables = {name: self.load_split(name) for name in names}
+        asked = set(tables["test"].ids) if "test" in tables else set()
+        for name, table in tables.items():
+            both = sorted(asked & set(table.ids)) if name != "test" else []
+            if both:
+                raise ValueError(
+                    f"{len(both)} images of test are in {table.path.name}, too, the first is "
+                    f"'{both[0]}'; an image is either asked about or known: keep one of the rows"
+                )
+
     @cached_property
     def names(self) -> dict[int, str]:
         """The name of each landmark, from labels.csv; empty without that file."""

@@ -46,8 +46,8 @@ def evaluate_run(run: Path, dataset: Dataset) -> dict[str, Any]:
             f"{dataset.folder} has no solution.csv (columns id,landmarks), so there is nothing to "
             "score against"
         )
-    if not (run / "submission.csv").is_file():
-        raise FileNotFoundError(f"no submission.csv in {run}; run `cairn submit` first")
+    if load_manifest(run / "submit") is None:
+        raise FileNotFoundError(f"no finished submission in {run}; run `cairn submit --run {run}`")
     solution = load_solution(path)
     metrics = evaluate_files(run / "submission.csv", path)
     steps = _answers_by_step(run, solution)
@@ -115,7 +115,9 @@ def _recall(run: Path, solution: Solution) -> dict[str, float]:
     for query_id, rank, label in zip(*columns, strict=True):
         if query_id in order and rank < ranked.shape[1]:
             ranked[order[query_id], rank] = label
-    return {str(k): recall_at_k(ranked, list(truths.values()), k) for k in RECALL_AT}
+    fetched = max(table["rank"].to_pylist(), default=0) + 1
+    sets = list(truths.values())
+    return {str(k): recall_at_k(ranked, sets, k) for k in RECALL_AT if k <= fetched}
 
 
 def _stage_seconds(run: Path) -> dict[str, float]:

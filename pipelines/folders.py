@@ -16,6 +16,7 @@ from pathlib import Path
 from .artifacts import writing
 from .dataset import Dataset
 from .images import SUFFIXES
+from .origin import claim
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +51,9 @@ def import_folders(
             searched by the model that is there. No photo trained on goes into the test.
 
     Raises:
-        FileNotFoundError: keep_training, and the dataset folder has no train table yet.
-        FileNotFoundError: source is no folder, or no class in it has a photo.
+        FileNotFoundError: source is no folder, or no class in it has a photo; or keep_training,
+            and the dataset folder has no train table yet.
+        FileExistsError: the dataset folder holds tables that this function has not written.
         ValueError: test_every is 1 or negative: nothing would be left to train on.
     """
     if test_every < 0 or test_every == 1:
@@ -63,6 +65,7 @@ def import_folders(
             f"{source} holds no folder with photos ({', '.join(SUFFIXES)}); put the photos of each "
             "thing into a folder of its own, named after it"
         )
+    claim(folder, {"folders": "a folder a class"})
     landmark_ids = _assign_ids(names, folder)
     trained = Dataset(folder).load_split("train").ids if keep_training else ()
     tables = _Tables(trained=frozenset(trained))
@@ -71,7 +74,7 @@ def import_folders(
         _add_class(tables, name, files, landmark_ids.get(name), folder / "images", test_every)
     _write_tables(tables, landmark_ids, folder, "index.csv" if keep_training else "train.csv")
     return {
-        "landmarks": len(landmark_ids),
+        "landmarks": len(names),
         "index" if keep_training else "train": len(tables.database),
         "test": len(tables.test),
         "non_landmark": len(tables.non_landmark),
@@ -106,14 +109,15 @@ def _list_classes(source: Path) -> dict[str, list[Path]]:
 
 
 def _assign_ids(names: Sequence[str], folder: Path) -> dict[str, int]:
-    """Return an id for each name; the ids of an earlier import are kept."""
+    """Return an id for each name, those of an earlier import included, which are kept."""
     known: dict[str, int] = {}
-    if (folder / "train.csv").is_file():
-        known = {name: label for label, name in Dataset(folder).names.items()}
+    labels = folder / "labels.csv"
+    if labels.is_file():
+        with labels.open(newline="", encoding="utf-8") as file:
+            known = {row["name"]: int(row["landmark_id"]) for row in csv.DictReader(file)}
     following = max(known.values(), default=-1) + 1
     fresh = [name for name in names if name not in known]
-    ids = {**known, **{name: following + place for place, name in enumerate(fresh)}}
-    return {name: ids[name] for name in names}
+    return {**known, **{name: following + place for place, name in enumerate(fresh)}}
 
 
 def _add_class(
@@ -158,6 +162,8 @@ def _write_tables(
     tables: _Tables, landmark_ids: dict[str, int], folder: Path, database: str
 ) -> None:
     """Write the tables that have rows, take away those that have none, the database last."""
+    # Without the database table an interrupted import is no dataset: its tables do not fit yet.
+    (folder / database).unlink(missing_ok=True)
     labels = [(label, name) for name, label in landmark_ids.items()]
     solution = [(i, "" if label is None else label, "Public") for i, label in tables.test]
     _write_csv(folder / "labels.csv", ("landmark_id", "name"), labels)

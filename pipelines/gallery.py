@@ -15,7 +15,7 @@ from embed.decode import ImageError, decode_image
 TILE = (208, 156)  # pixels, width and height of a picture
 GAP, CAPTION, MARGIN = 8, 40, 20  # pixels
 PAPER, INK, SOFT = (250, 250, 249), (46, 52, 60), (120, 126, 134)
-RIGHT, NONE = (34, 140, 84), (170, 110, 30)  # of an answer, and of "no known landmark"
+ANSWERED, REJECTED = (34, 140, 84), (170, 110, 30)  # of an answer, and of "no known landmark"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def draw_gallery(rows: Sequence[Sequence[Picture]], path: Path) -> None:
         for column, picture in enumerate(row):
             left = MARGIN + column * (TILE[0] + GAP) + (2 * GAP if column else 0)
             sheet.paste(_thumbnail(picture.path), (left, top))
-            colour = {None: INK, True: RIGHT, False: NONE}[picture.answered]
+            colour = {None: INK, True: ANSWERED, False: REJECTED}[picture.answered]
             size = 15 if picture.answered is not None else 13
             _write(draw, (left, top + TILE[1] + 3), picture.title, size, colour)
             _write(draw, (left, top + TILE[1] + 21), picture.note, 12, SOFT)

@@ -32,18 +32,23 @@ def index_database(job: Job) -> Manifest:
     if job.dataset.find_table("non_landmark"):
         splits.append("non_landmark")
     embedded = {split: embed_split(before, split) for split in splits}
+    features = {}
     if job.recipe.rerank.method != "none":
-        for split in splits:
-            extract_split(before, split)
-    manifest = _build(job, embedded)
+        features = {split: extract_split(before, split) for split in splits}
+    manifest = _build(job, embedded, features)
     set_threshold(job, manifest)
     return manifest
 
 
-def _build(job: Job, embedded: dict[str, Manifest]) -> Manifest:
-    """Write index/ from the embeddings of the database split."""
+def _build(job: Job, embedded: dict[str, Manifest], features: dict[str, Manifest]) -> Manifest:
+    """Write index/ from the embeddings of the database split.
+
+    The index itself needs no more. Features and pool are inputs all the same, for whatever is
+    compared with them is compared with this state of them.
+    """
     split = job.dataset.database_split
     inputs = {name: manifest.content for name, manifest in embedded.items()}
+    inputs |= {f"features {name}": manifest.content for name, manifest in features.items()}
     inputs["names"] = hash_values({str(label): name for label, name in job.dataset.names.items()})
     folder = job.run / "index"
     artifact = Artifact(job, "index", folder, {"database": split}, inputs, redo=job.redo)

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .artifacts import hash_file, write_json
+from .artifacts import hash_file, load_manifest, write_json
 from .recipe import Recipe, load_recipe, make_recipe
 
 if TYPE_CHECKING:
@@ -89,6 +89,13 @@ class Job:
             yield
 
 
+def pick_run(data: Path | None, run: Path | None) -> Path:
+    """Return the run folder: the named one, or that which belongs to the dataset's name."""
+    if run is not None:
+        return run
+    return DEMO_RUN if data is None or is_demo(data) else Path("runs") / data.resolve().name
+
+
 def is_demo(data: Path) -> bool:
     """Tell whether this is the folder of the demo city, which is rendered when it is missing."""
     return data.resolve() == DEMO_DATA.resolve()
@@ -115,15 +122,15 @@ def open_job(
         FileNotFoundError: the recipe or the weights file does not exist.
         ValueError: the recipe or run.json is damaged.
     """
-    if run is None:
-        run = DEMO_RUN if data is None or is_demo(data) else Path("runs") / data.resolve().name
+    named = run is not None
+    run = pick_run(data, run)
     recorded = read_run(run)
+    if named and recorded is None and data is None and run != DEMO_RUN:
+        raise FileNotFoundError(f"no run in {run}; to make one name its dataset: --data FOLDER")
     if data is None:
         data = Path(recorded["data"]) if recorded else DEMO_DATA
     if weights is None and recorded and recorded["weights"]:
         weights = Path(recorded["weights"])
-    if weights is not None and not weights.is_file():
-        raise FileNotFoundError(f"no weights file at {weights}")
     if recipe is None and recorded:
         name, settings = recorded["recipe"], make_recipe(recorded["settings"], str(run))
     else:
@@ -147,5 +154,18 @@ def read_run(run: Path) -> dict[str, Any] | None:
 
 
 def weights_inputs(job: Job) -> dict[str, str]:
-    """Return the hash of the weights file under its role, or nothing."""
-    return {"weights": hash_file(job.weights)} if job.weights else {}
+    """Return the hash of the weights file under its role, or nothing.
+
+    A finished model remembers the hash, and does not need the file any more.
+
+    Raises:
+        FileNotFoundError: the file is not there, and no model was trained from it.
+    """
+    if job.weights is None:
+        return {}
+    if job.weights.is_file():
+        return {"weights": hash_file(job.weights)}
+    trained = load_manifest(job.run / "model")
+    if trained is None or "weights" not in trained.inputs:
+        raise FileNotFoundError(f"no weights file at {job.weights}")
+    return {"weights": trained.inputs["weights"]}

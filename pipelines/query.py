@@ -14,7 +14,7 @@ from embed.extract import describe_pixels, pick_device
 from embed.model import DescriptorModel, load_model
 
 from .job import read_run
-from .prepare import build_extractor, load_threshold, open_recognizer
+from .prepare import build_extractor, open_recognizer
 from .recipe import Recipe, make_recipe
 from .recognition import Recognizer
 
@@ -56,15 +56,14 @@ class QueryEngine:
         recorded = read_run(run)
         if recorded is None:
             raise FileNotFoundError(
-                f"no run in {run}; make one with `cairn submit` or `cairn index`"
+                f"no run in {run}; make one: cairn index --data FOLDER --run {run}"
             )
         self.recipe: Recipe = make_recipe(recorded["settings"], str(run))
         model, fingerprint = load_model(run / "model")
         self.model: DescriptorModel = model.to(pick_device())
-        self.recognizer: Recognizer = open_recognizer(
-            run, self.recipe, fingerprint, load_threshold(run)
-        )
-        self.extractor = build_extractor(self.recipe.rerank)
+        self.recognizer: Recognizer = open_recognizer(run, self.recipe, fingerprint)
+        if self.recognizer.features is not None:
+            self.extractor = build_extractor(self.recipe.rerank)
 
     def ask(self, path: Path, neighbors: int = 5) -> Recognition:
         """Recognise one photo; a photo that cannot be read is an answer with an error."""

@@ -37,10 +37,10 @@ class RerankSettings(Settings):
     candidates: int = Field(20, ge=1)  # neighbours that are verified
     max_side: int = Field(512, ge=32)  # pixels; images are resized to this longer side
     max_features: int = Field(600, ge=1)  # of an image
-    ratio: float = Field(0.9, gt=0, le=1)  # of the distances to the nearest and second nearest
+    ratio: float = Field(0.85, gt=0, le=1)  # of the distances to the nearest and second nearest
     model: Literal["affine", "similarity", "homography"] = "affine"
     threshold: float = Field(8.0, gt=0)  # pixels of an image whose longer side is 512
-    min_inliers: int = Field(4, ge=0)  # fewer count as none: they happen by chance
+    min_inliers: int = Field(4, ge=0)  # up to so many count as none: they happen by chance
 
 
 class DecideSettings(Settings):

@@ -126,15 +126,15 @@ class Recognizer:
         }
         if answer.label < 0:
             return Prediction(query_id, None, 0.0, {}, reason="the database is empty")
-        evidence["nearest_landmark"] = float(answer.label)
-        if answer.confidence >= self.threshold:
-            return Prediction(query_id, answer.label, answer.confidence, evidence)
+        label, confidence = answer.label, answer.confidence
+        if confidence >= self.threshold:
+            return Prediction(query_id, label, confidence, evidence, guess=label)
         reason = (
-            f"confidence {answer.confidence:.3f} is below {self.threshold:.3f}; nearest is "
-            f"{self.name(answer.label)} (similarity {answer.similarity:.2f}, "
+            f"confidence {confidence:.3f} is below {self.threshold:.3f}; nearest is "
+            f"{self.name(label)} (similarity {answer.similarity:.2f}, "
             f"{answer.inliers} inliers)"
         )
-        return Prediction(query_id, None, answer.confidence, evidence, reason)
+        return Prediction(query_id, None, confidence, evidence, guess=label, reason=reason)
 
     def name(self, landmark_id: int) -> str:
         """Return the landmark's name, or its id where it has none."""

@@ -111,8 +111,10 @@ class Artifact:
             write_failures(temporary, table.ids, failures)
         if failures:
             logger.warning(
-                "%s %s: %d of %d images could not be read; %s says why, the first: %s",
+                "%s %s: %d of %d images could not be read; %s says why, the first: %s; when they "
+                "are mended: cairn embed --redo --run %s",
                 *(self.stage, table.path.stem, failed, requested, record, failures[0].message),
+                self.job.run,
             )
         counts = {"requested": requested, "written": requested - failed, "failed": failed}
         outputs = [record_file(path) for path in [*paths, record]]

@@ -23,7 +23,7 @@ from .features import extract_split
 from .gallery import Picture, draw_gallery, spread
 from .index import index_database
 from .job import Job
-from .prepare import load_split_embeddings, load_threshold, open_features, open_recognizer
+from .prepare import load_split_embeddings, open_features, open_recognizer
 from .recognition import Evidence, Recognizer
 from .stage import Artifact
 
@@ -52,13 +52,18 @@ def submit(job: Job) -> Manifest:
     Raises:
         FileNotFoundError: the dataset has no test table.
     """
+    if job.dataset.find_table("test") is None:
+        raise FileNotFoundError(
+            f"{job.data} has no test.csv, so there is nothing to submit; to ask about photos run "
+            f"`cairn index --run {job.run}`, then `cairn query --run {job.run} photo.jpg`"
+        )
     before = job.without_redo()
     indexed = index_database(before)
     tested = embed_split(before, "test")
-    if job.recipe.rerank.method != "none":
-        extract_split(before, "test")
     settings = {name: getattr(job.recipe, name).model_dump() for name in SECTIONS}
     inputs = {"index": indexed.key, "test": tested.content}
+    if job.recipe.rerank.method != "none":
+        inputs["features test"] = extract_split(before, "test").content
     artifact = Artifact(job, "submit", job.run / "submit", settings, inputs, redo=job.redo)
     if done := artifact.find():
         return done
@@ -71,7 +76,7 @@ def submit(job: Job) -> Manifest:
 def _recognize(job: Job, indexed: Manifest) -> dict[str, int]:
     """Answer every test image and write the OUTPUTS; return the counts of the manifest."""
     fingerprint = str(indexed.model["fingerprint"])
-    recognizer = open_recognizer(job.run, job.recipe, fingerprint, load_threshold(job.run))
+    recognizer = open_recognizer(job.run, job.recipe, fingerprint)
     queries = load_split_embeddings(job.run, "test")
     features = open_features(job.run, "test", job.recipe)
     evidence = recognizer.gather(
@@ -149,8 +154,8 @@ def _final_step(predictions: list[Prediction], rejected: str) -> Step:
     """Return what the submission says: of rejected queries the guess (sink) or nothing (empty)."""
     labels = []
     for prediction in predictions:
-        guess = int(prediction.evidence.get("nearest_landmark", -1)) if rejected == "sink" else -1
-        labels.append(guess if prediction.landmark_id is None else prediction.landmark_id)
+        answer = prediction.guess if rejected == "sink" else prediction.landmark_id
+        labels.append(-1 if answer is None else answer)
     confidences = np.array([prediction.confidence for prediction in predictions])
     return Step(np.array(labels, dtype=np.int64), confidences)
 

@@ -15,6 +15,7 @@ from .prepare import open_features, open_recognizer, threshold_pool
 from .stage import Artifact
 
 logger = logging.getLogger(__name__)
+FEW = 20  # images say little of the 95 % point
 
 
 def set_threshold(job: Job, indexed: Manifest) -> Manifest:
@@ -32,6 +33,11 @@ def set_threshold(job: Job, indexed: Manifest) -> Manifest:
         asked = len(confidences)
         # Of few images the highest quantile is their maximum: just above it, all are rejected.
         rank = int(np.ceil(asked * recipe.decide.reject_share))
+        if asked < FEW:
+            logger.warning(
+                "only %d images of non_landmark set the threshold of rejection; have %d or more",
+                *(asked, 2 * FEW),
+            )
         if rank and asked:
             threshold = float(np.nextafter(np.sort(confidences)[rank - 1], np.inf))
     else:

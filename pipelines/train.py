@@ -61,6 +61,10 @@ def train(job: Job) -> Manifest:
     if not job.redo:
         _refuse_other_model(job, folder, settings, inputs)
     job.fill()
+    if job.redo:  # a checkpoint would bring back what is to be done again
+        invalidate(folder)
+        for name in ("precision.json", *(path.name for path in folder.glob("checkpoint-*.pt"))):
+            (folder / name).unlink(missing_ok=True)
     model, trainer, kept = _fit(job, table, folder / f"checkpoint-{artifact.key[:12]}.pt")
     invalidate(folder)
     ids = tuple(table.ids[row] for row in kept)  # failures count among the images trained on
@@ -91,7 +95,7 @@ def _refuse_other_model(
         changed += [f"{section}.{k}" for k, v in values.items() if before.get(k) != v]
     raise ValueError(
         f"{folder} holds a model trained with other {', '.join(changed[:6]) or 'files'}; "
-        "name another --run, or train it anew: cairn train --redo"
+        f"name another --run, or train it anew: cairn train --redo --run {job.run}"
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from classify_head.gap import NO_LANDMARK, Answers, bootstrap_interval, gap
+from classify_head.gap import Answers, bootstrap_interval, gap
 from embed.extract import extract_all
 from embed.model import DescriptorModel
 from index.metrics import recall_at_k
@@ -14,6 +14,7 @@ from index.search import build_index, search
 
 DATABASE_PER_CLASS = 10  # images of a landmark that are searched; more would only cost time
 MAX_DISTRACTORS = 100
+FIGURES = ("gap", "gap_error", "recall_at_1")
 
 
 @dataclass(frozen=True)
@@ -34,23 +35,24 @@ class Validation:
         The nearest neighbour answers. All are nan if no landmark query, or no database image, could
         be read.
         """
+        if not (self.query_labels >= 0).any():
+            return dict.fromkeys(FIGURES, float("nan"))
         model.eval()
         found, xb, _ = self._extract(model, self.database)
         asked, xq, _ = self._extract(model, self.queries)
         truths = self.query_labels[asked]
         if not len(found) or not (truths >= 0).any():
-            return dict.fromkeys(("gap", "gap_error", "recall_at_1"), float("nan"))
+            return dict.fromkeys(FIGURES, float("nan"))
         ids = tuple(f"{position:09d}" for position in asked)
         nearest = search(build_index(xb), ids, xq, 1)
         predicted = self.database_labels[found][nearest.rows[:, 0]]
         sets = tuple(frozenset([int(t)] if t >= 0 else []) for t in truths)
         answers = Answers(ids, predicted, nearest.scores[:, 0].astype(np.float64), sets)
-        relevant = [s - {NO_LANDMARK} for s in sets]
         low, high = bootstrap_interval(answers, level=0.6827)  # one standard error either way
         return {
             "gap": gap(answers),
             "gap_error": (high - low) / 2,
-            "recall_at_1": recall_at_k(predicted[:, None], relevant, 1),
+            "recall_at_1": recall_at_k(predicted[:, None], sets, 1),
         }
 
     def _extract(

@@ -4,7 +4,6 @@ A part holds the features of some images, a row an image, so that extraction can
 part. Knows nothing of how features are found or used. Reads and writes `part-*.parquet`.
 """
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -34,7 +33,7 @@ def write_features_part(
     extractor_fingerprint: str,
     notes: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the features of some images as one part, under a temporary name first.
+    """Write the features of some images as one part.
 
     Nothing is compressed: descriptors are close to random bytes, and reading is what must be fast.
     Pages carry checksums. The same input gives the same bytes.
@@ -68,17 +67,15 @@ def write_features_part(
         **{name.encode(): note for name, note in (notes or {}).items()},
     }
     table = _table(image_ids, features).replace_schema_metadata(metadata)
-    temporary = path.with_name(f".{path.name}.tmp")
     pq.write_table(
         table,
-        temporary,
+        path,
         row_group_size=ROWS_PER_GROUP,
         compression="none",
         use_dictionary=False,
         write_statistics=False,
         write_page_checksum=True,
     )
-    os.replace(temporary, path)
 
 
 class FeatureStore:

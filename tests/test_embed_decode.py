@@ -423,7 +423,8 @@ def test_message_names_file_finding_and_remedy(tmp_path: Path) -> None:
     with pytest.raises(ImageError) as caught:
         decode_image(path, max_pixels=199)
     assert str(caught.value) == (
-        f"{path}: 20 x 10 pixels > 199 pixels; shrink the image or raise max_pixels (too_large)"
+        f"{path}: 20 x 10 pixels > 199 pixels; shrink the image, or raise decode.max_megapixels of "
+        "the recipe (too_large)"
     )
     assert decode_image(path, max_pixels=200).original_size == (20, 10)
 
