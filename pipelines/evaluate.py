@@ -46,7 +46,7 @@ def evaluate_run(run: Path, dataset: Dataset) -> dict[str, Any]:
             f"{dataset.folder} has no solution.csv (columns id,landmarks), so there is nothing to "
             "score against"
         )
-    if load_manifest(run / "submit") is None:
+    if load_manifest(run / "submit") is None or not (run / "submission.csv").is_file():
         raise FileNotFoundError(f"no finished submission in {run}; run `cairn submit --run {run}`")
     solution = load_solution(path)
     metrics = evaluate_files(run / "submission.csv", path)

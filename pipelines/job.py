@@ -129,6 +129,8 @@ def open_job(
         raise FileNotFoundError(f"no run in {run}; to make one name its dataset: --data FOLDER")
     if data is None:
         data = Path(recorded["data"]) if recorded else DEMO_DATA
+    if weights is not None and not weights.is_file():
+        raise FileNotFoundError(f"no weights file at {weights}")
     if weights is None and recorded and recorded["weights"]:
         weights = Path(recorded["weights"])
     if recipe is None and recorded:

@@ -112,7 +112,7 @@ def test_all_landmarks_trained_is_no_such_block(finished: Tiny) -> None:
 def test_what_is_not_there_says_what_to_do(tiny: Tiny) -> None:
     assert tiny.submit().status == 0
     (tiny.run / "submission.csv").unlink()
-    assert "run `cairn submit` first" in cairn("evaluate", "--run", tiny.run).err
+    assert "run `cairn submit --run" in cairn("evaluate", "--run", tiny.run).err
     (tiny.data / "solution.csv").unlink()
     end = cairn("evaluate", "--run", tiny.run)
     assert end.status == 1

@@ -90,14 +90,14 @@ def test_ids_stay_when_classes_are_added(tmp_path: Path) -> None:
     assert named == {"m": "0", "p": "1", "a": "2", "n": "3", "z": "4"}
 
 
-def test_a_class_that_is_taken_away_leaves_its_tables(tmp_path: Path) -> None:
+def test_a_class_that_is_taken_away_leaves_its_id_to_no_other(tmp_path: Path) -> None:
     source = make_source(tmp_path / "photos", m=1, p=1)
     import_folders(source, tmp_path / "data", test_every=0)
     (source / "m" / "p0.jpg").unlink()
     (source / "m").rmdir()
     import_folders(source, tmp_path / "data", test_every=0)
     assert rows(tmp_path / "data", "train") == [["p-p0", "1"]]
-    assert rows(tmp_path / "data", "labels") == [["1", "p"]]
+    assert rows(tmp_path / "data", "labels") == [["0", "m"], ["1", "p"]]
 
 
 def test_two_imports_write_the_same(tmp_path: Path) -> None:

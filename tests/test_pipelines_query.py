@@ -129,7 +129,7 @@ def test_a_run_that_is_not_there_says_how_to_make_one(finished: Tiny, tmp_path: 
     end = cairn("query", photo, "--run", tmp_path / "absent")
     assert end.status == 1
     assert "no run in" in end.err
-    assert "cairn submit" in end.err
+    assert "cairn index --data" in end.err
     assert not (tmp_path / "absent").exists()
 
 
@@ -145,7 +145,7 @@ def test_a_threshold_that_is_not_set_says_what_to_do(tiny: Tiny) -> None:
     shutil.rmtree(tiny.run / "decision")
     end = cairn("query", tiny.data / "images" / "q0.jpg", "--run", tiny.run)
     assert end.status == 1
-    assert "run `cairn index` first" in end.err
+    assert f"run `cairn index --run {tiny.run}`" in end.err
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b"{}"])

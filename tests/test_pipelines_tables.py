@@ -29,7 +29,7 @@ def test_tables_that_are_not_there(missing: str, fresh: Tiny) -> None:
     end = fresh.submit()
     if missing == "test":
         assert end.status == 1
-        assert "has no test.csv; this stage needs it" in end.err
+        assert "has no test.csv, so there is nothing to submit" in end.err
         assert cairn("index", *fresh.options).status == 0
         return
     assert end.status == 0, end.err
