@@ -14,6 +14,11 @@ class DecodeSettings(Settings):
 
     max_megapixels: float = Field(50.0, gt=0)  # larger images are refused before decoding
 
+    @property
+    def max_pixels(self) -> int:
+        """The same limit in pixels."""
+        return int(self.max_megapixels * 1e6)
+
 
 class AugmentSettings(Settings):
     """What random changes a training image gets; 0 switches one off."""

@@ -49,7 +49,7 @@ class Progress:
 
     epoch: int = 0  # the next one to do
     history: list[dict[str, float]] = field(default_factory=list)
-    best: dict[str, Any] = field(default_factory=dict)  # gap, epoch, model, head
+    best: dict[str, Any] = field(default_factory=dict)  # epoch, model, head
     failures: list[tuple[int, str, str]] = field(default_factory=list)
     collapsed: int = 0  # epochs in a row
 
@@ -142,7 +142,7 @@ class Trainer:
         self.dataset = AugmentedFiles(
             images.paths,
             settings.image_size,
-            int(decode.max_megapixels * 1e6),
+            decode.max_pixels,
             settings.augment,
             settings.seed,
         )
@@ -281,7 +281,6 @@ class Trainer:
         progress.collapsed = progress.collapsed + 1 if alarm else 0
         if is_good_as_best(progress.history):
             progress.best = {
-                "gap": row["gap"],
                 "epoch": progress.epoch,
                 "model": {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()},
                 "head": {k: v.detach().cpu().clone() for k, v in self.head.state_dict().items()},
@@ -304,7 +303,10 @@ class Trainer:
         }
         temporary = self.checkpoint.with_suffix(".tmp")
         try:
-            torch.save(state, temporary)
+            with temporary.open("wb") as file:
+                torch.save(state, file)  # into a path it would hide the error of a full disk
+                file.flush()
+                os.fsync(file.fileno())
             os.replace(temporary, self.checkpoint)
         finally:
             with contextlib.suppress(FileNotFoundError):

@@ -1,7 +1,10 @@
 """Find image files by name. Opens none."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
@@ -17,8 +20,11 @@ def list_images(paths: Sequence[Path]) -> list[Path]:
         if not path.is_dir():
             found.append(path)
             continue
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        files = sorted(p for p in path.rglob("*") if p.is_file() and p.name[0] != ".")
+        inside = [p for p in files if p.suffix.lower() in SUFFIXES]
         if not inside:
             raise FileNotFoundError(f"{path} holds no image ({', '.join(SUFFIXES)})")
+        if len(inside) < len(files):
+            logger.warning("%s: left out %d files of other kinds", path, len(files) - len(inside))
         found += inside
     return found

@@ -53,7 +53,7 @@ class Job:
     @property
     def max_pixels(self) -> int:
         """Limit of the decoder."""
-        return int(self.recipe.decode.max_megapixels * 1e6)
+        return self.recipe.decode.max_pixels
 
     def fill(self) -> None:
         """Write run.json."""

@@ -7,7 +7,6 @@ one forward pass, one search and the verification of its candidates.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from embed.decode import ImageError, decode_image
 from embed.extract import describe_pixels, pick_device
@@ -16,7 +15,7 @@ from embed.model import DescriptorModel, load_model
 from .job import read_run
 from .prepare import build_extractor, open_recognizer
 from .recipe import Recipe, make_recipe
-from .recognition import Recognizer
+from .recognition import Evidence, Recognizer
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class QueryEngine:
 
     def ask(self, path: Path, neighbors: int = 5) -> Recognition:
         """Recognise one photo; a photo that cannot be read is an answer with an error."""
-        limit = int(self.recipe.decode.max_megapixels * 1e6)
+        limit = self.recipe.decode.max_pixels
         features = None
         try:
             # Decoded for each use as stages `embed` and `index` do: a JPEG that is scaled down
@@ -93,7 +92,7 @@ class QueryEngine:
             tuple(self._matches(evidence, neighbors)),
         )
 
-    def _matches(self, evidence: Any, count: int) -> Iterator[Match]:
+    def _matches(self, evidence: Evidence, count: int) -> Iterator[Match]:
         """Yield the nearest neighbours of the one query."""
         rows, scores = evidence.neighbors.rows[0], evidence.neighbors.scores[0]
         for rank in range(min(count, len(rows))):

@@ -9,7 +9,7 @@ import torch
 from embed import precision
 from embed.backbone import BackboneSpec
 from embed.model import DescriptorModel, ModelSpec, fingerprint_model
-from embed.precision import measure_precisions, pick_precision
+from embed.precision import cpu_has_bfloat16, measure_precisions, pick_precision
 from embed.settings import TrainSettings
 
 AUTO = TrainSettings(precision="auto", image_size=32)
@@ -24,6 +24,7 @@ def model() -> DescriptorModel:
 @pytest.fixture(autouse=True)
 def on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: True)
 
 
 def fake(monkeypatch: pytest.MonkeyPatch, float32: float, bfloat16: float) -> list[int]:
@@ -105,3 +106,27 @@ def test_measuring_leaves_the_model_and_the_generator_alone(model: DescriptorMod
     assert fingerprint_model(model) == before and not model.training
     assert all(parameter.grad is None for parameter in model.parameters())
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    ("flags", "has"), [("fpu avx512f avx512_bf16", True), ("amx_bf16", True), ("avx512f", False)]
+)
+def test_the_flags_of_the_cpu_tell(flags: str, has: bool, tmp_path: Path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor : 0\nflags\t\t: {flags}\n")
+    assert cpu_has_bfloat16(cpuinfo) is has
+    assert not cpu_has_bfloat16(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("asked", ["bfloat16", "auto"])
+def test_a_cpu_without_bfloat16_trains_in_float32(
+    asked: str,
+    model: DescriptorModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(precision, "cpu_has_bfloat16", lambda: False)
+    settings = AUTO.model_copy(update={"precision": asked})
+    assert pick_precision(model, settings, tmp_path / "precision.json") == "32-true"
+    assert ("no bfloat16" in caplog.text) == (asked == "bfloat16")

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from math import nan
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -239,8 +240,8 @@ def test_a_kill_while_the_checkpoint_is_written_leaves_the_last_one(
     next(epochs)
     kept = path.read_bytes()
 
-    def stop(state: object, target: Path) -> None:
-        target.write_bytes(kept[:100])
+    def stop(state: object, target: BinaryIO) -> None:
+        target.write(kept[:100])
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

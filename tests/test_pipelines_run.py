@@ -11,6 +11,8 @@ import pytest
 
 from pipelines.artifacts import load_manifest
 from pipelines.database import load_database
+from pipelines.prepare import open_features
+from pipelines.recipe import load_recipe
 from tests.conftest import Tiny
 from tests.datasets import (
     LANDMARKS,
@@ -168,6 +170,8 @@ def test_a_mended_image_is_in_the_index_after_redo(tiny: Tiny) -> None:
     assert cairn("embed", *tiny.options, "--redo").status == 0
     assert cairn("index", *tiny.options).status == 0
     assert load_database(tiny.run, fingerprint_of(tiny.run)).index.ntotal == count + 1
+    features = open_features(tiny.run, "train", load_recipe(str(tiny.recipe)))
+    assert features is not None and "thing0-0" in features  # redone with the descriptor
 
 
 def test_other_queries_are_answered_with_the_same_model(tiny: Tiny) -> None:

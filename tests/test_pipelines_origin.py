@@ -1,0 +1,67 @@
+"""Who made a dataset folder: nothing is written over somebody's own tables."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines import data
+from pipelines.folders import import_folders
+from pipelines.origin import claim
+
+
+def test_an_empty_folder_is_claimed_once_and_for_good(tmp_path: Path) -> None:
+    claim(tmp_path / "new", {"demo city": {"seed": 0}})
+    claim(tmp_path / "new", {"demo city": {"seed": 0}})
+    with pytest.raises(FileExistsError, match=r"made from .*seed.*name another folder"):
+        claim(tmp_path / "new", {"demo city": {"seed": 1}})
+
+
+@pytest.mark.parametrize("name", ["index.csv", "train.parquet"])
+def test_tables_of_nobody_known_are_left_alone(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"mine")
+    with pytest.raises(FileExistsError, match="holds your own tables"):
+        import_folders(_source(tmp_path), tmp_path, test_every=0)
+    with pytest.raises(FileExistsError, match="holds your own tables"):
+        data.render_demo(tmp_path)
+    assert (tmp_path / name).read_bytes() == b"mine"
+
+
+def _source(folder: Path) -> Path:
+    photo = folder / "source" / "tower" / "a.jpg"
+    photo.parent.mkdir(parents=True)
+    photo.touch()
+    return folder / "source"
+
+
+class Interrupted(Exception):
+    """What stands for kill -9 here."""
+
+
+@pytest.mark.parametrize("moment", ["render_city", "contact_sheet"])
+def test_an_interrupted_demo_goes_on(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def render(folder: Path, *_: object, **__: object) -> None:
+        done.append("render")
+        (folder / "train.csv").write_text("id,landmark_id\n")
+
+    def draw(_: Path, path: Path) -> None:
+        done.append("sheet")
+        path.write_bytes(b"picture")
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise Interrupted
+
+    monkeypatch.setattr(data, "render_city", render)
+    monkeypatch.setattr(data, "contact_sheet", draw)
+    with monkeypatch.context() as patch:
+        patch.setattr(data, moment, interrupt)
+        with pytest.raises(Interrupted):
+            data.render_demo(tmp_path)
+    data.render_demo(tmp_path)
+    assert done == ["render", "sheet"]
+    data.render_demo(tmp_path)  # nothing is left to do
+    assert done == ["render", "sheet"]
+    assert (tmp_path / "contact_sheet.jpg").read_bytes() == b"picture"
