@@ -110,3 +110,9 @@ def test_options_that_the_makefile_passes_exist() -> None:
     for name, rest in re.findall(r"^\tcairn ([a-z]+)(.*)", recipes, re.MULTILINE):
         text = rest.replace("$(OPTIONS)", re.search(r"^OPTIONS.*\n.*", MAKEFILE, re.M)[0])  # type: ignore[index]
         assert set(re.findall(r"(--[a-z]+)", text)) <= OPTIONS[name], name
+
+
+def test_pictures_of_the_readme_are_there() -> None:
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", README)
+    assert pictures
+    assert [picture for picture in pictures if not (ROOT / picture).is_file()] == []
