@@ -24,6 +24,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from .bootstrap import draw_counts, percentile_interval
+
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -206,6 +208,25 @@ def top1(answers: Answers) -> float:
     return float(answers.correct.sum() / _n_landmark(answers))
 
 
+def reorder_bound(answers: Answers) -> float:
+    """Compute the GAP that the same answers would have in the best possible order.
+
+    With all right answers above all wrong ones each has precision 1, so the bound is right / M:
+    what a perfect confidence would reach without changing one label. The number is that of
+    top1, and bound - gap is what lost_gap puts on "distractor_above" and "ranked_too_low".
+
+    Raises:
+        ValueError: if no query shows a landmark.
+
+    Example: moving the distractor "a" below "b" would raise GAP from 0.25 to 0.5.
+
+        >>> rows = [("a", 7, 0.9, []), ("b", 4, 0.5, [4, 5]), ("c", -1, 0.0, [6])]
+        >>> reorder_bound(Answers.from_rows(rows))
+        0.5
+    """
+    return top1(answers)
+
+
 def tie_envelope(answers: Answers) -> tuple[float, float, float]:
     """Compute the smallest, largest and mean GAP over all orders of equal confidences.
 
@@ -264,13 +285,12 @@ def bootstrap_interval(
         >>> bootstrap_interval(Answers.from_rows(rows), samples=10)
         (1.0, 1.0)
     """
-    if not 0 < level < 1 or samples < 1:
-        raise ValueError(f"level {level} must lie in (0, 1) and samples {samples} be 1 or more")
     _n_landmark(answers)
-    generator = np.random.default_rng(seed)
-    values = [gap_of_counts(answers, _draw(answers, generator)) for _ in range(samples)]
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    # Drawn in the order of the ids, so that the order of the rows doesn't matter.
+    landmark_by_id = answers.has_landmark[np.argsort(answers.id_rank)]
+    draws = draw_counts(landmark_by_id, samples=samples, seed=seed)
+    values = [gap_of_counts(answers, counts[answers.id_rank]) for counts in draws]
+    return percentile_interval(values, level)
 
 
 def gap_of_counts(answers: Answers, counts: Ints) -> float:
@@ -346,8 +366,8 @@ def summary(answers: Answers, *, samples: int = 1000, seed: int = 0) -> dict[str
 
     Returns:
         gap, gap_landmark_only, gap_interval [low, high] of 95 percent, tie_envelope
-        [min, max, mean], top1, lost_gap by cause, n_queries, n_landmark and n_answered; only
-        numbers, lists and a dict, so it can be written as JSON.
+        [min, max, mean], reorder_bound, top1, lost_gap by cause, n_queries, n_landmark and
+        n_answered; only numbers, lists and a dict, so it can be written as JSON.
 
     Raises:
         ValueError: if no query shows a landmark.
@@ -357,6 +377,7 @@ def summary(answers: Answers, *, samples: int = 1000, seed: int = 0) -> dict[str
         "gap_landmark_only": gap_landmark_only(answers),
         "gap_interval": list(bootstrap_interval(answers, samples=samples, seed=seed)),
         "tie_envelope": list(tie_envelope(answers)),
+        "reorder_bound": reorder_bound(answers),
         "top1": top1(answers),
         "lost_gap": lost_gap(answers),
         "n_queries": len(answers.query_ids),
@@ -372,13 +393,3 @@ def _n_landmark(answers: Answers) -> int:
         problem = f"none of the {len(answers.query_ids)} queries shows a landmark"
         raise ValueError(f"{problem}: GAP is undefined; score a set with at least one")
     return count
-
-
-def _draw(answers: Answers, generator: np.random.Generator) -> Ints:
-    """Draw how often each row occurs in a resample with at least one landmark: [Q] int64."""
-    size = len(answers.query_ids)
-    while True:
-        drawn = np.bincount(generator.integers(size, size=size), minlength=size)
-        counts = drawn[answers.id_rank]
-        if counts[answers.has_landmark].any():
-            return counts

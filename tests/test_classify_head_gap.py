@@ -117,6 +117,24 @@ def test_the_tie_envelope_equals_the_enumeration_of_all_orders(rows: list[Row]) 
     assert module.tie_envelope(of(rows)) == pytest.approx(expected)
 
 
+@given(tables(max_size=6))
+@settings(deadline=None, max_examples=60)
+def test_the_reorder_bound_is_the_best_gap_over_all_orders(rows: list[Row]) -> None:
+    answered = [row for row in rows if row[1] != -1]
+    total = len([row for row in rows if row[3]])
+    orders = itertools.permutations(answered)
+    best = max(slow_gap_in_order(list(order), total) for order in orders)
+    assert module.reorder_bound(of(rows)) == pytest.approx(best)
+
+
+@given(tables())
+@settings(deadline=None)
+def test_a_better_order_wins_back_what_distractors_and_ranks_cost(rows: list[Row]) -> None:
+    lost = module.lost_gap(of(rows))
+    gain = module.reorder_bound(of(rows)) - module.gap(of(rows))
+    assert gain == pytest.approx(lost["distractor_above"] + lost["ranked_too_low"])
+
+
 @given(tables())
 @settings(deadline=None)
 def test_gap_lies_in_its_tie_envelope(rows: list[Row]) -> None:
@@ -270,6 +288,7 @@ def test_no_answer_at_all_scores_0() -> None:
         module.gap_landmark_only,
         module.top1,
         module.tie_envelope,
+        module.reorder_bound,
         module.bootstrap_interval,
         module.lost_gap,
         module.summary,
