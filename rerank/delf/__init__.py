@@ -1,0 +1,1 @@
+"""DELF: attentive deep local features, from published TensorFlow models and our own."""
