@@ -3,6 +3,7 @@
 Knows nothing of how features are found, matched or stored. Reads and writes no files.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -80,8 +81,22 @@ class FeatureExtractor(Protocol):
         """D, the number of values in one descriptor."""
         ...
 
+    @property
+    def min_side(self) -> int:
+        """Images are best decoded with this min_side, in pixels: more is thrown away."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Images that are best given together; 1 where they are found one by one anyway."""
+        ...
+
     def extract(self, image: DecodedImage) -> LocalFeatures:
         """Find the features of one image; an image without any gives a record of 0 rows."""
+        ...
+
+    def extract_batch(self, images: Sequence[DecodedImage]) -> list[LocalFeatures]:
+        """Find the features of several images, as extract does."""
         ...
 
 

@@ -3,6 +3,7 @@
 Knows nothing of descriptors or labels. Reads and writes no files.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -35,14 +36,18 @@ class Verification:
         transform: [3, 3] float64 from the query's pixels to the candidate's, (x, y) of the
             original images, centre of the top-left pixel = (0, 0); [2, 2] is 1. None where no
             plausible transform was found; then no match is an inlier.
+        residual: median distance of the inliers from where the transform puts them, in pixels of
+            the candidate at a longer side of 512; nan without a transform.
 
     Raises:
-        ValueError: a shape or dtype is wrong, or there are inliers without a transform.
+        ValueError: a shape or dtype is wrong, there are inliers without a transform or a transform
+            without inliers, or the residual is not what the transform asks for.
     """
 
     matches: npt.NDArray[np.int64]
     inliers: Bools
     transform: Floats | None
+    residual: float
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -54,10 +59,19 @@ class Verification:
         if self.inliers.shape != (m,) or self.inliers.dtype != np.bool_:
             raise ValueError(f"inliers are {self.inliers.dtype} {self.inliers.shape}, not bool [M]")
         if self.transform is None:
-            if self.inliers.any():
-                raise ValueError(f"{self.n_inliers} inliers, but no transform they agree with")
-        elif self.transform.shape != (3, 3) or not np.isfinite(self.transform).all():
+            if self.inliers.any() or not math.isnan(self.residual):
+                raise ValueError(
+                    f"{self.n_inliers} inliers and residual {self.residual}, but no transform they "
+                    "agree with; expected 0 and nan"
+                )
+            return
+        if self.transform.shape != (3, 3) or not np.isfinite(self.transform).all():
             raise ValueError(f"transform must be [3, 3] and finite, is {self.transform}")
+        if not self.inliers.any() or not 0 <= self.residual < math.inf:
+            raise ValueError(
+                f"a transform with {self.n_inliers} inliers and residual {self.residual}; expected "
+                "at least 1 and a finite number of pixels >= 0"
+            )
 
     @property
     def n_inliers(self) -> int:
@@ -112,34 +126,36 @@ def verify_matches(
         raise ValueError(f"unknown model '{model}', expected one of {list(MINIMUM_MATCHES)}")
     if not threshold_px > 0:
         raise ValueError(f"threshold_px {threshold_px} must be > 0")
+    nothing = Verification(matches, np.zeros(len(matches), np.bool_), None, math.nan)
+    if len(matches) < MINIMUM_MATCHES[model]:
+        return nothing
     order = np.lexsort((matches[:, 1], matches[:, 0]))
     factor0, factor1 = REFERENCE_SIDE / max(image_size0), REFERENCE_SIDE / max(image_size1)
     points0 = keypoints0[matches[order, 0]].astype(np.float64) * factor0
     points1 = keypoints1[matches[order, 1]].astype(np.float64) * factor1
-    inliers = np.zeros(len(matches), np.bool_)
     transform = _estimate(points0, points1, model, threshold_px, max_iterations, seed)
-    if transform is None:
-        return Verification(matches, inliers, None)
-    agree = _inliers(points0, points1, transform, threshold_px)
-    inside0, inside1 = points0[agree], points1[agree]
-    spread = MINIMUM_SPREAD * threshold_px
-    if (
-        len(inside0) < MINIMUM_MATCHES[model]
-        or min(_narrowest_spread(inside0), _narrowest_spread(inside1)) < spread
-        or not is_plausible(transform, inside0)
-    ):
-        return Verification(matches, inliers, None)
-    inliers[order] = agree
+    # Half of the transforms found by chance mirror: there is no need to look at their inliers.
+    if transform is None or np.linalg.det(transform) < 1e-9:
+        return nothing
+    distance = np.linalg.norm(project(transform, points0) - points1, axis=1)
+    agree = np.flatnonzero(distance <= threshold_px)
+    back = project(np.linalg.inv(transform), points1[agree]) - points0[agree]
+    agree = agree[np.linalg.norm(back, axis=1) <= threshold_px]
+    for points in (points0, points1):
+        agree = agree[_distinct_locations(points[agree], threshold_px / 2)]
+    if not _is_convincing(transform, points0[agree], points1[agree], model, threshold_px):
+        return nothing
+    inliers = np.zeros(len(matches), np.bool_)
+    inliers[order[agree]] = True
     original = np.diag([1 / factor1, 1 / factor1, 1.0]) @ transform
-    return Verification(matches, inliers, original @ np.diag([factor0, factor0, 1.0]))
+    original = original @ np.diag([factor0, factor0, 1.0])
+    return Verification(matches, inliers, original, float(np.median(distance[agree])))
 
 
 def _estimate(
     points0: Floats, points1: Floats, model: Model, threshold: float, iterations: int, seed: int
 ) -> Floats | None:
     """Return the [3, 3] transform of a robust estimator, or None."""
-    if len(points0) < MINIMUM_MATCHES[model]:
-        return None
     found: Any  # OpenCV's stubs do not say that it may be None
     if model == "similarity":
         found, _ = cv2.estimateAffinePartial2D(
@@ -171,23 +187,28 @@ def _usac(threshold: float, iterations: int, seed: int) -> cv2.UsacParams:
     return params
 
 
-def _inliers(points0: Floats, points1: Floats, transform: Floats, threshold: float) -> Bools:
-    """Return [M] bool: within the threshold in both images, one match a location."""
-    if abs(np.linalg.det(transform)) < 1e-9:
-        return np.zeros(len(points0), np.bool_)
-    forward = np.linalg.norm(project(transform, points0) - points1, axis=1)
-    backward = np.linalg.norm(project(np.linalg.inv(transform), points1) - points0, axis=1)
-    rows = np.flatnonzero((forward <= threshold) & (backward <= threshold))
-    for points in (points0, points1):
-        cells = np.floor(points[rows] / (threshold / 2))
-        _, first = np.unique(cells, axis=0, return_index=True)
-        rows = rows[np.sort(first)]
-    agree = np.zeros(len(points0), np.bool_)
-    agree[rows] = True
-    return agree
+def _distinct_locations(points: Floats, cell: float) -> npt.NDArray[np.intp]:
+    """Return the first row of each square cell that [M, 2] points fall into, ascending."""
+    x, y = np.floor(points / cell).T
+    # Both in one number, which sorts ten times faster than pairs do: exact up to 2^26 cells.
+    _, first = np.unique(x * 2.0**27 + y, return_index=True)
+    return np.sort(first)
+
+
+def _is_convincing(
+    transform: Floats, inliers0: Floats, inliers1: Floats, model: Model, threshold: float
+) -> bool:
+    """Say whether the inliers are enough, spread out, and related as two photos can be."""
+    if len(inliers0) < MINIMUM_MATCHES[model]:
+        return False
+    spread = min(_narrowest_spread(inliers0), _narrowest_spread(inliers1))
+    return spread >= MINIMUM_SPREAD * threshold and is_plausible(transform, inliers0)
 
 
 def _narrowest_spread(points: Floats) -> float:
     """Return the standard deviation of [M, 2] points across the line that fits them best."""
-    singular = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
-    return float(singular[-1] / np.sqrt(len(points)))
+    x, y = (points - points.mean(axis=0)).T
+    xx, yy, xy = float(x @ x), float(y @ y), float(x @ y)
+    # Smaller eigenvalue of the scatter matrix [[xx, xy], [xy, yy]].
+    smaller = (xx + yy - math.hypot(xx - yy, 2 * xy)) / 2
+    return math.sqrt(max(smaller, 0.0) / len(points))

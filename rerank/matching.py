@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+# Squared distance of unit vectors that rounding alone can make: 8 steps of float32 at 1.
+SQUARED_ROUNDING = 1e-6
+
 
 def match_mutual(
     descriptors0: npt.NDArray[Any],
@@ -22,8 +25,11 @@ def match_mutual(
     Rows are compared by the Euclidean distance of their directions, sqrt(2 - 2 cos), 0 to 2. A
     match (i, j) means: j is nearest to i, i is nearest to j, the distance is at most max_distance,
     and at most max_ratio times the distance from i to the second nearest row of that candidate. A
-    candidate of one row has no second, so its match passes the ratio. Ties go to the lowest row.
-    A candidate's matches do not depend on which others are given.
+    candidate of one row has no second, so its match passes the ratio. Rows that tie, but for
+    float32 rounding, go to the lowest. Distances below 1e-3 are rounding too and count as 0.
+
+    A candidate's matches do not depend on which others are given: each has a product of its own.
+    One product of all candidates, or of blocks that fit the L2 cache, was no faster.
 
     Args:
         descriptors0: [N, D] uint8, float16 or float32, of the query.
@@ -53,10 +59,15 @@ def match_mutual(
                 f"dim {dim}; extract both with the same extractor"
             )
     rows0 = unit_rows(descriptors0)
-    return [
-        _match_pair(rows0 @ unit_rows(descriptors1).T, max_ratio, max_distance)
-        for descriptors1 in candidates
-    ]
+    # One buffer for all products: of 1,000 rows each, fresh pages took a tenth of the time.
+    buffer = np.empty(len(rows0) * max(map(len, candidates), default=0), np.float32)
+    found = []
+    for descriptors1 in candidates:
+        rows1 = unit_rows(descriptors1)
+        similarity = buffer[: len(rows0) * len(rows1)].reshape(len(rows0), len(rows1))
+        np.matmul(rows0, rows1.T, out=similarity)
+        found.append(_match_pair(similarity, max_ratio, max_distance))
+    return found
 
 
 def unit_rows(descriptors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -70,21 +81,27 @@ def unit_rows(descriptors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 def _match_pair(
     similarity: npt.NDArray[np.float32], max_ratio: float, max_distance: float
 ) -> npt.NDArray[np.int64]:
-    """Match one candidate from its [N0, N1] similarities, which are overwritten."""
+    """Match one candidate from its [N0, N1] similarities."""
     n0, n1 = similarity.shape
     if not n0 or not n1:
         return np.empty((0, 2), np.int64)
-    # max over axis 0 is several times faster than argmax, and equality tells the same.
-    best_of_column = similarity.max(axis=0)
-    rows = np.arange(n0)
     columns = similarity.argmax(axis=1)
-    best = similarity[rows, columns]
-    similarity[rows, columns] = -np.inf
-    second = similarity.max(axis=1)
-    distance = np.maximum(2.0 - 2.0 * best, 0.0)
-    good = (best == best_of_column[columns]) & (distance <= max_distance**2)
-    good &= distance <= max_ratio**2 * (2.0 - 2.0 * second)
-    matches = np.stack([rows[good], columns[good]], axis=1).astype(np.int64)
+    best = similarity[np.arange(n0), columns]
+    # max over axis 0 is several times faster than argmax, and equality tells the same.
+    mutual = best == similarity.max(axis=0)[columns]
+    rows = np.flatnonzero(mutual & (_squared_distance(best) <= max_distance**2))
     # Two query rows that tie for one column: keep the first.
-    _, first = np.unique(matches[:, 1], return_index=True)
-    return matches[np.sort(first)]
+    rows = rows[np.sort(np.unique(columns[rows], return_index=True)[1])]
+    if max_ratio < 1:
+        # Of these rows alone: they are a third, and the second best takes another pass.
+        rivals = similarity[rows]
+        rivals[np.arange(len(rows)), columns[rows]] = -np.inf
+        limit = max_ratio**2 * _squared_distance(rivals.max(axis=1))
+        rows = rows[_squared_distance(best[rows]) <= limit]
+    return np.stack([rows, columns[rows]], axis=1).astype(np.int64)
+
+
+def _squared_distance(cosine: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    squared = 2.0 - 2.0 * cosine
+    squared[squared < SQUARED_ROUNDING] = 0.0
+    return squared

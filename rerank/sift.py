@@ -106,6 +106,20 @@ class SiftExtractor:
             image_size=(width, height),
         )
 
+    @property
+    def min_side(self) -> int:
+        """Longer side of the image that is searched, in pixels."""
+        return self.max_side
+
+    @property
+    def batch_size(self) -> int:
+        """1: OpenCV takes one image at a time."""
+        return 1
+
+    def extract_batch(self, images: Sequence[DecodedImage]) -> list[LocalFeatures]:
+        """Find the features of several images, one after the other."""
+        return [self.extract(image) for image in images]
+
     def _resized_gray(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
         height, width = gray.shape

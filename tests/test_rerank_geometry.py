@@ -2,11 +2,14 @@
 
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skimage.measure import ransac
+from skimage.transform import AffineTransform
 
 from rerank.geometry import MINIMUM_MATCHES, Model, Verification, verify_matches
 from rerank.planar import is_plausible, project
@@ -60,6 +63,18 @@ def test_planted_transform_is_recovered_among_60_percent_outliers(model: Model, 
     assert found.inliers[40:].sum() <= 6
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_affine_inliers_are_those_of_another_ransac(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    points0 = _points(120, rng)
+    points1 = project(PLANTED["affine"], points0) + rng.normal(0, 0.5, (120, 2))
+    points1[70:] = rng.uniform(0, 480, (50, 2))
+    oracle, agree = ransac((points0, points1), AffineTransform, 3, 8.0 * 640 / 512, rng=seed)
+    found = _verify(points0, points1, model="affine")
+    assert (found.inliers != agree).sum() <= 2  # the oracle asks in one image only
+    assert _corner_error(found.transform, np.asarray(oracle.params)) < 2.0
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_identical_images_and_quarter_turns_are_recovered(model: Model) -> None:
     points = _points(49, np.random.default_rng(0))
@@ -67,6 +82,20 @@ def test_identical_images_and_quarter_turns_are_recovered(model: Model) -> None:
         found = _verify(points, project(planted, points), model=model)
         assert found.n_inliers == 49
         assert _corner_error(found.transform, planted) < 0.01
+        assert found.residual < 0.01
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 4.0])
+def test_residual_counts_pixels_at_a_longer_side_of_512(factor: float) -> None:
+    rng = np.random.default_rng(1)
+    points = _points(100, rng)
+    angle = rng.uniform(0, 2 * np.pi, 100)
+    # Each match lies 2.5 pixels of 640 off, in some direction: 2 pixels of 512.
+    off = points + 2.5 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    size1 = (round(SIZE[0] * factor), round(SIZE[1] * factor))
+    found = _verify(points, off * factor, image_size1=size1)
+    assert found.n_inliers > 95
+    assert found.residual == pytest.approx(2.0, abs=0.15)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -85,7 +114,10 @@ def test_mirrored_image_has_no_transform(model: Model) -> None:
 def test_fewer_matches_than_the_minimum_have_no_transform(model: Model) -> None:
     points = _points(10, np.random.default_rng(1))
     for n in range(MINIMUM_MATCHES[model]):
-        assert _verify(points[:n], points[:n], model=model).transform is None
+        found = _verify(points[:n], points[:n], model=model)
+        assert found.transform is None
+        assert np.isnan(found.residual)
+        assert found.matches.shape == (n, 2)
     enough = MINIMUM_MATCHES[model]
     assert _verify(points[:enough], points[:enough], model=model).n_inliers == enough
 
@@ -169,6 +201,24 @@ def test_two_runs_give_the_same_bytes() -> None:
         np.testing.assert_array_equal(first.transform, second.transform)
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_threads_of_opencv_change_nothing(model: Model) -> None:
+    rng = np.random.default_rng(0)
+    points0, points1 = _points(300, rng), rng.uniform(0, 480, (300, 2))
+    points1[:60] = project(PLANTED[model], points0[:60]) + rng.normal(0, 2, (60, 2))
+    before, found = cv2.getNumThreads(), []
+    try:
+        for threads in (1, 2, 4):
+            cv2.setNumThreads(threads)
+            found.append(_verify(points0, points1, model=model))
+    finally:
+        cv2.setNumThreads(before)
+    assert found[0].n_inliers > 40
+    for other in found[1:]:
+        np.testing.assert_array_equal(found[0].inliers, other.inliers)
+        np.testing.assert_array_equal(found[0].transform, other.transform)
+
+
 def test_matches_at_one_location_count_once() -> None:
     points = _points(20, np.random.default_rng(0))
     doubled = np.concatenate([points, points, points + 0.01])
@@ -193,16 +243,36 @@ def test_resolution_of_an_image_changes_nothing(factor: float) -> None:
     assert _corner_error(scaled.transform, resized) < 8 * factor
 
 
-def test_wrong_settings_and_records_are_refused() -> None:
+def test_wrong_settings_are_refused() -> None:
     points = _points(5, np.random.default_rng(0))
     with pytest.raises(ValueError, match="unknown model 'projective'"):
         _verify(points, points, model="projective")
     with pytest.raises(ValueError, match="threshold_px 0"):
         _verify(points, points, threshold_px=0.0)
-    matches = np.zeros((2, 2), np.int64)
-    with pytest.raises(ValueError, match="no transform they agree with"):
-        Verification(matches, np.ones(2, np.bool_), None)
-    with pytest.raises(ValueError, match="matches are int64"):
-        Verification(matches, np.zeros(3, np.bool_), None)
-    with pytest.raises(ValueError, match="finite"):
-        Verification(matches, np.zeros(2, np.bool_), np.full((3, 3), np.nan))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"transform": None}, "no transform they agree with"),
+        ({"transform": None, "inliers": np.zeros(2, np.bool_)}, "residual 1.0, but no transform"),
+        ({"inliers": np.zeros(3, np.bool_)}, "matches are int64"),
+        ({"matches": np.zeros((2, 2), np.int32)}, "expected int64"),
+        ({"inliers": np.ones(2, np.int64)}, "not bool"),
+        ({"transform": np.full((3, 3), np.nan)}, "finite"),
+        ({"transform": np.eye(2)}, "3, 3"),
+        ({"inliers": np.zeros(2, np.bool_)}, "a transform with 0 inliers"),
+        ({"residual": np.nan}, "residual nan"),
+        ({"residual": -1.0}, "residual -1"),
+    ],
+)
+def test_contradictory_record_is_refused(changed: dict[str, Any], message: str) -> None:
+    fields: dict[str, Any] = {
+        "matches": np.zeros((2, 2), np.int64),
+        "inliers": np.ones(2, np.bool_),
+        "transform": np.eye(3),
+        "residual": 1.0,
+    }
+    assert Verification(**fields).n_inliers == 2
+    with pytest.raises(ValueError, match=message):
+        Verification(**{**fields, **changed})

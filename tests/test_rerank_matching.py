@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 from rerank.matching import match_mutual
 
@@ -20,7 +21,7 @@ def _oracle(
     )
     distance = np.array([[np.linalg.norm(a - b) for b in rows1] for a in rows0])
     matches = []
-    for i in range(len(rows0)):
+    for i in range(len(rows0) if len(rows1) else 0):
         j = int(distance[i].argmin())
         others = np.delete(distance[i], j)
         second = others.min() if len(others) else np.inf
@@ -41,7 +42,7 @@ def _related(rng: np.random.Generator, dtype: Any, sizes: list[int]) -> list[npt
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32])
 @pytest.mark.parametrize(("ratio", "limit"), [(1.0, 2.0), (0.85, 2.0), (0.7, 2.0), (1.0, 0.3)])
 def test_matches_equal_those_of_plain_loops(dtype: Any, ratio: float, limit: float) -> None:
-    query, *candidates = _related(np.random.default_rng(3), dtype, [40, 30, 45, 1, 2])
+    query, *candidates = _related(np.random.default_rng(3), dtype, [40, 30, 45, 1, 0, 2])
     found = match_mutual(query, candidates, max_ratio=ratio, max_distance=limit)
     expected = [_oracle(query, candidate, ratio, limit) for candidate in candidates]
     assert [matches.tolist() for matches in found] == expected
@@ -67,6 +68,27 @@ def test_rows_that_tie_are_matched_once_to_the_lowest() -> None:
     assert match_mutual(unit[[0, 0, 1]], [unit[[0, 1]]])[0].tolist() == [[0, 0], [2, 1]]
     # Ambiguous in the candidate: distances 0 and 0 pass only the ratio that is off.
     assert match_mutual(unit[[0]], [unit[[0, 0]]], max_ratio=1.0)[0].tolist() == [[0, 0]]
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 1000), n=st.integers(1, 40))
+def test_exact_copies_pass_any_ratio_whatever_the_rounding(seed: int, n: int) -> None:
+    # Both distances are 0; the order of BLAS's sums makes either of them 0 or 5e-4.
+    rows = np.random.default_rng(seed).normal(size=(n, 40)).astype(np.float32)
+    (matches,) = match_mutual(rows, [np.repeat(rows, 3, axis=0)], max_ratio=0.5)
+    np.testing.assert_array_equal(matches[:, 0], np.arange(n))
+    np.testing.assert_array_equal(matches[:, 1] // 3, np.arange(n))
+
+
+def test_threads_of_blas_change_nothing() -> None:
+    query, *candidates = _related(np.random.default_rng(6), np.uint8, [300, 299, 257, 301])
+    with threadpool_limits(1):
+        alone = match_mutual(query, candidates)
+    with threadpool_limits(2):
+        shared = match_mutual(query, candidates)
+    for expected, found in zip(alone, shared, strict=True):
+        assert len(expected) > 50
+        np.testing.assert_array_equal(expected, found)
 
 
 @settings(deadline=None, max_examples=30)

@@ -47,6 +47,55 @@ def test_same_texture_is_told_from_another_and_from_a_mirror_image() -> None:
     assert found[-1].transform is None
     assert found[0].transform is not None
     np.testing.assert_allclose(found[0].transform, np.eye(3), atol=1e-3)
+    assert found[0].residual < 1e-3
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_quarter_turns_are_recovered(turns: int) -> None:
+    pixels = _texture(3)
+    turned = _features(np.rot90(pixels, turns))
+    (found,) = verify_candidates(_features(pixels), [turned], VerifySettings())
+    assert found.transform is not None
+    assert found.n_inliers > 60
+    # (x, y) -> (y, SIDE - 1 - x), as often as turned.
+    once = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, SIDE - 1.0], [0.0, 0.0, 1.0]])
+    expected = np.linalg.matrix_power(once, turns)
+    np.testing.assert_allclose(found.transform[:2, :2], expected[:2, :2], atol=0.01)
+    np.testing.assert_allclose(found.transform[:2, 2], expected[:2, 2], atol=1.5)
+
+
+def _some_rows(features: LocalFeatures, rows: list[int]) -> LocalFeatures:
+    return LocalFeatures(
+        features.keypoints[rows],
+        features.descriptors[rows],
+        features.scores[rows],
+        features.scales[rows],
+        features.image_size,
+    )
+
+
+@pytest.mark.parametrize("rows", [[], [0], [0] * 50, [0, 1, 2] * 20])
+def test_too_few_distinct_features_are_no_match_on_either_side(rows: list[int]) -> None:
+    full = _features(_texture(0))
+    few = _some_rows(full, rows)
+    for query, candidate in [(full, few), (few, full), (few, few)]:
+        (found,) = verify_candidates(query, [candidate], VerifySettings())
+        assert found.transform is None
+        assert found.n_inliers == 0
+
+
+def test_features_on_a_line_are_no_match() -> None:
+    full = _features(_texture(0))
+    line = LocalFeatures(
+        np.stack([full.keypoints[:, 0], np.full(len(full), 50, np.float32)], axis=1),
+        full.descriptors,
+        full.scores,
+        full.scales,
+        full.image_size,
+    )
+    (found,) = verify_candidates(line, [line], VerifySettings())
+    assert len(found.matches) > 100
+    assert found.transform is None
 
 
 def test_known_warp_is_recovered_to_half_a_pixel() -> None:

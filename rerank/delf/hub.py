@@ -85,6 +85,11 @@ class HubDelf:
         return self._model.dim
 
     @property
+    def min_side(self) -> int:
+        """Longer side of the image at scale 1, in pixels."""
+        return self.max_side
+
+    @property
     def batch_size(self) -> int:
         """Images that are worth passing at once: the published graphs take one."""
         return 1
