@@ -1,112 +1,174 @@
-"""Make one answer of votes, inliers and the likeness to images without a landmark.
+"""Make one answer of the votes and whatever else is known of a query.
 
-Arrays in, arrays out. Every step is there on its own, so that it can be switched off and its
-effect be told.
+The fourth step of a policy: LabelScores become a Choice, one label and its confidence a query.
+Ties go to the lower label. Those that start from the classification head are in head_fusion.py.
+Arrays in, arrays out.
 """
 
-from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
+from scipy.special import softmax
 
-from .votes import VOTES
+from embed.settings import Settings
 
-MAX_VOTES = {"top1": 1.0, "knn-power": 5.0}  # largest possible score of a label
+from .evidence import Evidence
+from .extras import Extras, need_head, need_pool
+from .head_fusion import BetaMix, HeadAlone, InliersMix
+from .label_scores import Choice, LabelScores, choose_best, look_up
+from .penalties import average_pool
 
-
-@dataclass(frozen=True)
-class FusionSettings:
-    """How the parts are weighed."""
-
-    policy: str = "knn-power"  # how neighbours vote; a name of VOTES
-    power: float = 8.0  # exponent of the cosine in knn-power
-    inlier_weight: float = 0.5  # of the verification, beside 1 for the votes
-    inlier_scale: float = 20.0  # inliers beyond min_inliers that bring 63 % of the full gain
-    min_inliers: int = 4  # as many are found by chance and count as none
-    penalty_weight: float = 0.0  # of the mean cosine to images without a landmark
+Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The best label of one query and what speaks for it."""
+class VotesAlone(Settings):
+    """Take the label of the best score; the score is the confidence."""
 
-    label: int  # -1: no neighbours
-    confidence: float  # 0 to 1
-    votes: float
-    similarity: float  # cosine to the label's nearest image
-    inliers: int  # of the label's best verified image
-    penalty: float  # mean cosine to images without a landmark; 0 where there are none
+    name: Literal["votes"] = "votes"
+
+    def __call__(self, evidence: Evidence, extras: Extras, votes: LabelScores) -> Choice:
+        """Return the choice."""
+        return choose_best(votes.labels, votes.scores)
 
 
-def verification_gain(inliers: NDArray[np.int64], settings: FusionSettings) -> NDArray[np.float64]:
-    """Map inlier counts to [0, 1): 0 up to min_inliers, then rising ever more slowly.
+class MinusPool(Settings):
+    """Subtract from the label's score how much the query looks like images without a landmark.
+
+    confidence = score - mean of the `nearest` largest cos(q, NL). The label stays the same: this
+    sorts distractors to the end.
+
+    Source: step C of the first place of the 2020 Google Landmark Recognition challenge.
+    """
+
+    name: Literal["minus-pool"] = "minus-pool"
+    nearest: int = Field(10, ge=1)  # images of the pool that are averaged; all if it has fewer
+
+    def __call__(self, evidence: Evidence, extras: Extras, votes: LabelScores) -> Choice:
+        """Return the choice. Raises MissingEvidenceError without a pool."""
+        need_pool(evidence.query_pool, "the fusion 'minus-pool'")
+        penalty = average_pool(evidence.query_pool, self.nearest)
+        return choose_best(votes.labels, votes.scores - penalty[:, None])
+
+
+class TimesHead(Settings):
+    """Multiply each label's score by a power of the classification head's cosine.
+
+    score(label) * max(cos, floor)^power; every label that is not among the head's first `top` has
+    the floor for its cosine, which in effect rules it out.
+
+    Source: third place of the 2020 Google Landmark Recognition challenge; q = 12 (10 in its code).
+    """
+
+    name: Literal["times-head"] = "times-head"
+    power: float = Field(12.0, ge=0)
+    top: int = Field(5, ge=1)  # classes of the head
+    floor: float = Field(1e-8, gt=0, le=1)  # cosine
+
+    def __call__(self, evidence: Evidence, extras: Extras, votes: LabelScores) -> Choice:
+        """Return the choice. Raises MissingEvidenceError without a head."""
+        need_head(evidence, "the fusion 'times-head'")
+        labels, cosines = evidence.head_labels[:, : self.top], evidence.head_cosines[:, : self.top]
+        head = look_up(labels, cosines, votes.labels, self.floor)
+        scores = np.where(votes.labels >= 0, votes.scores, 0.0)  # -inf * 0 would be nan
+        return choose_best(votes.labels, scores * np.maximum(head, self.floor) ** self.power)
+
+
+class SoftmaxVotes(Settings):
+    """Turn the best scores into shares, times the chance that there is a landmark at all.
+
+    confidence = softmax over the first `labels` scores * p(landmark) * ood. The source has a model
+    for each of the two factors. Ours: p(landmark) = 1 - mean of the `nearest` largest cos(q, NL),
+    clipped to [0, 1], which is 1 without a pool; ood = 1.
+
+    Source: eighth place of the 2019 Google Landmark Recognition challenge.
+    """
+
+    name: Literal["softmax"] = "softmax"
+    labels: int = Field(12, ge=1)
+    scale: float = Field(1.0, gt=0)  # of the scores, before the exponential
+    nearest: int = Field(5, ge=1)  # images of the pool that are averaged; all if it has fewer
+
+    def __call__(self, evidence: Evidence, extras: Extras, votes: LabelScores) -> Choice:
+        """Return the choice."""
+        labels, scores = votes.labels[:, : self.labels], votes.scores[:, : self.labels]
+        if not labels.shape[1]:
+            return choose_best(labels, scores)
+        # A row of -inf alone would give nan.
+        scores = np.where((labels < 0).all(axis=1, keepdims=True), 0.0, scores * self.scale)
+        landmark = 1 - average_pool(evidence.query_pool, self.nearest).clip(0, 1)
+        return choose_best(labels, softmax(scores, axis=1) * landmark[:, None])
+
+
+class Weighted(Settings):
+    """Average votes, verification and unlikeness to images without a landmark.
+
+    confidence(label) = (votes / largest + inlier_weight * gain(most inliers of the label)
+                         + penalty_weight * (1 - pool)) / (1 + inlier_weight + penalty_weight),
+
+    where `largest` is the most that votes can be and pool is the mean of the `nearest` largest
+    cos(q, NL). Votes and pool are clipped to [0, 1] and the gain is below 1, so the confidence is
+    in [0, 1], too. Without a pool its weight is 0.
+
+    Source: ours.
+    """
+
+    name: Literal["weighted"] = "weighted"
+    inlier_weight: float = Field(0.5, ge=0)  # of the verification, beside 1 for the votes
+    inlier_scale: float = Field(20.0, gt=0)  # inliers beyond min_inliers that bring 63 % of it
+    min_inliers: int = Field(4, ge=0)  # as many are found by chance and count as none
+    penalty_weight: float = Field(0.2, ge=0)  # of the likeness to images without a landmark
+    nearest: int = Field(5, ge=1)  # images of the pool that are averaged; all if it has fewer
+
+    def __call__(self, evidence: Evidence, extras: Extras, votes: LabelScores) -> Choice:
+        """Return the choice."""
+        weight = self.penalty_weight if evidence.query_pool.shape[1] else 0.0
+        pool = average_pool(evidence.query_pool, self.nearest).clip(0, 1)
+        inliers = look_up(evidence.labels, evidence.inliers, votes.labels, missing=0)
+        scores = (
+            (votes.scores / max(votes.largest, 1.0)).clip(0, 1)
+            + self.inlier_weight * verification_gain(inliers, self.min_inliers, self.inlier_scale)
+            + weight * (1 - pool[:, None])
+        )
+        return choose_best(votes.labels, scores / (1 + self.inlier_weight + weight))
+
+
+class Calibrated(Settings):
+    """Leave label and probability to a function that was fitted on validation queries.
+
+    Penalty, verification and votes play no part in its answer.
+    """
+
+    name: Literal["calibrated"] = "calibrated"
+
+    def __call__(self, evidence: Evidence, extras: Extras, votes: LabelScores) -> Choice:
+        """Return the choice. Raises MissingEvidenceError where no function was given."""
+        labels, probabilities = extras.need_calibrated()(evidence)
+        return Choice(labels, probabilities)
+
+
+Fusion = Annotated[
+    VotesAlone
+    | MinusPool
+    | TimesHead
+    | SoftmaxVotes
+    | Weighted
+    | HeadAlone
+    | InliersMix
+    | BetaMix
+    | Calibrated,
+    Field(discriminator="name"),
+]
+
+
+def verification_gain(inliers: NDArray[np.generic], by_chance: int, scale: float) -> Floats:
+    """Map inlier counts to [0, 1): 0 up to by_chance, then rising ever more slowly.
 
     The first inliers beyond chance say most; a hundred say hardly more than fifty.
 
-    >>> verification_gain(np.array([0, 4, 24, 400]), FusionSettings()).round(2).tolist()
+    >>> verification_gain(np.array([-1, 4, 24, 400]), 4, 20).round(2).tolist()
     [0.0, 0.0, 0.63, 1.0]
     """
-    beyond = np.maximum(inliers - settings.min_inliers, 0)
-    return np.asarray(1 - np.exp(-beyond / settings.inlier_scale))
-
-
-def fuse(
-    labels: NDArray[np.int64],
-    cosines: NDArray[np.float32],
-    inliers: NDArray[np.int64],
-    penalty: float,
-    settings: FusionSettings,
-) -> Answer:
-    """Choose the label with the largest sum of votes and verification.
-
-    score(label) = (votes + inlier_weight * gain(most inliers of the label)
-                    + penalty_weight * (1 - penalty)) / (1 + inlier_weight + penalty_weight),
-    where votes are divided by the largest they can be and penalty is clipped to [0, 1]. Each part
-    is in [0, 1], so the score is, too (negative cosines count as 0). Ties go to the lower label.
-
-    Args:
-        labels: [K] landmark of each neighbour, nearest first; -1 is padding.
-        cosines: [K] to each neighbour.
-        inliers: [K] of each neighbour; 0 where it was not verified.
-        penalty: mean cosine to images without a landmark.
-        settings: weights.
-
-    Returns:
-        The answer; label -1 and confidence 0 without neighbours.
-    """
-    votes = VOTES[settings.policy](labels, cosines, settings.power)
-    if not len(votes.labels):
-        return Answer(-1, 0.0, 0.0, 0.0, 0, penalty)
-    most = np.array([inliers[labels == label].max() for label in votes.labels])
-    largest = MAX_VOTES.get(settings.policy, float(len(labels)))
-    scores = (
-        np.maximum(votes.scores / largest, 0)
-        + settings.inlier_weight * verification_gain(most, settings)
-        + settings.penalty_weight * (1 - np.clip(penalty, 0, 1))
-    ) / (1 + settings.inlier_weight + settings.penalty_weight)
-    best = int(np.lexsort((votes.labels, -scores))[0])
-    label = int(votes.labels[best])
-    return Answer(
-        label,
-        float(min(scores[best], 1.0)),  # cosines of float32 vectors may exceed 1 a little
-        float(votes.scores[best]),
-        float(cosines[labels == label].max()),
-        int(most[best]),
-        penalty,
-    )
-
-
-def pool_penalty(cosines: NDArray[np.float32], count: int) -> NDArray[np.float64]:
-    """Return the mean of each query's largest cosines to the images of a non-landmark pool.
-
-    Args:
-        cosines: [Q, P] to the P images of the pool.
-        count: how many are averaged; all if the pool has fewer, 0 for an empty pool.
-
-    Source: the policies nl-query and nl-gate of the 2020 first and 2021 fourth places.
-    """
-    if not cosines.shape[1]:
-        return np.zeros(len(cosines))
-    count = min(count, cosines.shape[1])
-    largest = np.partition(cosines, cosines.shape[1] - count, axis=1)[:, -count:]
-    return np.asarray(largest.mean(axis=1, dtype=np.float64))
+    beyond = np.maximum(inliers.astype(np.float64) - by_chance, 0)
+    return np.asarray(1 - np.exp(-beyond / scale))

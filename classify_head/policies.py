@@ -1,0 +1,146 @@
+"""Answer queries by one of the published policies, or ours, all from the same evidence.
+
+POLICIES names them; where a source leaves something open, the docstring of the step says which
+reading was taken. The record Policy is in policy.py. Arrays in, arrays out.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .evidence import Evidence
+from .extras import Extras
+from .fusion import Calibrated, MinusPool, SoftmaxVotes, TimesHead, Weighted
+from .head_fusion import BetaMix, HeadAlone, InliersMix
+from .label_scores import look_up
+from .ordering import FrequentLast
+from .penalties import NeighborPenalty, QueryGate
+from .policy import Policy
+from .rejection import RejectFewInliers, RejectTorino
+from .verification import AddHead, AddInliers, LabelAgreement, MultiplyInliers
+from .votes import CentroidVote, NormVote, PowerVote, SumVote
+
+# Steps that several policies share.
+INLIERS_ADD = AddInliers(cap=70, similarity="distance", candidates=3)
+CLIPPED_POOL = NeighborPenalty(nearest=5, clip=True)
+
+POLICIES: dict[str, Policy] = {
+    "top1": Policy(source="baseline", vote=SumVote(most=1)),
+    "knn-sum": Policy(source="baseline", vote=SumVote()),
+    "knn-norm": Policy(source="2018 4th place", vote=NormVote(neighbors=5)),
+    "knn-power": Policy(source="2020 3rd place", vote=PowerVote(power=8, most=5)),
+    "knn-power-x-head": Policy(
+        source="2020 3rd place",
+        vote=PowerVote(power=8, most=5),
+        fusion=TimesHead(power=12, top=5, floor=1e-8),
+    ),
+    "centroid": Policy(source="2018 10th place", vote=CentroidVote()),
+    "centroid-softmax": Policy(
+        source="2019 8th place", vote=CentroidVote(), fusion=SoftmaxVotes(labels=12)
+    ),
+    "nl-gallery": Policy(
+        source="2020 1st place, step B", penalty=CLIPPED_POOL, vote=SumVote(neighbors=3)
+    ),
+    "nl-query": Policy(
+        source="2020 1st place, step C after step B",
+        penalty=CLIPPED_POOL,
+        vote=SumVote(neighbors=3),
+        fusion=MinusPool(nearest=10),
+    ),
+    "nl-mean3": Policy(
+        source="2021 3rd place",
+        penalty=NeighborPenalty(nearest=3),
+        verification=AddHead(candidates=7),
+    ),
+    "nl-gate": Policy(
+        source="2021 4th place",
+        penalty=QueryGate(nearest=5, above=0.5),
+        vote=SumVote(most=1),
+    ),
+    "inliers-add": Policy(source="2019 3rd place", verification=INLIERS_ADD),
+    "inliers-add-35": Policy(
+        source="2020 baseline of the hosts", verification=AddInliers(cap=35, candidates=3)
+    ),
+    "inliers-mul": Policy(
+        source="2020 7th place", verification=MultiplyInliers(cap=200), vote=SumVote(most=1)
+    ),
+    "inliers-mix": Policy(source="2018 19th place", fusion=InliersMix(share=0.85, images=32)),
+    "frequent-label": Policy(
+        source="2019 3rd place", verification=INLIERS_ADD, order=FrequentLast(above=30)
+    ),
+    "label-agreement": Policy(
+        source="2021 1st place, retrieval", verification=LabelAgreement(), vote=SumVote(most=1)
+    ),
+    "torino": Policy(source="Di Pietro and Martini", fusion=HeadAlone(), rejection=RejectTorino()),
+    "se-attention": Policy(
+        source="Zeng, Ye and Liu", fusion=HeadAlone(), rejection=RejectFewInliers()
+    ),
+    "beta-mix": Policy(source="Yep and Chen", vote=SumVote(most=1), fusion=BetaMix()),
+    "weighted": Policy(source="ours", vote=PowerVote(power=8, most=5), fusion=Weighted()),
+    "calibrated": Policy(source="ours", vote=PowerVote(power=8, most=5), fusion=Calibrated()),
+}
+
+NO_EXTRAS = Extras()
+NO_GUESS = "no landmark of the database comes into question"
+
+
+@dataclass(frozen=True, eq=False)
+class Decisions:
+    """What a policy makes of Q queries.
+
+    Attributes:
+        labels: [Q] int64, the answers; -1 for no known landmark.
+        guesses: [Q] int64, the best labels, also where they were rejected; -1 without neighbours.
+        confidences: [Q] float64, of the guesses, finite, higher is surer; 0 without neighbours.
+        votes: [Q] float64, the guess's score in the vote; 0 where it got none.
+        reasons: [Q], why there is no answer, for people; "" where there is one.
+
+    Raises:
+        ValueError: lengths differ, or a query has neither a label nor a reason, or both.
+    """
+
+    labels: NDArray[np.int64]
+    guesses: NDArray[np.int64]
+    confidences: NDArray[np.float64]
+    votes: NDArray[np.float64]
+    reasons: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Check that each query has an answer or a reason."""
+        shapes = [array.shape for array in (self.guesses, self.confidences, self.votes)]
+        if self.labels.ndim != 1 or set(shapes) != {self.labels.shape}:
+            raise ValueError(f"labels {self.labels.shape} and other arrays {shapes}, expected [Q]")
+        if [label < 0 for label in self.labels.tolist()] != [bool(why) for why in self.reasons]:
+            raise ValueError("every query must have either a label or a reason")
+
+
+def decide(evidence: Evidence, policy: Policy, extras: Extras = NO_EXTRAS) -> Decisions:
+    """Answer Q queries.
+
+    A query without neighbours has no answer, whatever the head says: nothing could support it.
+
+    Args:
+        evidence: of the queries.
+        policy: how; see policies.POLICIES.
+        extras: what some policies need beyond the evidence, of the same queries.
+
+    Raises:
+        MissingEvidenceError: the policy needs a pool, a head or extras that are not there.
+        ValueError: extras of other queries than the evidence.
+    """
+    scores = policy.verification(evidence, extras, policy.penalty(evidence))
+    votes = policy.vote(evidence, extras, scores)
+    has_neighbors = np.asarray((evidence.labels >= 0).any(axis=1))
+    choice = policy.fusion(evidence, extras, votes).only(has_neighbors)
+    rejected = policy.rejection(evidence, choice)
+    pairs = zip(choice.labels.tolist(), rejected, strict=True)
+    reasons = tuple(why if guess >= 0 else NO_GUESS for guess, why in pairs)
+    answered = np.array([not why for why in reasons], dtype=np.bool_)
+    return Decisions(
+        labels=np.where(answered, choice.labels, -1),
+        guesses=choice.labels,
+        confidences=policy.order(choice),
+        votes=look_up(votes.labels, votes.scores, choice.labels[:, None], missing=0.0)[:, 0],
+        reasons=reasons,
+    )

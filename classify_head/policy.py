@@ -1,0 +1,84 @@
+"""Put together a way to answer queries: six steps, each with its numbers, validated when made."""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from embed.settings import Settings
+
+from .fusion import Fusion, VotesAlone
+from .head_fusion import InliersMix
+from .ordering import FrequentLast, KeepOrder, Order
+from .penalties import NoPenalty, Penalty
+from .rejection import Rejection, RejectNone
+from .verification import NoVerification, Verification
+from .votes import SumVote, Vote
+
+
+class Policy(Settings):
+    """A way to answer queries.
+
+    Each step is a function with numbers of its own; `name` tells the functions of a step apart
+    where a policy is written to a file or read from one.
+
+    >>> policy = Policy(source="mine", vote={"name": "power", "power": 9})
+    >>> policy.vote
+    PowerVote(name='power', power=9.0, most=5)
+    """
+
+    source: str  # where it was published
+    penalty: Penalty = NoPenalty()  # evidence -> a score a neighbour
+    verification: Verification = NoVerification()  # -> a score a neighbour
+    vote: Vote = SumVote()  # -> a score a label
+    fusion: Fusion = VotesAlone()  # -> one label and its confidence
+    rejection: Rejection = RejectNone()  # -> whether that is an answer
+    order: Order = KeepOrder()  # -> the confidences of all queries together
+
+    @property
+    def transductive(self) -> bool:
+        """Whether the confidence of one query depends on the others that are asked with it."""
+        return isinstance(self.fusion, InliersMix) or isinstance(self.order, FrequentLast)
+
+
+def adjust(policy: Policy, steps: Mapping[str, Mapping[str, Any]]) -> Policy:
+    """Return the policy with some numbers or whole steps changed.
+
+    Args:
+        policy: that is changed.
+        steps: new numbers by name of the step; with another `name`, the step is replaced and its
+            other numbers are the defaults of the new one.
+
+    Raises:
+        ValueError: no such step, name or number, or a number out of range.
+
+    >>> changed = adjust(Policy(source="mine"), {"vote": {"most": 3}, "fusion": {"name": "head"}})
+    >>> changed.vote.most, changed.fusion.name
+    (3, 'head')
+    """
+    values = policy.model_dump()
+    for step, changes in steps.items():
+        if step == "source" or step not in values:
+            raise ValueError(f"unknown step '{step}'; {_suggest(step, list(values)[1:])}")
+        replaced = changes.get("name", values[step]["name"]) != values[step]["name"]
+        values[step] = dict(changes) if replaced else {**values[step], **changes}
+    try:
+        return Policy.model_validate(values)
+    except ValidationError as error:
+        raise ValueError("; ".join(map(_explain, error.errors()))) from error
+
+
+def _explain(error: Any) -> str:
+    """Put one error of pydantic into words; for an unknown number name the closest one."""
+    step, *place = error["loc"]  # place: the step's name and the number, or nothing
+    if error["type"] != "extra_forbidden":
+        return f"{'.'.join([step, *place])} = {error['input']!r}: {error['msg'].lower()}"
+    name, number = place
+    known = type(getattr(Policy.model_validate({"source": "", step: {"name": name}}), step))
+    return f"{step} '{name}' has no '{number}'; {_suggest(number, list(known.model_fields))}"
+
+
+def _suggest(wrong: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(wrong, known, n=1, cutoff=0.4)
+    return f"did you mean '{close[0]}'?" if close else f"there are {', '.join(known)}"
