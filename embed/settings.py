@@ -1,6 +1,6 @@
 """Settings of training and extraction, validated when made. Imports nothing heavy."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
@@ -67,9 +67,17 @@ class TrainSettings(Settings):
     augment: AugmentSettings = AugmentSettings()
 
 
+MAX_SCALES = 8
+MAX_SCALE = 8.0
+Scale = Annotated[float, Field(gt=0, le=MAX_SCALE)]
+
+
 class EmbedSettings(Settings):
     """How descriptors are computed and stored."""
 
     batch_size: int = Field(64, ge=1)
     shard_size: int = Field(4096, ge=1)  # images in one Parquet file; the unit of resuming
     dtype: Literal["float16", "float32"] = "float32"  # of the stored values
+    # Factors of image_size; the descriptors of all are summed. A scale costs its square in time.
+    scales: tuple[Scale, ...] = Field((1.0,), min_length=1, max_length=MAX_SCALES)
+    flip: bool = False  # add the mirror image of each scale; twice the time

@@ -6,21 +6,29 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydantic import ValidationError
 
 from embed.backbone import BackboneSpec
 from embed.decode import decode_image
-from embed.extract import describe_pixels, extract_all, pick_device
+from embed.extract import Views, describe, describe_pixels, extract_all, pick_device
 from embed.images import Failure
 from embed.model import DescriptorModel, ModelSpec
+from embed.settings import EmbedSettings
+from embed.transforms import normalize, resize_square, to_tensor
 from tests.images import photo
 
+SEVERAL = Views((0.5, 1.0, 2.0), flip=True)
 BROKEN = {2: b"no image", 5: b""}
 
 
 @pytest.fixture(scope="module")
 def model() -> DescriptorModel:
+    return build()
+
+
+def build(architecture: str = "test_resnet", image_size: int = 32) -> DescriptorModel:
     torch.manual_seed(0)
-    return DescriptorModel(ModelSpec(BackboneSpec("test_resnet"), image_size=32, dim=8)).eval()
+    return DescriptorModel(ModelSpec(BackboneSpec(architecture), image_size, dim=8)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +105,129 @@ def test_the_device_is_cuda_only_where_there_is_one(monkeypatch: pytest.MonkeyPa
     for available, name in ((True, "cuda"), (False, "cpu")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda found=available: found)
         assert pick_device().type == name
+
+
+def test_one_view_is_the_bare_model_to_the_last_bit(
+    model: DescriptorModel, paths: list[Path]
+) -> None:
+    pixels = decode_image(paths[0], min_side=32).pixels
+    images = to_tensor(resize_square(pixels, 32))[None]
+    batch = normalize(images, model.spec.backbone).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        expected = model(batch).numpy()
+    assert describe_pixels(model, pixels).tobytes() == expected.tobytes()
+    assert describe(model, images).tobytes() == expected.tobytes()
+    assert extract(model, paths[:1])[1].tobytes() == expected.tobytes()
+
+
+def test_views_are_summed(model: DescriptorModel) -> None:
+    pixels = photo(90, 70)
+    large = to_tensor(resize_square(pixels, 64))[None]
+    batch = normalize(large, model.spec.backbone)
+    total = np.zeros(8)
+    for side in (32, 64):  # half of 32 is less than the one cell of 32 pixels that there must be
+        scaled = torch.nn.functional.interpolate(
+            batch, size=side, mode="bilinear", antialias=True, align_corners=False
+        )
+        for view in (scaled, torch.from_numpy(scaled.numpy()[..., ::-1].copy())):
+            with torch.inference_mode():
+                total += model(view)[0].numpy() * (2 if side == 32 else 1)
+    assert SEVERAL.sides(model) == (32, 32, 64)
+    found = describe_pixels(model, pixels, SEVERAL)
+    np.testing.assert_allclose(found[0], total / np.linalg.norm(total), atol=1e-6)
+
+
+@pytest.mark.parametrize("views", [SEVERAL, Views((2.0,)), Views((0.7071, 1.4142)), Views((0.1,))])
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_files_and_pixels_get_the_same_views(
+    model: DescriptorModel, paths: list[Path], views: Views, batch_size: int
+) -> None:
+    positions, vectors, _ = extract_all(
+        model, paths, batch_size=batch_size, max_pixels=10**6, workers=0, views=views
+    )
+    side = views.input_side(model)
+    decoded = [decode_image(paths[position], min_side=side).pixels for position in positions]
+    alone = [describe_pixels(model, pixels, views) for pixels in decoded]
+    np.testing.assert_allclose(vectors, np.concatenate(alone), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_with_flip_a_mirrored_image_is_described_alike(model: DescriptorModel) -> None:
+    pixels = photo(64, 64)
+    mirrored = np.ascontiguousarray(pixels[:, ::-1])
+    for scales in ((1.0,), (1.0, 2.0)):
+        first, second = (describe_pixels(model, p, Views(scales, True)) for p in (pixels, mirrored))
+        np.testing.assert_allclose(first, second, atol=1e-5)
+    assert np.abs(describe_pixels(model, pixels) - describe_pixels(model, mirrored)).max() > 1e-4
+
+
+def test_an_image_is_decoded_once_at_the_largest_side(
+    model: DescriptorModel, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def count(path: Path, *, min_side: int, max_pixels: int) -> object:
+        asked.append(min_side)
+        return decode_image(path, min_side=min_side, max_pixels=max_pixels)
+
+    monkeypatch.setattr("embed.images.decode_image", count)
+    extract_all(model, paths[:2], batch_size=4, max_pixels=10**6, workers=0, views=SEVERAL)
+    assert asked == [64, 64]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "image_size", "sides"),
+    [
+        ("test_resnet", 224, (160, 224, 320)),  # cells of 32 pixels
+        ("test_resnet", 112, (80, 112, 160)),  # not whole cells itself: steps of 16
+        ("test_resnet", 225, (159, 225, 318)),
+        ("test_vit", 160, (112, 160, 224)),  # patches of 16
+        ("test_vit", 16, (16, 16, 16)),
+    ],
+)
+def test_sides_fit_the_cells_of_the_backbone(
+    architecture: str, image_size: int, sides: tuple[int, ...]
+) -> None:
+    views = Views((0.7071, 1.0, 1.4142))
+    assert views.sides(build(architecture, image_size)) == sides
+    assert views.input_side(build(architecture, image_size)) == max(sides)
+
+
+def test_a_transformer_takes_several_scales() -> None:
+    found = describe_pixels(build("test_vit", 32), photo(64, 64), Views((0.5, 1.0, 1.5), True))
+    assert found.shape == (1, 8)
+    np.testing.assert_allclose(np.linalg.norm(found), 1, atol=1e-5)
+
+
+def test_a_backbone_of_one_size_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build()
+
+    def refuse(images: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("input height does not match")
+
+    monkeypatch.setattr(model, "forward", refuse)
+    with pytest.raises(ValueError, match=r"'test_resnet' failed on views of 64 .*set scales"):
+        describe_pixels(model, photo(64, 64), Views((2.0,)))
+    with pytest.raises(AssertionError):  # at its own size nothing is explained away
+        describe_pixels(model, photo(64, 64))
+
+
+def test_images_of_another_side_are_refused(model: DescriptorModel) -> None:
+    images = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+    assert describe(model, images).shape == (2, 8)
+    with pytest.raises(ValueError, match=r"\(2, 3, 32, 32\), expected \[B, 3, 64, 64\]"):
+        describe(model, images, SEVERAL)
+
+
+@pytest.mark.parametrize("scales", [(), (0.0,), (-1.0,), (9.0,), (float("nan"),), (1.0,) * 9])
+def test_senseless_scales_are_refused_in_recipe_and_views(scales: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="expected 1 to 8 of them"):
+        Views(scales)
+    with pytest.raises(ValidationError):
+        EmbedSettings(scales=scales)
+
+
+def test_the_default_settings_ask_for_one_view() -> None:
+    settings = EmbedSettings()
+    assert Views(settings.scales, settings.flip) == Views()
+    assert EmbedSettings.model_validate_json('{"scales": [1, 2]}').scales == (1.0, 2.0)

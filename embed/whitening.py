@@ -1,0 +1,187 @@
+"""Whiten global descriptors: give their directions equal say, and fewer dimensions if wanted.
+
+A few directions, common to most images, dominate the cosines of descriptors; whitening scales them
+down. It is fitted on descriptors without labels, those of the database for instance, and must then
+be applied to database and queries alike. Reads and writes one .safetensors file.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+FORMAT = "whitening 1"  # part of the fingerprint
+CHUNK_ROWS = 1 << 16  # converted to float64 at a time
+FLAT = 1e-12  # variance of unit vectors below which a direction is rounding noise
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """A fitted whitening: centre, project, scale."""
+
+    mean: NDArray[np.float32]  # [D] of unit descriptors
+    projection: NDArray[np.float32]  # [D', D] scaled principal directions, most variance first
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless shapes fit and all values are finite."""
+        if self.mean.ndim != 1 or self.projection.shape[1:] != self.mean.shape:
+            raise ValueError(
+                f"mean {self.mean.shape} and projection {self.projection.shape}, "
+                "expected [D] and [D', D]"
+            )
+        if not (np.isfinite(self.mean).all() and np.isfinite(self.projection).all()):
+            raise ValueError("mean and projection must be finite; fit the whitening again")
+
+    @property
+    def fingerprint(self) -> str:
+        """Name the whitening by what it computes: sha256, 64 hexadecimal digits."""
+        digest = hashlib.sha256(f"{FORMAT} {self.projection.shape}".encode())
+        for values in (self.mean, self.projection):
+            digest.update(np.ascontiguousarray(values, dtype="<f4").tobytes())
+        return digest.hexdigest()
+
+    def apply(self, vectors: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Whiten descriptors.
+
+        Args:
+            vectors: [N, D] of any length but 0; they are brought to length 1 first.
+
+        Returns:
+            [N, D'], rows of length 1.
+
+        Raises:
+            ValueError: another D than it was fitted on, or a row that is 0 or not finite.
+        """
+        if vectors.ndim != 2 or vectors.shape[1] != len(self.mean):
+            raise ValueError(
+                f"vectors have shape {vectors.shape}, this whitening was fitted on "
+                f"[N, {len(self.mean)}]; use the model it was fitted with, or fit it again"
+            )
+        centred = _unit(np.asarray(vectors, dtype=np.float32)) - self.mean
+        return _unit(centred @ self.projection.T)
+
+    def save(self, path: Path) -> None:
+        """Write mean and projection; the same whitening gives the same bytes."""
+        tensors = {
+            "mean": np.ascontiguousarray(self.mean),
+            "projection": np.ascontiguousarray(self.projection),
+        }
+        # One entry alone: the library writes several in a random order.
+        save_file(tensors, path, metadata={"fingerprint": self.fingerprint})
+
+
+def load_whitening(path: Path) -> Whitening:
+    """Read a saved whitening.
+
+    Raises:
+        FileNotFoundError: no file there.
+        ValueError: the file is no whitening, or not as it was written.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no whitening at {path}; fit one and save it there")
+    try:
+        with safe_open(str(path), "np") as file:
+            whitening = Whitening(file.get_tensor("mean"), file.get_tensor("projection"))
+            written = (file.metadata() or {}).get("fingerprint")
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"{path} is no whitening ({error}); fit it again") from error
+    if whitening.fingerprint != written:
+        raise ValueError(f"{path} is not as it was written, or of another version; fit it again")
+    return whitening
+
+
+def fit_whitening(
+    vectors: NDArray[np.floating], dim: int, *, power: float = 1.0, regularisation: float = 0.0
+) -> Whitening:
+    """Fit PCA whitening.
+
+    Rows of length 1 are centred, projected onto the dim directions of most variance, and scaled by
+    (variance + regularisation * mean variance)^(-power / 2). The sign of a direction, which the
+    eigenvectors leave open, makes its largest entry positive.
+
+    Args:
+        vectors: [N, D] descriptors, N above dim; some tens of thousands are plenty.
+        dim: dimensions to keep, 1 to D.
+        power: 0 rotates alone, 1 gives all directions the same variance; between them the weak
+            directions, which hold much noise, are raised less.
+        regularisation: 0 or more; keeps directions of little variance small.
+
+    Raises:
+        ValueError: a setting out of its range, rows that are 0 or not finite, or vectors that are
+            too few or too much alike to fill dim directions.
+
+    Source:
+        Jégou, Chum: Negative Evidences and Co-occurrences in Image Retrieval: the Benefit of PCA
+        and Whitening, 2012; power and regularisation are additions.
+    """
+    _check_request(vectors, dim, power, regularisation)
+    mean, covariance = _measure(vectors)
+    variances, directions = np.linalg.eigh(covariance)
+    variances, directions = variances[::-1], directions[:, ::-1].T
+    filled = int((variances > FLAT).sum())
+    if power > 0 and dim > filled and (regularisation == 0 or filled == 0):
+        raise ValueError(
+            f"the {len(vectors)} vectors fill only {filled} directions, {dim} are wanted; give "
+            "more different vectors, keep fewer dimensions, or set a regularisation"
+        )
+    largest = np.abs(directions).argmax(axis=1)
+    directions = directions * np.sign(directions[np.arange(len(directions)), largest])[:, None]
+    variances = np.maximum(variances, 0) + regularisation * variances.mean()
+    scales = variances[:dim, None] ** (-power / 2)
+    return Whitening(mean.astype(np.float32), (directions[:dim] * scales).astype(np.float32))
+
+
+def _check_request(
+    vectors: NDArray[np.floating], dim: int, power: float, regularisation: float
+) -> None:
+    if vectors.ndim != 2 or not 1 <= dim <= vectors.shape[1]:
+        raise ValueError(
+            f"dim is {dim} for vectors of shape {vectors.shape}, expected [N, D] and 1 to D"
+        )
+    if not 0 <= power <= 1 or not 0 <= regularisation < np.inf:
+        raise ValueError(
+            f"power is {power} and regularisation {regularisation}, expected 0 to 1 and 0 or more"
+        )
+    if len(vectors) <= dim:
+        raise ValueError(
+            f"{len(vectors)} vectors fill at most {max(0, len(vectors) - 1)} directions, {dim} are "
+            f"wanted; give at least {dim + 1} vectors or keep fewer dimensions"
+        )
+
+
+def _measure(vectors: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean [D] and covariance [D, D] of the rows, each brought to length 1."""
+    mean = np.zeros(vectors.shape[1])
+    for chunk in _iterate_units(vectors):
+        mean += chunk.sum(axis=0)
+    mean /= len(vectors)
+    covariance = np.zeros((len(mean), len(mean)))
+    for chunk in _iterate_units(vectors):
+        centred = chunk - mean
+        covariance += centred.T @ centred
+    return mean, covariance / (len(vectors) - 1)
+
+
+def _iterate_units(vectors: NDArray[np.floating]) -> Iterator[NDArray[np.float64]]:
+    """Yield the rows in chunks: a float64 copy of millions of descriptors would not fit."""
+    for start in range(0, len(vectors), CHUNK_ROWS):
+        yield _unit(vectors[start : start + CHUNK_ROWS].astype(np.float64), start)
+
+
+def _unit(vectors: NDArray[Any], first_row: int = 0) -> NDArray[Any]:
+    """Divide rows by their lengths, in the precision of the vectors."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    usable = np.isfinite(lengths) & (lengths > 0)
+    if not usable.all():
+        row = int(np.flatnonzero(~usable)[0])
+        raise ValueError(
+            f"vector {first_row + row} has length {lengths[row, 0]}, expected a finite one above "
+            "0; embed that image again"
+        )
+    return np.asarray(vectors / lengths, dtype=vectors.dtype)
