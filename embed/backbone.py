@@ -29,6 +29,15 @@ class BackboneSpec:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
 
+@dataclass(frozen=True)
+class Level:
+    """An intermediate map of a network, the last one of its stride."""
+
+    index: int  # in timm's list of the network's maps
+    stride: int  # pixels of the input from one location to the next
+    channels: int
+
+
 class Backbone(nn.Module):
     """A timm model without its classifier: images [B, 3, H, W] to a map [B, C, h, w]."""
 
@@ -40,11 +49,47 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the last feature map [B, C, h, w]; the patch tokens of a ViT as their grid."""
-        features = cast(Tensor, self.network.forward_features(images))
+        return self._to_map(self.network.forward_features(images), images)
+
+    def find_level(self, stride: int = 16) -> Level:
+        """Find the last map of a stride.
+
+        Networks of one stride throughout, such as ViTs, give the map at three quarters of their
+        depth: the last blocks trade what is where for what the whole image shows.
+
+        Raises:
+            ValueError: the network has no map of that stride; the error names those it has.
+        """
+        levels = [
+            Level(index, int(entry["reduction"]), int(entry["num_chs"]))
+            for index, entry in enumerate(self.network.feature_info)
+        ]
+        found = [level for level in levels if level.stride == stride]
+        if not found:
+            strides = sorted({level.stride for level in levels})
+            raise ValueError(
+                f"{type(self.network).__name__} has no intermediate map of stride {stride}, only "
+                f"of {strides}; choose one of these, or another backbone"
+            )
+        return found[len(found) * 3 // 4 - 1] if 1 < len(found) == len(levels) else found[-1]
+
+    def forward_both(self, images: Tensor, level: Level) -> tuple[Tensor, Tensor]:
+        """Return the map of a level [B, C', h', w'] and the last one, as forward, in one pass."""
+        final, (intermediate,) = self.network.forward_intermediates(images, indices=[level.index])
+        return intermediate, self._to_map(final, images)
+
+    def forward_to(self, images: Tensor, level: Level) -> Tensor:
+        """Return the map of a level [B, C', h', w'] alone; what follows it is not computed."""
+        (intermediate,) = self.network.forward_intermediates(
+            images, indices=[level.index], stop_early=True, intermediates_only=True
+        )
+        return cast(Tensor, intermediate)
+
+    def _to_map(self, features: Tensor, images: Tensor) -> Tensor:
         if features.ndim == 3:
-            features = _tokens_to_map(features, self.network, images.shape[-2:])
-        elif features.shape[1] != self.channels:  # Swin and its like: [B, h, w, C]
-            features = features.permute(0, 3, 1, 2)
+            return _tokens_to_map(features, self.network, images.shape[-2:])
+        if features.shape[1] != self.channels:  # Swin and its like: [B, h, w, C]
+            return features.permute(0, 3, 1, 2)
         return features
 
 

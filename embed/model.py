@@ -62,9 +62,13 @@ class DescriptorModel(nn.Module):
         Returns:
             [B, dim] float32, rows of length 1.
         """
-        pooled = self.pool(self.backbone(images))
+        return self.describe_map(self.backbone(images))
+
+    def describe_map(self, features: Tensor) -> Tensor:
+        """Describe a batch from the backbone's last map [B, C, h, w], as forward does."""
+        pooled = self.pool(features)
         # Float32 from here on: distances between near neighbours are lost in bfloat16.
-        with torch.autocast(images.device.type, enabled=False):
+        with torch.autocast(features.device.type, enabled=False):
             descriptors = self.neck_norm(self.neck(pooled.float()))
             return nn.functional.normalize(descriptors, dim=1)
 

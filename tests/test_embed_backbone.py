@@ -1,5 +1,6 @@
 """Feature maps of timm networks, and where their weights come from. Needs no network."""
 
+import math
 from pathlib import Path
 
 import huggingface_hub
@@ -12,6 +13,7 @@ from torch import nn
 from embed.backbone import (
     Backbone,
     BackboneSpec,
+    Level,
     build_backbone,
     freeze_batch_norm,
     load_weights,
@@ -55,6 +57,64 @@ def test_patch_tokens_are_laid_out_row_by_row() -> None:
         for column in range(4):
             token = tokens[:, 1 + 4 * row + column]  # behind the class token
             torch.testing.assert_close(features[:, :, row, column], token, rtol=0, atol=0)
+
+
+def hooked_map(backbone: Backbone, images: torch.Tensor, level: Level) -> torch.Tensor:
+    """Return what the module of a level puts out, as [B, C, h, w]: the oracle."""
+    found: list[torch.Tensor] = []
+    name = backbone.network.feature_info[level.index]["module"]
+    handle = backbone.network.get_submodule(name).register_forward_hook(
+        lambda module, inputs, output: found.append(output)
+    )
+    backbone(images)
+    handle.remove()
+    (features,) = found
+    if features.ndim == 3:  # tokens, the class token first
+        side = math.isqrt(features.shape[1])
+        features = features[:, -side * side :].reshape(len(features), side, side, -1)
+    return features if features.shape[1] == level.channels else features.permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("resnet18", "mobilenetv2_100", "efficientnet_b0", "convnext_atto", "densenet121"),
+        *("swin_tiny_patch4_window7_224", "vit_tiny_patch16_224", "test_mambaout"),
+    ],
+)
+def test_one_pass_gives_an_intermediate_map_and_the_last(name: str) -> None:
+    backbone = Backbone(BackboneSpec(name)).eval()
+    level = backbone.find_level()
+    images = torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        intermediate, final = backbone.forward_both(images, level)
+        assert intermediate.shape == (2, level.channels, 64 // level.stride, 64 // level.stride)
+        for other, expected in [
+            (final, backbone(images)),
+            (backbone.forward_to(images, level), intermediate),
+            (hooked_map(backbone, images, level), intermediate),
+        ]:
+            torch.testing.assert_close(other, expected, rtol=0, atol=0)
+
+
+def test_the_level_of_a_stride_is_the_last_map_of_it() -> None:
+    backbone = Backbone(RESNET)
+    assert backbone.find_level(16) == Level(index=3, stride=16, channels=192)
+    assert backbone.find_level(4) == Level(index=1, stride=4, channels=32)
+
+
+def test_the_level_of_a_vit_is_at_three_quarters_of_its_depth() -> None:
+    assert Backbone(BackboneSpec("vit_tiny_patch16_224")).find_level(16).index == 8  # of 0 to 11
+
+
+@pytest.mark.parametrize(
+    ("name", "strides"), [("test_resnet", "2, 4, 8, 16, 32"), ("test_vit", "16")]
+)
+def test_a_stride_that_is_not_there_names_those_that_are(name: str, strides: str) -> None:
+    with pytest.raises(
+        ValueError, match=rf"no intermediate map of stride 12, only of \[{strides}\]"
+    ):
+        Backbone(BackboneSpec(name)).find_level(12)
 
 
 @pytest.mark.parametrize("name", ["resnet5O", "resnt50", "resnet_50"])

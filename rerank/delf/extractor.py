@@ -1,0 +1,188 @@
+"""Extract our own DELF features of decoded images, many at a time on the model's device.
+
+Knows nothing of matching or storage. Reads and writes no files.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from embed.decode import DecodedImage
+from embed.model import DescriptorModel, fingerprint_model
+from embed.transforms import normalize, resize_square, to_tensor
+
+from ..features import LocalFeatures
+from .model import LocalModel, fingerprint_delf
+from .pyramid import Pyramid, build_pyramid, pyramid_sides, select
+from .settings import DelfSettings
+
+
+class DelfExtractor:
+    """Local features of an image pyramid, the best by attention first.
+
+    An image is resized to squares, as for the global descriptor; at scale 1 it is the same pass of
+    the backbone, so `describe` gives both. Pyramid, attention and reduction are those of DELF
+    (Noh et al., ICCV 2017) and DELG (Cao et al., 2020).
+    """
+
+    def __init__(self, model: DescriptorModel, local: LocalModel, settings: DelfSettings) -> None:
+        """Take a descriptor model and the local model that was trained for it, on one device.
+
+        Of the settings those of extraction count: extraction_batch, scales, max_features,
+        score_threshold and nms_overlap.
+
+        Raises:
+            ValueError: the local model belongs to another descriptor model.
+        """
+        found = fingerprint_model(model)
+        if local.spec.model_fingerprint != found:
+            raise ValueError(
+                f"the local model belongs to descriptor model {local.spec.model_fingerprint[:12]}, "
+                f"not to {found[:12]}; train DELF for this model"
+            )
+        self.model, self.local, self.settings = model.eval(), local.eval(), settings
+        self.level = model.backbone.find_level(local.spec.stride)
+        self.sides = pyramid_sides(model.spec.image_size, settings.scales, self.level.stride)
+        self._fingerprint = self._make_fingerprint()
+
+    @property
+    def name(self) -> str:
+        """The name in recipes and messages."""
+        return "delf"
+
+    @property
+    def fingerprint(self) -> str:
+        """Sha256 of the settings of extraction and of all weights, the backbone's included."""
+        return self._fingerprint
+
+    @property
+    def dim(self) -> int:
+        """Values in one descriptor."""
+        return self.local.spec.dim
+
+    @property
+    def min_side(self) -> int:
+        """Side of the largest square of the pyramid, in pixels: decode with it as min_side."""
+        return max(self.sides)
+
+    @property
+    def batch_size(self) -> int:
+        """Images that go through the network at a time."""
+        return self.settings.extraction_batch
+
+    def extract(self, image: DecodedImage) -> LocalFeatures:
+        """Find the features of one image."""
+        return self.extract_batch([image])[0]
+
+    def extract_batch(self, images: Sequence[DecodedImage]) -> list[LocalFeatures]:
+        """Find the features of images of any sizes.
+
+        Args:
+            images: [B] pixels [H, W, 3] uint8 RGB, perhaps smaller than the originals.
+
+        Returns:
+            [B] records of at most max_features features by falling score, equal scores in the
+            order of the pyramid: descriptors [N, dim] float16 of length 1, scores in units of the
+            training images' mean, scales the distance of neighbouring locations (see Pyramid).
+
+        Raises:
+            ValueError: a backbone that takes images of one size only.
+        """
+        return self.describe(images)[0]
+
+    @torch.inference_mode()
+    def describe(
+        self, images: Sequence[DecodedImage]
+    ) -> tuple[list[LocalFeatures], NDArray[np.float32]]:
+        """Find the features as extract_batch does, and describe the images too.
+
+        Returns:
+            [B] records, and the global descriptors [B, D], rows of length 1: those of
+            embed.extract.describe for the same images.
+        """
+        features: list[LocalFeatures] = []
+        descriptors = [np.empty((0, self.model.spec.dim), np.float32)]
+        for start in range(0, len(images), self.batch_size):
+            batch = images[start : start + self.batch_size]
+            maps, final = self._forward(batch)
+            features += self._find(batch, maps)
+            descriptors.append(self.model.describe_map(final).float().cpu().numpy())
+        return features, np.concatenate(descriptors)
+
+    def _forward(self, images: Sequence[DecodedImage]) -> tuple[list[Tensor], Tensor]:
+        """Return the maps [B, C, h, w] of all sides, and the last map of scale 1."""
+        backbone, maps, finals = self.model.backbone, [], []
+        device = next(self.model.parameters()).device
+        for side in self.sides:
+            squares = torch.stack([to_tensor(resize_square(i.pixels, side)) for i in images])
+            batch = normalize(squares.to(device), self.model.spec.backbone)
+            batch = batch.contiguous(memory_format=torch.channels_last)
+            if side == self.model.spec.image_size:
+                found, final = backbone.forward_both(batch, self.level)
+                finals.append(final)
+            else:
+                found = self._forward_other(batch)
+            maps.append(found)
+        return maps, finals[0]
+
+    def _forward_other(self, batch: Tensor) -> Tensor:
+        try:
+            return self.model.backbone.forward_to(batch, self.level)
+        except torch.OutOfMemoryError:
+            raise
+        except (AssertionError, RuntimeError) as error:  # each architecture says it its own way
+            raise ValueError(
+                f"'{self.model.spec.backbone.architecture}' failed on squares of "
+                f"{batch.shape[-1]} pixels, not its {self.model.spec.image_size} ({error}); some "
+                "backbones take one size alone: set scales = [1.0]"
+            ) from error
+
+    def _find(self, images: Sequence[DecodedImage], maps: Sequence[Tensor]) -> list[LocalFeatures]:
+        scores = torch.cat([self.local.score(found).flatten(1) for found in maps], dim=1)
+        raw = torch.cat([found.flatten(2) for found in maps], dim=2).movedim(1, 2)  # [B, T, C]
+        sizes = [(found.shape[2], found.shape[3]) for found in maps]
+        pyramid = build_pyramid(self.sides, sizes, self.level.stride, self.local.spec.center)
+        return [
+            self._pick(pyramid, rows, vectors, image.original_size)
+            for rows, vectors, image in zip(scores.float().cpu().numpy(), raw, images, strict=True)
+        ]
+
+    def _pick(
+        self,
+        pyramid: Pyramid,
+        scores: NDArray[np.float32],
+        vectors: Tensor,
+        size: tuple[int, int],
+    ) -> LocalFeatures:
+        """Return the best features of one image from scores [T] and descriptors [T, C]."""
+        rows = select(
+            scores,
+            pyramid,
+            max_features=self.settings.max_features,
+            threshold=self.settings.score_threshold,
+            max_overlap=self.settings.nms_overlap,
+        )
+        keypoints, scales = pyramid.place(rows, size)
+        descriptors = self.local.reduction(vectors[torch.from_numpy(rows).to(vectors.device)])
+        return LocalFeatures(
+            keypoints=keypoints.astype(np.float32),
+            descriptors=descriptors.cpu().numpy().astype(np.float16),
+            scores=scores[rows],
+            scales=scales.astype(np.float32),
+            image_size=size,
+        )
+
+    def _make_fingerprint(self) -> str:
+        extraction = {"scales", "max_features", "score_threshold", "nms_overlap"}
+        text = {
+            "name": self.name,
+            "version": 1,
+            "local": fingerprint_delf(self.local),
+            **self.settings.model_dump(include=extraction),
+        }
+        return hashlib.sha256(json.dumps(text, sort_keys=True).encode()).hexdigest()
