@@ -8,11 +8,12 @@ RUN ?=
 RECIPE ?=
 WEIGHTS ?=
 IMAGE ?=
+WITH ?=
 OPTIONS := $(if $(DATA),--data "$(DATA)") $(if $(RUN),--run "$(RUN)") \
 	$(if $(RECIPE),--recipe "$(RECIPE)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
 
 .DEFAULT_GOAL := help
-.PHONY: help env data train embeddings index submission evaluate query \
+.PHONY: help env data train embeddings index submission evaluate compare ablate query \
 	test check format benchmark clean
 
 help: ## Show this list
@@ -42,6 +43,13 @@ submission: .venv/.complete ## Do the whole job: data to submission.csv and its 
 
 evaluate: .venv/.complete ## Score the submission of a run
 	$(CAIRN) evaluate $(if $(DATA),--data "$(DATA)") $(if $(RUN),--run "$(RUN)")
+
+compare: .venv/.complete ## Compare two runs: make compare RUN=runs/a WITH=runs/b
+	$(if $(and $(RUN),$(WITH)),,$(error name two runs: make compare RUN=runs/a WITH=runs/b))
+	$(CAIRN) compare "$(RUN)" "$(WITH)"
+
+ablate: .venv/.complete ## Score every published policy on what a run knows
+	$(CAIRN) ablate $(if $(RUN),"$(RUN)")
 
 query: .venv/.complete ## Recognise images: make query IMAGE=photo.jpg
 	$(if $(IMAGE),,$(error name a photo: make query IMAGE=photo.jpg))

@@ -7,12 +7,11 @@ import json
 import logging
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 if TYPE_CHECKING:
     from .job import Job
@@ -66,6 +65,25 @@ Workers = Annotated[
 ]
 
 
+def _check_share(value: float | None) -> float | None:
+    if value is not None and not 0 < value < 1:
+        raise typer.BadParameter(f"{value} is no share between 0 and 1, like 0.95")
+    return value
+
+
+def _min_precision(default: str) -> Any:
+    return typer.Option(
+        callback=_check_share,
+        help="How many of the answers shall be right, like 0.95: the least sure ones become 'no "
+        "known landmark' until so many are, of the known queries that calibrate the run.  "
+        f"\\[default: {default}]",
+        show_default=False,
+    )
+
+
+MinPrecision = Annotated[float | None, _min_precision("that of the run, else of the recipe")]
+
+
 def _open_job(
     data: Path | None,
     run: Path | None,
@@ -74,6 +92,7 @@ def _open_job(
     workers: int | None,
     redo: bool,
     devices: int = 1,
+    min_precision: float | None = None,
 ) -> "Job":
     from .job import count_workers, is_demo, open_job
 
@@ -91,11 +110,26 @@ def _open_job(
 
         render_demo(job.data)
     job.dataset.check()
+    if min_precision is not None:
+        decide = job.recipe.decide.model_copy(update={"min_precision": min_precision})
+        job = replace(job, recipe=job.recipe.model_copy(update={"decide": decide}))
     return job
+
+
+# What `cairn data` can make a dataset of, and the options that only one of them reads.
+SOURCES = ("--demo", "--from", "--clean")
+READ_BY = {
+    "seed": "--demo",
+    "test_every": "--from",
+    "keep_training": "--from",
+    "min_verified": "--clean",
+    "min_inliers": "--clean",
+}
 
 
 @app.command(rich_help_panel=MAKE)
 def data(
+    context: typer.Context,
     demo: Annotated[bool, typer.Option("--demo", help="Render the demo city.")] = False,
     source: Annotated[
         Path | None,
@@ -106,10 +140,19 @@ def data(
             show_default=False,
         ),
     ] = None,
+    clean: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run folder: its dataset is written anew without the training images that too "
+            "few others of their class confirm.",
+            show_default=False,
+        ),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Dataset folder to write.  \\[default: data/demo or data/<name>]",
+            help="Dataset folder to write.  "
+            "\\[default: data/demo, data/<name> or, cleaned, <dataset of the run>-clean]",
             show_default=False,
         ),
     ] = None,
@@ -123,15 +166,21 @@ def data(
             help="Leave train.csv as it is and write index.csv: new things without training.",
         ),
     ] = False,
+    min_verified: Annotated[
+        int, typer.Option(min=1, help="Cleaning: how many of its class must confirm an image.")
+    ] = 2,
+    min_inliers: Annotated[
+        int, typer.Option(min=1, help="Cleaning: inliers by which an image confirms another.")
+    ] = 30,
     seed: Annotated[int, typer.Option(help="Seed of the demo city.")] = 0,
 ) -> None:
-    """Make a dataset folder: the demo city, or one of a folder a class."""
+    """Make a dataset folder: the demo city, one of a folder a class, or one with clean labels."""
     from .job import DEMO_DATA
 
-    if demo == (source is not None):
-        raise ValueError("say what to make a dataset of: --demo, or --from FOLDER")
-    if demo and keep_training:
-        raise ValueError("--keep-training goes with --from, not with --demo")
+    _check_source(context, dict(zip(SOURCES, (demo, source, clean), strict=True)))
+    if clean is not None:
+        _clean_dataset(clean, data, min_verified, min_inliers)
+        return
     if source is None:
         from .data import render_demo
 
@@ -142,6 +191,42 @@ def data(
     target = data or Path("data") / source.resolve().name
     counts = import_folders(source, target, test_every=test_every, keep_training=keep_training)
     print(f"{target}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+
+
+def _check_source(context: typer.Context, sources: dict[str, object]) -> None:
+    """Raise ValueError unless one source is named, and no option that another one reads."""
+    named = [name for name, value in sources.items() if value]
+    if len(named) != 1:
+        raise ValueError(
+            "say what to make a dataset of: --demo, or --from FOLDER, or --clean RUN; one of them"
+        )
+    for name, reader in READ_BY.items():
+        given = context.get_parameter_source(name)
+        if reader != named[0] and given is not None and given.name == "COMMANDLINE":
+            option = f"--{name.replace('_', '-')}"
+            raise ValueError(f"{option} goes with {reader}, not with {named[0]}")
+
+
+def _clean_dataset(run: Path, folder: Path | None, min_verified: int, min_inliers: int) -> None:
+    from rerank.cleaning import CleaningSettings
+
+    from .clean import clean_training
+    from .job import read_run
+
+    if read_run(run) is None:
+        raise FileNotFoundError(
+            f"no run in {run}; make one of the dataset first: cairn embed --data FOLDER --run {run}"
+        )
+    job = _open_job(None, run, None, None, None, redo=False)
+    folder = folder or job.data.with_name(f"{job.data.name}-clean")
+    settings = CleaningSettings(min_images=min_verified, min_inliers=min_inliers)
+    with job.locked():
+        kept = clean_training(job, folder, settings)
+    print(
+        f"{folder}: {kept.images} of {kept.of_images} training images "
+        f"({kept.images / kept.of_images:.0%}) and {kept.landmarks} of {kept.of_landmarks} "
+        "landmarks kept; rejected.csv says why not the others"
+    )
 
 
 @app.command(rich_help_panel=MAKE)
@@ -191,12 +276,13 @@ def index(
     recipe: RecipeName = None,
     weights: Weights = None,
     workers: Workers = None,
+    min_precision: MinPrecision = None,
     redo: Redo = False,
 ) -> None:
-    """Make all that queries are compared with: search index, local features, threshold."""
+    """Make all that queries are compared with: search index, local features, decision."""
     from .index import index_database
 
-    job = _open_job(data, run, recipe, weights, workers, redo)
+    job = _open_job(data, run, recipe, weights, workers, redo, min_precision=min_precision)
     with job.locked():
         index_database(job)
 
@@ -208,13 +294,14 @@ def submit(
     recipe: RecipeName = None,
     weights: Weights = None,
     workers: Workers = None,
+    min_precision: MinPrecision = None,
     redo: Redo = False,
 ) -> None:
     """Do the whole job: everything above that is missing, submission.csv, and its figures."""
     from .evaluate import evaluate_run
     from .submit import submit as submit_stage
 
-    job = _open_job(data, run, recipe, weights, workers, redo)
+    job = _open_job(data, run, recipe, weights, workers, redo, min_precision=min_precision)
     with job.locked():
         submit_stage(job)
         if job.dataset.find_table("solution"):
@@ -228,25 +315,34 @@ def query(
     data: Data = None,
     run: Run = None,
     neighbors: Annotated[int, typer.Option(min=0, help="Neighbours to show.")] = 5,
+    min_precision: Annotated[float | None, _min_precision("that of the run")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one line a photo.")] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Page to write, with photos and match lines.", show_default=False),
+    ] = None,
 ) -> None:
     """Recognise photos: label, name, confidence, or no known landmark, and the neighbours."""
     from .images import list_images
     from .job import pick_run
     from .query import QueryEngine
-    from .report import print_recognition
+    from .report import open_console, print_recognition
 
     paths = list_images(images)
-    engine = QueryEngine(pick_run(data, run))
-    console, unread = Console(), 0
+    engine = QueryEngine(pick_run(data, run), min_precision)
+    console, answers = open_console(), []
     for path in paths:
         answer = engine.ask(path, neighbors)
-        unread += bool(answer.error)
+        answers.append(answer)
         if as_json:
             print(json.dumps(asdict(answer), ensure_ascii=False), flush=True)
         else:
             print_recognition(answer, console)
-    if unread:
+    if html is not None:
+        from .page.query_page import write_query_page
+
+        write_query_page(engine, answers, html)
+    if any(answer.error for answer in answers):
         raise typer.Exit(1)
 
 
@@ -262,7 +358,7 @@ def evaluate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Score a run, step by step, or any submission against any solution."""
+    """Score a run, or any submission, and say where the lost GAP went and what it is worth."""
     from .evaluate import evaluate_files, evaluate_run
     from .job import open_job
 
@@ -280,12 +376,90 @@ def evaluate(
 
 
 def _print_run(metrics: dict[str, Any]) -> None:
-    from .report import print_steps, print_summary
+    from .report import open_console, print_steps, print_summary
 
-    console = Console()
+    console = open_console()
     print_summary(metrics, console)
     if "steps" in metrics:
         print_steps(metrics, console)
+
+
+@app.command(rich_help_panel=JUDGE)
+def report(
+    run: Annotated[
+        Path | None,
+        typer.Argument(help="Run folder.  \\[default: runs/demo]", show_default=False),
+    ] = None,
+) -> None:
+    """Write report.html of a run: its figures, its errors and their photos, with match lines."""
+    from .evaluate import evaluate_run
+    from .job import open_job, pick_run
+    from .page.run_report import write_report
+
+    job = open_job(None, pick_run(None, run), None, None)
+    judged = job.dataset.find_table("solution")
+    print(f"wrote {write_report(job, evaluate_run(job.run, job.dataset) if judged else None)}")
+
+
+@app.command(rich_help_panel=JUDGE)
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Two runs, or submission.csv files; or one run, with --steps."),
+    ],
+    steps: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="A B",
+            help="Two steps of the one run: head_only, knn, reranked, final.",
+            show_default=False,
+        ),
+    ] = None,
+    solution: Annotated[
+        Path | None,
+        typer.Option(
+            help="The solution.csv to score both with.  \\[default: that of the run's dataset]",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the figures and all queries as JSON.")
+    ] = False,
+) -> None:
+    """Tell whether the second of two runs, or steps, is better by more than chance."""
+    from .compare import compare_runs, compare_steps
+    from .report import open_console, print_comparison
+
+    if len(runs) != (1 if steps else 2):
+        raise ValueError(f"{len(runs)} named; name two runs, or one run and two --steps of it")
+    if steps:
+        compared = compare_steps(runs[0], *steps, solution)
+    else:
+        compared = compare_runs(runs[0], runs[1], solution)
+    if as_json:
+        print(json.dumps(asdict(compared), indent=2, ensure_ascii=False))
+    else:
+        print_comparison(compared, open_console())
+
+
+@app.command(rich_help_panel=JUDGE)
+def ablate(
+    run: Annotated[
+        Path | None,
+        typer.Argument(help="Run folder.  \\[default: runs/demo]", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Score every published policy on what a run knows, beside the run's own answers."""
+    from .ablate import ablate_run
+    from .job import open_job, pick_run
+    from .report import open_console, print_ablation
+
+    ablation = ablate_run(open_job(None, pick_run(None, run), None, None))
+    if as_json:
+        print(json.dumps(asdict(ablation), indent=2))
+    else:
+        print_ablation(ablation, open_console())
 
 
 class _StderrHandler(logging.Handler):

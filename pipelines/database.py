@@ -4,6 +4,7 @@ Reads index/: index.faiss, ids.parquet, manifest.json. Imports no torch.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from embed.whitening import Whitening, load_whitening
 from index.search import load_index
 
 from .artifacts import load_manifest
@@ -28,6 +30,18 @@ class Database:
     split: str  # name of the split: index or train
     has_pool: bool  # whether there were images without a landmark
     key: str  # of the index and all that belongs to it
+    whitening: Whitening | None = None  # of descriptors before they are searched
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """The row of each image."""
+        return {image_id: row for row, image_id in enumerate(self.image_ids)}
+
+    @cached_property
+    def class_sizes(self) -> NDArray[np.int64]:
+        """The number of images [N] that the landmark of each row has."""
+        _, places, counts = np.unique(self.landmark_ids, return_inverse=True, return_counts=True)
+        return np.asarray(counts[places], dtype=np.int64)
 
 
 def load_database(run: Path, fingerprint: str) -> Database:
@@ -52,6 +66,7 @@ def load_database(run: Path, fingerprint: str) -> Database:
         )
     table = pq.read_table(folder / "ids.parquet")
     landmark_ids = table["landmark_id"].to_numpy()
+    whitening = folder / "whitening.safetensors"
     names = dict(zip(landmark_ids.tolist(), table["name"].to_pylist(), strict=True))
     return Database(
         load_index(folder / "index.faiss"),
@@ -62,4 +77,5 @@ def load_database(run: Path, fingerprint: str) -> Database:
         str(manifest.settings["database"]),
         "non_landmark" in manifest.inputs,
         manifest.key,
+        load_whitening(whitening) if whitening.is_file() else None,
     )

@@ -7,12 +7,13 @@ manifest.json. Goes on after the last whole shard of an interrupted run.
 from functools import cache
 from pathlib import Path
 
-from embed.extract import extract_all, pick_device
+from embed.extract import Views, extract_all, pick_device
 from embed.images import Failure
 from embed.model import DescriptorModel, load_model
 from embed.shards import Embeddings, write_shard
 
 from .artifacts import Manifest, hash_file, writing
+from .dataset import ImageTable
 from .job import Job
 from .progress import Advance
 from .stage import Artifact
@@ -26,14 +27,19 @@ def embed_split(job: Job, split: str) -> Manifest:
         FileNotFoundError: the dataset has no such split.
         ValueError: none of its images could be read.
     """
-    trained = train(job.without_redo())
     table = job.dataset.load_split(split)
+    return embed_table(job, split, table, hash_file(table.path))
+
+
+def embed_table(job: Job, name: str, table: ImageTable, table_hash: str) -> Manifest:
+    """Describe the images of a table under a name; as embed_split."""
+    trained = train(job.without_redo())
     artifact = Artifact(
         job,
         "embed",
-        job.run / "embeddings" / split,
+        job.run / "embeddings" / name,
         {"embed": job.recipe.embed.model_dump(), "decode": job.recipe.decode.model_dump()},
-        {split: hash_file(table.path), "model": str(trained.model["fingerprint"])},
+        {name: table_hash, "model": str(trained.model["fingerprint"])},
         redo=job.redo,
     )
     if done := artifact.find():
@@ -51,6 +57,7 @@ def embed_split(job: Job, split: str) -> Manifest:
             batch_size=job.recipe.embed.batch_size,
             max_pixels=job.max_pixels,
             workers=job.workers,
+            views=Views(job.recipe.embed.scales, job.recipe.embed.flip),
             advance=advance,
         )
         failures = [Failure(f.position + rows.start, f.reason, f.message) for f in failed]

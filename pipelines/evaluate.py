@@ -1,17 +1,23 @@
-"""Stage `evaluate`: score a submission, a run's or anybody's.
+"""Stage `evaluate`: score a submission, a run's or anybody's, and say what explains the score.
 
 Reads submission.csv and solution.csv; of a run also predictions.parquet, for the figures of each
-step, and the manifests, for the seconds. Writes metrics.json of a run.
+step and the answers given, neighbors.parquet and verified.parquet, decision/decision.json, and the
+manifests, for the seconds. Writes metrics.json of a run, and near_duplicates.csv if it has any.
 """
 
+import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from classify_head.gap import Answers, summary
+from classify_head.coverage import given_confidence, measure_threshold, risk_coverage
+from classify_head.gap import NO_LANDMARK, Answers, gap, summary
+from classify_head.reliability import brier_score, reliability_bins
 from classify_head.submission import (
     Solution,
     Submission,
@@ -23,15 +29,19 @@ from index.metrics import recall_at_k
 
 from .artifacts import load_manifest, write_json
 from .dataset import Dataset
+from .near_duplicates import find_near_duplicates, write_near_duplicates
+from .recipe import DecideSettings
 
 STEPS = ("head_only", "knn", "reranked", "final")
 RECALL_AT = (1, 5, 10, 20)
 STAGES = ("model", "embeddings/*", "features/*", "index", "decision", "submit")
+CALIBRATION = ("expected_calibration_error", "maximum_calibration_error", "brier_score")
 
 
 def evaluate_files(submission: Path, solution: Path) -> dict[str, Any]:
     """Return the figures of a submission against a solution. Errors are those of the readers."""
-    return summary(match_answers(load_submission(submission), load_solution(solution)))
+    answers = match_answers(load_submission(submission), load_solution(solution))
+    return {**summary(answers), **measure_confidence(answers)}
 
 
 def evaluate_run(run: Path, dataset: Dataset) -> dict[str, Any]:
@@ -40,17 +50,13 @@ def evaluate_run(run: Path, dataset: Dataset) -> dict[str, Any]:
     Raises:
         FileNotFoundError: the dataset has no solution, or the run no submission.
     """
-    path = dataset.find_table("solution")
-    if path is None:
-        raise FileNotFoundError(
-            f"{dataset.folder} has no solution.csv (columns id,landmarks), so there is nothing to "
-            "score against"
-        )
-    if load_manifest(run / "submit") is None or not (run / "submission.csv").is_file():
-        raise FileNotFoundError(f"no finished submission in {run}; run `cairn submit --run {run}`")
+    path = find_solution(dataset)
+    submission = find_submission(run)
     solution = load_solution(path)
-    metrics = evaluate_files(run / "submission.csv", path)
-    steps = _answers_by_step(run, solution)
+    metrics = evaluate_files(submission, path)
+    steps = load_steps(run, solution)
+    metrics["operating_point"] = _measure_given(run, solution)
+    metrics["near_duplicates"] = _leave_near_duplicates_out(run, steps["final"])
     metrics["recall_at_k"] = _recall(run, solution)
     metrics["steps"] = {name: summary(answers) for name, answers in steps.items()}
     trained = set(dataset.load_split("train").landmark_ids.tolist())
@@ -60,36 +66,134 @@ def evaluate_run(run: Path, dataset: Dataset) -> dict[str, Any]:
     return metrics
 
 
-def _answers_by_step(run: Path, solution: Solution) -> dict[str, Answers]:
-    table = pq.read_table(run / "predictions.parquet")
-    ids = tuple(table["query_id"].to_pylist())
-    return {
-        name: match_answers(
-            Submission(
-                ids,
-                table[f"{name}_label"].to_numpy(),
-                table[f"{name}_confidence"].to_numpy(),
-            ),
-            solution,
+def find_solution(dataset: Dataset) -> Path:
+    """Return where a dataset's solution is. Raises FileNotFoundError if it has none."""
+    path = dataset.find_table("solution")
+    if path is None:
+        raise FileNotFoundError(
+            f"{dataset.folder} has no solution.csv (columns id,landmarks), so there is nothing to "
+            "score against"
         )
+    return path
+
+
+def find_submission(run: Path) -> Path:
+    """Return where a run's submission is. Raises FileNotFoundError if it is not finished."""
+    path = run / "submission.csv"
+    if load_manifest(run / "submit") is None or not path.is_file():
+        raise FileNotFoundError(f"no finished submission in {run}; run `cairn submit --run {run}`")
+    return path
+
+
+def load_steps(run: Path, solution: Solution) -> dict[str, Answers]:
+    """Return what each of the STEPS of a finished run answers. Errors are those of matching."""
+    table = pq.read_table(run / "predictions.parquet")
+    return {
+        name: _match_columns(table, f"{name}_label", f"{name}_confidence", solution)
         for name in STEPS
     }
+
+
+def measure_confidence(answers: Answers) -> dict[str, Any]:
+    """Return what the confidences are worth: as an order, and as probabilities.
+
+    Returns:
+        risk_coverage_area (AURC) and what of it the order costs, excess_risk_coverage_area, over
+        all queries; the CALIBRATION figures over the answered ones, distractors among them, an
+        answer to which is wrong; calibration_note, why these are None, "" where they are not.
+    """
+    curve = risk_coverage(answers.correct, given_confidence(answers))
+    return {
+        "risk_coverage_area": curve.area,
+        "excess_risk_coverage_area": curve.excess_area,
+        **_measure_calibration(answers),
+    }
+
+
+def _measure_calibration(answers: Answers) -> dict[str, Any]:
+    answered = answers.predicted != NO_LANDMARK
+    correct, confidence = answers.correct[answered], answers.confidence[answered]
+    note = ""
+    if not len(confidence):
+        note = "no query is answered"
+    elif confidence.min() < 0 or confidence.max() > 1:
+        low, high = confidence.min(), confidence.max()
+        note = f"confidences lie between {low:.4g} and {high:.4g}: no probabilities"
+    if note:
+        return {**dict.fromkeys(CALIBRATION), "calibration_note": note}
+    bins = reliability_bins(correct, confidence)
+    figures = (bins.expected_error, bins.maximum_error, brier_score(correct, confidence))
+    return {**dict(zip(CALIBRATION, figures, strict=True)), "calibration_note": ""}
+
+
+def _measure_given(run: Path, solution: Solution) -> dict[str, Any]:
+    """Return precision and coverage of the answers that are not "no known landmark"."""
+    table = pq.read_table(run / "predictions.parquet")
+    answers = _match_columns(table, "landmark_id", "confidence", solution)
+    given = answers.predicted != NO_LANDMARK
+    # Every answer that is left was given, whatever rule of the policy it passed.
+    point = measure_threshold(answers.correct, given_confidence(answers), -math.inf)
+    promised = _load_promise(run)
+    return {
+        "threshold": promised.get("threshold"),
+        "precision": point.precision if point.answered else None,
+        "precision_low": point.precision_low,
+        "coverage": point.coverage,
+        "answered": point.answered,
+        "answered_distractors": int((given & ~answers.has_landmark).sum()),
+        "promised_precision": promised.get("precision"),
+        "note": promised.get("note", ""),
+    }
+
+
+def _load_promise(run: Path) -> dict[str, Any]:
+    """Return decision.json; nothing if the submission was not made by its threshold."""
+    decided, submitted = load_manifest(run / "decision"), load_manifest(run / "submit")
+    if not decided or not submitted or decided.settings["decide"] != submitted.settings["decide"]:
+        return {}  # the decision was set anew since
+    settings = DecideSettings.model_validate(submitted.settings["decide"])
+    if settings.make_policy().rejection.name != "none":
+        return {}  # the policy has a rule of its own
+    values: dict[str, Any] = json.loads((run / "decision" / "decision.json").read_text())
+    return values
+
+
+def _leave_near_duplicates_out(run: Path, answers: Answers) -> dict[str, Any]:
+    """Return how many queries the database holds already, and GAP without these; list them."""
+    pairs, criterion = find_near_duplicates(run)
+    write_near_duplicates(pairs, run / "near_duplicates.csv")
+    found = set(pairs["query_id"].to_pylist())
+    kept = _take(answers, [query_id not in found for query_id in answers.query_ids])
+    return {
+        "queries": len(found),
+        "criterion": criterion,
+        "gap_without": gap(kept) if kept.has_landmark.any() else None,
+    }
+
+
+def _match_columns(table: pa.Table, label: str, confidence: str, solution: Solution) -> Answers:
+    submission = Submission(
+        tuple(table["query_id"].to_pylist()),
+        table[label].fill_null(NO_LANDMARK).to_numpy(),
+        table[confidence].to_numpy(),
+    )
+    return match_answers(submission, solution)
 
 
 def _score_unseen(steps: Mapping[str, Answers], trained: set[int]) -> dict[str, Any] | None:
     """Return GAP by step with the queries of trained landmarks left out; None if none remain."""
     some = next(iter(steps.values()))
-    keep = np.array([not truth or not truth <= trained for truth in some.truths], dtype=bool)
+    keep = [not truth or not truth <= trained for truth in some.truths]
     unseen = sum(bool(truth) for truth, kept in zip(some.truths, keep, strict=True) if kept)
     if not unseen:
         return None
-    figures: dict[str, Any] = {"n_landmark": unseen, "n_queries": int(keep.sum())}
+    figures: dict[str, Any] = {"n_landmark": unseen, "n_queries": sum(keep)}
     for name, answers in steps.items():
-        figures[name] = summary(_take(answers, keep))["gap"]
+        figures[name] = gap(_take(answers, keep))
     return figures
 
 
-def _take(answers: Answers, keep: Any) -> Answers:
+def _take(answers: Answers, keep: list[bool]) -> Answers:
     rows = np.flatnonzero(keep)
     return Answers(
         tuple(answers.query_ids[row] for row in rows),

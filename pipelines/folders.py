@@ -6,8 +6,6 @@ last, train.csv or index.csv.
 
 import csv
 import logging
-import os
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +14,7 @@ from pathlib import Path
 from .artifacts import writing
 from .dataset import Dataset
 from .images import SUFFIXES
+from .linking import link_image
 from .origin import claim
 
 logger = logging.getLogger(__name__)
@@ -134,10 +133,7 @@ def _add_class(
         while image_id in tables.taken:  # tower.jpg beside tower.png, a/b-c.jpg beside a-b/c.jpg
             image_id = f"{image_id}_{path.suffix[1:].lower()}"
         tables.taken.add(image_id)
-        for suffix in SUFFIXES:  # an earlier import's file of that id would win over this one
-            if suffix != path.suffix.lower():
-                (images / f"{image_id}{suffix}").unlink(missing_ok=True)
-        _link(path, images / f"{image_id}{path.suffix.lower()}")
+        link_image(path, images / f"{image_id}{path.suffix.lower()}")
         for_test = test_every and place % test_every == test_every - 1
         if for_test and image_id not in tables.trained:
             tables.test.append((image_id, landmark_id))
@@ -145,17 +141,6 @@ def _add_class(
             tables.non_landmark.append(image_id)
         else:
             tables.database.append((image_id, landmark_id))
-
-
-def _link(source: Path, target: Path) -> None:
-    """Make target the same file as source, or a copy where that cannot be."""
-    if target.exists() and os.path.samefile(source, target):
-        return
-    with writing(target) as temporary:
-        try:
-            os.link(source, temporary)
-        except OSError:  # another file system, or one without links
-            shutil.copyfile(source, temporary)
 
 
 def _write_tables(

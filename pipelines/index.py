@@ -1,7 +1,8 @@
 """Stage `index`: embeddings of the database split to everything a query is compared with.
 
 Reads embeddings/. Writes index/: index.faiss, ids.parquet (row, image_id, landmark_id, name),
-manifest.json; by other stages features/ and decision/.
+whitening.safetensors where the recipe asks for it, manifest.json; by other stages features/ and
+decision/.
 """
 
 from pathlib import Path
@@ -11,19 +12,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from index.search import build_index, save_index
+from embed.whitening import fit_whitening
+from index.search import build_index, save_index, search
+from rerank.expansion import augment_database
 
 from .artifacts import Manifest, hash_values, invalidate, record_file, writing
+from .decision import set_decision
 from .embed import embed_split
 from .features import extract_split
 from .job import Job
+from .known_queries import prepare_held_out
 from .prepare import load_split_embeddings
+from .recipe import SearchSettings
 from .stage import Artifact
-from .threshold import set_threshold
+
+WHITENING = "whitening.safetensors"
 
 
 def index_database(job: Job) -> Manifest:
-    """Make everything a query is compared with: index, local features, threshold.
+    """Make everything a query is compared with: index, local features, decision.
 
     What is there already is kept; what comes before is made if need be.
     """
@@ -35,8 +42,9 @@ def index_database(job: Job) -> Manifest:
     features = {}
     if job.recipe.rerank.method != "none":
         features = {split: extract_split(before, split) for split in splits}
+    prepare_held_out(before)
     manifest = _build(job, embedded, features)
-    set_threshold(job, manifest)
+    set_decision(job, manifest)
     return manifest
 
 
@@ -51,22 +59,49 @@ def _build(job: Job, embedded: dict[str, Manifest], features: dict[str, Manifest
     inputs |= {f"features {name}": manifest.content for name, manifest in features.items()}
     inputs["names"] = hash_values({str(label): name for label, name in job.dataset.names.items()})
     folder = job.run / "index"
-    artifact = Artifact(job, "index", folder, {"database": split}, inputs, redo=job.redo)
+    settings = {"database": split, "search": job.recipe.search.model_dump()}
+    artifact = Artifact(job, "index", folder, settings, inputs, redo=job.redo)
     if done := artifact.find():
         return done
     invalidate(folder)
     embeddings = load_split_embeddings(job.run, split)
+    vectors = _whiten(embeddings.vectors, job.recipe.search, folder / WHITENING)
+    if job.recipe.search.augment_database:
+        vectors = _augment(vectors, job.recipe.search.augment_database)
     with writing(folder / "index.faiss") as temporary:
-        save_index(build_index(embeddings.vectors), temporary)
+        save_index(build_index(vectors), temporary)
     names = [job.dataset.names.get(int(label), "") for label in embeddings.landmark_ids]
     with writing(folder / "ids.parquet") as temporary:
         _write_ids(temporary, embeddings.ids, embeddings.landmark_ids, names)
     count = len(embeddings.ids)
+    outputs = [folder / name for name in ("index.faiss", "ids.parquet", WHITENING)]
+    outputs = [path for path in outputs if path.is_file()]
     return artifact.sign(
-        [record_file(folder / name, count) for name in ("index.faiss", "ids.parquet")],
+        [record_file(path, count) for path in outputs],
         model=embedded[split].model,
         counts={"requested": count, "written": count, "failed": 0},
     )
+
+
+def _whiten(
+    vectors: NDArray[np.float32], settings: SearchSettings, path: Path
+) -> NDArray[np.float32]:
+    """Fit whitening and apply it, or do nothing; the file is there if it shall be applied."""
+    path.unlink(missing_ok=True)
+    if not settings.whiten:
+        return vectors
+    dim = settings.whiten_dim or vectors.shape[1]
+    whitening = fit_whitening(vectors, dim, power=settings.whiten_power)
+    with writing(path) as temporary:
+        whitening.save(temporary)
+    return whitening.apply(vectors)
+
+
+def _augment(vectors: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """Add to each vector its nearest ones, ever less of them."""
+    names = [str(row) for row in range(len(vectors))]
+    found = search(build_index(vectors), names, vectors, count + 1)
+    return augment_database(vectors, found.rows, weights=np.logspace(0, -1.5, count + 1).tolist())
 
 
 def _write_ids(

@@ -62,7 +62,7 @@ class Job:
             "data": str(self.data.resolve()),
             "recipe": self.recipe_name,
             "weights": weights,
-            "settings": self.recipe.model_dump(),
+            "settings": self.recipe.model_dump(mode="json"),  # tuples as the lists they are read as
         }
         path = self.run / "run.json"
         if not path.is_file() or json.loads(path.read_text()) != values:

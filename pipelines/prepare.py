@@ -1,36 +1,21 @@
 """Open a run for recognition: everything a query is compared with, loaded once.
 
-Reads index/, features/, decision/ and embeddings/non_landmark/ of a run. Writes nothing. Imports
-no torch.
+Reads index/, features/, model/head.safetensors and embeddings/non_landmark/ of a run. Writes
+nothing. Imports no torch, but for features that a network makes.
 """
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from safetensors.numpy import load_file
 
 from embed.shards import Embeddings, read_embeddings
-from rerank.features import FeatureExtractor
-from rerank.sift import SiftExtractor
 from rerank.store import FeatureStore
 
-from .artifacts import load_manifest
-from .database import Database, load_database
-from .recipe import Recipe, RerankSettings
-from .recognition import Recognizer
-
-EXTRACTORS: dict[str, Callable[[RerankSettings], FeatureExtractor]] = {
-    "sift": lambda settings: SiftExtractor(
-        max_side=settings.max_side, max_features=settings.max_features
-    ),
-}
-
-
-def build_extractor(settings: RerankSettings) -> FeatureExtractor:
-    """Return the extractor that the settings name. Raises KeyError for the method none."""
-    return EXTRACTORS[settings.method](settings)
+from .database import load_database
+from .extractors import find_fingerprint
+from .recipe import Recipe
+from .recognition import HeadDirections, Recognizer
 
 
 def load_split_embeddings(run: Path, split: str) -> Embeddings:
@@ -47,57 +32,53 @@ def open_features(run: Path, split: str, recipe: Recipe) -> FeatureStore | None:
     """
     if recipe.rerank.method == "none":
         return None
-    fingerprint = build_extractor(recipe.rerank).fingerprint
+    fingerprint = find_fingerprint(run, recipe.rerank)
     return FeatureStore(run / "features" / split, fingerprint)
 
 
-def penalty_pool(run: Path, database: Database) -> NDArray[np.float32]:
-    """Return every second image of the non-landmark pool; no rows without a pool.
+def split_pool(run: Path) -> tuple[Embeddings, Embeddings]:
+    """Return the two halves of the non-landmark pool: for penalties, and for setting the decision.
 
-    The others set the threshold: a pool image that is in both would be its own penalty.
+    An image in both would be its own penalty. The table is cut in the middle, as photos of one
+    occasion mostly follow each other in it.
     """
-    if not database.has_pool:
-        return np.empty((0, database.index.d), dtype=np.float32)
-    return load_split_embeddings(run, "non_landmark").vectors[::2]
-
-
-def threshold_pool(run: Path) -> Embeddings:
-    """Return the images of the non-landmark pool that penalty_pool leaves."""
     pool = load_split_embeddings(run, "non_landmark")
-    return Embeddings(pool.ids[1::2], pool.landmark_ids[1::2], pool.vectors[1::2])
+    middle = (len(pool.ids) + 1) // 2
+    first, second = slice(0, middle), slice(middle, None)
+    return tuple(
+        Embeddings(pool.ids[part], pool.landmark_ids[part], pool.vectors[part])
+        for part in (first, second)
+    )  # type: ignore[return-value]
 
 
-def open_recognizer(
-    run: Path, recipe: Recipe, fingerprint: str, *, threshold: float | None = None
-) -> Recognizer:
-    """Load the database of a run, its features, the pool and the threshold.
+def open_recognizer(run: Path, recipe: Recipe, fingerprint: str) -> Recognizer:
+    """Load the database of a run, its features, the pool and the head.
 
     Args:
         run: run folder.
         recipe: of the run.
         fingerprint: of the model that describes the queries.
-        threshold: confidence below which there is no known landmark; None for that of the run.
     """
     database = load_database(run, fingerprint)
+    no_pool = np.empty((0, database.index.d), dtype=np.float32)
     return Recognizer(
         database,
-        penalty_pool(run, database),
+        split_pool(run)[0].vectors if database.has_pool else no_pool,
         open_features(run, database.split, recipe),
+        load_directions(run / "model" / "head.safetensors"),
         recipe,
-        load_threshold(run, database) if threshold is None else threshold,
     )
 
 
-def load_threshold(run: Path, database: Database) -> float:
-    """Read the threshold that stage `index` has set for this database.
+def load_directions(path: Path) -> HeadDirections:
+    """Read the classification head's directions.
 
     Raises:
-        FileNotFoundError: it has not been set.
+        FileNotFoundError: no head at path.
     """
-    folder = run / "decision"
-    manifest = load_manifest(folder)
-    if manifest is None or manifest.inputs["index"] != database.key:
-        raise FileNotFoundError(
-            f"no decision threshold for the index of {run}; run `cairn index --run {run}`"
-        )
-    return float(json.loads((folder / "threshold.json").read_text())["threshold"])
+    if not path.is_file():
+        raise FileNotFoundError(f"no classification head at {path}; run `cairn train` first")
+    tensors = load_file(path)
+    weight = tensors["weight"].astype(np.float32)
+    lengths = np.linalg.norm(weight, axis=1, keepdims=True)
+    return HeadDirections(tensors["landmark_ids"], weight / np.maximum(lengths, 1e-12))

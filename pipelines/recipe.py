@@ -8,51 +8,89 @@ import difflib
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from classify_head.pair_features import DEFAULT_FEATURES, PAIR_FEATURES
+from classify_head.policies import POLICIES
+from classify_head.policy import Policy, adjust
 from embed.settings import DecodeSettings, EmbedSettings, Settings, TrainSettings
+from rerank.delf.settings import DelfSettings
 
 from .artifacts import hash_values
 
 
 class SearchSettings(Settings):
-    """How many neighbours a query gets."""
+    """How many neighbours a query gets, and what is done to descriptors before the search."""
 
-    neighbors: int = Field(50, ge=1)
-
-
-class VoteSettings(Settings):
-    """How neighbours vote; see classify_head.votes."""
-
-    policy: Literal["top1", "knn-sum", "knn-power"] = "knn-power"
-    power: float = Field(8.0, gt=0)  # exponent of the cosine in knn-power
+    neighbors: int = Field(100, ge=1)
+    expand_query: int = Field(0, ge=0)  # neighbours that are added to the query; 0: none
+    augment_database: int = Field(0, ge=0)  # neighbours that are added to database images
+    alpha: float = Field(3.0, ge=0)  # of query expansion: weight is cosine ** alpha
+    whiten: bool = False  # fit PCA whitening on the database's descriptors, apply it to all
+    whiten_dim: int = Field(0, ge=0)  # dimensions that are kept; 0: all
+    # 0 rotates alone, 1 makes all variances equal, those of noise too: on photos of cartons 0.5 was
+    # better than both.
+    whiten_power: float = Field(0.5, ge=0, le=1)
 
 
 class RerankSettings(Settings):
     """Which local features verify the candidates, and how."""
 
-    method: Literal["sift", "none"] = "sift"
-    candidates: int = Field(20, ge=1)  # neighbours that are verified
+    method: Literal["sift", "delf", "delf-hub", "none"] = "sift"
+    candidates: int = Field(100, ge=1)  # neighbours that are verified
     max_side: int = Field(512, ge=32)  # pixels; images are resized to this longer side
     max_features: int = Field(600, ge=1)  # of an image
     ratio: float = Field(0.85, gt=0, le=1)  # of the distances to the nearest and second nearest
+    max_distance: float = Field(2.0, gt=0, le=2)  # of matched descriptors of length 1
     model: Literal["affine", "similarity", "homography"] = "affine"
     threshold: float = Field(8.0, gt=0)  # pixels of an image whose longer side is 512
-    min_inliers: int = Field(4, ge=0)  # up to so many count as none: they happen by chance
+    hub_model: str = ""  # of delf-hub: a folder with a SavedModel; empty is TF Hub's own
+    delf: DelfSettings = DelfSettings()  # of delf: its training and extraction
 
 
 class DecideSettings(Settings):
-    """How votes, inliers and the non-landmark pool make one confidence, and what is rejected."""
+    """How evidence becomes an answer and a confidence, and what is rejected."""
 
-    inlier_weight: float = Field(0.5, ge=0)  # of the verification, beside 1 for the votes
-    inlier_scale: float = Field(20.0, gt=0)  # inliers that bring 63 % of the full gain
-    penalty_weight: float = Field(0.2, ge=0)  # of the likeness to images without a landmark
-    penalty_neighbors: int = Field(5, ge=1)  # images of the pool that are averaged for it
-    reject_share: float = Field(0.95, ge=0, le=1)  # of the pool that the threshold rejects
-    reject_below: float = Field(0.15, ge=0, le=1)  # the threshold where there is no pool
+    policy: str = "calibrated"  # a name of classify_head.policies
+    # Other numbers, or whole steps, of the policy.
+    steps: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    features: tuple[str, ...] = DEFAULT_FEATURES  # calibrated: of classify_head.pair_features
+    distractor_share: float = Field(0.5, ge=0, lt=1)  # of the photos that will be asked about
+    calibration_queries: int = Field(400, ge=1)  # photos with a known landmark that are asked
+    max_overlap: float = Field(0.15, gt=0, le=1)  # inliers to features; more is the same occasion
+    min_precision: float | None = Field(None, gt=0, lt=1)  # of the answers; sets the threshold
+    least_probability: float = Field(0.5, ge=0, le=1)  # calibrated: the threshold without it
+    reject_share: float = Field(0.95, ge=0, le=1)  # other policies: of the pool that is rejected
+    reject_below: float = Field(0.15, ge=0, le=1)  # other policies: the threshold without a pool
     rejected: Literal["sink", "empty"] = "sink"  # in submission.csv: keep the guess, or no answer
+
+    @field_validator("policy")
+    @classmethod
+    def _know_policy(cls, policy: str) -> str:
+        if policy not in POLICIES:
+            close = difflib.get_close_matches(policy, POLICIES, n=1)
+            hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(POLICIES)}"
+            raise ValueError(f"unknown policy; {hint}")
+        return policy
+
+    @field_validator("features")
+    @classmethod
+    def _know_features(cls, features: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in features if name not in PAIR_FEATURES]
+        if unknown:
+            raise ValueError(f"unknown {unknown[0]}; there are {', '.join(PAIR_FEATURES)}")
+        return features
+
+    @model_validator(mode="after")
+    def _know_steps(self) -> Self:
+        self.make_policy()
+        return self
+
+    def make_policy(self) -> Policy:
+        """Return the policy with its steps changed as the recipe says."""
+        return adjust(POLICIES[self.policy], self.steps)
 
 
 class Recipe(Settings):
@@ -63,7 +101,6 @@ class Recipe(Settings):
     train: TrainSettings = TrainSettings()
     embed: EmbedSettings = EmbedSettings()
     search: SearchSettings = SearchSettings()
-    votes: VoteSettings = VoteSettings()
     rerank: RerankSettings = RerankSettings()
     decide: DecideSettings = DecideSettings()
 

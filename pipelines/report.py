@@ -1,12 +1,16 @@
 """Print figures and answers as tables for people. Computes nothing."""
 
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from .query import Recognition
+if TYPE_CHECKING:  # what makes them takes seconds to import
+    from .ablate import Ablation, Row
+    from .compare import Compared
+    from .query import Recognition
 
 STEP_NAMES = {
     "head_only": "classification head alone",
@@ -14,42 +18,184 @@ STEP_NAMES = {
     "reranked": "+ re-ranking",
     "final": "final",
 }
+LOST_NAMES = {
+    "wrong_label": "wrong label",
+    "distractor_above": "right, but below an answered distractor",
+    "ranked_too_low": "right, but below a wrong answer",
+    "unanswered": "no answer",
+}
+PIPED_WIDTH = 1000  # columns; rich takes 80 where there is no terminal, and wraps tables
+SOURCES_WIDTH = 120  # columns; narrower, the policies of an ablation go without their sources
+NAMED = 10  # queries that are named of a list; --json has all
+
+Rows = Iterator[tuple[str, str]]
+
+
+def open_console() -> Console:
+    """Return a console that prints to standard output; in a pipe, lines are as long as need be."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPED_WIDTH)
+
+
+def make_table(*columns: str) -> Table:
+    """Return a table without lines around it; the first column is text, the others figures."""
+    table = Table(box=None, pad_edge=False)
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="right" if place else "left", no_wrap=True)
+    return table
 
 
 def print_summary(metrics: dict[str, Any], console: Console) -> None:
-    """Print the figures of one submission."""
+    """Print the figures of one submission, group by group."""
+    groups = {
+        "score": _score_rows(metrics),
+        f"why: where the missing {1 - metrics['gap']:.4f} of GAP went": _loss_rows(metrics),
+        "confidences": _confidence_rows(metrics),
+    }
+    if "steps" in metrics:
+        groups["answers given"] = _given_rows(metrics)
+        groups["data"] = _data_rows(metrics)
+    for number, (title, rows) in enumerate(groups.items()):
+        if number:
+            console.print()
+        console.print(f"[bold]{title}[/]", highlight=False)
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for name, value in rows:
+            table.add_row(f"  {name}", value)
+        console.print(table)
+
+
+def _score_rows(metrics: dict[str, Any]) -> Rows:
     low, high = metrics["gap_interval"]
     least, most, _ = metrics["tie_envelope"]
-    table = Table("figure", "value", box=None, pad_edge=False)
-    table.add_row("GAP, with distractors", f"{metrics['gap']:.4f}  (95 %: {low:.3f} to {high:.3f})")
-    table.add_row("GAP, landmark queries only", f"{metrics['gap_landmark_only']:.4f}")
-    table.add_row("GAP, ties broken worst to best", f"{least:.4f} to {most:.4f}")
-    table.add_row("top-1, landmark queries", f"{metrics['top1']:.4f}")
+    yield "GAP, with distractors", f"{metrics['gap']:.4f}  (95 %: {low:.3f} to {high:.3f})"
+    yield "GAP, landmark queries only", f"{metrics['gap_landmark_only']:.4f}"
+    yield "GAP, ties broken worst to best", f"{least:.4f} to {most:.4f}"
+    yield "top-1, landmark queries", f"{metrics['top1']:.4f}"
     for k, value in metrics.get("recall_at_k", {}).items():
-        table.add_row(f"recall@{k} of the neighbours", f"{value:.4f}")
-    for name, value in metrics["lost_gap"].items():
-        table.add_row(f"GAP lost: {name.replace('_', ' ')}", f"{value:.4f}")
+        yield f"recall@{k} of the neighbours", f"{value:.4f}"
     counts = (metrics["n_queries"], metrics["n_landmark"], metrics["n_answered"])
-    table.add_row("queries", "{} of which {} show a landmark, {} answered".format(*counts))
-    console.print(table)
+    yield "queries", "{} of which {} show a landmark, {} ranked".format(*counts)
+
+
+def _loss_rows(metrics: dict[str, Any]) -> Rows:
+    for name, value in metrics["lost_gap"].items():
+        yield LOST_NAMES[name], f"{value:.4f}"
+    bound = f"{metrics['reorder_bound']:.4f}"
+    yield "GAP of these answers in the best order", bound
+
+
+def _confidence_rows(metrics: dict[str, Any]) -> Rows:
+    area, excess = metrics["risk_coverage_area"], metrics["excess_risk_coverage_area"]
+    yield "risk-coverage area (AURC)", f"{area:.4f}, of which the order costs {excess:.4f}"
+    if metrics["calibration_note"]:
+        yield "as probabilities", f"not measured: {metrics['calibration_note']}"
+        return
+    yield "expected calibration error", f"{metrics['expected_calibration_error']:.4f}"
+    yield "largest calibration error of ten bins", f"{metrics['maximum_calibration_error']:.4f}"
+    yield "Brier score", f"{metrics['brier_score']:.4f}"
+
+
+def _given_rows(metrics: dict[str, Any]) -> Rows:
+    point, distractors = metrics["operating_point"], metrics["n_queries"] - metrics["n_landmark"]
+    if point["threshold"] is not None:
+        yield "from confidence", f"{point['threshold']:.4f} on"
+    given = f"{point['answered']} of {metrics['n_queries']} queries"
+    yield "coverage", f"{point['coverage']:.4f}  ({given})"
+    if point["precision"] is not None:
+        low = f"at least {point['precision_low']:.3f}, with 95 % confidence"
+        yield "precision", f"{point['precision']:.4f}  ({low})"
+    if point["promised_precision"] is not None:
+        yield "precision on the known queries", f"{point['promised_precision']:.4f}"
+    yield "distractors that got an answer", f"{point['answered_distractors']} of {distractors}"
+
+
+def _data_rows(metrics: dict[str, Any]) -> Rows:
+    found = metrics["near_duplicates"]
+    name = "near-duplicates of database images"
+    if not found["queries"]:
+        yield name, f"none among the queries ({found['criterion']})"
+    else:
+        count = "1 query" if found["queries"] == 1 else f"{found['queries']} queries"
+        yield name, f"{count} ({found['criterion']}), listed in near_duplicates.csv"
+        without = found["gap_without"]
+        yield "GAP without these", "no landmark is left" if without is None else f"{without:.4f}"
+    if metrics["operating_point"]["note"]:
+        yield "known queries", metrics["operating_point"]["note"]
 
 
 def print_steps(metrics: dict[str, Any], console: Console) -> None:
     """Print the figures of a run step by step."""
     unseen = metrics["unseen"]
-    columns = ["step", "GAP", "landmark only", "top-1"]
-    table = Table(
-        *columns, *(["GAP, untrained landmarks"] if unseen else []), box=None, pad_edge=False
-    )
+    table = make_table("step", "GAP", "landmark only", "top-1", *(["untrained"] if unseen else []))
     for name, figures in metrics["steps"].items():
         values = [figures["gap"], figures["gap_landmark_only"], figures["top1"]]
         values += [unseen[name]] if unseen else []
         table.add_row(STEP_NAMES[name], *(f"{value:.4f}" for value in values))
     console.print()
     console.print(table)
+    if unseen:
+        left_out = metrics["n_queries"] - unseen["n_queries"]
+        console.print(f"untrained: GAP without the {left_out} queries of trained landmarks")
 
 
-def print_recognition(answer: Recognition, console: Console) -> None:
+def print_comparison(compared: "Compared", console: Console) -> None:
+    """Print both GAPs, their difference and the queries that are answered otherwise."""
+    found = compared.comparison
+    table = make_table("", "GAP", "95 % interval")
+    table.add_row(f"a: {escape(compared.a)}", f"{compared.gap_a:.4f}")
+    table.add_row(f"b: {escape(compared.b)}", f"{compared.gap_b:.4f}")
+    table.add_row("b - a", f"{found.difference:+.4f}", f"{found.low:+.4f} to {found.high:+.4f}")
+    console.print(table)
+    chance = found.low <= 0 <= found.high
+    verdict = "the interval holds 0, so it may be chance" if chance else "more than chance"
+    line = f"\nb is better in {found.share_better:.1%} of the resamples; {verdict}"
+    console.print(line, highlight=False)
+    for name in ("became_right", "became_wrong"):
+        ids: tuple[str, ...] = getattr(found, name)
+        listed = ", ".join(ids[:NAMED]) + (", ..." if len(ids) > NAMED else "")
+        line = f"{name.replace('_', ' ')} in b: {len(ids)}" + (f" ({listed})" if ids else "")
+        console.print(escape(line), highlight=False)
+
+
+def print_ablation(ablation: "Ablation", console: Console) -> None:
+    """Print the policies, the best first below the run's own answers, and what to make of them."""
+    table = make_table("policy", "GAP", "to run", "95 % interval", "landmark", "top-1")
+    sources = console.width >= SOURCES_WIDTH
+    if sources:
+        table.add_column("source", no_wrap=True)
+    own, *others = [row for row in ablation.rows if row.figures]
+    others.sort(key=lambda row: -row.figures.gap if row.figures else 0)
+    for row in (own, *others):
+        table.add_row(*_ablation_cells(row), *([row.source] if sources else []))
+    console.print(table)
+    for row in ablation.rows:
+        if not row.figures:
+            console.print(f"not tried: {row.policy}: {escape(row.missing)}", highlight=False)
+    notes = ["landmark: GAP of the landmark queries only; to run: GAP minus that of this run"]
+    notes.append("whoever picks a policy by these queries must measure it on others")
+    if any(row.transductive for row in ablation.rows):
+        notes.append("* looks at all queries together: not for photos that are asked one by one")
+    if ablation.self_verified_gap is not None:
+        value = f"self-verified GAP of torino: {ablation.self_verified_gap:.4f}"
+        notes.append(f"{value}; it uses no ground truth, so it is no GAP and compares with none")
+    console.print("\n" + "\n".join(notes), highlight=False)
+
+
+def _ablation_cells(row: "Row") -> list[str]:
+    figures = row.figures
+    assert figures is not None
+    return [
+        row.policy + ("*" if row.transductive else ""),
+        f"{figures.gap:.4f}",
+        f"{figures.difference:+.4f}",
+        f"{figures.low:+.3f} to {figures.high:+.3f}",
+        f"{figures.gap_landmark_only:.4f}",
+        f"{figures.top1:.4f}",
+    ]
+
+
+def print_recognition(answer: "Recognition", console: Console) -> None:
     """Print the answer to one photo and its neighbours."""
     image = escape(answer.image)
     if answer.error:

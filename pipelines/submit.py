@@ -1,49 +1,53 @@
 """Stage `submit`: test images to a ranked submission with its evidence.
 
 Reads index/, features/, decision/ and the test images. Writes submission.csv (a row for every test
-id, sorted by id), predictions.parquet, neighbors.parquet, verified.parquet,
+id, sorted by id), predictions.parquet, neighbors.parquet, verified.parquet, evidence.parquet,
 answers.jpg (a sample to look at), submit/manifest.json.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
+from classify_head.evidence import Evidence
 from classify_head.heads import load_head, predict_head
-from classify_head.prediction import Prediction
+from classify_head.policies import POLICIES, Decisions, decide
+from classify_head.policy import Policy, adjust
 from classify_head.submission import save_submission
 from embed.shards import Embeddings, read_failures
+from index.neighbors import Neighbors
 
+from .answer_tables import Step, neighbors_table, predictions_table, verified_table
 from .artifacts import Manifest, invalidate, record_file, writing
+from .decision import load_decision
 from .embed import embed_split
+from .evidence_store import write_evidence
+from .extras import make_extras
 from .features import extract_split
 from .gallery import Picture, draw_gallery, spread
 from .index import index_database
 from .job import Job
+from .predictions import make_predictions
 from .prepare import load_split_embeddings, open_features, open_recognizer
-from .recognition import Evidence, Recognizer
+from .recognition import Recognizer
 from .stage import Artifact
 
-SECTIONS = ("search", "votes", "rerank", "decide")
+SECTIONS = ("search", "rerank", "decide")
 OUTPUTS = (
     "submission.csv",
     "predictions.parquet",
     "neighbors.parquet",
     "verified.parquet",
+    "evidence.parquet",
     "answers.jpg",
 )
 SAMPLE, SHOWN = 8, 4  # queries in answers.jpg, and database images beside each
 
 
-@dataclass(frozen=True)
-class Step:
-    """What one step of the pipeline would answer to each of Q queries."""
-
-    labels: NDArray[np.int64]  # [Q]; -1 for no answer
-    confidences: NDArray[np.float64]  # [Q]
+# What local features alone add to the votes.
+GEOMETRY_ALONE = adjust(POLICIES["weighted"], {"fusion": {"penalty_weight": 0.0}})
 
 
 def submit(job: Job) -> Manifest:
@@ -77,19 +81,21 @@ def _recognize(job: Job, indexed: Manifest) -> dict[str, int]:
     """Answer every test image and write the OUTPUTS; return the counts of the manifest."""
     fingerprint = str(indexed.model["fingerprint"])
     recognizer = open_recognizer(job.run, job.recipe, fingerprint)
+    decision = load_decision(job.run, job.recipe, recognizer.database)
     queries = load_split_embeddings(job.run, "test")
     features = open_features(job.run, "test", job.recipe)
-    evidence = recognizer.gather(
+    neighbors, evidence = recognizer.gather(
         queries.ids,
         queries.vectors,
         lambda row: features.get(queries.ids[row]) if features else None,
     )
-    predictions = recognizer.predict(evidence)
+    extras = make_extras(decision.policy, recognizer.database, queries.vectors, neighbors.rows)
+    decisions = decision.answer(evidence, extras)
     steps = {
         "head_only": _head_step(job, queries),
-        "knn": _fused_step(recognizer, evidence, inlier_weight=0.0, penalty_weight=0.0),
-        "reranked": _fused_step(recognizer, evidence, penalty_weight=0.0),
-        "final": _final_step(predictions, job.recipe.decide.rejected),
+        "knn": _policy_step(evidence, POLICIES["knn-power"]),
+        "reranked": _policy_step(evidence, GEOMETRY_ALONE),
+        "final": _final_step(decisions, job.recipe.decide.rejected),
     }
     failures = read_failures(job.run / "embeddings" / "test" / "failures.parquet")
     ids = [*queries.ids, *failures]
@@ -101,31 +107,37 @@ def _recognize(job: Job, indexed: Manifest) -> dict[str, int]:
         np.append(final.labels, empty),
         np.append(final.confidences, np.zeros(len(failures))),
     )
-    _write(job, "predictions", _predictions_table(predictions, steps, failures))
-    _write(job, "neighbors", _neighbors_table(recognizer, evidence))
-    _write(job, "verified", _verified_table(recognizer, evidence))
+    predictions = make_predictions(recognizer, evidence, decisions)
+    _write(job, "predictions", predictions_table(predictions, steps, failures))
+    _write(job, "neighbors", neighbors_table(recognizer, neighbors, evidence))
+    _write(job, "verified", verified_table(recognizer, neighbors, evidence))
+    with writing(job.run / "evidence.parquet") as temporary:
+        write_evidence(evidence, temporary)
     with writing(job.run / "answers.jpg") as temporary:
-        draw_gallery(_sample_rows(job, recognizer, evidence, predictions), temporary)
+        draw_gallery(_sample_rows(job, recognizer, neighbors, evidence, decisions), temporary)
     return {"requested": len(ids), "written": len(queries.ids), "failed": len(failures)}
 
 
 def _sample_rows(
-    job: Job, recognizer: Recognizer, evidence: Evidence, predictions: list[Prediction]
+    job: Job,
+    recognizer: Recognizer,
+    neighbors: Neighbors,
+    evidence: Evidence,
+    decisions: Decisions,
 ) -> list[list[Picture]]:
     """Return some queries from the surest answer to the least sure, and what speaks for each."""
     rows = []
-    for query in spread([prediction.confidence for prediction in predictions], SAMPLE):
-        prediction = predictions[query]
-        known = prediction.landmark_id
-        title = "no known landmark" if known is None else recognizer.name(known)
-        note = f"confidence {prediction.confidence:.3f}"
-        path = job.dataset.image_path(prediction.query_id)
-        row = [Picture(path, title, note, answered=known is not None)]
-        scores, inliers = evidence.neighbors.scores[query], evidence.inliers[query]
+    for query in spread(decisions.confidences.tolist(), SAMPLE):
+        label = int(decisions.labels[query])
+        title = "no known landmark" if label < 0 else recognizer.name(label)
+        note = f"confidence {decisions.confidences[query]:.3f}"
+        path = job.dataset.image_path(evidence.query_ids[query])
+        row = [Picture(path, title, note, answered=label >= 0)]
+        scores, inliers = evidence.similarities[query], evidence.inliers[query]
         for rank in np.lexsort((-scores, -inliers))[:SHOWN]:
             if evidence.labels[query, rank] < 0:
                 continue
-            image_id = recognizer.database.image_ids[evidence.neighbors.rows[query, rank]]
+            image_id = recognizer.database.image_ids[neighbors.rows[query, rank]]
             name = recognizer.name(int(evidence.labels[query, rank]))
             note = f"similarity {scores[rank]:.2f}, {max(int(inliers[rank]), 0)} inliers"
             row.append(Picture(job.dataset.image_path(image_id), name, note))
@@ -140,94 +152,15 @@ def _head_step(job: Job, queries: Embeddings) -> Step:
     return Step(labels, probabilities.astype(np.float64))
 
 
-def _fused_step(recognizer: Recognizer, evidence: Evidence, **without: float) -> Step:
-    """Answer with some of the weights set otherwise, and without rejection."""
-    settings = replace(recognizer.fusion, **without)  # type: ignore[arg-type]
-    answers = [recognizer.answer(evidence, q, settings) for q in range(len(evidence.labels))]
-    return Step(
-        np.array([answer.label for answer in answers], dtype=np.int64),
-        np.array([answer.confidence for answer in answers]),
-    )
+def _policy_step(evidence: Evidence, policy: Policy) -> Step:
+    decisions = decide(evidence, policy)
+    return Step(decisions.guesses, decisions.confidences)
 
 
-def _final_step(predictions: list[Prediction], rejected: str) -> Step:
+def _final_step(decisions: Decisions, rejected: str) -> Step:
     """Return what the submission says: of rejected queries the guess (sink) or nothing (empty)."""
-    labels = []
-    for prediction in predictions:
-        answer = prediction.guess if rejected == "sink" else prediction.landmark_id
-        labels.append(-1 if answer is None else answer)
-    confidences = np.array([prediction.confidence for prediction in predictions])
-    return Step(np.array(labels, dtype=np.int64), confidences)
-
-
-def _predictions_table(
-    predictions: list[Prediction], steps: dict[str, Step], failures: dict[str, tuple[str, str]]
-) -> pa.Table:
-    """Return a row a query: the answer, its evidence, and what each step alone would answer."""
-    rows = [
-        {
-            "query_id": prediction.query_id,
-            "landmark_id": prediction.landmark_id,
-            "confidence": prediction.confidence,
-            "reason": prediction.reason,
-            **{name: prediction.evidence.get(name) for name in ("votes", "similarity", "inliers")},
-            "penalty": prediction.evidence.get("penalty"),
-            **{f"{name}_label": int(step.labels[row]) for name, step in steps.items()},
-            **{f"{name}_confidence": float(step.confidences[row]) for name, step in steps.items()},
-        }
-        for row, prediction in enumerate(predictions)
-    ]
-    rows += [
-        {
-            "query_id": image_id,
-            "confidence": 0.0,
-            "reason": message,
-            **{f"{name}_label": -1 for name in steps},
-            **{f"{name}_confidence": 0.0 for name in steps},
-        }
-        for image_id, (_, message) in failures.items()
-    ]
-    schema = pa.schema(
-        [("query_id", pa.string()), ("landmark_id", pa.int64()), ("confidence", pa.float64())]
-        + [("reason", pa.string())]
-        + [(name, pa.float64()) for name in ("votes", "similarity", "inliers", "penalty")]
-        + [(f"{name}_label", pa.int64()) for name in steps]
-        + [(f"{name}_confidence", pa.float64()) for name in steps]
-    )
-    return pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["query_id"])), schema)
-
-
-def _neighbors_table(recognizer: Recognizer, evidence: Evidence) -> pa.Table:
-    """Return a row a neighbour: query_id, rank from 0, image_id, landmark_id, score."""
-    queries, ranks = np.nonzero(evidence.neighbors.rows >= 0)
-    return pa.table(
-        {
-            **_pairs(recognizer, evidence, queries, ranks),
-            "landmark_id": evidence.labels[queries, ranks],
-            "score": evidence.neighbors.scores[queries, ranks],
-        }
-    )
-
-
-def _verified_table(recognizer: Recognizer, evidence: Evidence) -> pa.Table:
-    """Return a row a verified candidate: query_id, rank from 0, image_id, inliers."""
-    queries, ranks = np.nonzero(evidence.inliers >= 0)
-    pairs = _pairs(recognizer, evidence, queries, ranks)
-    return pa.table({**pairs, "inliers": evidence.inliers[queries, ranks]})
-
-
-def _pairs(
-    recognizer: Recognizer,
-    evidence: Evidence,
-    queries: NDArray[np.int64],
-    ranks: NDArray[np.int64],
-) -> dict[str, object]:
-    rows = evidence.neighbors.rows[queries, ranks]
-    return {
-        "query_id": pa.array([evidence.neighbors.query_ids[query] for query in queries]),
-        "rank": ranks,
-        "image_id": pa.array([recognizer.database.image_ids[row] for row in rows]),
-    }
+    labels = decisions.guesses if rejected == "sink" else decisions.labels
+    return Step(labels, decisions.confidences)
 
 
 def _write(job: Job, name: str, table: pa.Table) -> None:

@@ -1,4 +1,4 @@
-"""Fixtures that several test modules share: one tiny dataset and one finished run of it."""
+"""Fixtures that several test modules share: one tiny dataset and finished runs of it."""
 
 import os
 import shutil
@@ -38,6 +38,20 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     folder = tmp_path_factory.mktemp("finished")
     data, recipe = make_dataset(folder / "data"), make_recipe_file(folder / "tiny.toml")
     tiny = Tiny(data, recipe, folder / "run")
+    end = tiny.submit()
+    assert end.status == 0, end.err
+    return tiny
+
+
+@pytest.fixture(scope="session")
+def calibrated(finished: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    """Return a finished run that was not trained: all images are known queries, enough for a fit.
+
+    They are near copies of each other, so no overlap is too much here.
+    """
+    folder = tmp_path_factory.mktemp("calibrated")
+    changes = "[train]\nepochs = 0\n[decide]\nmax_overlap = 1.0\n"
+    tiny = Tiny(finished.data, make_recipe_file(folder / "tiny.toml", changes), folder / "run")
     end = tiny.submit()
     assert end.status == 0, end.err
     return tiny

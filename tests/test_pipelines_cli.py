@@ -1,15 +1,20 @@
 """The command line: help that says all, advice without a traceback, tracebacks for our bugs."""
 
+import json
+import logging
 import re
 from pathlib import Path
 
 import click
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import typer
 
 from pipelines import cli
+from pipelines.decision import load_answered
 from tests.conftest import Tiny
-from tests.datasets import cairn
+from tests.datasets import cairn, make_recipe_file
 
 GROUP = typer.main.get_command(cli.app)
 assert hasattr(GROUP, "commands")
@@ -56,7 +61,7 @@ def test_every_option_that_is_no_flag_shows_its_default(
     for parameter in COMMANDS[name].params:
         option = parameter.opts[0]
         # A file that is asked for, or not, has no default to tell.
-        optional = option in {"--from", "--submission", "--solution"}
+        optional = option in {"--from", "--clean", "--submission", "--solution", "--steps"}
         if not option.startswith("--") or getattr(parameter, "is_flag", False) or optional:
             continue
         own = text.split(f" {option} ", 1)[1].split(" --", 1)[0]
@@ -78,6 +83,10 @@ def test_every_stage_takes_what_names_a_job(name: str) -> None:
         (("train", "--devices", "0"), "--devices"),
         (("train", "--workers", "-1"), "--workers"),
         (("query", "a.jpg", "--neighbors", "-1"), "--neighbors"),
+        (("query", "a.jpg", "--min-precision", "1"), "--min-precision"),
+        (("submit", "--min-precision", "0"), "--min-precision"),
+        (("index", "--min-precision", "95"), "95.0 is no share between 0 and 1"),
+        (("compare", "a", "--steps", "knn"), "--steps"),
     ],
 )
 def test_what_is_not_understood_names_it(arguments: tuple[str, ...], named: str) -> None:
@@ -138,3 +147,48 @@ def test_an_interrupt_says_how_to_go_on(finished: Tiny, monkeypatch: pytest.Monk
     end = cairn("evaluate", "--run", finished.run)
     assert end.status != 0
     assert "Traceback" not in end.err
+
+
+def test_min_precision_sets_the_threshold_of_a_run(tiny: Tiny) -> None:
+    # Views of flat textures overlap so much that else none would be left to be right about.
+    make_recipe_file(tiny.recipe, "[decide]\nmax_overlap = 1.0\n")
+    before = (tiny.run / "index" / "index.faiss").stat().st_mtime_ns
+    end = cairn("index", *tiny.options, "--min-precision", 0.6)
+    assert end.status == 0, end.err
+    assert (tiny.run / "index" / "index.faiss").stat().st_mtime_ns == before
+    settings = json.loads((tiny.run / "run.json").read_text())["settings"]
+    assert settings["decide"]["min_precision"] == 0.6
+    answered = load_answered(tiny.run)
+    assert not answered.correct.all()
+    threshold = json.loads((tiny.run / "decision" / "decision.json").read_text())["threshold"]
+    precise = [
+        value
+        for value in answered.confidences
+        if answered.correct[answered.confidences >= value].mean() >= 0.6
+    ]
+    assert threshold == min(precise)
+    # The run remembers.
+    assert cairn("submit", "--run", tiny.run, "--workers", 0).status == 0
+    again = json.loads((tiny.run / "decision" / "decision.json").read_text())["threshold"]
+    assert again == threshold
+
+
+def test_a_query_says_what_its_precision_costs(
+    tiny: Tiny, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = {
+        "query_id": ["a", "b", "c", "d"],
+        "truth": [1, 2, -1, 4],
+        "landmark_id": [1, 2, 3, 4],
+        "confidence": [0.9, 0.8, 0.7, 0.6],
+    }
+    pq.write_table(pa.table(known), tiny.run / "decision" / "known_queries.parquet")
+    caplog.set_level(logging.INFO)
+    photo = tiny.data / "images" / "q0.jpg"
+    assert cairn("query", photo, "--run", tiny.run, "--min-precision", 0.9).status == 0
+    assert (
+        "from confidence 0.800 on: 50 % of the known queries get one, 100 % of these" in caplog.text
+    )
+    caplog.clear()
+    assert cairn("query", photo, "--run", tiny.run, "--min-precision", 0.75).status == 0
+    assert "from confidence 0.600 on: 100 % of the known queries get one, 75 %" in caplog.text

@@ -24,7 +24,7 @@ PLACES = {
     "embed": ("part-00001.parquet", "embeddings/train"),
     "features": ("failures.parquet", "embeddings/train"),
     "index": ("index.faiss", "index"),
-    "threshold": ("threshold.json", "decision"),
+    "decision": ("decision.json", "decision"),
     "submission": ("submission.csv", "submit"),
     "evidence": ("verified.parquet", "submit"),
     "manifest": ("manifest.json", "model"),

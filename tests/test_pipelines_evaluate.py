@@ -1,11 +1,16 @@
-"""Scoring files and runs: the figures of classify_head.gap, and advice for bad files."""
+"""Scoring files and runs: figures that explain the score, near-duplicates, advice for bad files."""
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from classify_head.gap import Answers, gap, summary
+from pipelines.near_duplicates import find_near_duplicates, write_near_duplicates
 from tests.conftest import Tiny
 from tests.datasets import QUERIES, cairn, write_table
 
@@ -25,10 +30,46 @@ def write_files(folder: Path) -> list[str | Path]:
 def test_figures_are_those_of_the_metric(tmp_path: Path) -> None:
     end = cairn("evaluate", *write_files(tmp_path), "--json")
     assert (end.status, end.err) == (0, "")
-    answers = Answers.from_rows(ROWS)
-    assert json.loads(end.out) == json.loads(json.dumps(summary(answers)))
+    answers, metrics = Answers.from_rows(ROWS), json.loads(end.out)
+    figures = json.loads(json.dumps(summary(answers)))
+    assert {name: metrics[name] for name in figures} == figures
     # Ranked a (right), d (wrong), b (wrong); three queries show a landmark: GAP = 1 / 3.
-    assert json.loads(end.out)["gap"] == gap(answers) == pytest.approx(1 / 3)
+    assert metrics["gap"] == gap(answers) == pytest.approx(1 / 3)
+
+
+def test_confidences_are_measured_over_all_answers(tmp_path: Path) -> None:
+    metrics = json.loads(cairn("evaluate", *write_files(tmp_path), "--json").out)
+    # Of a, d and b, each alone in its bin, only a is right; d shows no landmark, so it never is.
+    assert metrics["expected_calibration_error"] == pytest.approx((0.1 + 0.85 + 0.8) / 3)
+    assert metrics["maximum_calibration_error"] == pytest.approx(0.85)
+    assert metrics["brier_score"] == pytest.approx((0.1**2 + 0.85**2 + 0.8**2) / 3)
+    assert metrics["calibration_note"] == ""
+    # Risks of the first 1, 2, 3 and 4 queries; c has no answer. No order would be better.
+    assert metrics["risk_coverage_area"] == pytest.approx((0 + 1 / 2 + 2 / 3 + 3 / 4) / 4)
+    assert metrics["excess_risk_coverage_area"] == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "note"),
+    [
+        ("0.9", "12", "confidences lie between 0.8 and 12: no probabilities"),
+        ("1 0.9", "1 -0.5", "confidences lie between -0.5 and 0.85: no probabilities"),
+        (None, None, "no query is answered"),
+    ],
+)
+def test_confidences_that_are_no_probabilities_are_not_calibrated(
+    old: str | None, new: str | None, note: str, tmp_path: Path
+) -> None:
+    files = write_files(tmp_path)
+    text = (tmp_path / "sub.csv").read_text()
+    text = text.replace(old, new) if old and new else "id,landmarks\na,\nb,\nc,\nd,\n"
+    (tmp_path / "sub.csv").write_text(text)
+    metrics = json.loads(cairn("evaluate", *files, "--json").out)
+    assert metrics["calibration_note"] == note
+    assert metrics["expected_calibration_error"] is None
+    assert metrics["brier_score"] is None
+    assert 0 < metrics["risk_coverage_area"] <= 1
+    assert f"not measured: {note}" in cairn("evaluate", *files).out
 
 
 def test_a_table_for_people(tmp_path: Path) -> None:
@@ -36,6 +77,22 @@ def test_a_table_for_people(tmp_path: Path) -> None:
     assert end.status == 0
     assert "GAP, with distractors" in end.out
     assert "0.3333" in end.out
+    titles = [line for line in end.out.splitlines() if line and not line.startswith(" ")]
+    assert titles == ["score", "why: where the missing 0.6667 of GAP went", "confidences"]
+
+
+def test_tables_are_not_wrapped_in_a_pipe(finished: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = cairn("evaluate", "--run", finished.run).out.splitlines()
+    assert not [line for line in lines if "…" in line]
+    steps = next(row for row, line in enumerate(lines) if line.startswith("step"))
+    assert lines[steps].split()[:2] == ["step", "GAP"]
+    assert [line.split("  ")[0] for line in lines[steps + 1 : steps + 5]] == [
+        "classification head alone",
+        "k nearest neighbours",
+        "+ re-ranking",
+        "final",
+    ]
 
 
 def test_ignored_queries_are_not_scored(tmp_path: Path) -> None:
@@ -102,11 +159,141 @@ def test_untrained_landmarks_have_figures_of_their_own(tiny: Tiny) -> None:
     assert metrics["unseen"]["n_landmark"] == 2
     assert metrics["unseen"]["n_queries"] == len(QUERIES)
     assert metrics["unseen"]["final"] == metrics["gap"] == 0
-    assert "GAP, untrained" in " ".join(cairn("evaluate", "--run", tiny.run).out.split())
+    assert "untrained: GAP without the 0 queries" in cairn("evaluate", "--run", tiny.run).out
 
 
 def test_all_landmarks_trained_is_no_such_block(finished: Tiny) -> None:
     assert json.loads((finished.run / "metrics.json").read_text())["unseen"] is None
+
+
+def edit(path: Path, **columns: Any) -> None:
+    """Replace columns of a Parquet file."""
+    table = pq.read_table(path)
+    for name, values in columns.items():
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, name, pa.array(values, table.schema.field(name).type))
+    pq.write_table(table, path)
+
+
+def load_metrics(tiny: Tiny) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(
+        cairn("evaluate", "--run", tiny.run, "--data", tiny.data, "--json").out
+    )
+    return values
+
+
+def test_answers_given_are_those_that_are_not_no_known_landmark(tiny: Tiny) -> None:
+    # The right ones of q0 and q1, a wrong one of q2, one to the distractor q7.
+    labels = [0, 1, 0, None, None, None, None, 3]
+    edit(tiny.run / "predictions.parquet", landmark_id=labels)
+    point = load_metrics(tiny)["operating_point"]
+    assert (point["answered"], point["answered_distractors"]) == (4, 1)
+    assert (point["coverage"], point["precision"]) == (4 / 8, 2 / 4)
+    # Clopper and Pearson: scipy.stats.beta.ppf(0.05, 2, 3)
+    assert point["precision_low"] == pytest.approx(0.09761146288641434)
+    decided = json.loads((tiny.run / "decision" / "decision.json").read_text())
+    assert point["threshold"] == decided["threshold"]
+    assert point["promised_precision"] == decided["precision"]
+    assert point["note"] == decided["note"]
+
+
+def test_no_answer_given_has_no_precision(tiny: Tiny) -> None:
+    edit(tiny.run / "predictions.parquet", landmark_id=[None] * len(QUERIES))
+    point = load_metrics(tiny)["operating_point"]
+    assert (point["answered"], point["coverage"], point["precision"]) == (0, 0, None)
+    assert "distractors that got an answer  0 of 2" in cairn("evaluate", "--run", tiny.run).out
+
+
+@pytest.mark.parametrize("decide", [{"min_precision": 0.9}, {"policy": "torino"}])
+def test_a_threshold_that_did_not_make_the_answers_is_not_told(
+    decide: dict[str, Any], tiny: Tiny
+) -> None:
+    """Another decision was made since, or the policy rejects by its own rule."""
+    stages = ["decision"] if "min_precision" in decide else ["decision", "submit"]
+    for stage in stages:
+        path = tiny.run / stage / "manifest.json"
+        manifest = json.loads(path.read_text())
+        manifest["settings"]["decide"].update(decide)
+        path.write_text(json.dumps(manifest))
+    point = load_metrics(tiny)["operating_point"]
+    assert (point["threshold"], point["promised_precision"]) == (None, None)
+    assert point["answered"] > 0
+
+
+def write_pairs(run: Path, overlaps: list[float], similarities: list[float]) -> None:
+    """Write the neighbours n0, n1 and so on of query q0, the first of which were verified."""
+    run.mkdir(exist_ok=True)
+    ids = [f"n{rank}" for rank in range(len(similarities))]
+    table = {
+        "query_id": ["q0"] * len(ids),
+        "rank": np.arange(len(ids)),
+        "image_id": ids,
+        "landmark_id": np.zeros(len(ids), dtype=np.int64),
+        "score": np.array(similarities, dtype=np.float32),
+    }
+    pq.write_table(pa.table(table), run / "neighbors.parquet")
+    verified = pa.table({name: table[name] for name in ("query_id", "rank", "image_id")})
+    verified = verified.slice(0, len(overlaps))
+    overlap = pa.array(np.array(overlaps, dtype=np.float32))
+    pq.write_table(verified.append_column("overlaps", overlap), run / "verified.parquet")
+
+
+def test_near_duplicates_overlap(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "run", [0.49, 0.5, 0.9], [0.999, 0.25, 0.5, 1.0])
+    pairs, criterion = find_near_duplicates(tmp_path / "run")
+    assert criterion == "overlap >= 0.5"
+    assert pairs["image_id"].to_pylist() == ["n1", "n2"]
+    assert pairs["similarity"].to_pylist() == [0.25, 0.5]
+    write_near_duplicates(pairs, tmp_path / "found.csv")
+    assert (tmp_path / "found.csv").read_text().splitlines() == [
+        "query_id,image_id,overlap,similarity",
+        "q0,n1,0.500,0.2500",
+        "q0,n2,0.900,0.5000",
+    ]
+
+
+def test_near_duplicates_without_local_features_are_alike(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "run", [], [1.0, 0.996, 0.994])
+    pairs, criterion = find_near_duplicates(tmp_path / "run")
+    assert criterion == "similarity >= 0.995"
+    write_near_duplicates(pairs, tmp_path / "found.csv")
+    lines = (tmp_path / "found.csv").read_text().splitlines()[1:]
+    assert lines == ["q0,n0,,1.0000", "q0,n1,,0.9960"]
+
+
+def test_the_list_goes_when_there_is_nothing_to_list(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "run", [0.1, 0.2], [0.9, 0.8])
+    pairs, _ = find_near_duplicates(tmp_path / "run")
+    path = tmp_path / "found.csv"
+    path.write_text("of a run before")
+    write_near_duplicates(pairs, path)
+    assert not path.exists()
+
+
+def test_gap_is_told_without_near_duplicates(tiny: Tiny) -> None:
+    ids = pq.read_table(tiny.run / "verified.parquet")["query_id"].to_pylist()
+    edit(tiny.run / "verified.parquet", overlaps=[0.6 * (name == "q0") for name in ids])
+    text = (tiny.data / "solution.csv").read_text()
+    (tiny.data / "solution.csv").write_text(text.replace("q0,0,", "q0,5,"))
+    metrics = load_metrics(tiny)
+    # q0 alone is answered wrongly, and the distractors have no high confidence.
+    assert metrics["gap"] < 1
+    assert metrics["near_duplicates"] == {
+        "queries": 1,
+        "criterion": "overlap >= 0.5",
+        "gap_without": 1.0,
+    }
+    out = cairn("evaluate", "--run", tiny.run, "--data", tiny.data).out
+    assert "1 query (overlap >= 0.5), listed in near_duplicates.csv" in out
+    assert (tiny.run / "near_duplicates.csv").read_text().count("\nq0,") > 1
+
+
+def test_no_landmark_may_be_left_without_near_duplicates(finished: Tiny) -> None:
+    """The tiny photos are views of flat textures, which overlap like copies."""
+    found = json.loads((finished.run / "metrics.json").read_text())["near_duplicates"]
+    assert found["queries"] == 6
+    assert found["gap_without"] is None
+    assert (finished.run / "near_duplicates.csv").is_file()
 
 
 def test_what_is_not_there_says_what_to_do(tiny: Tiny) -> None:

@@ -2,29 +2,31 @@
 
 import json
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from classify_head.fusion import FusionSettings, fuse
-from pipelines.database import Database, load_database
-from pipelines.prepare import load_split_embeddings, penalty_pool, threshold_pool
+from pipelines.prepare import load_split_embeddings, open_recognizer, split_pool
+from pipelines.recipe import load_recipe
+from pipelines.recognition import Recognizer
 from tests.conftest import Tiny
-from tests.datasets import POOL
+from tests.datasets import POOL, cairn, write_table
 
 
-def _database(tiny: Tiny) -> Database:
+def recognizer_of(tiny: Tiny) -> Recognizer:
     manifest = json.loads((tiny.run / "index" / "manifest.json").read_text())
-    return load_database(tiny.run, manifest["model"]["fingerprint"])
+    recipe = load_recipe(str(tiny.recipe))
+    return open_recognizer(tiny.run, recipe, manifest["model"]["fingerprint"])
 
 
 def test_no_image_is_in_both_halves(finished: Tiny) -> None:
-    penalty = {row.tobytes() for row in penalty_pool(finished.run, _database(finished))}
-    threshold = {row.tobytes() for row in threshold_pool(finished.run).vectors}
+    penalty, decision = split_pool(finished.run)
+    assert set(penalty.ids).isdisjoint(decision.ids)
+    assert penalty.ids + decision.ids == POOL
+    used = {row.tobytes() for row in recognizer_of(finished).pool}
+    assert used == {row.tobytes() for row in penalty.vectors}
+    assert used.isdisjoint({row.tobytes() for row in decision.vectors})
     whole = load_split_embeddings(finished.run, "non_landmark").vectors
-    assert len(whole) == len(POOL)
-    assert penalty.isdisjoint(threshold)
-    assert penalty | threshold == {row.tobytes() for row in whole}
+    assert len(whole) == len(penalty.vectors) + len(decision.vectors)
 
 
 def test_a_pool_that_is_taken_away_leaves_no_trace(
@@ -32,23 +34,66 @@ def test_a_pool_that_is_taken_away_leaves_no_trace(
 ) -> None:
     (tiny.data / "non_landmark.csv").unlink()
     assert tiny.submit().status == 0
-    assert "the threshold of rejection is a guess" in caplog.text
-    assert len(penalty_pool(tiny.run, _database(tiny))) == 0
+    assert "not known what the answer to one looks like" in caplog.text
+    assert len(recognizer_of(tiny).pool) == 0
     penalties = pq.read_table(tiny.run / "predictions.parquet")["penalty"].to_pylist()
     assert penalties == [0.0] * len(penalties)
 
 
-def test_without_a_pool_the_penalty_has_no_weight() -> None:
-    labels, cosines = np.array([1]), np.array([1.0], dtype=np.float32)
-    settings = FusionSettings(policy="top1", inlier_weight=0.0, penalty_weight=0.0)
-    assert fuse(labels, cosines, np.zeros(1, dtype=np.int64), 0.0, settings).confidence == 1.0
-
-
-def test_few_images_of_the_pool_are_warned_about(
-    fresh: Tiny, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("policy", ["calibrated", "weighted"])
+def test_without_a_pool_nothing_can_be_told_apart_from_landmarks(
+    policy: str, tiny: Tiny, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert fresh.submit().status == 0
-    assert "only 3 images of non_landmark set the threshold" in caplog.text
+    (tiny.data / "non_landmark.csv").unlink()
+    changes = f"[decide]\npolicy = '{policy}'\nreject_below = 0.0\n"
+    tiny.recipe.write_text(tiny.recipe.read_text() + changes)
+    assert tiny.submit().status == 0
+    decision = json.loads((tiny.run / "decision" / "decision.json").read_text())
+    assert decision["note"] == (
+        "fewer than two photos without a landmark, so it is not known what the answer to one "
+        "looks like: answers are given from confidence 0.00 on; list some in non_landmark.csv"
+    )
+    assert decision["note"] in caplog.text
+    assert (decision["threshold"], decision["distractors"]) == (0.0, 0)
+    answers = pq.read_table(tiny.run / "predictions.parquet")["landmark_id"].to_pylist()
+    assert None not in answers
+
+
+def test_one_image_is_no_pool_to_set_a_threshold_with(tiny: Tiny) -> None:
+    write_table(tiny.data / "non_landmark.csv", "id", POOL[:1])
+    assert cairn("index", *tiny.options).status == 0
+    decision = json.loads((tiny.run / "decision" / "decision.json").read_text())
+    assert decision["note"].startswith("fewer than two photos without a landmark")
+    assert len(recognizer_of(tiny).pool) == 1
+
+
+@pytest.mark.parametrize("changes", ["", "\n[decide]\nmin_precision = 0.5\n"])
+def test_few_images_of_the_pool_are_warned_about(
+    changes: str, tiny: Tiny, caplog: pytest.LogCaptureFixture
+) -> None:
+    tiny.recipe.write_text(tiny.recipe.read_text() + changes)
+    assert cairn("index", *tiny.options, "--redo").status == 0
+    few = len(POOL) // 2
+    assert f"only {few} photos of non_landmark set where 'no known landmark' begins" in caplog.text
+    decision = json.loads((tiny.run / "decision" / "decision.json").read_text())
+    assert decision["note"].startswith(f"only {few} photos of non_landmark")
+
+
+def test_a_pool_without_rows_is_refused(tiny: Tiny) -> None:
+    (tiny.data / "non_landmark.csv").write_text("id\n")
+    end = tiny.submit()
+    assert end.status == 1
+    assert "non_landmark.csv has a header and no rows; add some, or delete it" in end.err
+
+
+def test_a_pool_without_one_good_image_is_refused(tiny: Tiny) -> None:
+    for image_id in POOL:
+        (tiny.data / "images" / f"{image_id}.jpg").write_bytes(b"nothing")
+    write_table(tiny.data / "non_landmark.csv", "id", POOL[::-1])
+    end = tiny.submit()
+    assert end.status == 1
+    assert f"none of the {len(POOL)} images of" in end.err
+    assert "non_landmark.csv could be read" in end.err
 
 
 def test_an_image_asked_about_and_known_is_refused(fresh: Tiny) -> None:

@@ -33,7 +33,7 @@ def test_a_photo_of_the_database_gets_its_landmark(
     image_id = f"thing{landmark}-2"
     answer = engine.ask(finished.data / "images" / f"{image_id}.jpg")
     assert (answer.landmark_id, answer.name) == (landmark, f"Thing {landmark}")
-    assert answer.confidence > engine.recognizer.threshold
+    assert answer.confidence > engine.decision.threshold
     first = answer.neighbors[0]
     assert (first.image_id, first.landmark_id) == (image_id, landmark)
     assert first.similarity == pytest.approx(1, abs=1e-4)

@@ -62,7 +62,7 @@ def test_an_unknown_key_like_no_other_lists_the_known_ones(tmp_path: Path) -> No
         ("[train]\nepochs = 'many'\n", "train.epochs = 'many'"),
         ("[train]\nepochs = -1\n", "train.epochs = -1"),
         ("[train]\nepochs = 1.5\n", "train.epochs = 1.5"),
-        ("[votes]\npolicy = 'loudest'\n", "votes.policy = 'loudest'"),
+        ("[decide]\npolicy = 'loudest'\n", "decide.policy = 'loudest'"),
         ("[train.augment]\nerase = 2.0\n", "train.augment.erase = 2.0"),
         ("train = 3\n", "train = 3"),
     ],

@@ -75,7 +75,7 @@ def test_requested_is_written_plus_failed_in_every_manifest(finished: Tiny) -> N
         assert manifest is not None
         assert manifest.outputs
         assert {"requested", "written", "failed"} == manifest.counts.keys() or (
-            manifest.stage == "threshold"
+            manifest.stage == "decision"
         )
         assert manifest.counts.get("failed", 0) == 0
 
@@ -114,7 +114,7 @@ def test_doing_a_finished_run_again_writes_nothing_but_the_figures(tiny: Tiny) -
 
 def test_deciding_otherwise_embeds_nothing_anew(tiny: Tiny) -> None:
     before, answers = stamps(tiny.run), submission_rows(tiny.run)
-    make_recipe_file(tiny.recipe, "[decide]\npenalty_weight = 0.5\n")
+    make_recipe_file(tiny.recipe, "[decide]\npolicy = 'weighted'\n")
     assert tiny.submit().status == 0
     written = changed(before, tiny.run)
     assert {"submission.csv", "decision", "submit"} <= written

@@ -1,0 +1,50 @@
+"""Measure what only some policies ask for, from the database alone."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classify_head.centroids import class_centroids, nearest_centroids
+from classify_head.extras import Extras
+from classify_head.policy import Policy
+
+from .database import Database
+
+
+def make_extras(
+    policy: Policy, database: Database, vectors: NDArray[np.float32], rows: NDArray[np.int64]
+) -> Extras:
+    """Return what a policy needs of Q queries beyond their evidence; nothing for most policies.
+
+    Args:
+        policy: that will decide.
+        database: that was searched.
+        vectors: [Q, dim] descriptors of the queries, before any whitening.
+        rows: [Q, K] database row of each neighbour; -1 is padding.
+    """
+    centroids, support = None, None
+    if policy.vote.name == "centroids":
+        if database.whitening is not None:
+            vectors = database.whitening.apply(vectors)
+        # Not reconstruct_n: of faiss with torch support it returns a tensor.
+        known = database.index.reconstruct_batch(np.arange(database.index.ntotal))
+        centroids = nearest_centroids(vectors, *class_centroids(known, database.landmark_ids))
+    if policy.verification.name == "label-agreement":
+        support = label_support(database, rows)
+    return Extras(centroids=centroids, support=support)
+
+
+def label_support(database: Database, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return [Q, K] the cosine of each row to the nearest other image of its landmark.
+
+    0 for padding, and for an image that is its landmark's only one.
+    """
+    support = np.zeros(database.index.ntotal + 1, dtype=np.float32)  # the last is for padding
+    wanted = np.unique(database.landmark_ids[np.unique(rows[rows >= 0])])
+    for label in wanted:
+        members = np.flatnonzero(database.landmark_ids == label)
+        if len(members) > 1:
+            vectors = database.index.reconstruct_batch(members)
+            cosines = vectors @ vectors.T
+            np.fill_diagonal(cosines, -np.inf)
+            support[members] = cosines.max(axis=1)
+    return support[rows]

@@ -1,0 +1,126 @@
+"""Pick queries with a known answer that the model was not trained on, to calibrate decisions by.
+
+They are photos of landmarks held out of the training, photos of the database that were never
+trained on, each asked as if it were not in the database, and photos without a landmark. Reads
+embeddings/ and features/ of the run; makes those of held-out photos that are in no other split.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embed.sampling import split_validation
+from embed.shards import Embeddings
+from rerank.features import LocalFeatures
+
+from .artifacts import hash_values
+from .dataset import ImageTable
+from .embed import embed_table
+from .features import extract_table
+from .job import Job
+from .prepare import load_split_embeddings, open_features, split_pool
+
+HELD_OUT = "held_out"  # name of the split that is made here
+
+
+@dataclass(frozen=True)
+class KnownQueries:
+    """Q queries with their truth."""
+
+    ids: tuple[str, ...]  # [Q]
+    truths: NDArray[np.int64]  # [Q]; -1 for a photo without a landmark
+    vectors: NDArray[np.float32]  # [Q, dim]
+    find_features: Callable[[int], LocalFeatures | None]  # by place
+
+
+def prepare_held_out(job: Job) -> None:
+    """Embed the held-out photos that are not in the database, and extract their features."""
+    table = _held_out_table(job)
+    if table is None:
+        return
+    key = hash_values([table.ids, table.landmark_ids.tolist()])
+    embed_table(job, HELD_OUT, table, key)
+    if job.recipe.rerank.method != "none":
+        extract_table(job, HELD_OUT, table, key)
+
+
+def load_known_queries(job: Job) -> KnownQueries:
+    """Return at most so many known queries as the recipe says, and half of the pool."""
+    split = job.dataset.database_split
+    database = job.dataset.load_split(split)
+    unseen = set(database.ids) - _trained_ids(job)
+    parts = [(split, _take(load_split_embeddings(job.run, split), unseen))]
+    held_out = _held_out_table(job)
+    if held_out is not None:
+        parts.append((HELD_OUT, load_split_embeddings(job.run, HELD_OUT)))
+    parts = _limit(parts, job.recipe.decide.calibration_queries, job.recipe.train.seed)
+    if job.dataset.find_table("non_landmark"):
+        parts.append(("non_landmark", split_pool(job.run)[1]))
+    stores = {name: open_features(job.run, name, job.recipe) for name, _ in parts}
+    places = [(name, image_id) for name, part in parts for image_id in part.ids]
+
+    def find_features(row: int) -> LocalFeatures | None:
+        name, image_id = places[row]
+        store = stores[name]
+        return store.get(image_id) if store else None
+
+    return KnownQueries(
+        tuple(image_id for _, image_id in places),
+        np.concatenate([part.landmark_ids for _, part in parts]),
+        np.concatenate([part.vectors for _, part in parts]),
+        find_features,
+    )
+
+
+def _trained_ids(job: Job) -> set[str]:
+    """Return the ids of the images that the model was trained on."""
+    settings, table = job.recipe.train, job.dataset.load_split("train")
+    if not settings.epochs:
+        return set()
+    _, labels = np.unique(table.landmark_ids, return_inverse=True)
+    kept, _ = split_validation(labels, settings.validation_share, settings.seed)
+    return {table.ids[row] for row in kept}
+
+
+def _held_out_table(job: Job) -> ImageTable | None:
+    """Return the photos held out of the training that only the train table names; None if none."""
+    if job.dataset.database_split == "train":
+        return None
+    table = job.dataset.load_split("train")
+    database = job.dataset.load_split("index")
+    used = _trained_ids(job) | set(database.ids)
+    known = np.isin(table.landmark_ids, database.landmark_ids)
+    rows = [row for row, image_id in enumerate(table.ids) if image_id not in used and known[row]]
+    if not rows or not job.recipe.train.epochs:
+        return None
+    return ImageTable(table.path, tuple(table.ids[row] for row in rows), table.landmark_ids[rows])
+
+
+def _take(embeddings: Embeddings, ids: set[str]) -> Embeddings:
+    rows = [row for row, image_id in enumerate(embeddings.ids) if image_id in ids]
+    return _rows(embeddings, np.array(rows, dtype=np.int64))
+
+
+def _rows(embeddings: Embeddings, rows: NDArray[np.int64]) -> Embeddings:
+    return Embeddings(
+        tuple(embeddings.ids[row] for row in rows),
+        embeddings.landmark_ids[rows],
+        embeddings.vectors[rows],
+    )
+
+
+def _limit(
+    parts: list[tuple[str, Embeddings]], most: int, seed: int
+) -> list[tuple[str, Embeddings]]:
+    """Keep at most so many images of all parts together, drawn at random."""
+    total = sum(len(part.ids) for _, part in parts)
+    drawn = np.random.default_rng(seed).permutation(total)[:most]
+    limited, start = [], 0
+    for name, part in parts:
+        stop = start + len(part.ids)
+        rows = np.sort(drawn[(drawn >= start) & (drawn < stop)]) - start
+        limited.append((name, _rows(part, rows)))
+        start = stop
+    return limited

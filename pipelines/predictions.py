@@ -1,0 +1,43 @@
+"""Put decisions and the evidence of the label that was guessed into words and records."""
+
+import numpy as np
+
+from classify_head.evidence import Evidence
+from classify_head.policies import Decisions
+from classify_head.prediction import Prediction
+
+from .recognition import Recognizer
+
+VOTE_POWER, VOTES, POOL = 8, 5, 5  # as the policies knn-power and nl-gate count
+
+
+def make_predictions(
+    recognizer: Recognizer, evidence: Evidence, decisions: Decisions
+) -> list[Prediction]:
+    """Return one record a query, with what speaks for its label, rejected or not."""
+    return [_predict(recognizer, evidence, decisions, query) for query in range(len(evidence))]
+
+
+def _predict(
+    recognizer: Recognizer, evidence: Evidence, decisions: Decisions, query: int
+) -> Prediction:
+    query_id, confidence = evidence.query_ids[query], float(decisions.confidences[query])
+    guess = int(decisions.guesses[query])
+    if guess < 0:
+        return Prediction(query_id, None, 0.0, {}, reason=decisions.reasons[query])
+    mine = evidence.labels[query] == guess
+    cosines = evidence.similarities[query][mine].astype(np.float64)
+    known = {
+        # A head may name a landmark of which no image is among the neighbours.
+        "similarity": float(cosines.max(initial=-1.0)),
+        "votes": float((np.maximum(cosines[:VOTES], 0) ** VOTE_POWER).sum()),
+        "inliers": float(evidence.inliers[query][mine].max(initial=0)),
+        "penalty": float(evidence.query_pool[query][:POOL].mean()) if evidence.has_pool else 0.0,
+    }
+    if decisions.labels[query] >= 0:
+        return Prediction(query_id, guess, confidence, known, guess=guess)
+    reason = (
+        f"{decisions.reasons[query]}; nearest is {recognizer.name(guess)} (similarity "
+        f"{known['similarity']:.2f}, {known['inliers']:.0f} inliers)"
+    )
+    return Prediction(query_id, None, confidence, known, guess=guess, reason=reason)

@@ -1,0 +1,99 @@
+"""Extractors by name: what the recipe says reaches them, and networks load only when asked for."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from pipelines import extractors
+from pipelines.extractors import EXTRACTORS, build_extractor, find_fingerprint
+from pipelines.recipe import RerankSettings
+from rerank.delf.hub import HubDelf
+from rerank.sift import SiftExtractor
+
+ROOT = Path(__file__).resolve().parents[1]
+NOWHERE = Path("nowhere")
+
+
+def settings(**values: Any) -> RerankSettings:
+    return RerankSettings.model_validate(values)
+
+
+def test_every_method_of_a_recipe_has_an_extractor() -> None:
+    methods = get_args(RerankSettings.model_fields["method"].annotation)
+    assert set(methods) == {*EXTRACTORS, "none"}
+
+
+def test_sift_is_what_the_recipe_says() -> None:
+    found = build_extractor(NOWHERE, settings(max_side=200, max_features=50))
+    assert found == SiftExtractor(max_side=200, max_features=50)
+
+
+def test_delf_of_the_hub_is_what_the_recipe_says(tmp_path: Path) -> None:
+    chosen = settings(method="delf-hub", max_side=200, max_features=50)
+    assert build_extractor(NOWHERE, chosen) == HubDelf(max_side=200, max_features=50)
+    (tmp_path / "saved_model.pb").write_bytes(b"a graph")
+    chosen = settings(method="delf-hub", hub_model=str(tmp_path))
+    assert getattr(build_extractor(NOWHERE, chosen), "handle", "") == str(tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["absent", "empty"])
+def test_a_folder_without_a_model_is_named(folder: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises((FileNotFoundError, ValueError), match=str(tmp_path / folder)):
+        build_extractor(NOWHERE, settings(method="delf-hub", hub_model=str(tmp_path / folder)))
+
+
+def test_delf_of_a_run_without_a_model_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="run `cairn train` first"):
+        build_extractor(tmp_path, settings(method="delf"))
+
+
+def test_fingerprints_follow_the_settings_that_matter() -> None:
+    first = find_fingerprint(NOWHERE, settings())
+    assert first == build_extractor(NOWHERE, settings()).fingerprint
+    assert find_fingerprint(NOWHERE, settings(max_side=200)) != first
+    assert find_fingerprint(NOWHERE, settings(max_features=50)) != first
+    assert find_fingerprint(NOWHERE, settings(candidates=7, ratio=0.9)) == first
+
+
+def test_an_extractor_is_built_for_its_fingerprint_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = []
+
+    def build(run: Path, chosen: RerankSettings) -> SiftExtractor:
+        built.append(run)
+        return SiftExtractor(max_features=len(built))
+
+    monkeypatch.setitem(extractors.EXTRACTORS, "delf", build)
+    delf = tmp_path / "delf" / "delf.json"
+    delf.parent.mkdir()
+    delf.touch()
+    chosen = settings(method="delf")
+    first = find_fingerprint(tmp_path, chosen)
+    assert find_fingerprint(tmp_path, chosen) == first
+    assert len(built) == 1
+    os.utime(delf, ns=(1, 1))  # trained again
+    assert find_fingerprint(tmp_path, chosen) != first
+    assert len(built) == 2
+
+
+def test_sift_needs_no_network() -> None:
+    code = (
+        "import sys; from pathlib import Path; from pipelines.extractors import find_fingerprint;"
+        "from pipelines.recipe import RerankSettings;"
+        "find_fingerprint(Path('x'), RerankSettings());"
+        "print([m for m in ('torch', 'timm', 'tensorflow') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")

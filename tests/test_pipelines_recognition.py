@@ -1,0 +1,154 @@
+"""Gathering evidence: a photo of the database asked as if it were not in it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from classify_head.evidence import Evidence
+from index.neighbors import Neighbors
+from index.search import build_index
+from pipelines.artifacts import load_manifest
+from pipelines.prepare import load_split_embeddings, open_recognizer
+from pipelines.recipe import load_recipe
+from pipelines.recognition import Recognizer, nearest_cosines
+from tests.conftest import Tiny
+from tests.datasets import LANDMARKS, PHOTOS
+
+
+@pytest.fixture(scope="module")
+def recognizer(calibrated: Tiny) -> Recognizer:
+    manifest = load_manifest(calibrated.run / "index")
+    assert manifest is not None
+    recipe = load_recipe(str(calibrated.recipe))
+    return open_recognizer(calibrated.run, recipe, manifest.model["fingerprint"])
+
+
+@pytest.fixture(scope="module")
+def vectors(recognizer: Recognizer) -> np.ndarray:
+    database = recognizer.database
+    found = database.index.reconstruct_batch(np.arange(database.index.ntotal))
+    return np.asarray(found, dtype=np.float32)
+
+
+def gather(
+    recognizer: Recognizer, ids: Sequence[str], vectors: np.ndarray, *, leave_out: bool
+) -> tuple[Neighbors, Evidence]:
+    assert recognizer.features is not None
+    store = recognizer.features
+    return recognizer.gather(ids, vectors, lambda row: store.get(ids[row]), leave_out=leave_out)
+
+
+def without_row(recognizer: Recognizer, vectors: np.ndarray, row: int) -> Recognizer:
+    """Return the recogniser of a database in which one image never was."""
+    keep = np.arange(len(vectors)) != row
+    database = recognizer.database
+    ids = tuple(np.array(database.image_ids)[keep].tolist())
+    smaller = replace(
+        database,
+        index=build_index(vectors[keep]),
+        image_ids=ids,
+        landmark_ids=database.landmark_ids[keep],
+    )
+    return replace(recognizer, database=smaller)
+
+
+def test_an_image_left_out_is_as_good_as_not_there(
+    recognizer: Recognizer, vectors: np.ndarray
+) -> None:
+    """The oracle is a database that was built without the image."""
+    ids = recognizer.database.image_ids
+    neighbors, evidence = gather(recognizer, ids, vectors, leave_out=True)
+    for row in range(0, len(ids), 5):
+        smaller = without_row(recognizer, vectors, row)
+        found, expected = gather(
+            smaller, ids[row : row + 1], vectors[row : row + 1], leave_out=False
+        )
+        names = [smaller.database.image_ids[place] for place in found.rows[0] if place >= 0]
+        assert [ids[place] for place in neighbors.rows[row] if place >= 0] == names
+        arrays = evidence.take(slice(row, row + 1)).arrays
+        del arrays["sizes"]  # see below
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(array, expected.arrays[name], err_msg=name)
+
+
+def test_no_image_finds_itself(recognizer: Recognizer, vectors: np.ndarray) -> None:
+    ids = recognizer.database.image_ids
+    neighbors, evidence = gather(recognizer, ids, vectors, leave_out=True)
+    own = np.arange(len(ids))[:, None]
+    assert not (neighbors.rows == own).any()
+    mine = evidence.labels == recognizer.database.landmark_ids[:, None]
+    assert mine.sum() == LANDMARKS * PHOTOS * (PHOTOS - 1)  # all others of the landmark are found
+
+
+def test_the_size_of_a_landmark_does_not_tell_which_is_right(
+    recognizer: Recognizer, vectors: np.ndarray
+) -> None:
+    """All have the same here; were the query not counted, the right one would have one less."""
+    _, evidence = gather(recognizer, recognizer.database.image_ids, vectors, leave_out=True)
+    assert (evidence.sizes == np.where(evidence.labels >= 0, PHOTOS, 0)).all()
+
+
+def test_otherwise_every_image_finds_itself_first(
+    recognizer: Recognizer, vectors: np.ndarray
+) -> None:
+    ids = recognizer.database.image_ids
+    neighbors, evidence = gather(recognizer, ids[:3], vectors[:3], leave_out=False)
+    assert neighbors.rows[:, 0].tolist() == [0, 1, 2]
+    assert (evidence.overlaps[:, 0] > 0.9).all()
+    assert (evidence.sizes == PHOTOS).all()
+
+
+def test_leaving_out_what_is_not_there_changes_nothing(
+    recognizer: Recognizer, calibrated: Tiny
+) -> None:
+    test = load_split_embeddings(calibrated.run, "test")
+    for few in (recognizer, shallow(recognizer)):
+        left, plain = (
+            few.gather(test.ids, test.vectors, lambda row: None, leave_out=leave_out)
+            for leave_out in (True, False)
+        )
+        np.testing.assert_array_equal(left[0].rows, plain[0].rows)
+        np.testing.assert_array_equal(left[1].sizes, plain[1].sizes)
+
+
+def shallow(recognizer: Recognizer) -> Recognizer:
+    """Return it with 3 neighbours, fewer than the database has."""
+    search = recognizer.recipe.search.model_copy(update={"neighbors": 3})
+    return replace(recognizer, recipe=recognizer.recipe.model_copy(update={"search": search}))
+
+
+def test_leaving_out_keeps_the_number_of_neighbours(
+    recognizer: Recognizer, vectors: np.ndarray
+) -> None:
+    ids = recognizer.database.image_ids
+    neighbors, _ = gather(shallow(recognizer), ids, vectors, leave_out=True)
+    assert neighbors.rows.shape == (len(ids), 3)
+    assert (neighbors.rows >= 0).all()
+
+
+def test_queries_without_features_are_not_verified(
+    recognizer: Recognizer, vectors: np.ndarray
+) -> None:
+    _, evidence = recognizer.gather(["a", "b"], vectors[:2], lambda row: None)
+    assert (evidence.inliers == -1).all()
+    assert np.isnan(evidence.residuals).all()
+    assert (evidence.overlaps == 0).all()
+
+
+def test_no_queries_are_no_evidence(recognizer: Recognizer, vectors: np.ndarray) -> None:
+    neighbors, evidence = recognizer.gather([], vectors[:0], lambda row: None)
+    assert len(evidence) == 0
+    assert neighbors.rows.shape == evidence.labels.shape == (0, 24)
+
+
+@pytest.mark.parametrize("count", [1, 3, 10])
+def test_nearest_cosines_are_the_largest(count: int, vectors: np.ndarray) -> None:
+    pool = vectors[:7]
+    found = nearest_cosines(vectors, build_index(pool), count)
+    expected = -np.sort(-(vectors @ pool.T), axis=1)[:, :count]
+    assert found.shape == (len(vectors), min(count, 7))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert nearest_cosines(vectors, None, count).shape == (len(vectors), 0)
+    assert nearest_cosines(vectors[:0], build_index(pool), count).shape == (0, min(count, 7))
