@@ -13,6 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .options import (
+    Data,
+    MinPrecision,
+    RecipeName,
+    Redo,
+    Run,
+    Weights,
+    Workers,
+    min_precision_option,
+)
+
 if TYPE_CHECKING:
     from .job import Job
 
@@ -25,63 +36,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 MAKE, ASK, JUDGE = "Make a run, stage by stage", "Ask", "Judge"
-
-Data = Annotated[
-    Path | None,
-    typer.Option(
-        help="Dataset folder.  \\[default: that of the run, else data/demo]", show_default=False
-    ),
-]
-Run = Annotated[
-    Path | None,
-    typer.Option(
-        help="Run folder.  \\[default: runs/<name of the dataset folder>]", show_default=False
-    ),
-]
-RecipeName = Annotated[
-    str | None,
-    typer.Option(
-        help="Recipe, by name or .toml file.  "
-        "\\[default: that of the run, else demo for the demo city and photos for other data]",
-        show_default=False,
-    ),
-]
-Weights = Annotated[
-    Path | None,
-    typer.Option(
-        help="Local .safetensors file to start the backbone from.  "
-        "\\[default: that of the run, else what the recipe says]",
-        show_default=False,
-    ),
-]
-Redo = Annotated[bool, typer.Option("--redo", help="Do this stage again even if it is done.")]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        help="Processes that decode images; 0: none beside this one.  \\[default: cores - 1]",
-        show_default=False,
-    ),
-]
-
-
-def _check_share(value: float | None) -> float | None:
-    if value is not None and not 0 < value < 1:
-        raise typer.BadParameter(f"{value} is no share between 0 and 1, like 0.95")
-    return value
-
-
-def _min_precision(default: str) -> Any:
-    return typer.Option(
-        callback=_check_share,
-        help="How many of the answers shall be right, like 0.95: the least sure ones become 'no "
-        "known landmark' until so many are, of the known queries that calibrate the run.  "
-        f"\\[default: {default}]",
-        show_default=False,
-    )
-
-
-MinPrecision = Annotated[float | None, _min_precision("that of the run, else of the recipe")]
 
 
 def _open_job(
@@ -315,11 +269,14 @@ def query(
     data: Data = None,
     run: Run = None,
     neighbors: Annotated[int, typer.Option(min=0, help="Neighbours to show.")] = 5,
-    min_precision: Annotated[float | None, _min_precision("that of the run")] = None,
+    min_precision: Annotated[float | None, min_precision_option("that of the run")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one line a photo.")] = False,
     html: Annotated[
         Path | None,
-        typer.Option(help="Page to write, with photos and match lines.", show_default=False),
+        typer.Option(
+            help="Page to write, with the photos and match lines.  \\[default: none]",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Recognise photos: label, name, confidence, or no known landmark, and the neighbours."""
@@ -342,6 +299,7 @@ def query(
         from .page.query_page import write_query_page
 
         write_query_page(engine, answers, html)
+        print(f"wrote {html}", file=sys.stderr)  # standard output may be JSON
     if any(answer.error for answer in answers):
         raise typer.Exit(1)
 

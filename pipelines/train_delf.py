@@ -20,6 +20,8 @@ from .stage import Artifact
 from .train import train
 
 OUTPUTS = ("delf.safetensors", "delf.json", "history.csv", "failures.parquet")
+# Settings that training does not read: with others the features are made anew, not the model.
+EXTRACTION = {"extraction_batch", "scales", "max_features", "score_threshold", "nms_overlap"}
 
 
 def train_local_features(job: Job) -> Manifest:
@@ -30,7 +32,7 @@ def train_local_features(job: Job) -> Manifest:
     """
     trained = train(job.without_redo())
     settings = {
-        "delf": job.recipe.rerank.delf.model_dump(mode="json"),
+        "delf": job.recipe.rerank.delf.model_dump(mode="json", exclude=EXTRACTION),
         "augment": job.recipe.train.augment.model_dump(),
         "decode": job.recipe.decode.model_dump(),
     }

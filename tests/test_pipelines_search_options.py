@@ -1,4 +1,4 @@
-"""Descriptors of several views, whitening and expansion: a query finds what the submission found."""
+"""Views, whitening and expansion of descriptors: a query finds what the submission found."""
 
 import json
 import shutil

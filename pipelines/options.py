@@ -1,0 +1,65 @@
+"""The options that several commands of the command line share."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        help="Dataset folder.  \\[default: that of the run, else data/demo]", show_default=False
+    ),
+]
+Run = Annotated[
+    Path | None,
+    typer.Option(
+        help="Run folder.  \\[default: runs/<name of the dataset folder>]", show_default=False
+    ),
+]
+RecipeName = Annotated[
+    str | None,
+    typer.Option(
+        help="Recipe, by name or .toml file.  "
+        "\\[default: that of the run, else demo for the demo city and photos for other data]",
+        show_default=False,
+    ),
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        help="Local .safetensors file to start the backbone from.  "
+        "\\[default: that of the run, else what the recipe says]",
+        show_default=False,
+    ),
+]
+Redo = Annotated[bool, typer.Option("--redo", help="Do this stage again even if it is done.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Processes that decode images; 0: none beside this one.  \\[default: cores - 1]",
+        show_default=False,
+    ),
+]
+
+
+def check_share(value: float | None) -> float | None:
+    """Return a share as it is. Raises typer.BadParameter unless it is between 0 and 1."""
+    if value is not None and not 0 < value < 1:
+        raise typer.BadParameter(f"{value} is no share between 0 and 1, like 0.95")
+    return value
+
+
+def min_precision_option(default: str) -> Any:
+    """Return the option --min-precision with what its help calls the default."""
+    return typer.Option(
+        callback=check_share,
+        help="How many of the answers shall be right, like 0.95: the least sure ones become 'no "
+        "known landmark' until so many are, of the known queries that calibrate the run.  "
+        f"\\[default: {default}]",
+        show_default=False,
+    )
+
+
+MinPrecision = Annotated[float | None, min_precision_option("that of the run, else of the recipe")]

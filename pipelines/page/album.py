@@ -1,0 +1,148 @@
+"""Find the photos behind the answers of a run: neighbours, and what speaks most for a label.
+
+Reads the dataset's photos and, of a run, index/, features/, embeddings/test/, neighbors.parquet
+and verified.parquet.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from embed.shards import Embeddings
+from rerank.store import FeatureStore
+
+from ..artifacts import load_manifest
+from ..database import Database, load_database
+from ..job import Job
+from ..prepare import load_split_embeddings, open_features
+from ..recognition import verify_settings
+from .pairs import (
+    NO_PHOTO,
+    Photo,
+    compare,
+    describe,
+    name_place,
+    read_photo,
+    show_photo,
+    to_picture,
+)
+from .records import Picture
+
+
+@dataclass(frozen=True)
+class Neighbor:
+    """A database photo beside a query."""
+
+    image_id: str
+    landmark_id: int
+    rank: int | None  # from 0; None where it is not among the neighbours
+    similarity: float  # cosine
+    inliers: int | None  # None where it was not verified
+
+
+@dataclass(frozen=True)
+class Album:
+    """The photos of a run, and the neighbours of some queries."""
+
+    job: Job
+    database: Database
+    neighbors: dict[str, list[Neighbor]]  # by query id, nearest first
+    features: tuple[FeatureStore, FeatureStore] | None  # of test and database; None: not made
+
+    def name(self, landmark_id: int) -> str:
+        """Return what the landmark is called."""
+        names = self.database.names or self.job.dataset.names
+        return names.get(landmark_id, f"landmark {landmark_id}")
+
+    def find_best(self, query_id: str, landmark_id: int) -> Neighbor | None:
+        """Return the database photo that speaks most for a landmark; None if it has no photo.
+
+        That is the neighbour with the most inliers. Where no neighbour shows the landmark, it is
+        the most similar of its photos.
+        """
+        near = [found for found in self.neighbors[query_id] if found.landmark_id == landmark_id]
+        if near:
+            return max(near, key=lambda found: (found.inliers or 0, found.similarity))
+        rows = np.flatnonzero(self.database.landmark_ids == landmark_id)
+        place = self._query_rows.get(query_id)
+        if place is None or not len(rows):
+            return None
+        vector = self._queries.vectors[place : place + 1]
+        if self.database.whitening is not None:
+            vector = self.database.whitening.apply(vector)
+        cosines = self.database.index.reconstruct_batch(rows) @ vector[0]
+        best = int(np.argmax(cosines))
+        image_id = self.database.image_ids[rows[best]]
+        return Neighbor(image_id, landmark_id, None, float(cosines[best]), None)
+
+    def show_pair(self, query_id: str, near: Neighbor | None, title: str) -> Picture:
+        """Return the query beside a database photo, or beside an empty place, and how near it is.
+
+        Inliers are counted again from the stored features, as those far away have none yet.
+        """
+        other = NO_PHOTO if near is None else self._read(near.image_id, 1)
+        drawn, inliers = compare(self._read(query_id, 0), other, verify_settings(self.job.recipe))
+        if near is None:
+            return to_picture(drawn, f"{query_id}, and no photo beside it", title)
+        far = f"not among the {len(self.neighbors[query_id])} nearest"
+        place = far if near.rank is None else name_place(near.rank)
+        note = describe(place, near.similarity, inliers)
+        lines = "" if inliers is None else f", {inliers} matches drawn as lines"
+        return to_picture(drawn, f"{query_id} beside {near.image_id}{lines}", title, note)
+
+    def show_neighbor(self, near: Neighbor) -> Picture:
+        """Return the thumbnail of a neighbour, and how near it is."""
+        place = "" if near.rank is None else name_place(near.rank)
+        note = describe(place, near.similarity, near.inliers)
+        photo = read_photo(self.job.dataset.image_path(near.image_id), self.job.max_pixels)
+        return show_photo(photo, near.image_id, self.name(near.landmark_id), note)
+
+    def _read(self, image_id: str, side: int) -> Photo:
+        """Read a query (side 0) or a database photo (side 1) with its features."""
+        features = self.features[side].get(image_id) if self.features else None
+        path = self.job.dataset.image_path(image_id)
+        return read_photo(path, self.job.max_pixels, features)
+
+    @cached_property
+    def _queries(self) -> Embeddings:
+        return load_split_embeddings(self.job.run, "test")
+
+    @cached_property
+    def _query_rows(self) -> dict[str, int]:
+        return {image_id: row for row, image_id in enumerate(self._queries.ids)}
+
+
+def open_album(job: Job, query_ids: Sequence[str]) -> Album:
+    """Open a run to show some of its queries.
+
+    Raises:
+        FileNotFoundError: the run has no index, or not the features that its recipe asks for.
+    """
+    manifest = load_manifest(job.run / "index")
+    if manifest is None:
+        raise FileNotFoundError(f"no complete index in {job.run}; run `cairn submit` first")
+    database = load_database(job.run, str(manifest.model["fingerprint"]))
+    asked = open_features(job.run, "test", job.recipe)
+    known = open_features(job.run, database.split, job.recipe)
+    features = (asked, known) if asked is not None and known is not None else None
+    return Album(job, database, _read_neighbors(job, query_ids), features)
+
+
+def _read_neighbors(job: Job, query_ids: Sequence[str]) -> dict[str, list[Neighbor]]:
+    """Return the neighbours of some queries, nearest first."""
+    found: dict[str, list[Neighbor]] = {query_id: [] for query_id in query_ids}
+    filters = [("query_id", "in", sorted(found))]
+    verified = pq.read_table(job.run / "verified.parquet", filters=filters).to_pylist()
+    inliers = {(row["query_id"], row["rank"]): row["inliers"] for row in verified}
+    rows = pq.read_table(job.run / "neighbors.parquet", filters=filters).to_pylist()
+    for row in sorted(rows, key=lambda row: int(row["rank"])):
+        place = (row["query_id"], row["rank"])
+        found[row["query_id"]].append(
+            Neighbor(
+                row["image_id"], row["landmark_id"], row["rank"], row["score"], inliers.get(place)
+            )
+        )
+    return found

@@ -1,0 +1,65 @@
+"""Read what a run answered to the test photos, beside what is true where that is known.
+
+Reads predictions.parquet and the failures of a run.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from classify_head.gap import Answers
+from classify_head.submission import IGNORED, Solution
+from embed.shards import read_failures
+
+
+@dataclass(frozen=True, eq=False)
+class RunAnswers:
+    """The final answers of a run to Q photos, with a solution to those that it scores."""
+
+    answers: Answers  # as submitted; without a solution no photo has a true landmark
+    given: NDArray[np.bool_]  # [Q] False where a user is told "no known landmark"
+    reasons: tuple[str, ...]  # [Q] why that is; empty where an answer is given
+    unread: tuple[tuple[str, str], ...]  # id and reason of photos that could not be read
+    has_solution: bool
+
+    @property
+    def given_confidences(self) -> NDArray[np.float64]:
+        """[Q] -inf where no answer is given."""
+        return np.where(self.given, self.answers.confidence, -np.inf)
+
+
+def read_answers(run: Path, solution: Solution | None) -> RunAnswers:
+    """Read the answers of a run.
+
+    Raises:
+        ValueError: the solution scores a photo that the run was not asked about.
+    """
+    rows = {row["query_id"]: row for row in pq.read_table(run / "predictions.parquet").to_pylist()}
+    truths = dict.fromkeys(rows, frozenset[int]()) if solution is None else _scored(solution)
+    strange = sorted(truths.keys() - rows.keys())
+    if strange:
+        raise ValueError(
+            f"{run} has no answer to {len(strange)} of the {len(truths)} photos that the solution "
+            f"scores, the first is '{strange[0]}'; run `cairn submit --run {run}` again"
+        )
+    ids = sorted(truths)
+    kept = [rows[query_id] for query_id in ids]
+    failures = read_failures(run / "embeddings" / "test" / "failures.parquet")
+    return RunAnswers(
+        Answers.from_rows(
+            (query_id, row["final_label"], row["final_confidence"], truths[query_id])
+            for query_id, row in zip(ids, kept, strict=True)
+        ),
+        np.array([row["landmark_id"] is not None for row in kept], dtype=np.bool_),
+        tuple(row["reason"] or "" for row in kept),
+        tuple((image_id, reason) for image_id, (reason, _) in sorted(failures.items())),
+        solution is not None,
+    )
+
+
+def _scored(solution: Solution) -> dict[str, frozenset[int]]:
+    triples = zip(solution.query_ids, solution.truths, solution.usages, strict=True)
+    return {query_id: truth for query_id, truth, usage in triples if usage != IGNORED}

@@ -1,0 +1,107 @@
+"""Show photos on a page: alone, and a query beside a database photo with their match lines.
+
+Reads the photos. A photo that cannot be read is shown as a placeholder: a page about what went
+wrong must not fail because of what went wrong.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from embed.decode import ImageError, decode_image
+from rerank.features import LocalFeatures
+from rerank.verify import VerifySettings, verify_candidates
+
+from .pictures import (
+    PAIR_BOX,
+    Pixels,
+    draw_matches,
+    draw_pair,
+    make_thumbnail,
+    placeholder,
+    to_data_uri,
+)
+from .records import Picture
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A photo and its local features, as far as there are any."""
+
+    pixels: Pixels | None = None  # None where it could not be read
+    features: LocalFeatures | None = None
+
+
+NO_PHOTO = Photo()
+
+
+def read_photo(path: Path, max_pixels: int, features: LocalFeatures | None = None) -> Photo:
+    """Read a photo at about the resolution it is shown at.
+
+    Args:
+        path: of the image file.
+        max_pixels: limit of the decoder.
+        features: of the photo.
+    """
+    try:
+        image = decode_image(path, min_side=max(PAIR_BOX), max_pixels=max_pixels)
+    except ImageError:
+        return Photo(None, features)
+    return Photo(image.pixels, features)
+
+
+def compare(query: Photo, other: Photo, settings: VerifySettings) -> tuple[Image.Image, int | None]:
+    """Return both photos side by side, and the number of inliers, whose lines are drawn.
+
+    The number is None, and there are no lines, where one has no local features.
+    """
+    pixels0, pixels1 = _shown(query), _shown(other)
+    if query.features is None or other.features is None:
+        return draw_pair(pixels0, pixels1), None
+    found = verify_candidates(query.features, [other.features], settings)[0]
+    if query.pixels is None or other.pixels is None:
+        return draw_pair(pixels0, pixels1), found.n_inliers
+    drawn = draw_matches(pixels0, pixels1, query.features, other.features, found)
+    return drawn, found.n_inliers
+
+
+def _shown(photo: Photo) -> Pixels:
+    return placeholder() if photo.pixels is None else photo.pixels
+
+
+def show_photo(photo: Photo, alt: str, title: str = "", note: str = "") -> Picture:
+    """Return the thumbnail of a photo."""
+    return to_picture(make_thumbnail(_shown(photo)), alt, title, note)
+
+
+def to_picture(image: Image.Image, alt: str, title: str = "", note: str = "") -> Picture:
+    """Return an image as it stands on the page."""
+    return Picture(to_data_uri(image), alt, image.width, image.height, title, note)
+
+
+def describe(place: str, similarity: float, inliers: int | None) -> str:
+    """Say in one line how near a database photo is.
+
+    Args:
+        place: among the neighbours; may be empty.
+        similarity: cosine.
+        inliers: None where it was not verified.
+
+    >>> describe(name_place(1), 0.8123, 1)
+    '2nd nearest · similarity 0.81 · 1 inlier'
+    """
+    verified = "" if inliers is None else f"{inliers} inlier{'s' * (inliers != 1)}"
+    return " · ".join(filter(None, [place, f"similarity {similarity:.2f}", verified]))
+
+
+def name_place(rank: int) -> str:
+    """Name a place among the neighbours, from 0.
+
+    >>> [name_place(rank) for rank in (0, 1, 2, 3, 10, 20)]
+    ['nearest', '2nd nearest', '3rd nearest', '4th nearest', '11th nearest', '21st nearest']
+    """
+    place = rank + 1
+    teens = 10 < place % 100 < 14
+    ending = "th" if teens else {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")
+    return f"{place}{ending} nearest" if rank else "nearest"
