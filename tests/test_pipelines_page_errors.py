@@ -60,7 +60,7 @@ def test_every_error_is_named_and_the_dearest_is_first() -> None:
     assert found == [
         ("d", "wrong label", 1),
         ("f", "no answer", 0),
-        ("b", "false alarm", 0),
+        ("b", "distractor", 0),
         ("e", "ranked too low", 2),
         ("c", "ranked too low", 1),
     ]

@@ -41,7 +41,7 @@ WRONG = {"q0": answer(1, 0.999), "q6": answer(2, 0.998)}
 
 @pytest.fixture
 def wrong(tiny: Tiny) -> Tiny:
-    """Return a run with a wrong answer and a false alarm."""
+    """Return a run with a wrong answer and an answered distractor."""
     change_rows(tiny.run / "predictions.parquet", "query_id", WRONG)
     return tiny
 
@@ -77,7 +77,7 @@ def notes(report: Report) -> list[str]:
 
 def test_the_worst_error_is_first(wrong: Tiny) -> None:
     group = group_named(collect(wrong), "The costliest errors")
-    assert [case.badge for case in group.cases[:2]] == ["wrong label", "false alarm"]
+    assert [case.badge for case in group.cases[:2]] == ["wrong label", "distractor"]
     assert group.cases[0].title == "Thing 1, but it is Thing 0"
     assert group.cases[1].title == "Thing 2, but it shows nothing known"
     assert "photo q0" in group.cases[0].facts
@@ -86,7 +86,7 @@ def test_the_worst_error_is_first(wrong: Tiny) -> None:
     assert titles == ["Answered: Thing 1", "True: Thing 0"]
     assert [pair.title for pair in group.cases[1].pairs] == ["Answered: Thing 2"]
     # Five right answers stand below both.
-    assert group.lead.startswith("7 errors (ranked too low 5, wrong label 1, false alarm 1);")
+    assert group.lead.startswith("7 errors (ranked too low 5, wrong label 1, distractor 1);")
     assert len(group.cases) == 7
 
 
@@ -236,6 +236,7 @@ def test_photos_that_could_not_be_read_are_listed_and_cost_gap(tiny: Tiny) -> No
     assert report.failures == (("q0", "empty"),)
     assert worst(report).title == "No answer; it is Thing 0"
     assert "refused: q0.jpg: is empty" in worst(report).facts
+    assert [pair.title for pair in worst(report).pairs] == ["True: Thing 0"]
     assert "1 without an answer" in render("report", report)
 
 

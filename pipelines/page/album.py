@@ -54,14 +54,20 @@ class Album:
 
     def name(self, landmark_id: int) -> str:
         """Return what the landmark is called."""
-        names = self.database.names or self.job.dataset.names
-        return names.get(landmark_id, f"landmark {landmark_id}")
+        for names in (self.database.names, self.job.dataset.names):
+            if landmark_id in names:
+                return names[landmark_id]
+        return f"landmark {landmark_id}"
+
+    def has_photo(self, landmark_id: int) -> bool:
+        """Tell whether the database shows a landmark."""
+        return bool((self.database.landmark_ids == landmark_id).any())
 
     def find_best(self, query_id: str, landmark_id: int) -> Neighbor | None:
-        """Return the database photo that speaks most for a landmark; None if it has no photo.
+        """Return the database photo that speaks most for a landmark.
 
         That is the neighbour with the most inliers. Where no neighbour shows the landmark, it is
-        the most similar of its photos.
+        the most similar of its photos. None if it has no photo, or the query could not be read.
         """
         near = [found for found in self.neighbors[query_id] if found.landmark_id == landmark_id]
         if near:

@@ -12,7 +12,7 @@ from .records import Case, Picture, Tone
 NEIGHBORS = 3  # shown of each query
 TONES: dict[Kind, Tone] = {
     "wrong label": "bad",
-    "false alarm": "bad",
+    "distractor": "bad",
     "no answer": "warn",
     "ranked too low": "warn",
 }
@@ -27,19 +27,15 @@ class Storyteller:
 
     def tell_error(self, error: Error) -> Case:
         """Return an answer that was wrong, or right but not sure enough."""
-        answer = self._answer(error.row)
+        answer, price = self._answer(error.row), _format_loss(error.lost)
         if error.kind == "ranked too low":
             title = f"{answer}: right, but not sure"
-            below = (
-                "1 wrong answer" if error.wrong_above == 1 else f"{error.wrong_above} wrong ones"
-            )
-            price = f"loses {error.lost:.4f} of GAP below {below}"
+            price = f"loses {price} to surer wrong answers, {error.wrong_above} of them"
         else:
-            truth = "it shows nothing known"
-            if error.kind != "false alarm":
-                truth = f"it is {self._truth(error.row)}"
+            distractor = error.kind == "distractor"
+            truth = "shows nothing known" if distractor else f"is {self._truth(error.row)}"
             joint = ", but" if self.run.given[error.row] else ";"
-            title, price = f"{answer}{joint} {truth}", f"costs {error.lost:.4f} of GAP"
+            title, price = f"{answer}{joint} it {truth}", f"costs {price}"
         return self._tell(error.row, title, error.kind, TONES[error.kind], price)
 
     def tell_right(self, row: int) -> Case:
@@ -74,7 +70,7 @@ class Storyteller:
         if not answers.correct[row] and answers.truths[row]:
             label, near = self._find_truth(row)
             title = f"True: {self.album.name(label)}"
-            if near is None:
+            if not self.album.has_photo(label):
                 title += ", of which the database has no photo"
             pairs.append(self.album.show_pair(query_id, near, title))
         return pairs
@@ -96,6 +92,10 @@ class Storyteller:
     def _truth(self, row: int) -> str:
         labels = sorted(self.run.answers.truths[row])
         return " and ".join(self.album.name(label) for label in labels)
+
+
+def _format_loss(lost: float) -> str:
+    return f"{lost:.4f} of GAP" if lost >= 5e-5 else "less than 0.0001 of GAP"
 
 
 def _strength(near: Neighbor | None) -> tuple[bool, int, float]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from classify_head.gap import NO_LANDMARK, Answers
 
-Kind = Literal["wrong label", "false alarm", "no answer", "ranked too low"]
+Kind = Literal["wrong label", "distractor", "no answer", "ranked too low"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def list_errors(answers: Answers) -> list[Error]:
 
         >>> rows = [("a", 7, 0.9, []), ("b", 4, 0.5, [4, 5]), ("c", -1, 0.0, [6])]
         >>> [(error.kind, error.lost) for error in list_errors(Answers.from_rows(rows))]
-        [('no answer', 0.5), ('false alarm', 0.25), ('ranked too low', 0.25)]
+        [('no answer', 0.5), ('distractor', 0.25), ('ranked too low', 0.25)]
     """
     ranking = answers.ranking
     right = answers.correct[ranking]
@@ -102,4 +102,4 @@ def _kind(answers: Answers, row: int) -> Kind:
     """Return the kind of an answered query's error."""
     if answers.correct[row]:
         return "ranked too low"
-    return "wrong label" if answers.has_landmark[row] else "false alarm"
+    return "wrong label" if answers.has_landmark[row] else "distractor"

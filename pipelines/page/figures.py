@@ -73,4 +73,4 @@ def _near_duplicates(found: Mapping[str, Any]) -> str:
     count = "1 test photo is" if found["queries"] == 1 else f"{found['queries']} test photos are"
     without, listed = found["gap_without"], "listed in near_duplicates.csv"
     gap = "" if without is None else f"; without them GAP is {without:.4f}"
-    return f"{count} in the database almost the same ({found['criterion']}){gap}; {listed}."
+    return f"{count} almost the same in the database ({found['criterion']}){gap}; {listed}."

@@ -70,4 +70,5 @@ def _count_kinds(errors: list[Error]) -> str:
     """Say how many errors there are of each kind, the commonest first."""
     counts = Counter(error.kind for error in errors)
     listed = ", ".join(f"{kind} {count}" for kind, count in counts.most_common())
-    return f"{len(errors)} errors ({listed}); the costliest of all and of each kind are shown."
+    total = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
+    return f"{total} ({listed}); the costliest of all and of each kind are shown."
