@@ -23,7 +23,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from .gap import NO_LANDMARK, Answers
 
@@ -239,6 +238,8 @@ def measure_threshold(
         >>> round(measure_threshold(np.ones(20, bool), np.ones(20), 0.5).precision_low, 4)
         0.8609
     """
+    from scipy.stats import binomtest  # half a second, which a query has no need of
+
     _check(correct, confidence)
     if math.isnan(threshold) or not 0 < level < 1:
         raise ValueError(f"threshold {threshold} must not be nan, level {level} lie in (0, 1)")

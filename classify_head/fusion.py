@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.special import softmax
 
 from embed.settings import Settings
 
@@ -92,6 +91,8 @@ class SoftmaxVotes(Settings):
 
     def __call__(self, evidence: Evidence, extras: Extras, votes: LabelScores) -> Choice:
         """Return the choice."""
+        from scipy.special import softmax
+
         labels, scores = votes.labels[:, : self.labels], votes.scores[:, : self.labels]
         if not labels.shape[1]:
             return choose_best(labels, scores)

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -103,6 +102,8 @@ def reliability_bins(
         >>> found.mean_probability.round(3).tolist(), found.share_right.tolist()
         ([0.2, 0.9], [0.25, 0.75])
     """
+    from scipy.stats import binomtest  # half a second, which a query has no need of
+
     _check(correct, probability)
     if bins < 1:
         raise ValueError(f"bins is {bins}, expected 1 or more")
