@@ -12,7 +12,7 @@ import math
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -31,10 +31,12 @@ from .artifacts import Manifest, invalidate, load_manifest, record_file, write_j
 from .database import Database
 from .extras import make_extras
 from .job import Job
-from .known_queries import KnownQueries, load_known_queries
 from .prepare import open_recognizer
 from .recipe import Recipe
 from .stage import Artifact
+
+if TYPE_CHECKING:
+    from .known_queries import KnownQueries
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +99,8 @@ def set_decision(job: Job, indexed: Manifest) -> Manifest:
     if done := artifact.find():
         return done
     invalidate(folder)
+    from .known_queries import load_known_queries  # 1.5 s that a query has no need of
+
     known = load_known_queries(job)
     model, answered = _answer_known(job, indexed, known)
     point, note = _choose_threshold(job.recipe, answered)
@@ -123,7 +127,7 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
 
 
 def _answer_known(
-    job: Job, indexed: Manifest, known: KnownQueries
+    job: Job, indexed: Manifest, known: "KnownQueries"
 ) -> tuple[CalibratedFusion | None, Answered]:
     """Ask the known queries; return the model of the calibrated policy and the answers."""
     recipe = job.recipe

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embed.images import Failure
 from embed.shards import read_shard_failures, write_failures
@@ -24,9 +24,11 @@ from .artifacts import (
     save_manifest,
     writing,
 )
-from .dataset import ImageTable
 from .job import Job
 from .progress import Advance, progress_bar
+
+if TYPE_CHECKING:
+    from .dataset import ImageTable  # pandas takes half a second that a query has no need of
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +85,7 @@ class Artifact:
 
     def write_parts(
         self,
-        table: ImageTable,
+        table: "ImageTable",
         size: int,
         write_part: WritePart,
         *,
@@ -121,7 +123,7 @@ class Artifact:
         return self.sign(outputs, model=model, counts=counts)
 
     def _fill_parts(
-        self, table: ImageTable, size: int, write_part: WritePart
+        self, table: "ImageTable", size: int, write_part: WritePart
     ) -> tuple[list[Path], list[Failure]]:
         """Write the parts that are not there yet; return all files and all failures."""
         starts = range(0, len(table.ids), size)
