@@ -193,12 +193,19 @@ def train(
     devices: Annotated[int, typer.Option(min=1, help="GPUs that train together.")] = 1,
     redo: Redo = False,
 ) -> None:
-    """Train the descriptor model; goes on after the last epoch of an interrupted training."""
+    """Train the descriptor model, and DELF where the recipe asks for it.
+
+    Goes on after the last epoch of an interrupted training.
+    """
     from .train import train as train_stage
 
     job = _open_job(data, run, recipe, weights, workers, redo, devices)
     with job.locked():
         train_stage(job)
+        if job.recipe.rerank.method == "delf":
+            from .train_delf import train_local_features
+
+            train_local_features(job)
 
 
 @app.command(rich_help_panel=MAKE)

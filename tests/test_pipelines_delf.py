@@ -182,3 +182,9 @@ def test_a_model_trained_anew_gets_a_delf_of_its_own(copied: Tiny) -> None:
     assert end.status == 1
     assert copied.submit().status == 0
     assert cairn("query", copied.data / "images" / "q0.jpg", "--run", copied.run).status == 0
+
+
+def test_training_makes_delf_too(copied: Tiny) -> None:
+    shutil.rmtree(copied.run / "delf")
+    assert cairn("train", *copied.options).status == 0
+    assert load_manifest(copied.run / "delf") is not None
