@@ -9,12 +9,10 @@ Truncation policy (of JPEG: decode_jpeg.py):
   Bytes after the end of the image (second MPO picture, motion photo, padding): ignored.
 """
 
-import stat
 import struct
 import zlib
 from collections.abc import Callable, Iterator
 from io import BytesIO
-from pathlib import Path
 
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
@@ -22,6 +20,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from .decode_jpeg import read_jpeg
 from .decode_result import MAX_PARTS, DecodedImage, ImageError, check_size, finish
+from .image_file import ImageFile, read_image_file
 
 __all__ = ["DecodedImage", "ImageError", "decode_image"]
 
@@ -36,12 +35,12 @@ _PNG_KEPT = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"iCCP", b"zTXt", b"iT
 
 
 def decode_image(
-    source: Path | bytes, *, min_side: int | None = None, max_pixels: int = 50_000_000
+    source: ImageFile | bytes, *, min_side: int | None = None, max_pixels: int = 50_000_000
 ) -> DecodedImage:
     """Decode one JPEG, PNG or WebP file (first frame if animated), orientation applied.
 
     Args:
-        source: path of the file, or its content.
+        source: where the image is, or its content.
         min_side: pixels. A JPEG may be decoded at 1/2, 1/4 or 1/8 while its shorter side keeps at
             least this many; None decodes at full size. Never enlarges.
         max_pixels: width x height above which the image is refused, from its header.
@@ -54,7 +53,9 @@ def decode_image(
         raise ValueError(f"min_side {min_side}, max_pixels {max_pixels}: both must be >= 1")
     name = f"{len(source)} bytes of image data" if isinstance(source, bytes) else str(source)
     try:
-        data = source if isinstance(source, bytes) else _read_file(source, max_pixels)
+        # 16-bit RGBA, uncompressed, and a motion photo's video
+        limit = 8 * max_pixels + (64 << 20)
+        data = source if isinstance(source, bytes) else read_image_file(source, limit)
         return _reader(data)(data, min_side, max_pixels)
     except ImageError as error:
         raise ImageError(error.reason, error.found, name) from error
@@ -63,24 +64,6 @@ def decode_image(
         reason = "too_large" if too_large else "corrupt"
         found = f"{type(error).__name__} while decoding: {error}"
         raise ImageError(reason, found, name) from error
-
-
-def _read_file(path: Path, max_pixels: int) -> bytes:
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a directory" if stat.S_ISDIR(status.st_mode) else "no regular file"
-            raise ImageError("not_a_file", f"is {kind}")
-        limit = 8 * max_pixels + (64 << 20)  # 16-bit RGBA, uncompressed, and a motion photo's video
-        if status.st_size > limit:
-            raise ImageError("too_large", f"{status.st_size} bytes > {limit} bytes")
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise ImageError("missing", "no such file") from error
-    except PermissionError as error:
-        raise ImageError("no_permission", "permission denied") from error
-    except OSError as error:
-        raise ImageError("unreadable", f"cannot be read: {error.strerror}") from error
 
 
 def _reader(data: bytes) -> Callable[[bytes, int | None, int], DecodedImage]:
