@@ -5,7 +5,6 @@ neither the number of loader processes nor an interruption changes what the netw
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from .decode import ImageError, decode_image
+from .image_file import ImageFile
 from .images import Failure, Item
 from .settings import AugmentSettings
 from .transforms import to_tensor
@@ -41,7 +41,7 @@ class AugmentedFiles(Dataset[Item]):
 
     def __init__(
         self,
-        paths: Sequence[Path],
+        paths: Sequence[ImageFile],
         size: int,
         max_pixels: int,
         augment: AugmentSettings,

@@ -6,7 +6,6 @@ Reads image files, writes nothing. The views must be the same for database and q
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from .image_file import ImageFile
 from .images import Failure, ImageFiles, collate
 from .model import DescriptorModel
 from .settings import MAX_SCALE, MAX_SCALES
@@ -137,7 +137,7 @@ def describe_pixels(
 
 def extract_all(
     model: DescriptorModel,
-    paths: Sequence[Path],
+    paths: Sequence[ImageFile],
     *,
     batch_size: int,
     max_pixels: int,

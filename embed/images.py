@@ -5,13 +5,13 @@ Reads image files.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from .decode import ImageError, decode_image
+from .image_file import ImageFile
 from .transforms import resize_square, to_tensor
 
 
@@ -47,7 +47,7 @@ def collate(items: Sequence[Item]) -> Batch:
 class ImageFiles(Dataset[Item]):
     """Images as the network sees them in inference: uint8 [3, size, size]."""
 
-    def __init__(self, paths: Sequence[Path], size: int, max_pixels: int) -> None:
+    def __init__(self, paths: Sequence[ImageFile], size: int, max_pixels: int) -> None:
         """Take the files; size is the side in pixels, max_pixels the limit of the decoder."""
         self.paths, self.size, self.max_pixels = list(paths), size, max_pixels
 

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 
 from .augment import AugmentedFiles
 from .backbone import freeze_batch_norm
+from .image_file import ImageFile
 from .images import Batch, Failure, collate
 from .losses import MinedTripletLoss, TrainingCollapsed, check_collapse
 from .model import DescriptorModel
@@ -39,7 +40,7 @@ Validate = Callable[[DescriptorModel], dict[str, float]]
 class TrainingImages:
     """What to train on."""
 
-    paths: Sequence[Path]
+    paths: Sequence[ImageFile]
     labels: NDArray[np.int64]  # [N] class of each image, 0 to C - 1
 
 

@@ -30,6 +30,7 @@ from rerank.features import LocalFeatures
 
 from .artifacts import writing
 from .dataset import ImageTable
+from .derive import read_rows, separate_rows, write_derived
 from .embed import embed_split
 from .features import extract_split
 from .job import Job
@@ -39,7 +40,6 @@ from .prepare import load_split_embeddings, open_features
 from .progress import Advance
 from .recognition import verify_settings
 from .stage import Artifact
-from .subset import write_subset
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def clean_training(job: Job, folder: Path, settings: CleaningSettings) -> Kept:
     """Write a dataset folder without the training images that their class does not confirm.
 
     Every training image goes to train.csv or, with its reason, to rejected.csv. The other tables
-    stay as they are, the images are links. The job's own dataset is not touched.
+    stay as they are, the images are shared. The job's own dataset is not touched.
 
     Args:
         job: names the dataset and the run, whose model is trained first if need be.
@@ -77,7 +77,8 @@ def clean_training(job: Job, folder: Path, settings: CleaningSettings) -> Kept:
             f'the recipe {job.recipe_name} has rerank.method = "none", but images are verified by '
             "local features; name the run of another recipe"
         )
-    claim(folder, {"cleaned from": str(job.data.resolve())})
+    origin = {"cleaned from": str(job.data.resolve())}
+    claim(folder, origin)  # before the long work
     _verify_training(job, settings)
     rejected = _find_rejected(job, settings)
     table = job.dataset.load_split("train")
@@ -86,7 +87,8 @@ def clean_training(job: Job, folder: Path, settings: CleaningSettings) -> Kept:
         raise ValueError(
             f"none of the {len(kept)} images of {table.path} would be kept, with {_asked(settings)}"
         )
-    write_subset(job.dataset, folder, rejected)
+    taken, left_out = separate_rows(read_rows(table.path), rejected)
+    write_derived(job.dataset, folder, {"train": taken, "rejected": left_out}, origin)
     if kept.mean() < 0.5:
         logger.warning(
             "more than half of the training images are left out, with %s", _asked(settings)

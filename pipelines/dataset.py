@@ -1,7 +1,6 @@
 """Read a dataset folder: its tables, checked, and where the file of each image is.
 
-Reads train, index, test, solution, non_landmark and labels as .csv or .parquet, and lists the
-folder images/. Opens no image.
+Reads TABLES as .csv or .parquet, and lists the folder images/. Opens no image.
 """
 
 import os
@@ -14,7 +13,14 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from embed.image_file import ImageFile
+
 from .images import SUFFIXES
+
+# Tables of a dataset folder, each <name>.csv or <name>.parquet. All but train are optional.
+LABELLED = ("train", "index", "validation")
+SPLITS = (*LABELLED, "test", "non_landmark")
+TABLES = (*SPLITS, "solution", "labels")
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class Dataset:
         return "index" if self.find_table("index") else "train"
 
     def load_split(self, name: str) -> ImageTable:
-        """Read train, index, test or non_landmark.
+        """Read one of SPLITS.
 
         Raises:
             FileNotFoundError: the folder has no such table.
@@ -65,7 +71,7 @@ class Dataset:
         path = self.find_table(name)
         if path is None:
             raise FileNotFoundError(f"{self.folder} has no {name}.csv; this stage needs it")
-        labelled = name in {"train", "index"}
+        labelled = name in LABELLED
         table = _read_table(path, ["id", "landmark_id"] if labelled else ["id"])
         ids = _check_ids(table["id"], path)
         if not labelled:
@@ -81,8 +87,7 @@ class Dataset:
             ValueError: as load_split; or an image is asked about that is also in the database, in
                 the training set or in the pool: its figures would be worth nothing.
         """
-        names = [n for n in ("train", "index", "test", "non_landmark") if self.find_table(n)]
-        tables = {name: self.load_split(name) for name in names}
+        tables = {name: self.load_split(name) for name in SPLITS if self.find_table(name)}
         asked = set(tables["test"].ids) if "test" in tables else set()
         for name, table in tables.items():
             both = sorted(asked & set(table.ids)) if name != "test" else []
@@ -91,6 +96,19 @@ class Dataset:
                     f"{len(both)} images of test are in {table.path.name}, too, the first is "
                     f"'{both[0]}'; an image is either asked about or known: keep one of the rows"
                 )
+        self._check_held_out(tables)
+
+    def _check_held_out(self, tables: dict[str, ImageTable]) -> None:
+        if "validation" not in tables:
+            return
+        held_out = tables["validation"]
+        both = sorted(set(held_out.ids) & set(tables["train"].ids))
+        if both:
+            raise ValueError(
+                f"{len(both)} images of {held_out.path.name} are in {tables['train'].path.name}, "
+                f"too, the first is '{both[0]}'; a model is not validated by what it was trained "
+                "on: keep one of the rows"
+            )
 
     @cached_property
     def names(self) -> dict[int, str]:
@@ -107,7 +125,7 @@ class Dataset:
             )
         return dict(zip(landmark_ids.tolist(), table["name"].tolist(), strict=True))
 
-    def image_path(self, image_id: str) -> Path:
+    def locate(self, image_id: str) -> ImageFile:
         """Return where the image's file is, or where it was expected if there is none.
 
         Looked for as images/<id>.jpg (.jpeg, .png, .webp) and images/a/b/c/<id>.jpg, where a, b
@@ -123,6 +141,11 @@ class Dataset:
     def _files(self) -> dict[str, str]:
         """File name by id, of the files directly in images/; the first suffix wins."""
         folder = self.folder / "images"
+        if folder.is_symlink() and not folder.exists():
+            raise FileNotFoundError(
+                f"{folder} leads to {folder.readlink()}, which is gone: the images of the dataset "
+                "that this one was made from"
+            )
         if not folder.is_dir():
             raise FileNotFoundError(f"{self.folder} has no folder images/ with the image files")
         with os.scandir(folder) as entries:

@@ -55,11 +55,9 @@ def extract_table(job: Job, name: str, table: ImageTable, table_hash: str) -> Ma
 
     def write_part(rows: range, path: Path, advance: Advance) -> list[Failure]:
         def decode(row: int) -> DecodedImage | Failure:
-            image_path = job.dataset.image_path(table.ids[row])
             try:
-                return decode_image(
-                    image_path, min_side=extractor.min_side, max_pixels=job.max_pixels
-                )
+                file = job.dataset.locate(table.ids[row])
+                return decode_image(file, min_side=extractor.min_side, max_pixels=job.max_pixels)
             except ImageError as error:
                 return Failure(row, error.reason, str(error))
 

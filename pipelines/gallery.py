@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from embed.decode import ImageError, decode_image
+from embed.image_file import ImageFile
 
 TILE = (208, 156)  # pixels, width and height of a picture
 GAP, CAPTION, MARGIN = 8, 40, 20  # pixels
@@ -22,7 +23,7 @@ ANSWERED, REJECTED = (34, 140, 84), (170, 110, 30)  # of an answer, and of "no k
 class Picture:
     """One image and its caption."""
 
-    path: Path
+    path: ImageFile
     title: str
     note: str
     answered: bool | None = None  # colours the title of a query; None for a database image
@@ -63,7 +64,7 @@ def spread(confidences: Sequence[float], count: int) -> list[int]:
     return [int(order[place]) for place in dict.fromkeys(places.tolist())]
 
 
-def _thumbnail(path: Path) -> Image.Image:
+def _thumbnail(path: ImageFile) -> Image.Image:
     """Return the middle of an image at the size of a tile; grey if it cannot be read."""
     try:
         image = Image.fromarray(decode_image(path, min_side=TILE[0]).pixels)

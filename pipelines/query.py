@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from classify_head.evidence import Evidence
 from embed.decode import ImageError, decode_image
 from embed.extract import Views, describe_pixels, pick_device
+from embed.image_file import ImageFile
 from embed.model import DescriptorModel, load_model
 from rerank.features import LocalFeatures
 
@@ -81,7 +82,7 @@ class QueryEngine:
         if self.recognizer.features is not None:
             self.extractor = build_extractor(run, self.recipe.rerank)
 
-    def ask(self, path: Path, neighbors: int = 5) -> Recognition:
+    def ask(self, path: ImageFile, neighbors: int = 5) -> Recognition:
         """Recognise one photo; a photo that cannot be read is an answer with an error."""
         limit = self.recipe.decode.max_pixels
         try:
@@ -111,7 +112,7 @@ class QueryEngine:
             self._best_match(rows[0], evidence, prediction.guess),
         )
 
-    def find_features(self, path: Path) -> LocalFeatures | None:
+    def find_features(self, path: ImageFile) -> LocalFeatures | None:
         """Return the local features of a photo; None where the run compares none.
 
         Raises:

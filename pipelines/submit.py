@@ -131,7 +131,7 @@ def _sample_rows(
         label = int(decisions.labels[query])
         title = "no known landmark" if label < 0 else recognizer.name(label)
         note = f"confidence {decisions.confidences[query]:.3f}"
-        path = job.dataset.image_path(evidence.query_ids[query])
+        path = job.dataset.locate(evidence.query_ids[query])
         row = [Picture(path, title, note, answered=label >= 0)]
         scores, inliers = evidence.similarities[query], evidence.inliers[query]
         for rank in np.lexsort((-scores, -inliers))[:SHOWN]:
@@ -140,7 +140,7 @@ def _sample_rows(
             image_id = recognizer.database.image_ids[neighbors.rows[query, rank]]
             name = recognizer.name(int(evidence.labels[query, rank]))
             note = f"similarity {scores[rank]:.2f}, {max(int(inliers[rank]), 0)} inliers"
-            row.append(Picture(job.dataset.image_path(image_id), name, note))
+            row.append(Picture(job.dataset.locate(image_id), name, note))
         rows.append(row)
     return rows
 

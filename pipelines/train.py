@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from classify_head.heads import CosineHead, save_head
 from embed.backbone import BackboneSpec, build_backbone
 from embed.history import plot_history, save_history
+from embed.image_file import ImageFile
 from embed.model import DescriptorModel, ModelSpec, fingerprint_model, save_model
 from embed.precision import pick_precision
 from embed.sampling import split_validation
@@ -121,7 +122,7 @@ def _fit(
     )
     fabric.launch()
     kept, held_out = split_validation(labels, settings.validation_share, settings.seed)
-    paths = [job.dataset.image_path(image_id) for image_id in table.ids]
+    paths = [job.dataset.locate(image_id) for image_id in table.ids]
     with progress_to("train") as move:
         trainer = Trainer(
             model,
@@ -161,16 +162,16 @@ def _build(job: Job, classes: int) -> tuple[DescriptorModel, CosineHead]:
 
 def _make_validation(
     job: Job,
-    paths: list[Path],
+    paths: list[ImageFile],
     labels: NDArray[np.int64],
     kept: NDArray[np.int64],
     held_out: NDArray[np.int64],
 ) -> Validation:
     """Ask for the held-out images and for some of the pool; search the images trained on."""
-    pool: list[Path] = []
+    pool: list[ImageFile] = []
     if job.dataset.find_table("non_landmark"):
         ids = job.dataset.load_split("non_landmark").ids[:MAX_DISTRACTORS]
-        pool = [job.dataset.image_path(image_id) for image_id in ids]
+        pool = [job.dataset.locate(image_id) for image_id in ids]
     database = pick_database(labels, kept, job.recipe.train.seed)
     return Validation(
         queries=[paths[row] for row in held_out] + pool,

@@ -1,13 +1,13 @@
 """Score a model in training on images held out of it, with distractors from the pool."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from classify_head.gap import Answers, bootstrap_interval, gap
 from embed.extract import extract_all
+from embed.image_file import ImageFile
 from embed.model import DescriptorModel
 from index.metrics import recall_at_k
 from index.search import build_index, search
@@ -21,9 +21,9 @@ FIGURES = ("gap", "gap_error", "recall_at_1")
 class Validation:
     """Queries with their truth, and the images that are searched."""
 
-    queries: list[Path]
+    queries: list[ImageFile]
     query_labels: NDArray[np.int64]  # [Q]; -1 for a distractor
-    database: list[Path]
+    database: list[ImageFile]
     database_labels: NDArray[np.int64]  # [N]
     batch_size: int
     max_pixels: int
@@ -56,7 +56,7 @@ class Validation:
         }
 
     def _extract(
-        self, model: DescriptorModel, paths: list[Path]
+        self, model: DescriptorModel, paths: list[ImageFile]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], object]:
         return extract_all(
             model,

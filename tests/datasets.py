@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines import cli
+from pipelines.dataset import Dataset
 from pipelines.job import Job
 from pipelines.recipe import load_recipe
 
@@ -155,6 +156,13 @@ def cairn(*arguments: object) -> Finished:
             if isinstance(end.code, str):
                 print(end.code, file=err)
     return Finished(status, out.getvalue(), err.getvalue())
+
+
+def find_file(dataset: Dataset, image_id: str) -> Path:
+    """Return the file of an image that has one of its own."""
+    file = dataset.locate(image_id)
+    assert isinstance(file, Path)
+    return file
 
 
 def options(data: Path, run: Path, recipe: Path) -> list[str]:

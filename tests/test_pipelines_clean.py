@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from embed.shards import Embeddings
-from pipelines import clean, subset
+from pipelines import clean, derive
 from pipelines.clean import Kept, clean_training, explain_rejected
 from pipelines.dataset import Dataset
 from pipelines.job import Job
@@ -22,6 +22,7 @@ from tests.datasets import (
     LANDMARKS,
     PHOTOS,
     cairn,
+    find_file,
     make_dataset,
     make_job,
     make_recipe_file,
@@ -97,8 +98,7 @@ def test_the_rest_of_the_dataset_is_the_same(noisy: Tiny) -> None:
         assert (folder / name).read_bytes() == (noisy.data / name).read_bytes()
     for split in ("train", "test", "non_landmark"):
         for image_id in dataset.load_split(split).ids:
-            assert dataset.image_path(image_id).samefile(source.image_path(image_id))
-    assert not any((folder / "images" / f"{image_id}.jpg").exists() for image_id in WRONG)
+            assert find_file(dataset, image_id).samefile(find_file(source, image_id))
 
 
 def test_the_same_command_again_verifies_nothing(
@@ -144,9 +144,9 @@ def test_verification_goes_on_after_the_last_whole_part(
 def test_writing_goes_on_after_an_interrupt(
     noisy: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for place in ("link_image", "_copy_tables", "_write_rows"):
+    for place in ("share_images", "_copy_table", "write_rows"):
         with monkeypatch.context() as patch:
-            patch.setattr(subset, place, refuse)
+            patch.setattr(derive, place, refuse)
             with pytest.raises(Interrupted):
                 clean_training(job_of(noisy), tmp_path / "new", PUBLISHED)
         assert not (tmp_path / "new" / "train.csv").exists()

@@ -144,30 +144,30 @@ def test_images_are_found_by_id(suffix: str, tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     path = tmp_path / "images" / f"my tower.1{suffix}"
     path.touch()
-    assert make(tmp_path).image_path("my tower.1") == path
+    assert make(tmp_path).locate("my tower.1") == path
 
 
 def test_images_are_found_in_nested_folders(tmp_path: Path) -> None:
     path = tmp_path / "images" / "0" / "a" / "f" / "0afe.jpg"
     path.parent.mkdir(parents=True)
     path.touch()
-    assert make(tmp_path).image_path("0afe") == path
+    assert make(tmp_path).locate("0afe") == path
 
 
 def test_jpeg_wins_over_other_suffixes(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     for suffix in (".webp", ".png", ".jpg"):
         (tmp_path / "images" / f"a{suffix}").touch()
-    assert make(tmp_path).image_path("a") == tmp_path / "images" / "a.jpg"
+    assert make(tmp_path).locate("a") == tmp_path / "images" / "a.jpg"
 
 
 @pytest.mark.parametrize("image_id", ["absent", "a", "ab"])
 def test_a_missing_image_is_expected_in_images(image_id: str, tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     expected = tmp_path / "images" / f"{image_id}.jpg"
-    assert make(tmp_path).image_path(image_id) == expected
+    assert make(tmp_path).locate(image_id) == expected
 
 
 def test_a_missing_images_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="has no folder images/"):
-        make(tmp_path).image_path("a")
+        make(tmp_path).locate("a")

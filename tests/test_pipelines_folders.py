@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.dataset import Dataset
 from pipelines.folders import import_folders
+from tests.datasets import find_file
 
 
 def make_source(folder: Path, **classes: int) -> Path:
@@ -61,7 +62,7 @@ def test_the_dataset_reads_what_was_written(tmp_path: Path) -> None:
     assert sorted(dataset.names.values()) == ["Köln, Dom", 'a "b"']
     for image_id in dataset.load_split("train").ids:
         name, _, stem = image_id.rpartition("-")
-        assert dataset.image_path(image_id).read_text() == f"{name}/{stem}"
+        assert find_file(dataset, image_id).read_text() == f"{name}/{stem}"
 
 
 @pytest.mark.parametrize(("every", "kept"), [(0, []), (2, [1, 3, 5]), (5, [4]), (9, [])])
@@ -116,7 +117,7 @@ def test_one_stem_with_two_suffixes_makes_two_images(tmp_path: Path) -> None:
     dataset = Dataset(tmp_path / "data")
     ids = dataset.load_split("train").ids
     assert len(set(ids)) == 3
-    assert {dataset.image_path(i).read_text() for i in ids} == {".jpg", ".PNG", ".webp"}
+    assert {find_file(dataset, i).read_text() for i in ids} == {".jpg", ".PNG", ".webp"}
 
 
 def test_ids_of_equal_spelling_stay_distinct(tmp_path: Path) -> None:
@@ -126,7 +127,7 @@ def test_ids_of_equal_spelling_stay_distinct(tmp_path: Path) -> None:
     import_folders(source, tmp_path / "data", test_every=0)
     dataset = Dataset(tmp_path / "data")
     ids = dataset.load_split("train").ids
-    assert [dataset.image_path(i).read_text() for i in ids] == ["one", "two"]
+    assert [find_file(dataset, i).read_text() for i in ids] == ["one", "two"]
 
 
 def test_files_of_other_kinds_are_left_out_with_a_warning(
@@ -192,4 +193,4 @@ def test_a_photo_that_changed_its_suffix_replaces_the_old_one(tmp_path: Path) ->
     (source / "tower" / "p0.jpg").unlink()
     (source / "tower" / "p0.png").write_text("new")
     import_folders(source, tmp_path / "data", test_every=0)
-    assert Dataset(tmp_path / "data").image_path("tower-p0").read_text() == "new"
+    assert find_file(Dataset(tmp_path / "data"), "tower-p0").read_text() == "new"

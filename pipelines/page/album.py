@@ -103,13 +103,13 @@ class Album:
         """Return the thumbnail of a neighbour, and how near it is."""
         place = "" if near.rank is None else name_place(near.rank)
         note = describe(place, near.similarity, near.inliers)
-        photo = read_photo(self.job.dataset.image_path(near.image_id), self.job.max_pixels)
+        photo = read_photo(self.job.dataset.locate(near.image_id), self.job.max_pixels)
         return show_photo(photo, near.image_id, self.name(near.landmark_id), note)
 
     def _read(self, image_id: str, side: int) -> Photo:
         """Read a query (side 0) or a database photo (side 1) with its features."""
         features = self.features[side].get(image_id) if self.features else None
-        path = self.job.dataset.image_path(image_id)
+        path = self.job.dataset.locate(image_id)
         return read_photo(path, self.job.max_pixels, features)
 
     @cached_property

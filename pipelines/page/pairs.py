@@ -5,11 +5,11 @@ wrong must not fail because of what went wrong.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from PIL import Image
 
 from embed.decode import ImageError, decode_image
+from embed.image_file import ImageFile
 from rerank.features import LocalFeatures
 from rerank.verify import VerifySettings, verify_candidates
 
@@ -36,7 +36,9 @@ class Photo:
 NO_PHOTO = Photo()
 
 
-def read_photo(path: Path, max_pixels: int, features: LocalFeatures | None = None) -> Photo:
+def read_photo(
+    path: ImageFile, max_pixels: int, features: LocalFeatures | None = None
+) -> Photo:
     """Read a photo at about the resolution it is shown at.
 
     Args:

@@ -97,7 +97,7 @@ class _Shower:
         stored = self.engine.recognizer.features
         features = stored.get(image_id) if stored is not None else None
         try:
-            path = self._dataset.image_path(image_id)
+            path = self._dataset.locate(image_id)
         except FileNotFoundError:  # a run answers without its dataset, too
             return Photo(None, features)
         return read_photo(path, self.engine.recipe.decode.max_pixels, features)

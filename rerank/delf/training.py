@@ -7,7 +7,6 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from embed.augment import AugmentedFiles
+from embed.image_file import ImageFile
 from embed.images import Batch, Failure, ImageFiles, collate
 from embed.losses import TrainingCollapsed
 from embed.model import DescriptorModel
@@ -52,7 +52,7 @@ class TrainedDelf:
 
 def train_delf(
     model: DescriptorModel,
-    paths: Sequence[Path],
+    paths: Sequence[ImageFile],
     labels: NDArray[np.int64],
     settings: DelfSettings,
     *,

@@ -24,7 +24,7 @@ def histograms(dataset: Dataset, ids: tuple[str, ...]) -> NDArray[np.float32]:
     """Return HSV histograms of 8 x 8 x 8 bins [N, 512], square roots, rows of length 1."""
 
     def describe(image_id: str) -> NDArray[np.float32]:
-        pixels = decode_image(dataset.image_path(image_id)).pixels
+        pixels = decode_image(dataset.locate(image_id)).pixels
         hsv = cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV)
         counts = cv2.calcHist([hsv], [0, 1, 2], None, [8, 8, 8], [0, 180, 0, 256, 0, 256])
         return np.asarray(np.sqrt(counts.ravel() / counts.sum()), dtype=np.float32)

@@ -55,16 +55,16 @@ def change_photos(source: Dataset, target: Path, change: Callable[[Pixels], Pixe
     for table in source.folder.glob("*.csv"):
         shutil.copy(table, target)
 
-    def convert(path: Path) -> None:
+    def convert(image_id: str) -> None:
         try:
-            pixels = change(decode_image(path).pixels)
+            pixels = change(decode_image(source.locate(image_id)).pixels)
         except ImageError:
             return
-        cv2.imwrite(str(target / "images" / f"{path.stem}.jpg"), pixels[:, :, ::-1])
+        cv2.imwrite(str(target / "images" / f"{image_id}.jpg"), pixels[:, :, ::-1])
 
     names = [name for name in ("train", "index", "test", "non_landmark") if source.find_table(name)]
     ids = {image_id for name in names for image_id in source.load_split(name).ids}
-    run_parallel(convert, [source.image_path(image_id) for image_id in sorted(ids)])
+    run_parallel(convert, sorted(ids))
 
 
 def one_photo_each(source: Dataset, target: Path) -> None:

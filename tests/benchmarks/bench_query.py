@@ -18,7 +18,7 @@ STARTS, IMAGES = 5, 60
 def run(run_folder: Path) -> str:
     """Return the median seconds of both."""
     job = open_job(None, run_folder, None, None)
-    paths = [job.dataset.image_path(i) for i in job.dataset.load_split("test").ids[: IMAGES + 1]]
+    paths = [job.dataset.locate(i) for i in job.dataset.load_split("test").ids[: IMAGES + 1]]
     command = [sys.executable, "-m", "pipelines", "query", "--run", str(run_folder), str(paths[0])]
     starts = []
     for _ in range(STARTS):

@@ -1,0 +1,142 @@
+"""Write a dataset folder with the images of another one and tables of its own.
+
+Reads and writes tables and dataset.json; images/ becomes a symbolic link, so that a choice among
+millions of images takes no time and no space. Opens no image.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from .artifacts import writing
+from .dataset import TABLES, Dataset
+from .origin import claim
+
+SUFFIXES = (".csv", ".parquet")
+# A table of more rows is written as Parquet: nobody reads it as text, and CSV takes ten times as
+# long.
+MAX_CSV_ROWS = 1_000_000
+
+
+def write_derived(
+    source: Dataset, folder: Path, tables: Mapping[str, pa.Table | None], origin: dict[str, Any]
+) -> None:
+    """Write a dataset folder that shares the images of another.
+
+    Args:
+        source: the dataset whose images are used, and whose other tables are copied: they are
+            small, and may be edited. It stays as it is, and must not be deleted.
+        folder: the folder to write: new, or one of the same origin, whose tables are replaced.
+        tables: what is to be written, by name (train, test, rejected, ...); None takes a table
+            away. train, or index where train is not named, is written last.
+        origin: goes to dataset.json; says whose folder it is.
+
+    Raises:
+        FileExistsError: the folder holds a dataset of another origin, or images of its own.
+        ValueError: the folder is the source's.
+    """
+    if folder.resolve() == source.folder.resolve():
+        raise ValueError(f"{folder} would be written over itself; name another folder")
+    claim(folder, origin)
+    names = dict.fromkeys([*(name for name in TABLES if name != "train"), *tables, "train"])
+    names["train"] = names.pop("train")  # last: without it the folder is no dataset yet
+    for suffix in SUFFIXES:
+        (folder / f"train{suffix}").unlink(missing_ok=True)
+    share_images(source.folder / "images", folder / "images")
+    for name in names:
+        if name in tables:
+            write_rows(tables[name], folder / name)
+        else:
+            _copy_table(source.find_table(name), folder / name)
+
+
+def share_images(source: Path, target: Path) -> None:
+    """Make target a symbolic link to the source's folder of images.
+
+    Raises:
+        FileExistsError: target is a folder with images of its own.
+    """
+    there = Path(os.path.relpath(source.resolve(), target.parent.resolve()))
+    if target.is_symlink():
+        if target.readlink() == there:
+            return
+        target.unlink()
+    elif target.exists():
+        raise FileExistsError(f"{target} holds images of its own; name another folder")
+    target.symlink_to(there, target_is_directory=True)
+
+
+def read_rows(path: Path) -> pa.Table:
+    """Read all columns of a table: landmark_id as int64, numbers of Parquet, all else as text.
+
+    Raises:
+        ValueError: the file is not what its suffix says, or a landmark_id is no integer.
+    """
+    try:
+        if path.suffix == ".parquet":
+            table = pq.read_table(path)
+        else:
+            with pa.csv.open_csv(path) as reader:
+                names = reader.schema.names
+            convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
+            parse = pa.csv.ParseOptions(newlines_in_values=True)
+            table = pa.csv.read_csv(path, convert_options=convert, parse_options=parse)
+        for name, kind in (("id", pa.string()), ("landmark_id", pa.int64())):
+            if name in table.column_names and table.schema.field(name).type != kind:
+                place = table.column_names.index(name)
+                table = table.set_column(place, name, pc.cast(table[name], kind))
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    return table
+
+
+def separate_rows(rows: pa.Table, reasons: Mapping[str, str]) -> tuple[pa.Table, pa.Table]:
+    """Return the rows whose id has no reason, and the others: id, landmark_id and reason."""
+    ids = pa.array(list(reasons), pa.string())
+    found = pc.index_in(rows["id"], ids)
+    reason = pc.take(pa.array(list(reasons.values()), pa.string()), found)
+    left_out = rows.append_column("reason", reason).filter(pc.is_valid(found))
+    return rows.filter(pc.is_null(found)), left_out.select(["id", "landmark_id", "reason"])
+
+
+def write_rows(table: pa.Table | None, path: Path) -> None:
+    """Write a table as <path>.csv, or .parquet if it is large; with None delete what is there."""
+    large = table is not None and table.num_rows > MAX_CSV_ROWS
+    kept = None if table is None else path.with_name(f"{path.name}{SUFFIXES[large]}")
+    if kept is not None:
+        with writing(kept) as temporary:
+            if large:
+                pq.write_table(table, temporary)
+            else:
+                _write_csv(table, temporary)
+    _delete_others(path, kept)
+
+
+def _write_csv(table: pa.Table, path: Path) -> None:
+    # pyarrow would put quotes around every text.
+    frame = table.to_pandas(types_mapper=pd.ArrowDtype)
+    frame.to_csv(path, index=False, lineterminator="\n", encoding="utf-8")
+
+
+def _copy_table(source: Path | None, path: Path) -> None:
+    kept = None if source is None else path.with_name(source.name)
+    if source is not None and kept is not None:
+        with writing(kept) as temporary:
+            shutil.copyfile(source, temporary)
+    _delete_others(path, kept)
+
+
+def _delete_others(path: Path, kept: Path | None) -> None:
+    """Delete the table in its other formats: one of them might be read instead of this one."""
+    for suffix in SUFFIXES:
+        other = path.with_name(f"{path.name}{suffix}")
+        if other != kept:
+            other.unlink(missing_ok=True)
