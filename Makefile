@@ -27,7 +27,7 @@ help: ## Show this list
 env: .venv/.complete ## Create .venv and install the pinned packages
 
 data: .venv/.complete ## Render the demo city (DATA=folder to choose where)
-	$(CAIRN) data --demo $(if $(DATA),--data "$(DATA)")
+	$(CAIRN) data demo $(if $(DATA),--data "$(DATA)")
 
 train: .venv/.complete ## Train the descriptor model
 	$(CAIRN) train $(OPTIONS)

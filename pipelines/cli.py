@@ -1,430 +1,64 @@
-"""The command line: reads options, calls one stage, turns errors into advice.
+"""The command line: its commands, what they log, and errors turned into advice.
 
-Stages are imported when they are called: `cairn --help` and `cairn query` must start fast.
+The commands are in commands/. Imports nothing heavy: `cairn --help` and `cairn query` must start
+fast.
 """
 
-import json
 import logging
 import os
 import sys
-from dataclasses import asdict, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-from .options import (
-    Data,
-    MinPrecision,
-    RecipeName,
-    Redo,
-    Run,
-    Weights,
-    Workers,
-    min_precision_option,
-)
+from .commands import ask, clean, judge, sources, stages
 
-if TYPE_CHECKING:
-    from .job import Job
-
-app = typer.Typer(
-    help="Which of these known things is in this photo, how sure are we, or is it none of them?",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 MAKE, ASK, JUDGE = "Make a run, stage by stage", "Ask", "Judge"
+GET, CHOOSE = "Make a dataset folder", "Look at it, choose from it"
 
 
-def _open_job(
-    data: Path | None,
-    run: Path | None,
-    recipe: str | None,
-    weights: Path | None,
-    workers: int | None,
-    redo: bool,
-    devices: int = 1,
-    min_precision: float | None = None,
-) -> "Job":
-    from .job import count_workers, is_demo, open_job
+Commands = Mapping[str, Sequence[Callable[..., None]]]  # by the title they are listed under
 
-    job = open_job(
-        data,
-        run,
-        recipe,
-        weights,
-        workers=count_workers() if workers is None else workers,
-        devices=devices,
-        redo=redo,
+
+class _DataFirst(TyperGroup):
+    """Lists groups of commands among the commands, not after all of them."""
+
+    def list_commands(self, context: Any) -> list[str]:
+        """Return the names in the order that people need them."""
+        return sorted(super().list_commands(context), key=lambda name: name != "data")
+
+
+def _make_app(help: str, commands: Commands) -> typer.Typer:
+    app = typer.Typer(
+        help=help,
+        cls=_DataFirst,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
-    if is_demo(job.data):
-        from .data import render_demo
-
-        render_demo(job.data)
-    job.dataset.check()
-    if min_precision is not None:
-        decide = job.recipe.decide.model_copy(update={"min_precision": min_precision})
-        job = replace(job, recipe=job.recipe.model_copy(update={"decide": decide}))
-    return job
+    for panel, functions in commands.items():
+        for function in functions:
+            app.command(rich_help_panel=panel)(function)
+    return app
 
 
-# What `cairn data` can make a dataset of, and the options that only one of them reads.
-SOURCES = ("--demo", "--from", "--clean")
-READ_BY = {
-    "seed": "--demo",
-    "test_every": "--from",
-    "keep_training": "--from",
-    "min_verified": "--clean",
-    "min_inliers": "--clean",
-}
-
-
-@app.command(rich_help_panel=MAKE)
-def data(
-    context: typer.Context,
-    demo: Annotated[bool, typer.Option("--demo", help="Render the demo city.")] = False,
-    source: Annotated[
-        Path | None,
-        typer.Option(
-            "--from",
-            help="Folder with a folder of photos for each thing; a folder "
-            "_none holds photos of nothing known.",
-            show_default=False,
-        ),
-    ] = None,
-    clean: Annotated[
-        Path | None,
-        typer.Option(
-            help="Run folder: its dataset is written anew without the training images that too "
-            "few others of their class confirm.",
-            show_default=False,
-        ),
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="Dataset folder to write.  "
-            "\\[default: data/demo, data/<name> or, cleaned, <dataset of the run>-clean]",
-            show_default=False,
-        ),
-    ] = None,
-    test_every: Annotated[
-        int, typer.Option(help="Keep every so many-th photo of a folder for the test; 0: none.")
-    ] = 5,
-    keep_training: Annotated[
-        bool,
-        typer.Option(
-            "--keep-training",
-            help="Leave train.csv as it is and write index.csv: new things without training.",
-        ),
-    ] = False,
-    min_verified: Annotated[
-        int, typer.Option(min=1, help="Cleaning: how many of its class must confirm an image.")
-    ] = 2,
-    min_inliers: Annotated[
-        int, typer.Option(min=1, help="Cleaning: inliers by which an image confirms another.")
-    ] = 30,
-    seed: Annotated[int, typer.Option(help="Seed of the demo city.")] = 0,
-) -> None:
-    """Make a dataset folder: the demo city, one of a folder a class, or one with clean labels."""
-    from .job import DEMO_DATA
-
-    _check_source(context, dict(zip(SOURCES, (demo, source, clean), strict=True)))
-    if clean is not None:
-        _clean_dataset(clean, data, min_verified, min_inliers)
-        return
-    if source is None:
-        from .data import render_demo
-
-        render_demo(data or DEMO_DATA, seed=seed)
-        return
-    from .folders import import_folders
-
-    target = data or Path("data") / source.resolve().name
-    counts = import_folders(source, target, test_every=test_every, keep_training=keep_training)
-    print(f"{target}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
-
-
-def _check_source(context: typer.Context, sources: dict[str, object]) -> None:
-    """Raise ValueError unless one source is named, and no option that another one reads."""
-    named = [name for name, value in sources.items() if value]
-    if len(named) != 1:
-        raise ValueError(
-            "say what to make a dataset of: --demo, or --from FOLDER, or --clean RUN; one of them"
-        )
-    for name, reader in READ_BY.items():
-        given = context.get_parameter_source(name)
-        if reader != named[0] and given is not None and given.name == "COMMANDLINE":
-            option = f"--{name.replace('_', '-')}"
-            raise ValueError(f"{option} goes with {reader}, not with {named[0]}")
-
-
-def _clean_dataset(run: Path, folder: Path | None, min_verified: int, min_inliers: int) -> None:
-    from rerank.cleaning import CleaningSettings
-
-    from .clean import clean_training
-    from .job import read_run
-
-    if read_run(run) is None:
-        raise FileNotFoundError(
-            f"no run in {run}; make one of the dataset first: cairn embed --data FOLDER --run {run}"
-        )
-    job = _open_job(None, run, None, None, None, redo=False)
-    folder = folder or job.data.with_name(f"{job.data.name}-clean")
-    settings = CleaningSettings(min_images=min_verified, min_inliers=min_inliers)
-    with job.locked():
-        kept = clean_training(job, folder, settings)
-    print(
-        f"{folder}: {kept.images} of {kept.of_images} training images "
-        f"({kept.images / kept.of_images:.0%}) and {kept.landmarks} of {kept.of_landmarks} "
-        "landmarks kept; rejected.csv says why not the others"
-    )
-
-
-@app.command(rich_help_panel=MAKE)
-def train(
-    data: Data = None,
-    run: Run = None,
-    recipe: RecipeName = None,
-    weights: Weights = None,
-    workers: Workers = None,
-    devices: Annotated[int, typer.Option(min=1, help="GPUs that train together.")] = 1,
-    redo: Redo = False,
-) -> None:
-    """Train the descriptor model, and DELF where the recipe asks for it.
-
-    Goes on after the last epoch of an interrupted training.
-    """
-    from .train import train as train_stage
-
-    job = _open_job(data, run, recipe, weights, workers, redo, devices)
-    with job.locked():
-        train_stage(job)
-        if job.recipe.rerank.method == "delf":
-            from .train_delf import train_local_features
-
-            train_local_features(job)
-
-
-@app.command(rich_help_panel=MAKE)
-def embed(
-    data: Data = None,
-    run: Run = None,
-    recipe: RecipeName = None,
-    weights: Weights = None,
-    workers: Workers = None,
-    redo: Redo = False,
-) -> None:
-    """Turn every image into a global descriptor; trains first if need be."""
-    from .embed import embed_split
-    from .features import extract_split
-
-    job = _open_job(data, run, recipe, weights, workers, redo)
-    with job.locked():
-        for split in (job.dataset.database_split, "test", "non_landmark"):
-            if job.dataset.find_table(split):
-                embed_split(job, split)
-                if job.redo and job.recipe.rerank.method != "none":
-                    extract_split(job, split)  # of the same images, which have changed
-
-
-@app.command(rich_help_panel=MAKE)
-def index(
-    data: Data = None,
-    run: Run = None,
-    recipe: RecipeName = None,
-    weights: Weights = None,
-    workers: Workers = None,
-    min_precision: MinPrecision = None,
-    redo: Redo = False,
-) -> None:
-    """Make all that queries are compared with: search index, local features, decision."""
-    from .index import index_database
-
-    job = _open_job(data, run, recipe, weights, workers, redo, min_precision=min_precision)
-    with job.locked():
-        index_database(job)
-
-
-@app.command(rich_help_panel=MAKE)
-def submit(
-    data: Data = None,
-    run: Run = None,
-    recipe: RecipeName = None,
-    weights: Weights = None,
-    workers: Workers = None,
-    min_precision: MinPrecision = None,
-    redo: Redo = False,
-) -> None:
-    """Do the whole job: everything above that is missing, submission.csv, and its figures."""
-    from .evaluate import evaluate_run
-    from .submit import submit as submit_stage
-
-    job = _open_job(data, run, recipe, weights, workers, redo, min_precision=min_precision)
-    with job.locked():
-        submit_stage(job)
-        if job.dataset.find_table("solution"):
-            _print_run(evaluate_run(job.run, job.dataset))
-    print(f"\nwrote {job.run / 'submission.csv'}")
-
-
-@app.command(rich_help_panel=ASK)
-def query(
-    images: Annotated[list[Path], typer.Argument(help="Photos, or folders of them.")],
-    data: Data = None,
-    run: Run = None,
-    neighbors: Annotated[int, typer.Option(min=0, help="Neighbours to show.")] = 5,
-    min_precision: Annotated[float | None, min_precision_option("that of the run")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one line a photo.")] = False,
-    html: Annotated[
-        Path | None,
-        typer.Option(
-            help="Page to write, with the photos and match lines.  \\[default: none]",
-            show_default=False,
-        ),
-    ] = None,
-) -> None:
-    """Recognise photos: label, name, confidence, or no known landmark, and the neighbours."""
-    from .images import list_images
-    from .job import pick_run
-    from .query import QueryEngine
-    from .report import open_console, print_recognition
-
-    paths = list_images(images)
-    engine = QueryEngine(pick_run(data, run), min_precision)
-    console, answers = open_console(), []
-    for path in paths:
-        answer = engine.ask(path, neighbors)
-        answers.append(answer)
-        if as_json:
-            print(json.dumps(asdict(answer), ensure_ascii=False), flush=True)
-        else:
-            print_recognition(answer, console)
-    if html is not None:
-        from .page.query_page import write_query_page
-
-        write_query_page(engine, answers, html)
-        print(f"wrote {html}", file=sys.stderr)  # standard output may be JSON
-    if any(answer.error for answer in answers):
-        raise typer.Exit(1)
-
-
-@app.command(rich_help_panel=JUDGE)
-def evaluate(
-    data: Data = None,
-    run: Run = None,
-    submission: Annotated[
-        Path | None, typer.Option(help="Anybody's submission.csv.", show_default=False)
-    ] = None,
-    solution: Annotated[
-        Path | None, typer.Option(help="The solution.csv to score it with.", show_default=False)
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
-) -> None:
-    """Score a run, or any submission, and say where the lost GAP went and what it is worth."""
-    from .evaluate import evaluate_files, evaluate_run
-    from .job import open_job
-
-    if (submission is None) != (solution is None):
-        raise ValueError("--submission and --solution go together; or name a --run")
-    if submission is not None and solution is not None:
-        metrics = evaluate_files(submission, solution)
-    else:
-        job = open_job(data, run, None, None)
-        metrics = evaluate_run(job.run, job.dataset)
-    if as_json:
-        print(json.dumps(metrics, indent=2))
-    else:
-        _print_run(metrics)
-
-
-def _print_run(metrics: dict[str, Any]) -> None:
-    from .report import open_console, print_steps, print_summary
-
-    console = open_console()
-    print_summary(metrics, console)
-    if "steps" in metrics:
-        print_steps(metrics, console)
-
-
-@app.command(rich_help_panel=JUDGE)
-def report(
-    run: Annotated[
-        Path | None,
-        typer.Argument(help="Run folder.  \\[default: runs/demo]", show_default=False),
-    ] = None,
-) -> None:
-    """Write report.html of a run: its figures, its errors and their photos, with match lines."""
-    from .evaluate import evaluate_run
-    from .job import open_job, pick_run
-    from .page.run_report import write_report
-
-    job = open_job(None, pick_run(None, run), None, None)
-    judged = job.dataset.find_table("solution")
-    print(f"wrote {write_report(job, evaluate_run(job.run, job.dataset) if judged else None)}")
-
-
-@app.command(rich_help_panel=JUDGE)
-def compare(
-    runs: Annotated[
-        list[Path],
-        typer.Argument(help="Two runs, or submission.csv files; or one run, with --steps."),
-    ],
-    steps: Annotated[
-        tuple[str, str] | None,
-        typer.Option(
-            metavar="A B",
-            help="Two steps of the one run: head_only, knn, reranked, final.",
-            show_default=False,
-        ),
-    ] = None,
-    solution: Annotated[
-        Path | None,
-        typer.Option(
-            help="The solution.csv to score both with.  \\[default: that of the run's dataset]",
-            show_default=False,
-        ),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the figures and all queries as JSON.")
-    ] = False,
-) -> None:
-    """Tell whether the second of two runs, or steps, is better by more than chance."""
-    from .compare import compare_runs, compare_steps
-    from .report import open_console, print_comparison
-
-    if len(runs) != (1 if steps else 2):
-        raise ValueError(f"{len(runs)} named; name two runs, or one run and two --steps of it")
-    if steps:
-        compared = compare_steps(runs[0], *steps, solution)
-    else:
-        compared = compare_runs(runs[0], runs[1], solution)
-    if as_json:
-        print(json.dumps(asdict(compared), indent=2, ensure_ascii=False))
-    else:
-        print_comparison(compared, open_console())
-
-
-@app.command(rich_help_panel=JUDGE)
-def ablate(
-    run: Annotated[
-        Path | None,
-        typer.Argument(help="Run folder.  \\[default: runs/demo]", show_default=False),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
-) -> None:
-    """Score every published policy on what a run knows, beside the run's own answers."""
-    from .ablate import ablate_run
-    from .job import open_job, pick_run
-    from .report import open_console, print_ablation
-
-    ablation = ablate_run(open_job(None, pick_run(None, run), None, None))
-    if as_json:
-        print(json.dumps(asdict(ablation), indent=2))
-    else:
-        print_ablation(ablation, open_console())
+data = _make_app(
+    "Make a dataset folder, look at it, choose from it.",
+    {GET: (sources.demo, sources.folders), CHOOSE: (clean.clean,)},
+)
+app = _make_app(
+    "Which of these known things is in this photo, how sure are we, or is it none of them?",
+    {
+        MAKE: (stages.train, stages.embed, stages.index, stages.submit),
+        ASK: (ask.query,),
+        JUDGE: (judge.evaluate, judge.report, judge.compare, judge.ablate),
+    },
+)
+app.add_typer(data, name="data", rich_help_panel=MAKE)
 
 
 class _StderrHandler(logging.Handler):

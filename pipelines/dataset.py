@@ -45,7 +45,7 @@ class Dataset:
         if self.find_table("train") is None:
             raise FileNotFoundError(
                 f"{folder} has no train.csv (columns id,landmark_id); write one beside images/, "
-                "or make it of a folder a class: cairn data --from FOLDER"
+                "or make it of a folder a class: cairn data folders FOLDER"
             )
 
     def find_table(self, name: str) -> Path | None:

@@ -215,3 +215,11 @@ def print_recognition(answer: "Recognition", console: Console) -> None:
             escape(match.image_id), escape(match.name), f"{match.similarity:.3f}", inliers
         )
     console.print(table)
+
+
+def print_run(metrics: dict[str, Any]) -> None:
+    """Print the figures of a run, and those of its steps where there are any."""
+    console = open_console()
+    print_summary(metrics, console)
+    if "steps" in metrics:
+        print_steps(metrics, console)

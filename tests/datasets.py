@@ -16,6 +16,7 @@ from unittest import mock
 
 import cv2
 import numpy as np
+import typer
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -156,6 +157,17 @@ def cairn(*arguments: object) -> Finished:
             if isinstance(end.code, str):
                 print(end.code, file=err)
     return Finished(status, out.getvalue(), err.getvalue())
+
+
+def list_commands() -> dict[str, Any]:
+    """Return every command by what is typed for it: `submit`, `data demo`."""
+
+    def walk(group: Any, above: str) -> Iterator[tuple[str, Any]]:
+        for name, command in group.commands.items() if hasattr(group, "commands") else ():
+            inner = dict(walk(command, f"{above}{name} "))
+            yield from inner.items() if inner else [(f"{above}{name}", command)]
+
+    return dict(walk(typer.main.get_command(cli.app), ""))
 
 
 def find_file(dataset: Dataset, image_id: str) -> Path:

@@ -120,7 +120,7 @@ def test_names_may_repeat_and_landmarks_may_not(tmp_path: Path) -> None:
 def test_a_missing_folder_or_train_table_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no dataset folder at .*cairn data"):
         Dataset(tmp_path / "absent")
-    with pytest.raises(FileNotFoundError, match=r"has no train\.csv .*cairn data --from"):
+    with pytest.raises(FileNotFoundError, match=r"has no train\.csv .*cairn data folders"):
         Dataset(tmp_path)
 
 

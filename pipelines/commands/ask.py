@@ -1,0 +1,51 @@
+"""The command query."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..options import Data, Run, min_precision_option
+
+
+def query(
+    images: Annotated[list[Path], typer.Argument(help="Photos, or folders of them.")],
+    data: Data = None,
+    run: Run = None,
+    neighbors: Annotated[int, typer.Option(min=0, help="Neighbours to show.")] = 5,
+    min_precision: Annotated[float | None, min_precision_option("that of the run")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one line a photo.")] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            help="Page to write, with the photos and match lines.  \\[default: none]",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Recognise photos: label, name, confidence, or no known landmark, and the neighbours."""
+    from ..images import list_images
+    from ..job import pick_run
+    from ..query import QueryEngine
+    from ..report import open_console, print_recognition
+
+    paths = list_images(images)
+    engine = QueryEngine(pick_run(data, run), min_precision)
+    console, answers = open_console(), []
+    for path in paths:
+        answer = engine.ask(path, neighbors)
+        answers.append(answer)
+        if as_json:
+            print(json.dumps(asdict(answer), ensure_ascii=False), flush=True)
+        else:
+            print_recognition(answer, console)
+    if html is not None:
+        from ..page.query_page import write_query_page
+
+        write_query_page(engine, answers, html)
+        print(f"wrote {html}", file=sys.stderr)  # standard output may be JSON
+    if any(answer.error for answer in answers):
+        raise typer.Exit(1)

@@ -1,0 +1,114 @@
+"""The commands evaluate, report, compare and ablate."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..options import Data, Run
+
+
+def evaluate(
+    data: Data = None,
+    run: Run = None,
+    submission: Annotated[
+        Path | None, typer.Option(help="Anybody's submission.csv.", show_default=False)
+    ] = None,
+    solution: Annotated[
+        Path | None, typer.Option(help="The solution.csv to score it with.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Score a run, or any submission, and say where the lost GAP went and what it is worth."""
+    from ..evaluate import evaluate_files, evaluate_run
+    from ..job import open_job
+    from ..report import print_run
+
+    if (submission is None) != (solution is None):
+        raise ValueError("--submission and --solution go together; or name a --run")
+    if submission is not None and solution is not None:
+        metrics = evaluate_files(submission, solution)
+    else:
+        job = open_job(data, run, None, None)
+        metrics = evaluate_run(job.run, job.dataset)
+    if as_json:
+        print(json.dumps(metrics, indent=2))
+    else:
+        print_run(metrics)
+
+
+def report(
+    run: Annotated[
+        Path | None,
+        typer.Argument(help="Run folder.  \\[default: runs/demo]", show_default=False),
+    ] = None,
+) -> None:
+    """Write report.html of a run: its figures, its errors and their photos, with match lines."""
+    from ..evaluate import evaluate_run
+    from ..job import open_job, pick_run
+    from ..page.run_report import write_report
+
+    job = open_job(None, pick_run(None, run), None, None)
+    judged = job.dataset.find_table("solution")
+    print(f"wrote {write_report(job, evaluate_run(job.run, job.dataset) if judged else None)}")
+
+
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Two runs, or submission.csv files; or one run, with --steps."),
+    ],
+    steps: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="A B",
+            help="Two steps of the one run: head_only, knn, reranked, final.",
+            show_default=False,
+        ),
+    ] = None,
+    solution: Annotated[
+        Path | None,
+        typer.Option(
+            help="The solution.csv to score both with.  \\[default: that of the run's dataset]",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the figures and all queries as JSON.")
+    ] = False,
+) -> None:
+    """Tell whether the second of two runs, or steps, is better by more than chance."""
+    from ..compare import compare_runs, compare_steps
+    from ..report import open_console, print_comparison
+
+    if len(runs) != (1 if steps else 2):
+        raise ValueError(f"{len(runs)} named; name two runs, or one run and two --steps of it")
+    if steps:
+        compared = compare_steps(runs[0], *steps, solution)
+    else:
+        compared = compare_runs(runs[0], runs[1], solution)
+    if as_json:
+        print(json.dumps(asdict(compared), indent=2, ensure_ascii=False))
+    else:
+        print_comparison(compared, open_console())
+
+
+def ablate(
+    run: Annotated[
+        Path | None,
+        typer.Argument(help="Run folder.  \\[default: runs/demo]", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Score every published policy on what a run knows, beside the run's own answers."""
+    from ..ablate import ablate_run
+    from ..job import open_job, pick_run
+    from ..report import open_console, print_ablation
+
+    ablation = ablate_run(open_job(None, pick_run(None, run), None, None))
+    if as_json:
+        print(json.dumps(asdict(ablation), indent=2))
+    else:
+        print_ablation(ablation, open_console())
