@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from .columns import read_parquet, to_array
 from .images import Failure
 
 
@@ -82,7 +83,7 @@ def read_embeddings(paths: Sequence[Path]) -> Embeddings:
     if not paths:
         raise FileNotFoundError("there are no embeddings to read; run `cairn embed` first")
     try:
-        table = pa.concat_tables([pq.read_table(path) for path in paths])
+        table = pa.concat_tables([read_parquet(path) for path in paths])
         vectors = table["embedding"].combine_chunks()
         dim = vectors.type.list_size
     except FileNotFoundError:
@@ -92,10 +93,10 @@ def read_embeddings(paths: Sequence[Path]) -> Embeddings:
             f"{paths[0].parent} holds a file that is no embedding shard ({error}); "
             "run `cairn embed --redo`"
         ) from error
-    flat = vectors.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+    flat = to_array(vectors.flatten()).astype(np.float32)
     return Embeddings(
         tuple(table["image_id"].to_pylist()),
-        table["landmark_id"].to_numpy().astype(np.int64),
+        to_array(table["landmark_id"]).astype(np.int64),
         flat.reshape(-1, dim),
     )
 
@@ -111,5 +112,5 @@ def write_failures(path: Path, ids: Sequence[str], failures: Sequence[Failure]) 
 
 def read_failures(path: Path) -> dict[str, tuple[str, str]]:
     """Return reason and message of each image in a failures.parquet, by image id."""
-    rows = pq.read_table(path).to_pylist()
+    rows = read_parquet(path).to_pylist()
     return {row["image_id"]: (row["reason"], row["message"]) for row in rows}

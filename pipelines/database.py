@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from embed.columns import read_parquet, to_array
 from embed.whitening import Whitening, load_whitening
 from index.search import load_index
 
@@ -64,8 +64,8 @@ def load_database(run: Path, fingerprint: str) -> Database:
             f"{folder} holds descriptors of model {manifest.model['fingerprint'][:12]}, the run's "
             f"model is {fingerprint[:12]}; run `cairn index` to embed and index with this model"
         )
-    table = pq.read_table(folder / "ids.parquet")
-    landmark_ids = table["landmark_id"].to_numpy()
+    table = read_parquet(folder / "ids.parquet")
+    landmark_ids = to_array(table["landmark_id"])
     whitening = folder / "whitening.safetensors"
     names = dict(zip(landmark_ids.tolist(), table["name"].to_pylist(), strict=True))
     return Database(

@@ -14,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from embed.columns import to_array
+
 from .features import LocalFeatures
 
 FORMAT = "1"
@@ -214,7 +216,7 @@ def _table(image_ids: Sequence[str], features: Sequence[LocalFeatures]) -> Any:
 
 
 def _floats(scalar: Any) -> Any:
-    return scalar.values.to_numpy().copy()
+    return to_array(scalar.values).copy()
 
 
 def _damaged(path: Path, error: Exception) -> ValueError:

@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ from PIL import Image
 from pipelines.query import QueryEngine
 from tests.conftest import Tiny
 from tests.datasets import LANDMARKS, QUERIES, SIDE, cairn, write_photo
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -163,3 +167,17 @@ def test_without_names_the_id_is_the_name(tiny: Tiny) -> None:
     assert (answer.landmark_id, answer.name) == (4, "4")
     end = cairn("query", tiny.data / "images" / "q4.jpg", "--run", tiny.run)
     assert "landmark (4), confidence" in end.out
+
+
+def test_a_query_needs_no_pandas(finished: Tiny) -> None:
+    """It takes half a second to import, and some of pyarrow's functions do."""
+    code = (
+        "import sys; from pathlib import Path; from pipelines.query import QueryEngine;"
+        "run, photo = map(Path, sys.argv[1:]);"
+        "assert not QueryEngine(run).ask(photo).error;"
+        "print('pandas' in sys.modules)"
+    )
+    photo = finished.data / "images" / "q0.jpg"
+    command = [sys.executable, "-c", code, str(finished.run), str(photo)]
+    end = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert end.stdout.strip() == "False"

@@ -1,0 +1,26 @@
+"""Read Parquet files and columns of numbers without pandas.
+
+pyarrow's read_table and to_numpy import pandas, which takes half a second: a tenth of the time in
+which the command line answers its first query.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+
+def read_parquet(path: Path) -> pa.Table:
+    """Read one Parquet file, whole. Raises OSError or pyarrow.ArrowInvalid if it is none."""
+    with pq.ParquetFile(path) as file:
+        return file.read()
+
+
+def to_array(column: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
+    """Return a column [N] of numbers without nulls as [N] of their type; read-only."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    return np.from_dlpack(column)
