@@ -49,7 +49,7 @@ class ImageFiles(Dataset[Item]):
 
     def __init__(self, paths: Sequence[ImageFile], size: int, max_pixels: int) -> None:
         """Take the files; size is the side in pixels, max_pixels the limit of the decoder."""
-        self.paths, self.size, self.max_pixels = list(paths), size, max_pixels
+        self.paths, self.size, self.max_pixels = paths, size, max_pixels
 
     def __len__(self) -> int:
         """Return the number of files."""

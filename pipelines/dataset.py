@@ -1,9 +1,8 @@
 """Read a dataset folder: its tables, checked, and where the file of each image is.
 
-Reads TABLES as .csv or .parquet, and lists the folder images/. Opens no image.
+Reads TABLES as .csv or .parquet. Opens no image.
 """
 
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from embed.image_file import ImageFile
 
-from .images import SUFFIXES
+from .image_folder import ImageFolder
 
 # Tables of a dataset folder, each <name>.csv or <name>.parquet. All but train are optional.
 LABELLED = ("train", "index", "validation")
@@ -125,36 +124,14 @@ class Dataset:
             )
         return dict(zip(landmark_ids.tolist(), table["name"].tolist(), strict=True))
 
-    def locate(self, image_id: str) -> ImageFile:
-        """Return where the image's file is, or where it was expected if there is none.
-
-        Looked for as images/<id>.jpg (.jpeg, .png, .webp) and images/a/b/c/<id>.jpg, where a, b
-        and c are the first characters of the id.
-        """
-        found = self._files.get(image_id)
-        if found:
-            return self.folder / "images" / found
-        nested = self.folder / "images" / Path(*image_id[:3]) / f"{image_id}.jpg"
-        return nested if nested.is_file() else self.folder / "images" / f"{image_id}.jpg"
-
     @cached_property
-    def _files(self) -> dict[str, str]:
-        """File name by id, of the files directly in images/; the first suffix wins."""
-        folder = self.folder / "images"
-        if folder.is_symlink() and not folder.exists():
-            raise FileNotFoundError(
-                f"{folder} leads to {folder.readlink()}, which is gone: the images of the dataset "
-                "that this one was made from"
-            )
-        if not folder.is_dir():
-            raise FileNotFoundError(f"{self.folder} has no folder images/ with the image files")
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries]
-        found: dict[str, str] = {}
-        for suffix in reversed(SUFFIXES):
-            matching = (name for name in names if name.lower().endswith(suffix))
-            found.update({name[: -len(suffix)]: name for name in sorted(matching)})
-        return found
+    def images(self) -> ImageFolder:
+        """Where the images are."""
+        return ImageFolder(self.folder / "images")
+
+    def locate(self, image_id: str) -> ImageFile:
+        """Return where an image is: see ImageFolder.locate."""
+        return self.images.locate(image_id)
 
     def _check_names(self, landmark_ids: NDArray[np.int64], path: Path) -> None:
         if not self.names:

@@ -53,7 +53,7 @@ def embed_table(job: Job, name: str, table: ImageTable, table_hash: str) -> Mani
         ids = table.ids[rows.start : rows.stop]
         positions, vectors, failed = extract_all(
             model(),
-            [job.dataset.locate(image_id) for image_id in ids],
+            job.dataset.images.locate_all(ids),
             batch_size=job.recipe.embed.batch_size,
             max_pixels=job.max_pixels,
             workers=job.workers,

@@ -43,7 +43,7 @@ def train_local_features(job: Job) -> Manifest:
         return done
     invalidate(folder)
     model = load_model(job.run / "model")[0].to(pick_device())
-    paths = [job.dataset.locate(image_id) for image_id in table.ids]
+    paths = job.dataset.images.locate_all(table.ids)
     with progress_to("train DELF") as move:
         result = train_delf(
             model,

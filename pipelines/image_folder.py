@@ -1,0 +1,109 @@
+"""Find where each image of a dataset is: a file in images/, or a part of a tar there.
+
+Lists images/ and reads its tars.parquet. Opens no image.
+"""
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embed.image_file import FileSlice, ImageFile
+
+from .images import SUFFIXES
+from .tar_index import INDEX_NAME, Places, TarIndex
+
+
+class ImageFolder:
+    """The folder images/ of a dataset; listed when first asked."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the folder, which need not be there yet."""
+        self.folder = folder
+
+    def locate(self, image_id: str) -> ImageFile:
+        """Return where an image is, or where it was expected if it is nowhere.
+
+        Looked for as <id>.jpg (.jpeg, .png, .webp), in the tars that tars.parquet lists, and as
+        a/b/c/<id>.jpg, where a, b and c are the first characters of the id.
+
+        Raises:
+            FileNotFoundError: there is no folder.
+            ValueError: tars.parquet is damaged, or one of its tars has changed.
+        """
+        return self.choose(image_id, None if self.tars is None else self.tars.locate(image_id))
+
+    def choose(self, image_id: str, place: FileSlice | None) -> ImageFile:
+        """As locate, of an image whose place in a tar is known; None if it is in no tar."""
+        if name := self._flat_files.get(image_id):
+            return self.folder / name
+        if place is not None:
+            return place
+        nested = self.folder / Path(*image_id[:3]) / f"{image_id}.jpg"
+        return nested if nested.is_file() else self.folder / f"{image_id}.jpg"
+
+    def locate_all(self, ids: Sequence[str]) -> "LocatedImages":
+        """Return where each of many images is; errors are locate's."""
+        places = None if self.tars is None else self.tars.locate_all(ids)
+        return LocatedImages(self, ids, places)
+
+    @cached_property
+    def tars(self) -> TarIndex | None:
+        """Where the images in tars are; None without tars.parquet."""
+        path = self.folder / INDEX_NAME
+        return TarIndex.load(path) if path.is_file() else None
+
+    @cached_property
+    def _flat_files(self) -> dict[str, str]:
+        """File name by id, of the files directly in the folder; the first suffix wins."""
+        if self.folder.is_symlink() and not self.folder.exists():
+            raise FileNotFoundError(
+                f"{self.folder} leads to {self.folder.readlink()}, which is gone: the images of "
+                "the dataset that this one was made from"
+            )
+        if not self.folder.is_dir():
+            raise FileNotFoundError(
+                f"{self.folder.parent} has no folder images/ with the image files"
+            )
+        with os.scandir(self.folder) as entries:
+            names = [entry.name for entry in entries]
+        found: dict[str, str] = {}
+        for suffix in reversed(SUFFIXES):
+            matching = (name for name in names if name.lower().endswith(suffix))
+            found.update({name[: -len(suffix)]: name for name in sorted(matching)})
+        return found
+
+
+class LocatedImages(Sequence[ImageFile]):
+    """Where many images are, each looked up when it is asked for.
+
+    A list of four million paths would take 2 GB, and as much again in every process that decodes.
+    """
+
+    def __init__(self, folder: ImageFolder, ids: Sequence[str], places: Places | None) -> None:
+        """Take the ids [N] and their places [N] in tars, if the folder has some."""
+        self._folder, self._ids, self._places = folder, ids, places
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self._ids)
+
+    @overload
+    def __getitem__(self, place: int) -> ImageFile: ...
+    @overload
+    def __getitem__(self, place: slice) -> "LocatedImages": ...
+    def __getitem__(self, place: int | slice) -> "ImageFile | LocatedImages":
+        """Return where one image is, or some of them."""
+        if isinstance(place, slice):
+            return self.take(np.arange(len(self))[place])
+        in_tar = None if self._places is None else self._places[place]
+        return self._folder.choose(self._ids[place], in_tar)
+
+    def take(self, rows: NDArray[np.int64]) -> "LocatedImages":
+        """Return those of some rows, in their order."""
+        places = None if self._places is None else self._places.take(rows)
+        return LocatedImages(self._folder, [self._ids[row] for row in rows], places)

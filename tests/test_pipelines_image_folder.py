@@ -1,0 +1,79 @@
+"""Where images are found: in files, in tars; a run does not tell the difference."""
+
+import pickle
+import shutil
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embed.image_file import FileSlice, read_image_file
+from pipelines.image_folder import ImageFolder
+from pipelines.tar_build import build_tar_index
+from tests.conftest import Tiny
+from tests.datasets import results
+
+
+def put_into_tar(images: Path, names: list[str]) -> None:
+    """Move files of a folder into a tar there."""
+    with tarfile.open(images / "images_000.tar", "w") as tar:
+        for name in names:
+            tar.add(images / name, name)
+            (images / name).unlink()
+    build_tar_index(images)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> ImageFolder:
+    """Return a folder of an image in a tar, one in both, one in folders, and two files."""
+    for name in ("in.jpg", "both.jpg", "a.PNG", "b.jpg", "0/1/2/012.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    put_into_tar(tmp_path, ["in.jpg", "both.jpg"])
+    (tmp_path / "both.jpg").write_text("a file of its own")
+    return ImageFolder(tmp_path)
+
+
+WHERE = {"in": "in.jpg", "a": "a.PNG", "b": "b.jpg", "012": "0/1/2/012.jpg"}
+
+
+@pytest.mark.parametrize("image_id", WHERE)
+def test_an_image_is_found_wherever_it_is(image_id: str, images: ImageFolder) -> None:
+    file = images.locate(image_id)
+    assert isinstance(file, FileSlice) == (image_id == "in")
+    assert read_image_file(file, 100).decode() == WHERE[image_id]
+
+
+def test_a_file_of_its_own_comes_before_a_tar(images: ImageFolder) -> None:
+    assert read_image_file(images.locate("both"), 100) == b"a file of its own"
+
+
+def test_many_are_where_each_one_is(images: ImageFolder) -> None:
+    ids = [*WHERE, "both", "nowhere", "in"]
+    found = images.locate_all(ids)
+    assert list(found) == [images.locate(image_id) for image_id in ids]
+    assert found[-1] == found[0]
+    assert list(found[1:3]) == list(found)[1:3]
+    assert list(found.take(np.array([5, 0]))) == [found[5], found[0]]
+    assert list(pickle.loads(pickle.dumps(found))) == list(found)  # workers that are spawned
+
+
+def test_without_tars_and_without_images(tmp_path: Path) -> None:
+    assert ImageFolder(tmp_path).locate_all(["a"])[0] == tmp_path / "a.jpg"
+    assert len(ImageFolder(tmp_path).locate_all([])) == 0
+
+
+def test_a_run_on_tars_is_that_on_files(finished: Tiny, tmp_path: Path) -> None:
+    shutil.copytree(finished.data, tmp_path / "data")
+    images = tmp_path / "data" / "images"
+    put_into_tar(images, [path.name for path in images.iterdir()])
+    packed = Tiny(tmp_path / "data", finished.recipe, tmp_path / "run")
+    end = packed.submit()
+    assert end.status == 0, end.err
+    told, other = results(finished.run), results(packed.run)
+    # Messages of failures name files.
+    named = {name for name in told if "failures" in name or "part-" in name}
+    assert {n: h for n, h in told.items() if n not in named} == {
+        n: h for n, h in other.items() if n not in named
+    }
