@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from .commands import ask, clean, judge, sources, stages
+from .commands import ask, clean, gldv2, judge, select, sources, stages
 
 MAKE, ASK, JUDGE = "Make a run, stage by stage", "Ask", "Judge"
 GET, CHOOSE = "Make a dataset folder", "Look at it, choose from it"
@@ -42,13 +42,21 @@ def _make_app(help: str, commands: Commands) -> typer.Typer:
     )
     for panel, functions in commands.items():
         for function in functions:
-            app.command(rich_help_panel=panel)(function)
+            app.command(rich_help_panel=panel, help=_unwrap(function.__doc__))(function)
     return app
+
+
+def _unwrap(text: str | None) -> str:
+    """Return a docstring with a line a paragraph: help is broken where the terminal ends."""
+    return "\n\n".join(" ".join(part.split()) for part in (text or "").split("\n\n"))
 
 
 data = _make_app(
     "Make a dataset folder, look at it, choose from it.",
-    {GET: (sources.demo, sources.folders), CHOOSE: (clean.clean,)},
+    {
+        GET: (sources.demo, sources.folders, gldv2.gldv2),
+        CHOOSE: (select.select, clean.clean),
+    },
 )
 app = _make_app(
     "Which of these known things is in this photo, how sure are we, or is it none of them?",

@@ -15,6 +15,10 @@ from tests.conftest import Tiny
 from tests.datasets import cairn, list_commands, make_recipe_file
 
 COMMANDS = list_commands()
+# What these ask for is done, or not: there is no default to tell.
+OPTIONAL = {"--submission", "--solution", "--steps"} | {
+    f"--{name}" for name in ("ids", "min-count", "max-count", "top", "cap")
+}
 STAGES = ("train", "embed", "index", "submit")
 
 
@@ -58,9 +62,8 @@ def test_every_option_that_is_no_flag_shows_its_default(
     text = plain(cairn(*name.split(), "--help").out)
     for parameter in COMMANDS[name].params:
         option = parameter.opts[0]
-        # A file that is asked for, or not, has no default to tell.
-        optional = option in {"--submission", "--solution", "--steps"}
-        if not option.startswith("--") or getattr(parameter, "is_flag", False) or optional:
+        named = option.startswith("--") and not getattr(parameter, "is_flag", False)
+        if not named or parameter.required or option in OPTIONAL:
             continue
         own = text.split(f" {option} ", 1)[1].split(" --", 1)[0]
         assert "[default: " in own, f"cairn {name} {option}: {own}"
