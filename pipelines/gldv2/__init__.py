@@ -1,0 +1,1 @@
+"""Google Landmarks Dataset v2: its addresses, its files fetched and verified, its tables."""
