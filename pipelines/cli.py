@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from .commands import ask, clean, gldv2, judge, select, sources, stages
+from .commands import ask, clean, files, gldv2, judge, revisited, select, sources, stages
 
 MAKE, ASK, JUDGE = "Make a run, stage by stage", "Ask", "Judge"
 GET, CHOOSE = "Make a dataset folder", "Look at it, choose from it"
@@ -54,7 +54,7 @@ def _unwrap(text: str | None) -> str:
 data = _make_app(
     "Make a dataset folder, look at it, choose from it.",
     {
-        GET: (sources.demo, sources.folders, gldv2.gldv2),
+        GET: (sources.demo, sources.folders, files.files, gldv2.gldv2, revisited.revisited),
         CHOOSE: (select.select, clean.clean),
     },
 )

@@ -1,6 +1,7 @@
 """Stage `evaluate`: score a submission, a run's or anybody's, and say what explains the score.
 
-Reads submission.csv and solution.csv; of a run also predictions.parquet, for the figures of each
+Reads submission.csv and solution.csv, or the ground truth of revisited Oxford and Paris
+(`revisited_figures`); of a run also predictions.parquet, for the figures of each
 step and the answers given, neighbors.parquet and verified.parquet, decision/decision.json, and the
 manifests, for the seconds. Writes metrics.json of a run, and near_duplicates.csv if it has any.
 """
@@ -31,6 +32,7 @@ from .artifacts import load_manifest, write_json
 from .dataset import Dataset
 from .near_duplicates import find_near_duplicates, write_near_duplicates
 from .recipe import DecideSettings
+from .revisited_figures import has_ground_truth, revisited_figures
 
 STEPS = ("head_only", "knn", "reranked", "final")
 RECALL_AT = (1, 5, 10, 20)
@@ -45,11 +47,29 @@ def evaluate_files(submission: Path, solution: Path) -> dict[str, Any]:
 
 
 def evaluate_run(run: Path, dataset: Dataset) -> dict[str, Any]:
-    """Score the submission of a run and each step before it; write metrics.json.
+    """Score a run by its dataset's solution, published ground truth, or both; write metrics.json.
 
     Raises:
-        FileNotFoundError: the dataset has no solution, or the run no submission.
+        FileNotFoundError: the dataset has neither, or the run is not finished.
+        ValueError: the run is of other data.
     """
+    metrics: dict[str, Any] = {}
+    if dataset.find_table("solution") or not has_ground_truth(dataset):
+        metrics = _score_submission(run, dataset)
+    if has_ground_truth(dataset):
+        metrics["revisited"] = revisited_figures(run, dataset)
+    metrics["seconds"] = _stage_seconds(run)
+    write_json(metrics, run / "metrics.json")
+    return metrics
+
+
+def can_evaluate(dataset: Dataset) -> bool:
+    """Tell whether a dataset has anything to score a run by."""
+    return dataset.find_table("solution") is not None or has_ground_truth(dataset)
+
+
+def _score_submission(run: Path, dataset: Dataset) -> dict[str, Any]:
+    """Return the figures of the submission of a run and of each step before it."""
     path = find_solution(dataset)
     submission = find_submission(run)
     solution = load_solution(path)
@@ -61,8 +81,6 @@ def evaluate_run(run: Path, dataset: Dataset) -> dict[str, Any]:
     metrics["steps"] = {name: summary(answers) for name, answers in steps.items()}
     trained = set(dataset.load_split("train").landmark_ids.tolist())
     metrics["unseen"] = _score_unseen(steps, trained)
-    metrics["seconds"] = _stage_seconds(run)
-    write_json(metrics, run / "metrics.json")
     return metrics
 
 

@@ -55,8 +55,7 @@ def import_folders(
         FileExistsError: the dataset folder holds tables that this function has not written.
         ValueError: test_every is 1 or negative: nothing would be left to train on.
     """
-    if test_every < 0 or test_every == 1:
-        raise ValueError(f"test_every is {test_every}; 0 keeps no photo for the test, 5 a fifth")
+    check_test_every(test_every)
     classes = _list_classes(source)
     names = [name for name in classes if name != NO_LANDMARK_FOLDER]
     if not any(classes[name] for name in names):
@@ -65,7 +64,7 @@ def import_folders(
             "thing into a folder of its own, named after it"
         )
     claim(folder, {"folders": "a folder a class"})
-    landmark_ids = _assign_ids(names, folder)
+    landmark_ids = assign_ids(names, folder)
     trained = Dataset(folder).load_split("train").ids if keep_training else ()
     tables = _Tables(trained=frozenset(trained))
     (folder / "images").mkdir(parents=True, exist_ok=True)
@@ -78,6 +77,12 @@ def import_folders(
         "test": len(tables.test),
         "non_landmark": len(tables.non_landmark),
     }
+
+
+def check_test_every(test_every: int) -> None:
+    """Raise ValueError if every so many-th photo cannot be kept for the test."""
+    if test_every < 0 or test_every == 1:
+        raise ValueError(f"test_every is {test_every}; 0 keeps no photo for the test, 5 a fifth")
 
 
 def _list_classes(source: Path) -> dict[str, list[Path]]:
@@ -107,7 +112,7 @@ def _list_classes(source: Path) -> dict[str, list[Path]]:
     return classes
 
 
-def _assign_ids(names: Sequence[str], folder: Path) -> dict[str, int]:
+def assign_ids(names: Sequence[str], folder: Path) -> dict[str, int]:
     """Return an id for each name, those of an earlier import included, which are kept."""
     known: dict[str, int] = {}
     labels = folder / "labels.csv"

@@ -47,6 +47,8 @@ def make_table(*columns: str) -> Table:
 
 def print_summary(metrics: dict[str, Any], console: Console) -> None:
     """Print the figures of one submission, group by group."""
+    if "gap" not in metrics:  # a ground truth of its own, and no solution
+        return
     groups = {
         "score": _score_rows(metrics),
         f"why: where the missing {1 - metrics['gap']:.4f} of GAP went": _loss_rows(metrics),
@@ -139,6 +141,23 @@ def print_steps(metrics: dict[str, Any], console: Console) -> None:
         console.print(f"untrained: GAP without the {left_out} queries of trained landmarks")
 
 
+def print_revisited(figures: dict[str, Any], console: Console) -> None:
+    """Print the figures of revisited Oxford or Paris, in percent as they are published."""
+    table = make_table("revisited, %", "mAP", "mP@1", "mP@5", "mP@10", "queries")
+    for suffix, group in (("", figures), (", re-ranked", figures.get("reranked", {}))):
+        for name in ("easy", "medium", "hard"):
+            if name not in group:
+                continue
+            values = [group[name][key] for key in ("map", "mp@1", "mp@5", "mp@10")]
+            cells = ["-" if value is None else f"{100 * value:.2f}" for value in values]
+            table.add_row(name + suffix, *cells, str(group[name]["queries"]))
+    console.print(table)
+    unread = [(figures[f"unread_{what}"], what) for what in ("images", "queries")]
+    lost = " and ".join(f"{count} {what}" for count, what in unread if count)
+    if lost:
+        console.print(f"{lost} could not be read, and count as never found", highlight=False)
+
+
 def print_comparison(compared: "Compared", console: Console) -> None:
     """Print both GAPs, their difference and the queries that are answered otherwise."""
     found = compared.comparison
@@ -223,3 +242,5 @@ def print_run(metrics: dict[str, Any]) -> None:
     print_summary(metrics, console)
     if "steps" in metrics:
         print_steps(metrics, console)
+    if "revisited" in metrics:
+        print_revisited(metrics["revisited"], console)

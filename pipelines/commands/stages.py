@@ -80,13 +80,13 @@ def submit(
     redo: Redo = False,
 ) -> None:
     """Do the whole job: everything above that is missing, submission.csv, and its figures."""
-    from ..evaluate import evaluate_run
+    from ..evaluate import can_evaluate, evaluate_run
     from ..report import print_run
     from ..submit import submit as submit_stage
 
     job = start_job(data, run, recipe, weights, workers, redo, min_precision=min_precision)
     with job.locked():
         submit_stage(job)
-        if job.dataset.find_table("solution"):
+        if can_evaluate(job.dataset):
             print_run(evaluate_run(job.run, job.dataset))
     print(f"\nwrote {job.run / 'submission.csv'}")

@@ -1,0 +1,144 @@
+"""Read a table of images from a CSV file or from Parquet files, all columns but the image bytes.
+
+Reads the files it is given. Writes nothing.
+"""
+
+import glob
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+
+@dataclass(frozen=True)
+class TableSource:
+    """A table in one CSV file or in several Parquet files of the same columns."""
+
+    paths: tuple[Path, ...]  # .csv, or in the order of their rows .parquet
+    schema: pa.Schema
+
+    @property
+    def name(self) -> str:
+        """Name the source for people."""
+        more = f" and {len(self.paths) - 1} more" if len(self.paths) > 1 else ""
+        return f"{self.paths[0]}{more}"
+
+    @property
+    def image_columns(self) -> tuple[str, ...]:
+        """The columns that may hold the bytes of images, as bytes or beside a path."""
+        return tuple(field.name for field in self.schema if find_bytes(field.type) is not None)
+
+    def count_rows(self) -> int:
+        """Return the rows of a Parquet source without reading them."""
+        return sum(pq.read_metadata(path).num_rows for path in self.paths)
+
+    def read(self, columns: Sequence[str]) -> pa.Table:
+        """Read columns of all files: text of CSV, whatever it is of Parquet.
+
+        A column a.b is the structure a with its field b alone.
+
+        Raises:
+            ValueError: a file is damaged.
+        """
+        if self.paths[0].suffix == ".csv":
+            return _read_csv(self.paths[0]).select(columns)
+        try:
+            return pa.concat_tables(_read_parquet(path, columns) for path in self.paths)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise ValueError(f"{self.name} cannot be read: {error}") from error
+
+    def read_class_names(self, column: str) -> Mapping[int, str]:
+        """Return the names of the numbers in a column, where Hugging Face datasets noted them."""
+        noted = (self.schema.metadata or {}).get(b"huggingface")
+        if noted is None:
+            return {}
+        try:
+            feature = json.loads(noted)["info"]["features"][column]
+            names = feature["names"] if feature["_type"] == "ClassLabel" else []
+        except (ValueError, KeyError, TypeError):  # another version notes something else
+            return {}
+        return dict(enumerate(map(str, names)))
+
+
+def find_bytes(kind: pa.DataType) -> str | None:
+    """Return the field of a column's type that holds bytes: "" if it is bytes; None without any."""
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return ""
+    if pa.types.is_struct(kind):
+        fields = [kind.field(place) for place in range(kind.num_fields)]
+        return next((f.name for f in fields if find_bytes(f.type) == ""), None)
+    return None
+
+
+def open_source(paths: Sequence[Path]) -> TableSource:
+    """Open a table: one CSV file, or Parquet files, folders of them, or patterns like *.parquet.
+
+    Raises:
+        FileNotFoundError: nothing there.
+        ValueError: several CSV files, CSV beside Parquet, another kind of file, files of other
+            columns than the first, or a file that is not what its suffix says.
+    """
+    found = tuple(file for path in paths for file in _list_files(path))
+    kinds = {path.suffix.lower() for path in found}
+    if kinds == {".csv"} and len(found) == 1:
+        return TableSource(found, _read_csv(found[0]).schema)
+    if kinds != {".parquet"}:
+        raise ValueError(
+            f"{found[0]} and {len(found) - 1} other files: name one .csv file, or .parquet files "
+            "or a folder of them; a table of another kind must be saved as one of these"
+        )
+    schemas = [_read_schema(path) for path in found]
+    for path, schema in zip(found, schemas, strict=True):
+        if not schema.equals(schemas[0]):
+            raise ValueError(
+                f"{path} has the columns {_describe(schema)}, but {found[0]} has "
+                f"{_describe(schemas[0])}; import them into dataset folders of their own"
+            )
+    return TableSource(found, schemas[0])
+
+
+def _list_files(path: Path) -> list[Path]:
+    """Return the files that a path or a pattern stands for, sorted."""
+    if path.is_dir():
+        found = sorted(p for p in path.rglob("*.parquet") if p.name[0] not in "._")
+        advice = "no .parquet file in or below"
+    elif path.is_file():
+        return [path]
+    else:
+        found = sorted(map(Path, glob.glob(str(path), recursive=True)))
+        advice = "no table at"
+    if not found:
+        raise FileNotFoundError(f"{advice} {path}")
+    return found
+
+
+def _read_csv(path: Path) -> pa.Table:
+    try:
+        with pa.csv.open_csv(path) as reader:
+            names = reader.schema.names
+        convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
+        parse = pa.csv.ParseOptions(newlines_in_values=True)
+        return pa.csv.read_csv(path, convert_options=convert, parse_options=parse)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path} is no CSV file in UTF-8 with a header: {error}") from error
+
+
+def _read_parquet(path: Path, columns: Sequence[str]) -> pa.Table:
+    # Not pq.read_table, which reads all of a structure to give one field: here, gigabytes of bytes.
+    with pq.ParquetFile(path) as file:
+        return file.read(columns=list(columns))
+
+
+def _read_schema(path: Path) -> pa.Schema:
+    try:
+        return pq.read_schema(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ValueError(f"{path} is not a Parquet file: {error}") from error
+
+
+def _describe(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in schema)
