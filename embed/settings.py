@@ -1,8 +1,22 @@
 """Settings of training and extraction, validated when made. Imports nothing heavy."""
 
-from typing import Annotated, Literal
+import difflib
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
+
+from .presets import PRESETS
+
+MAX_VARIANTS = 249  # of one image, itself included: see embed.variants
+
+
+def _later(default: Any, **limits: Any) -> Any:
+    """Return a field that is left out of what is recorded while it has its default.
+
+    A model that was trained before the setting was there keeps its key, and need not be trained
+    anew.
+    """
+    return Field(default, exclude_if=lambda value: value == default, **limits)
 
 
 class Settings(BaseModel, frozen=True, extra="forbid"):
@@ -21,20 +35,68 @@ class DecodeSettings(Settings):
 
 
 class AugmentSettings(Settings):
-    """What random changes a training image gets; 0 switches one off."""
+    """What random changes a training image gets; 0 switches one off.
 
-    crop_min_area: float = Field(0.4, gt=0, le=1)  # share of the area that a crop keeps at least
-    crop_max_aspect: float = Field(1.33, ge=1)  # widest stretch of a crop, width to height
+    They are made in this order: crop, mirror, rotation, perspective, affine (shift, scale, shear in
+    one), colours, grey, blur, JPEG, erase.
+    """
+
+    # Where values come from that are not named beside it: a name of embed.presets.
+    preset: str = Field("default", exclude=True)
+    # centre: the middle square; none: the whole image, squeezed into a square.
+    crop: Literal["random", "centre", "none"] = _later("random")
+    # Share of the area that a random crop keeps at least, a centre crop of its square exactly.
+    crop_min_area: float = Field(0.4, gt=0, le=1)
+    crop_max_aspect: float = Field(1.33, ge=1)  # widest stretch of a random crop, width to height
     mirror: float = Field(0.0, ge=0, le=1)  # probability; signs and lettering dislike it
     rotation: float = Field(10.0, ge=0, le=180)  # degrees either way
     perspective: float = Field(0.2, ge=0, le=1)  # share of the half side that corners move
+    shift: float = _later(0.0, ge=0, le=1)  # share of the side, either way
+    scale: float = _later(0.0, ge=0, lt=1)  # factor 1 +- this
+    shear: float = _later(0.0, ge=0, lt=90)  # degrees either way, along the width
     brightness: float = Field(0.4, ge=0, le=1)  # factor 1 +- this
     contrast: float = Field(0.4, ge=0, le=1)  # factor 1 +- this
     saturation: float = Field(0.4, ge=0, le=1)  # factor 1 +- this
     hue: float = Field(0.05, ge=0, le=0.5)  # turns of the colour circle
     grey: float = Field(0.1, ge=0, le=1)  # probability
     blur: float = Field(0.1, ge=0, le=1)  # probability of a Gaussian blur
-    erase: float = Field(0.25, ge=0, le=1)  # probability of a rectangle of noise
+    jpeg: float = _later(0.0, ge=0, le=1)  # probability of compression
+    jpeg_quality: int = _later(30, ge=1, le=95)  # the lowest; the highest is 95
+    erase: float = Field(0.25, ge=0, le=1)  # probability of a grey rectangle (cutout)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_preset(cls, values: Any) -> Any:
+        name = values.get("preset", "default") if isinstance(values, dict) else None
+        if not isinstance(name, str):
+            return values  # the field itself says what is wrong
+        if name not in PRESETS:
+            close = difflib.get_close_matches(name, PRESETS, n=1)
+            hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(PRESETS)}"
+            raise ValueError(f"unknown preset '{name}'; {hint}")
+        return {**PRESETS[name], **values}
+
+
+class BalanceSettings(Settings):
+    """How classes of different sizes are made more alike before training; 0 switches one off."""
+
+    min_count: int = Field(0, ge=0)  # photos in train that a landmark needs, else it is left out
+    cap: int = Field(0, ge=0)  # photos of a landmark that are trained on at most, a random choice
+    set_number: int = Field(0, ge=0)  # which choice: models of 0, 1, 2 ... make an ensemble
+    upsample_to: int = Field(0, ge=0, le=MAX_VARIANTS)  # images that variants fill a landmark up to
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.cap and self.upsample_to > self.cap:
+            raise ValueError(
+                f"upsample_to {self.upsample_to} > cap {self.cap}: small classes would end larger "
+                "than large ones; lower the one or raise the other"
+            )
+        if self.set_number and not self.cap:
+            raise ValueError(
+                f"set_number {self.set_number} without a cap: all sets would be the same; set cap"
+            )
+        return self
 
 
 class TrainSettings(Settings):
@@ -64,7 +126,18 @@ class TrainSettings(Settings):
     patience: int = Field(0, ge=0)  # stop after so many epochs without a better one; 0: never
     validation_share: float = Field(0.1, ge=0, lt=1)  # of the photos of each landmark
     seed: int = 0
+    # Which images make up an epoch: see embed.sampling.epoch_order.
+    sampler: Literal["m-per-class", "uniform", "square-root", "class-balanced"] = _later(
+        "m-per-class"
+    )
+    balance: BalanceSettings = _later(BalanceSettings())
     augment: AugmentSettings = AugmentSettings()
+
+    @property
+    def group(self) -> int:
+        """How many images of a class come together: one where no triplets are made of them."""
+        grouped = self.sampler == "m-per-class" or self.triplet_weight > 0
+        return self.images_per_class if grouped else 1
 
 
 MAX_SCALES = 8

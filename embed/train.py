@@ -29,6 +29,7 @@ from .model import DescriptorModel
 from .sampling import EpochBatches, epoch_order
 from .settings import DecodeSettings, TrainSettings
 from .transforms import normalize
+from .upsampling import Examples
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +39,21 @@ Validate = Callable[[DescriptorModel], dict[str, float]]
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """What to train on."""
+    """What to train on: N images, or M examples made of them."""
 
-    paths: Sequence[ImageFile]
-    labels: NDArray[np.int64]  # [N] class of each image, 0 to C - 1
+    paths: Sequence[ImageFile]  # [N]
+    labels: NDArray[np.int64]  # [N], or [M] with examples: classes, 0 to C - 1
+    examples: Examples | None = None  # [M]; none: each image as it is
+    ids: Sequence[str] = ()  # [N]; variants depend on them
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless there is a label for each image or example."""
+        count = len(self.paths if self.examples is None else self.examples)
+        if len(self.labels) != count or (self.examples and len(self.ids) != len(self.paths)):
+            raise ValueError(
+                f"{len(self.labels)} labels for {count} images or examples, {len(self.ids)} ids "
+                f"for {len(self.paths)} files; give one for each"
+            )
 
 
 @dataclass
@@ -146,6 +158,8 @@ class Trainer:
             decode.max_pixels,
             settings.augment,
             settings.seed,
+            examples=images.examples,
+            ids=images.ids,
         )
         self.workers = workers
         self.classes = min(settings.classes_per_batch, len(np.unique(images.labels)))
@@ -235,10 +249,11 @@ class Trainer:
     def _load_batches(self, epoch: int) -> Iterable[Batch]:
         order = epoch_order(
             self.labels,
-            self.classes,
-            self.settings.images_per_class,
-            self.settings.seed,
-            epoch,
+            self.settings.sampler,
+            batch_size=self.batch_size,
+            per_class=self.settings.group,
+            seed=self.settings.seed,
+            epoch=epoch,
         )
         batches = EpochBatches(
             order, self.batch_size, epoch, self.fabric.global_rank, self.fabric.world_size

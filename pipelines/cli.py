@@ -13,7 +13,19 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from .commands import ask, clean, files, gldv2, judge, revisited, select, sources, stages
+from .commands import (
+    ask,
+    augmentations,
+    balance,
+    clean,
+    files,
+    gldv2,
+    judge,
+    revisited,
+    select,
+    sources,
+    stages,
+)
 
 MAKE, ASK, JUDGE = "Make a run, stage by stage", "Ask", "Judge"
 GET, CHOOSE = "Make a dataset folder", "Look at it, choose from it"
@@ -55,7 +67,7 @@ data = _make_app(
     "Make a dataset folder, look at it, choose from it.",
     {
         GET: (sources.demo, sources.folders, files.files, gldv2.gldv2, revisited.revisited),
-        CHOOSE: (select.select, clean.clean),
+        CHOOSE: (select.select, balance.balance, clean.clean, augmentations.augmentations),
     },
 )
 app = _make_app(

@@ -27,7 +27,12 @@ MAX_CSV_ROWS = 1_000_000
 
 
 def write_derived(
-    source: Dataset, folder: Path, tables: Mapping[str, pa.Table | None], origin: dict[str, Any]
+    source: Dataset,
+    folder: Path,
+    tables: Mapping[str, pa.Table | None],
+    origin: dict[str, Any],
+    *,
+    images: Path | None = None,
 ) -> None:
     """Write a dataset folder that shares the images of another.
 
@@ -38,6 +43,7 @@ def write_derived(
         tables: what is to be written, by name (train, test, rejected, ...); None takes a table
             away. train, or index where train is not named, is written last.
         origin: goes to dataset.json; says whose folder it is.
+        images: folder to use instead of the source's images, where more is to be in it.
 
     Raises:
         FileExistsError: the folder holds a dataset of another origin, or images of its own.
@@ -50,7 +56,7 @@ def write_derived(
     names["train"] = names.pop("train")  # last: without it the folder is no dataset yet
     for suffix in SUFFIXES:
         (folder / f"train{suffix}").unlink(missing_ok=True)
-    share_images(source.folder / "images", folder / "images")
+    share_images(images or source.folder / "images", folder / "images")
     for name in names:
         if name in tables:
             write_rows(tables[name], folder / name)

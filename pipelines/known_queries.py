@@ -1,8 +1,9 @@
 """Pick queries with a known answer that the model was not trained on, to calibrate decisions by.
 
-They are photos of landmarks held out of the training, photos of the database that were never
-trained on, each asked as if it were not in the database, and photos without a landmark. Reads
-embeddings/ and features/ of the run; makes those of held-out photos that are in no other split.
+They are photos of landmarks held out of the training, by the validation table or by share, photos
+of the database that were never trained on, each asked as if it were not in the database, and photos
+without a landmark. Reads embeddings/ and features/ of the run; makes those of held-out photos that
+are not in the database.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from embed.sampling import split_validation
 from embed.shards import Embeddings
 from rerank.features import LocalFeatures
 
@@ -21,6 +21,7 @@ from .embed import embed_table
 from .features import extract_table
 from .job import Job
 from .prepare import load_split_embeddings, open_features, split_pool
+from .training_set import load_training_set
 
 HELD_OUT = "held_out"  # name of the split that is made here
 
@@ -76,24 +77,20 @@ def load_known_queries(job: Job) -> KnownQueries:
 
 def _trained_ids(job: Job) -> set[str]:
     """Return the ids of the images that the model was trained on."""
-    settings, table = job.recipe.train, job.dataset.load_split("train")
-    if not settings.epochs:
+    if not job.recipe.train.epochs:
         return set()
-    _, labels = np.unique(table.landmark_ids, return_inverse=True)
-    kept, _ = split_validation(labels, settings.validation_share, settings.seed)
-    return {table.ids[row] for row in kept}
+    return set(load_training_set(job.dataset, job.recipe.train).ids)
 
 
 def _held_out_table(job: Job) -> ImageTable | None:
-    """Return the photos held out of the training that only the train table names; None if none."""
-    if job.dataset.database_split == "train":
+    """Return the held-out photos of known landmarks that the database lacks; None if none."""
+    if not job.recipe.train.epochs:
         return None
-    table = job.dataset.load_split("train")
-    database = job.dataset.load_split("index")
-    used = _trained_ids(job) | set(database.ids)
-    known = np.isin(table.landmark_ids, database.landmark_ids)
-    rows = [row for row, image_id in enumerate(table.ids) if image_id not in used and known[row]]
-    if not rows or not job.recipe.train.epochs:
+    table = load_training_set(job.dataset, job.recipe.train).held_out
+    database = job.dataset.load_split(job.dataset.database_split)
+    there, known = set(database.ids), np.isin(table.landmark_ids, database.landmark_ids)
+    rows = [row for row, image_id in enumerate(table.ids) if image_id not in there and known[row]]
+    if not rows:
         return None
     return ImageTable(table.path, tuple(table.ids[row] for row in rows), table.landmark_ids[rows])
 

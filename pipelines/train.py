@@ -1,11 +1,12 @@
 """Stage `train`: dataset and recipe to a descriptor model.
 
-Reads train, non_landmark and their images. Writes model/: model.safetensors, model.json,
-head.safetensors, history.csv, curves.png, failures.parquet, manifest.json; while it trains also
-the checkpoint that it goes on from.
+Reads train, validation, non_landmark and their images. Writes model/: model.safetensors,
+model.json, head.safetensors, history.csv, curves.png, failures.parquet, manifest.json; while it
+trains also the checkpoint that it goes on from.
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,14 @@ from embed.history import plot_history, save_history
 from embed.image_file import ImageFile
 from embed.model import DescriptorModel, ModelSpec, fingerprint_model, save_model
 from embed.precision import pick_precision
-from embed.sampling import split_validation
 from embed.shards import write_failures
 from embed.train import Trainer, TrainingImages
 
 from .artifacts import Manifest, hash_file, invalidate, load_manifest, record_file
-from .dataset import ImageTable
 from .job import Job, weights_inputs
 from .progress import progress_to
 from .stage import Artifact
+from .training_set import TrainingSet, load_training_set
 from .validation import MAX_DISTRACTORS, Validation, pick_database
 
 logger = logging.getLogger(__name__)
@@ -55,6 +55,8 @@ def train(job: Job) -> Manifest:
     settings = {"train": job.recipe.train.model_dump(), "decode": job.recipe.decode.model_dump()}
     # Not an input: the pool, which only helps to choose among epochs. It may grow later.
     inputs = {"train": hash_file(table.path), **weights_inputs(job)}
+    if (held_out := job.dataset.find_table("validation")) is not None:
+        inputs["validation"] = hash_file(held_out)
     artifact = Artifact(job, "train", folder, settings, inputs, redo=job.redo)
     if done := artifact.find():
         job.fill()
@@ -66,10 +68,12 @@ def train(job: Job) -> Manifest:
         invalidate(folder)
         for name in ("precision.json", *(path.name for path in folder.glob("checkpoint-*.pt"))):
             (folder / name).unlink(missing_ok=True)
-    model, trainer, kept = _fit(job, table, folder / f"checkpoint-{artifact.key[:12]}.pt")
+    training = load_training_set(job.dataset, job.recipe.train)
+    _check(training, job)
+    model, trainer = _fit(job, training, folder / f"checkpoint-{artifact.key[:12]}.pt")
     invalidate(folder)
-    ids = tuple(table.ids[row] for row in kept)  # failures count among the images trained on
-    _save(model, trainer, np.unique(table.landmark_ids), ids, folder)
+    ids = training.ids  # failures count among the images trained on
+    _save(model, trainer, training.landmarks, ids, folder)
     failed = len(trainer.failures)
     manifest = artifact.sign(
         [record_file(folder / name) for name in OUTPUTS],
@@ -93,26 +97,42 @@ def _refuse_other_model(
     ]
     for section, values in settings.items():
         before = old.settings.get(section, {})
-        changed += [f"{section}.{k}" for k, v in values.items() if before.get(k) != v]
+        changed += [f"{section}.{k}" for k in before | values if before.get(k) != values.get(k)]
     raise ValueError(
         f"{folder} holds a model trained with other {', '.join(changed[:6]) or 'files'}; "
         f"name another --run, or train it anew: cairn train --redo --run {job.run}"
     )
 
 
-def _fit(
-    job: Job, table: ImageTable, checkpoint: Path
-) -> tuple[DescriptorModel, Trainer, NDArray[np.int64]]:
-    """Return the best model, the trainer, and the rows of the table that it trained on."""
-    settings = job.recipe.train
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    landmarks, labels = np.unique(table.landmark_ids, return_inverse=True)
-    if len(landmarks) < 2 and settings.epochs:
+def _check(training: TrainingSet, job: Job) -> None:
+    """Say what is left out, and raise ValueError if nothing can be learned from the rest."""
+    settings, path = job.recipe.train, training.table.path
+    if training.strangers:
+        logger.warning(
+            "%d of %d images of %s are of landmarks that are not trained on; they are not asked",
+            *(training.strangers, training.strangers + len(training.held_out.ids)),
+            training.held_out.path,
+        )
+    count = len(training.landmarks)
+    dropped = len(np.unique(training.table.landmark_ids)) - count
+    if dropped:
+        logger.info(
+            "%d of %d landmarks have fewer than %d photos and are not trained on",
+            *(dropped, dropped + count, settings.balance.min_count),
+        )
+    if count < 2 and settings.epochs:
+        fewer = f" of {settings.balance.min_count} photos and more" if dropped else ""
         raise ValueError(
-            f"{table.path} has {len(landmarks)} landmark; training tells landmarks apart and "
+            f"{path} has {count} landmark{fewer}; training tells landmarks apart and "
             "needs two: add some, or set train.epochs = 0 for features without training"
         )
-    model, head = _build(job, len(landmarks))
+
+
+def _fit(job: Job, training: TrainingSet, checkpoint: Path) -> tuple[DescriptorModel, Trainer]:
+    """Return the best model and the trainer."""
+    settings = job.recipe.train
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    model, head = _build(job, len(training.landmarks))
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it sets its own on import
     fabric = Fabric(
         accelerator="auto" if torch.cuda.is_available() else "cpu",
@@ -121,13 +141,12 @@ def _fit(
         precision=pick_precision(model, settings, checkpoint.with_name("precision.json")),
     )
     fabric.launch()
-    kept, held_out = split_validation(labels, settings.validation_share, settings.seed)
-    paths = [job.dataset.locate(image_id) for image_id in table.ids]
+    images = _list_images(job, training)
     with progress_to("train") as move:
         trainer = Trainer(
             model,
             head,
-            TrainingImages([paths[row] for row in kept], labels[kept]),
+            images,
             settings,
             decode=job.recipe.decode,
             fabric=fabric,
@@ -135,7 +154,7 @@ def _fit(
             workers=job.workers,
             report=move,
         )
-        for row in trainer.run(_make_validation(job, paths, labels, kept, held_out).score):
+        for row in trainer.run(_make_validation(job, images.paths, training).score):
             if not fabric.is_global_zero:
                 continue
             logger.info(
@@ -146,7 +165,15 @@ def _fit(
     if not fabric.is_global_zero:
         raise SystemExit(0)  # the first process does the rest alone
     trainer.restore_best()
-    return model.cpu().eval(), trainer, kept
+    return model.cpu().eval(), trainer
+
+
+def _list_images(job: Job, training: TrainingSet) -> TrainingImages:
+    ids, labels, examples = training.ids, training.classes, training.examples
+    paths = job.dataset.images.locate_all(ids)
+    if examples is None:
+        return TrainingImages(paths, labels)
+    return TrainingImages(paths, labels[examples.rows], examples, ids)
 
 
 def _build(job: Job, classes: int) -> tuple[DescriptorModel, CosineHead]:
@@ -160,22 +187,17 @@ def _build(job: Job, classes: int) -> tuple[DescriptorModel, CosineHead]:
     return model, CosineHead(settings.dim, classes, settings.head_scale)
 
 
-def _make_validation(
-    job: Job,
-    paths: list[ImageFile],
-    labels: NDArray[np.int64],
-    kept: NDArray[np.int64],
-    held_out: NDArray[np.int64],
-) -> Validation:
+def _make_validation(job: Job, paths: Sequence[ImageFile], training: TrainingSet) -> Validation:
     """Ask for the held-out images and for some of the pool; search the images trained on."""
-    pool: list[ImageFile] = []
+    truths = np.searchsorted(training.landmarks, training.held_out.landmark_ids)
+    pool: tuple[str, ...] = ()
     if job.dataset.find_table("non_landmark"):
-        ids = job.dataset.load_split("non_landmark").ids[:MAX_DISTRACTORS]
-        pool = [job.dataset.locate(image_id) for image_id in ids]
-    database = pick_database(labels, kept, job.recipe.train.seed)
+        pool = job.dataset.load_split("non_landmark").ids[:MAX_DISTRACTORS]
+    labels = training.classes
+    database = pick_database(labels, np.arange(len(labels)), job.recipe.train.seed)
     return Validation(
-        queries=[paths[row] for row in held_out] + pool,
-        query_labels=np.concatenate([labels[held_out], np.full(len(pool), -1)]),
+        queries=list(job.dataset.images.locate_all(training.held_out.ids + pool)),
+        query_labels=np.concatenate([truths, np.full(len(pool), -1)]),
         database=[paths[row] for row in database],
         database_labels=labels[database],
         batch_size=job.recipe.embed.batch_size,

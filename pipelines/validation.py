@@ -9,6 +9,7 @@ from classify_head.gap import Answers, bootstrap_interval, gap
 from embed.extract import extract_all
 from embed.image_file import ImageFile
 from embed.model import DescriptorModel
+from embed.sampling import group_by_class
 from index.metrics import recall_at_k
 from index.search import build_index, search
 
@@ -72,8 +73,7 @@ def pick_database(
 ) -> NDArray[np.int64]:
     """Choose at most DATABASE_PER_CLASS of the rows of each label, ascending."""
     generator = np.random.default_rng(seed)
-    chosen = [
-        generator.permutation(rows[labels[rows] == label])[:DATABASE_PER_CLASS]
-        for label in np.unique(labels[rows])
-    ]
+    classes = group_by_class(labels[rows])
+    parts = np.split(rows[classes.rows], classes.starts[1:])
+    chosen = [generator.permutation(part)[:DATABASE_PER_CLASS] for part in parts]
     return np.sort(np.concatenate(chosen))

@@ -1,5 +1,6 @@
 """Training images: their random changes depend on seed, epoch and place in the epoch alone."""
 
+import hashlib
 import random
 from pathlib import Path
 
@@ -7,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydantic import ValidationError
 from torchvision.transforms import v2
 
-from embed.augment import AugmentedFiles
+from embed.augment import AugmentedFiles, build_augmentation
 from embed.decode import decode_image
 from embed.images import Failure
-from embed.settings import AugmentSettings
+from embed.presets import PRESETS
+from embed.settings import AugmentSettings, TrainSettings
 from tests.images import photo
 
 STRONG = AugmentSettings(mirror=0.5, blur=0.5, grey=0.5, erase=0.5)
@@ -128,7 +131,89 @@ def test_every_change_does_something_of_its_own(paths: list[Path]) -> None:
         "grey": 1.0,
         "blur": 1.0,
         "erase": 1.0,
+        "shift": 0.2,
+        "scale": 0.3,
+        "shear": 20.0,
+        "jpeg": 1.0,
     }.items():
         changed = OFF.model_copy(update={name: value})
         items = [pixels(dataset(paths, changed), 0, 0, place) for place in range(6)]
         assert any(not torch.equal(item, plain) for item in items), name
+
+
+# Made at commit ae21dd9 by the lines of the test.
+PINNED = {
+    AugmentSettings(): "467561b08ba99ee9203eeab6f56b41b3c8227c14e8ff02d65a4352df06cba58a",
+    STRONG: "4e83274efc14b8c1f3fb80dca676b4eaff21259ef7835372f95f4e2e1d9576c1",
+}
+
+
+@pytest.mark.parametrize("augment", PINNED, ids=["default", "strong"])
+def test_changes_that_are_off_leave_those_of_older_models_as_they_were(
+    paths: list[Path], augment: AugmentSettings
+) -> None:
+    digest = hashlib.sha256()
+    for place in range(8):
+        digest.update(pixels(dataset(paths, augment), 0, 0, place).numpy().tobytes())
+    assert digest.hexdigest() == PINNED[augment]
+
+
+def test_settings_that_came_later_are_recorded_only_where_they_are_used() -> None:
+    later = {"crop", "shift", "scale", "shear", "jpeg", "jpeg_quality", "preset"}
+    assert not later & AugmentSettings().model_dump().keys()
+    assert not {"sampler", "balance"} & TrainSettings().model_dump().keys()
+    used = TrainSettings.model_validate(
+        {"sampler": "uniform", "balance": {"cap": 9}, "augment": {"shift": 0.1}}
+    )
+    assert TrainSettings.model_validate(used.model_dump()) == used
+    assert used.model_dump()["augment"]["shift"] == 0.1
+
+
+def test_a_preset_is_the_base_of_what_is_named_beside_it() -> None:
+    made = AugmentSettings.model_validate({"preset": "torino", "mirror": 0.5})
+    assert (made.rotation, made.mirror, made.erase) == (20.0, 0.5, 0.0)
+    assert AugmentSettings.model_validate({"preset": "torino", "rotation": 0.0}).rotation == 0
+    none = AugmentSettings.model_validate({"preset": "none", "crop": "random"})
+    assert none.model_dump() == OFF.model_dump()
+    assert AugmentSettings.model_validate({"preset": "default"}) == AugmentSettings()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_is_valid_and_recorded_by_its_values(paths: list[Path], name: str) -> None:
+    made = AugmentSettings.model_validate({"preset": name})
+    recorded = AugmentSettings.model_validate(made.model_dump())
+    assert recorded.model_dump() == made.model_dump()
+    for position in (0, 1):
+        changed = [pixels(dataset(paths, s), position, 0, 3) for s in (made, recorded)]
+        assert torch.equal(*changed) and changed[0].shape == (3, 32, 32)
+
+
+def test_an_unknown_preset_is_told_from_a_close_one() -> None:
+    with pytest.raises(ValidationError, match="unknown preset 'torno'; did you mean 'torino'"):
+        AugmentSettings.model_validate({"preset": "torno"})
+    with pytest.raises(ValidationError, match="there are default, none, torino"):
+        AugmentSettings.model_validate({"preset": "?"})
+    with pytest.raises(ValidationError, match="valid string"):
+        AugmentSettings.model_validate({"preset": 3})
+
+
+def test_a_centre_crop_is_the_share_of_the_middle_square() -> None:
+    image = torch.arange(3 * 40 * 64).reshape(3, 40, 64).remainder(251).to(torch.uint8)
+    centre = OFF.model_copy(update={"crop": "centre", "crop_min_area": 0.25})
+    assert torch.equal(build_augmentation(centre, 20)(image), image[:, 10:30, 22:42])
+    whole = OFF.model_copy(update={"crop": "centre"})
+    assert torch.equal(build_augmentation(whole, 40)(image), image[:, :, 12:52])
+
+
+def test_without_a_crop_the_whole_image_is_squeezed_into_the_square() -> None:
+    image = torch.from_numpy(photo(40, 64)).permute(2, 0, 1)
+    none = AugmentSettings.model_validate({"preset": "none"})
+    expected = v2.functional.resize(image, [32, 32], antialias=True)
+    assert torch.equal(build_augmentation(none, 32)(image), expected)
+
+
+def test_jpeg_loses_detail_and_no_more() -> None:
+    image = torch.from_numpy(photo(64, 64)).permute(2, 0, 1)
+    lossy = OFF.model_copy(update={"jpeg": 1.0})
+    difference = (build_augmentation(lossy, 64)(image).int() - image.int()).abs().float().mean()
+    assert 0 < difference < 12

@@ -5,11 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from pytorch_metric_learning.utils import common_functions
+from pytorch_metric_learning.samplers import MPerClassSampler
+from scipy import stats
 
-from embed.sampling import EpochBatches, epoch_order, split_validation
+from embed.sampling import EXPONENTS, EpochBatches, epoch_order, split_validation
 
 LABELS = np.repeat(np.arange(6), (1, 2, 3, 5, 8, 11))
+SAMPLERS = ("m-per-class", *EXPONENTS)
 
 
 def label_arrays() -> st.SearchStrategy[NDArray[np.int64]]:
@@ -39,61 +41,125 @@ def test_the_split_depends_on_the_seed_alone() -> None:
     assert not np.array_equal(first, other)
 
 
+def test_the_split_of_models_that_are_there_does_not_change() -> None:
+    labels = np.repeat((3, 1, 2), (5, 2, 9))
+    # split_validation of commit ae21dd9: [int(row) for row in split_validation(labels, 0.4, 7)[1]]
+    assert split_validation(labels, 0.4, 7)[1].tolist() == [3, 4, 7, 8, 14, 15]
+
+
 def test_a_share_of_0_holds_nothing_out() -> None:
     kept, held_out = split_validation(LABELS, 0.0, 0)
     assert len(kept) == len(LABELS) and held_out.dtype == kept.dtype and not len(held_out)
 
 
+def order_of(labels: NDArray[np.int64], sampler: str, **changes: int) -> NDArray[np.int64]:
+    given = {"batch_size": 6, "per_class": 2, "seed": 1, "epoch": 0} | changes
+    return epoch_order(labels, sampler, **given)
+
+
 @settings(deadline=None)
-@given(label_arrays(), st.data())
+@given(label_arrays(), st.sampled_from(SAMPLERS), st.data())
 def test_groups_share_a_class_and_batches_are_whole(
-    labels: NDArray[np.int64], data: st.DataObject
+    labels: NDArray[np.int64], sampler: str, data: st.DataObject
 ) -> None:
-    present = len(np.unique(labels))
-    classes = data.draw(st.integers(1, present))
-    per_class = data.draw(st.integers(2, 5))
-    order = epoch_order(labels, classes, per_class, seed=3, epoch=0)
-    assert len(order) and len(order) % (classes * per_class) == 0
+    classes = data.draw(st.integers(1, len(np.unique(labels))))
+    per_class = data.draw(st.integers(1, 5))
+    batch = classes * per_class
+    order = order_of(labels, sampler, batch_size=batch, per_class=per_class)
+    assert len(order) == max(len(labels) // batch, 1) * batch
     assert order.min() >= 0 and order.max() < len(labels)
-    for batch in labels[order].reshape(-1, classes, per_class):
-        assert (batch == batch[:, :1]).all()
-        if len(order) > present * per_class:
-            continue  # the library deals the classes anew, so that a batch may meet one twice
-        assert len(np.unique(batch)) == classes
     for group in order.reshape(-1, per_class):
-        if (labels == labels[group[0]]).sum() >= per_class:
-            assert len(set(group.tolist())) == per_class  # repeats only where it must
+        size = (labels == labels[group[0]]).sum()
+        assert (labels[group] == labels[group[0]]).all()
+        if sampler != "m-per-class" or size >= per_class:
+            assert len(set(group.tolist())) == min(size, per_class)  # repeats only where it must
+    if sampler == "m-per-class":
+        for row in labels[order].reshape(-1, classes, per_class):
+            assert len(np.unique(row)) == classes
 
 
-def test_the_order_depends_on_seed_and_epoch_alone() -> None:
-    first = epoch_order(LABELS, 3, 2, seed=1, epoch=0)
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_order_depends_on_seed_and_epoch_alone(sampler: str) -> None:
+    first = order_of(LABELS, sampler)
     np.random.seed(99)  # noqa: NPY002 - the global generator must have no say
-    np.testing.assert_array_equal(epoch_order(LABELS, 3, 2, seed=1, epoch=0), first)
-    for seed, epoch in ((1, 1), (2, 0), (0, 1)):
-        assert not np.array_equal(epoch_order(LABELS, 3, 2, seed, epoch), first)
-
-
-def test_the_generators_of_library_and_numpy_are_left_alone() -> None:
-    theirs = common_functions.NUMPY_RANDOM
     before = np.random.get_state(legacy=False)["state"]["key"].copy()  # noqa: NPY002
-    epoch_order(LABELS, 3, 2, seed=1, epoch=0)
-    assert common_functions.NUMPY_RANDOM is theirs
+    np.testing.assert_array_equal(order_of(LABELS, sampler), first)
     after = np.random.get_state(legacy=False)["state"]["key"]  # noqa: NPY002
     np.testing.assert_array_equal(after, before)
+    for seed, epoch in ((1, 1), (2, 0), (0, 1)):
+        assert not np.array_equal(order_of(LABELS, sampler, seed=seed, epoch=epoch), first)
 
 
-def test_the_librarys_generator_comes_back_after_an_error() -> None:
-    theirs = common_functions.NUMPY_RANDOM
-    with pytest.raises(AssertionError):
-        epoch_order(LABELS, 7, 2, seed=1, epoch=0)  # more classes than there are
-    assert common_functions.NUMPY_RANDOM is theirs
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_image_is_reached_in_the_long_run(sampler: str) -> None:
+    epochs = [order_of(LABELS, sampler, epoch=epoch) for epoch in range(40)]
+    assert set(np.concatenate(epochs).tolist()) == set(range(len(LABELS)))
 
 
-def test_classes_are_equally_likely_whatever_their_size() -> None:
-    labels = np.repeat(np.arange(4), (2, 10, 30, 90))
-    orders = [epoch_order(labels, 2, 2, seed=0, epoch=epoch) for epoch in range(20)]
-    counts = np.bincount(labels[np.concatenate(orders)])
-    assert counts.max() - counts.min() <= 0.15 * counts.mean()
+def frequencies(sampler: str, labels: NDArray[np.int64], epochs: int) -> NDArray[np.int64]:
+    """Count the groups of each class over some epochs of ours."""
+    orders = [order_of(labels, sampler, epoch=epoch)[::2] for epoch in range(epochs)]
+    return np.bincount(labels[np.concatenate(orders)])
+
+
+@pytest.mark.parametrize(
+    ("sampler", "weights"),
+    [
+        ("m-per-class", (1, 1, 1, 1)),
+        ("class-balanced", (1, 1, 1, 1)),
+        ("square-root", (2, 3, 5, 10)),
+        ("uniform", (4, 9, 25, 100)),
+    ],
+)
+def test_classes_are_drawn_as_often_as_the_sampler_says(
+    sampler: str, weights: tuple[int, ...]
+) -> None:
+    labels = np.repeat(np.arange(4), (4, 9, 25, 100))
+    found = frequencies(sampler, labels, 30)
+    expected = found.sum() * np.array(weights) / sum(weights)
+    assert stats.chisquare(found, expected).pvalue > 0.01
+
+
+def test_m_per_class_has_the_distribution_of_the_library() -> None:
+    labels = np.repeat((2, 3, 5, 7, 11), (2, 3, 4, 10, 30))  # a product tells the classes
+    np.random.seed(0)  # noqa: NPY002 - where the library draws from
+    library = MPerClassSampler(labels, 2, 6, length_before_new_iter=6 * 400)
+    theirs = np.fromiter(iter(library), dtype=np.int64)
+    ours = np.concatenate([order_of(labels, "m-per-class", epoch=epoch) for epoch in range(50)])
+    sets = [labels[rows.reshape(-1, 6)[:, ::2]].prod(axis=1) for rows in (theirs, ours)]
+    for one, other in ((theirs, ours), sets):  # images, and which classes meet in a batch
+        values, places = np.unique(np.concatenate([one, other]), return_inverse=True)
+        halves = np.split(places, [len(one)])
+        counts = np.array([np.bincount(half, minlength=len(values)) for half in halves])
+        assert stats.chi2_contingency(counts).pvalue > 0.001
+
+
+@settings(deadline=None)
+@given(label_arrays(), st.sampled_from(sorted(EXPONENTS)), st.integers(1, 4))
+def test_a_weighted_epoch_is_off_its_expectation_by_less_than_one(
+    labels: NDArray[np.int64], sampler: str, per_class: int
+) -> None:
+    order = order_of(labels, sampler, batch_size=2 * per_class, per_class=per_class)
+    _, places, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    groups = np.bincount(places[order[::per_class]], minlength=len(sizes))
+    weights = sizes ** EXPONENTS[sampler]
+    assert (np.abs(groups - groups.sum() * weights / weights.sum()) < 1 + 1e-9).all()
+    for label in range(len(sizes)):  # no image a second time before all others of its class
+        times = np.bincount(order[places[order] == label], minlength=len(labels))
+        assert np.ptp(times[places == label]) <= 1
+
+
+def test_a_uniform_epoch_of_single_images_is_a_permutation() -> None:
+    order = order_of(LABELS, "uniform", batch_size=5, per_class=1)
+    assert len(LABELS) % 5 == 0
+    assert sorted(order.tolist()) == list(range(len(LABELS)))
+
+
+def test_what_does_not_fit_into_a_batch_is_refused() -> None:
+    with pytest.raises(ValueError, match="7 classes a batch, but there are 6"):
+        order_of(LABELS, "m-per-class", batch_size=14)
+    with pytest.raises(ValueError, match="batches of 5 images cannot hold whole groups of 2"):
+        order_of(LABELS, "uniform", batch_size=5)
 
 
 @given(st.integers(0, 60), st.integers(1, 7), st.integers(1, 4))

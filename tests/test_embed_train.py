@@ -19,6 +19,7 @@ from embed.losses import TrainingCollapsed
 from embed.model import DescriptorModel, ModelSpec
 from embed.settings import DecodeSettings, TrainSettings
 from embed.train import Trainer, TrainingImages
+from embed.upsampling import upsample
 from tests.images import photo
 
 SETTINGS = TrainSettings(
@@ -250,3 +251,58 @@ def test_a_kill_while_the_checkpoint_is_written_leaves_the_last_one(
             next(epochs)
     assert path.read_bytes() == kept and list(tmp_path.iterdir()) == [path]
     assert make(images, path).progress.epoch == 1
+
+
+def with_variants(images: TrainingImages) -> TrainingImages:
+    """Return the first 2 images of each class, filled up to 6 by variants of them."""
+    kept = [0, 1, 6, 7, 12, 13]
+    made = upsample(images.labels[kept], 6, seed=0)
+    ids = tuple(f"{row:02d}" for row in kept)
+    paths = [images.paths[row] for row in kept]
+    return TrainingImages(paths, images.labels[kept][made.rows], made, ids)
+
+
+@pytest.mark.parametrize("sampler", ["m-per-class", "uniform", "square-root", "class-balanced"])
+def test_a_training_on_variants_goes_on_with_the_same_bits(
+    images: TrainingImages, tmp_path: Path, sampler: str
+) -> None:
+    settings = SETTINGS.model_copy(update={"epochs": 2, "sampler": sampler, "triplet_weight": 0.0})
+    few = with_variants(images)
+    whole = make(few, tmp_path / "whole.pt", settings)
+    list(whole.run(measured))
+    assert whole.steps == 3  # of 18 examples in batches of 6
+    next(make(few, tmp_path / "parts.pt", settings).run(measured))
+    resumed = make(few, tmp_path / "parts.pt", settings, seed=7)
+    resumed.workers = 2  # nothing depends on who decodes
+    list(resumed.run(measured))
+    assert same(weights(resumed), weights(whole))
+    plain = make(TrainingImages(few.paths, np.repeat(np.arange(3), 2)), tmp_path / "p.pt", settings)
+    list(plain.run(measured))
+    assert not same(weights(plain), weights(whole))
+
+
+def test_an_unreadable_image_is_recorded_once_for_all_its_variants(
+    images: TrainingImages, tmp_path: Path
+) -> None:
+    few = with_variants(images)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    paths = [broken if row == 3 else path for row, path in enumerate(few.paths)]
+    part = TrainingImages(paths, few.labels, few.examples, few.ids)
+    trainer = make(part, tmp_path / "checkpoint.pt", SETTINGS.model_copy(update={"epochs": 1}))
+    list(trainer.run(measured))
+    assert [(f.position, f.reason) for f in trainer.failures] == [(3, "not_an_image")]
+
+
+def test_images_of_one_class_come_together_only_where_triplets_are_made() -> None:
+    assert TrainSettings(sampler="uniform", images_per_class=3).group == 3
+    assert TrainSettings(sampler="uniform", images_per_class=3, triplet_weight=0).group == 1
+    assert TrainSettings(images_per_class=3, triplet_weight=0).group == 3
+
+
+def test_labels_that_do_not_fit_the_images_are_refused(images: TrainingImages) -> None:
+    with pytest.raises(ValueError, match="17 labels for 18 images or examples"):
+        TrainingImages(images.paths, images.labels[1:])
+    made = upsample(images.labels, 8, seed=0)
+    with pytest.raises(ValueError, match="24 labels for 24 images or examples, 0 ids for 18"):
+        TrainingImages(images.paths, images.labels[made.rows], made)
