@@ -32,7 +32,7 @@ from .artifacts import load_manifest, write_json
 from .dataset import Dataset
 from .near_duplicates import find_near_duplicates, write_near_duplicates
 from .recipe import DecideSettings
-from .revisited_figures import has_ground_truth, revisited_figures
+from .revisited.figures import has_ground_truth, revisited_figures
 
 STEPS = ("head_only", "knn", "reranked", "final")
 RECALL_AT = (1, 5, 10, 20)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from embed.image_file import FileSlice, ImageFile
 
 from .images import SUFFIXES
-from .tar_index import INDEX_NAME, Places, TarIndex
+from .tars.index import INDEX_NAME, Places, TarIndex
 
 
 class ImageFolder:

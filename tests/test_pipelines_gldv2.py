@@ -19,7 +19,7 @@ from pipelines.dataset import Dataset
 from pipelines.gldv2.catalog import BASE, SPLITS, TARS, list_files, parse_tars, tar_file
 from pipelines.gldv2.names import category_name, match_landmarks, name_landmarks
 from pipelines.gldv2.tables import import_gldv2
-from pipelines.tar_index import TarIndex
+from pipelines.tars.index import TarIndex
 from tests.gldv2_mirror import (
     CLEAN,
     COMMONS,

@@ -10,7 +10,7 @@ import pytest
 
 from embed.image_file import FileSlice, read_image_file
 from pipelines.image_folder import ImageFolder
-from pipelines.tar_build import build_tar_index
+from pipelines.tars.build import build_tar_index
 from tests.conftest import Tiny
 from tests.datasets import results
 

@@ -15,11 +15,11 @@ import typer
 from typer.testing import CliRunner
 
 from embed.shards import read_failures
-from pipelines import table_images
 from pipelines.commands.files import files as files_command
 from pipelines.dataset import TABLES, Dataset
-from pipelines.table_import import Imported, import_table
-from pipelines.table_rows import Columns
+from pipelines.table_import import images as table_images
+from pipelines.table_import.make import Imported, import_table
+from pipelines.table_import.rows import Columns
 from tests.images import encode, photo
 
 JPEG = encode(photo(16, 16), "JPEG")

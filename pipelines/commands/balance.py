@@ -41,7 +41,7 @@ def balance(
 
     from embed.settings import BalanceSettings
 
-    from ..balance import balance_dataset
+    from ..balance.make import balance_dataset
     from ..dataset import Dataset
 
     try:

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from ..artifacts import writing
 from ..derive import SUFFIXES, share_images, write_rows
 from ..origin import claim
-from ..tar_build import build_tar_index
-from ..tar_index import INDEX_NAME, TarIndex
+from ..tars.build import build_tar_index
+from ..tars.index import INDEX_NAME, TarIndex
 from .catalog import SPLITS, TASK_SPLITS, Subset, Task
 from .contents import Contents, read_contents
 from .mirror_tables import IGNORED

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from index.revisited import LEVELS, Relevance
 
-from .artifacts import writing
+from ..artifacts import writing
 from .plain_pickle import PickledArray, read_plain_pickle
 
 NAME = "ground_truth"

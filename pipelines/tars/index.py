@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from embed.image_file import FileSlice
 
-from .artifacts import writing
+from ..artifacts import writing
 
 INDEX_NAME = "tars.parquet"
 FORMAT = 1

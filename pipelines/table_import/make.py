@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from embed.images import Failure
 from embed.shards import write_failures
 
-from .artifacts import writing
-from .dataset import LABELLED, SPLITS
-from .derive import SUFFIXES, write_rows
-from .folders import assign_ids, check_test_every
-from .origin import claim
-from .table_images import link_files, open_images, write_bytes
-from .table_rows import USUAL, Columns, Rows, read_rows
-from .table_sources import open_source
+from ..artifacts import writing
+from ..dataset import LABELLED, SPLITS
+from ..derive import SUFFIXES, write_rows
+from ..folders import assign_ids, check_test_every
+from ..origin import claim
+from .images import link_files, open_images, write_bytes
+from .rows import USUAL, Columns, Rows, read_rows
+from .sources import open_source
 
 logger = logging.getLogger(__name__)
 

@@ -18,12 +18,12 @@ from index.revisited import LEVELS, PRECISION_AT, Ints, Relevance, Scores, score
 from index.search import search
 from rerank.expansion import expand_queries
 
-from .artifacts import load_manifest
-from .database import Database, load_database
-from .dataset import Dataset
-from .prepare import load_split_embeddings
-from .recipe import SearchSettings
-from .revisited_truth import NAME, load_truth
+from ..artifacts import load_manifest
+from ..database import Database, load_database
+from ..dataset import Dataset
+from ..prepare import load_split_embeddings
+from ..recipe import SearchSettings
+from .truth import NAME, load_truth
 
 CHUNK = 1 << 16  # database images that are compared at a time
 

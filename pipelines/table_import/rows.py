@@ -11,8 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .images import SUFFIXES
-from .table_sources import TableSource, find_bytes
+from ..images import SUFFIXES
+from .sources import TableSource, find_bytes
 
 # Where no column is named, the first of these that is there.
 ID_COLUMNS = ("id", "image_id", "file_name", "filename", "path")

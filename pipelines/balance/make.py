@@ -22,9 +22,9 @@ from embed.settings import BalanceSettings
 from embed.upsampling import Examples
 from embed.variants import ROUND, name_transforms
 
-from .dataset import SPLITS, Dataset
-from .derive import read_rows, write_derived
-from .origin import claim
+from ..dataset import SPLITS, Dataset
+from ..derive import read_rows, write_derived
+from ..origin import claim
 from .variant_files import VARIANT_MARK, link_entries, write_variants
 
 logger = logging.getLogger(__name__)

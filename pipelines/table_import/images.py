@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 from embed.images import Failure
 from embed.shards import read_shard_failures, shard_notes
 
-from .artifacts import hash_values, writing
-from .images import SUFFIXES
-from .linking import link_image
-from .progress import Advance, progress_bar
-from .table_rows import Rows
-from .table_sources import TableSource, find_bytes
+from ..artifacts import hash_values, writing
+from ..images import SUFFIXES
+from ..linking import link_image
+from ..progress import Advance, progress_bar
+from .rows import Rows
+from .sources import TableSource, find_bytes
 
 FLAT_LIMIT = 50_000  # images; more go into folders of the first three characters of their ids
 PART_ROWS = 2_000  # rows that an interrupted import does again at most, or one row group

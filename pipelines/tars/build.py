@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .progress import Advance, progress_bar
-from .tar_index import INDEX_NAME, SCHEMA, differs, read_index, state_of, write_index
-from .tar_scan import TarMembers, find_tars, scan_tar
+from ..progress import Advance, progress_bar
+from .index import INDEX_NAME, SCHEMA, differs, read_index, state_of, write_index
+from .scan import TarMembers, find_tars, scan_tar
 
 logger = logging.getLogger(__name__)
 

@@ -18,9 +18,9 @@ from embed.images import Failure
 from embed.upsampling import Examples
 from embed.variants import make_variant
 
-from .dataset import Dataset
-from .parallel import run_parallel
-from .progress import progress_bar
+from ..dataset import Dataset
+from ..parallel import run_parallel
+from ..progress import progress_bar
 
 QUALITY = 90  # of the JPEG files
 CHUNK = 256  # images between two steps of the progress bar

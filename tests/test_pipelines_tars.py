@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from embed.decode import decode_image
 from embed.image_file import FileSlice, read_image_file
-from pipelines import tar_build
-from pipelines.tar_build import build_tar_index
-from pipelines.tar_index import TarIndex
-from pipelines.tar_scan import TarMembers, find_tars, scan_tar
+from pipelines.tars import build as tar_build
+from pipelines.tars.build import build_tar_index
+from pipelines.tars.index import TarIndex
+from pipelines.tars.scan import TarMembers, find_tars, scan_tar
 from tests.images import encode, photo
 
 

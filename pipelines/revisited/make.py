@@ -19,17 +19,17 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image, ImageOps
 
-from .artifacts import hash_file, writing
-from .dataset import Dataset
-from .derive import SUFFIXES, write_rows
-from .images import SUFFIXES as IMAGE_SUFFIXES
-from .images import list_images
-from .linking import link_image
-from .origin import claim
-from .progress import progress_bar
-from .revisited_truth import NAME, Box, GroundTruth, Query, read_published, save_truth
-from .table_images import FLAT_LIMIT, ImageFolder
-from .table_rows import ids_of_files
+from ..artifacts import hash_file, writing
+from ..dataset import Dataset
+from ..derive import SUFFIXES, write_rows
+from ..images import SUFFIXES as IMAGE_SUFFIXES
+from ..images import list_images
+from ..linking import link_image
+from ..origin import claim
+from ..progress import progress_bar
+from ..table_import.images import FLAT_LIMIT, ImageFolder
+from ..table_import.rows import ids_of_files
+from .truth import NAME, Box, GroundTruth, Query, read_published, save_truth
 
 UNLABELLED = "not labelled"  # what train says of every photo
 DISTRACTOR = "distractor"

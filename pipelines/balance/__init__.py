@@ -1,0 +1,1 @@
+"""Make datasets whose classes are of more equal size."""

@@ -1,0 +1,1 @@
+"""Make a dataset of a table and its images: files, or bytes in Parquet."""

@@ -1,0 +1,1 @@
+"""Images inside tars: find them, note where each lies, look places up."""
