@@ -17,6 +17,7 @@ from .commands import (
     ask,
     augmentations,
     balance,
+    check,
     clean,
     files,
     gldv2,
@@ -67,7 +68,13 @@ data = _make_app(
     "Make a dataset folder, look at it, choose from it.",
     {
         GET: (sources.demo, sources.folders, files.files, gldv2.gldv2, revisited.revisited),
-        CHOOSE: (select.select, balance.balance, clean.clean, augmentations.augmentations),
+        CHOOSE: (
+            check.check,
+            select.select,
+            balance.balance,
+            clean.clean,
+            augmentations.augmentations,
+        ),
     },
 )
 app = _make_app(

@@ -1,0 +1,58 @@
+"""The command data check."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def check(
+    data: Annotated[Path, typer.Argument(help="Dataset folder.")],
+    min_side: Annotated[
+        int, typer.Option(min=1, help="Pixels; an image whose shorter side has fewer is tiny.")
+    ] = 32,
+    remove: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND[,KIND]",
+            help="Write the dataset anew without the images of these kinds of problems, by the "
+            "names that the table has.",
+            show_default=False,
+        ),
+    ] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --remove: dataset folder to write; it shares the images of the other.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Find images that are corrupt, tiny, blank, there twice, across the split or mislabelled.
+
+    Reads every image once; later only those that are new or have changed. Writes problems.csv,
+    problems.html with the images side by side, and groups.parquet, by which `cairn data select`
+    keeps near duplicates together.
+    """
+    from ..checking.check import check_dataset
+    from ..checking.removal import parse_kinds, remove_problems
+    from ..checking.summary import count_problems, print_counts, print_left
+    from ..dataset import Dataset
+    from ..report import open_console
+
+    if (remove is None) != (into is None):
+        raise ValueError("--remove KIND and --into FOLDER go together; neither only lists problems")
+    kinds = parse_kinds(remove) if remove is not None else []
+    dataset, console = Dataset(data), open_console()
+    found, problems = check_dataset(dataset, min_side=min_side)
+    print_counts(count_problems(found, problems), console)
+    console.print(f"wrote {data / 'problems.csv'} and problems.html", markup=False, highlight=False)
+    if into is not None:
+        left = remove_problems(dataset, found, problems, kinds, into)
+        console.print()
+        print_left(left, console)
+        console.print(
+            f"wrote {into}; rejected.csv says what is missing, and why",
+            markup=False,
+            highlight=False,
+        )
