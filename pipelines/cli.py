@@ -19,6 +19,7 @@ from .commands import (
     balance,
     check,
     clean,
+    data_report,
     files,
     gldv2,
     judge,
@@ -69,6 +70,7 @@ data = _make_app(
     {
         GET: (sources.demo, sources.folders, files.files, gldv2.gldv2, revisited.revisited),
         CHOOSE: (
+            data_report.report,
             check.check,
             select.select,
             balance.balance,

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from embed.settings import DecodeSettings
 
-from ..artifacts import writing
 from ..dataset import Dataset
 from ..page.pairs import read_photo, show_photo, to_picture
 from ..page.pictures import draw_pair, placeholder
 from ..page.records import Bar, Picture, Tone
+from ..page.render import save_page
 from .problems import MEANINGS, Findings, Kind, Problems
 from .summary import Count, count_problems, format_share
 
@@ -54,18 +53,7 @@ class ProblemsPage:
 
 def write_page(dataset: Dataset, found: Findings, problems: Problems, path: Path) -> None:
     """Write the page, whole or not at all."""
-    environment = Environment(
-        loader=ChoiceLoader([PackageLoader("pipelines.checking"), PackageLoader("pipelines.page")]),
-        autoescape=True,  # ids come from anybody
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    page = _make_page(dataset, found, problems)
-    text = environment.get_template("problems.html").render(page=page, kind="check of a dataset")
-    with writing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    save_page("problems", _make_page(dataset, found, problems), path)
 
 
 def _make_page(dataset: Dataset, found: Findings, problems: Problems) -> ProblemsPage:

@@ -4,19 +4,23 @@ Texts are escaped by the templates, for names and ids come from anybody.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..artifacts import writing
-from .records import QueryPage, Report
 
-Kind = Literal["report", "query"]
-TITLES: dict[Kind, str] = {"report": "report of a run", "query": "answers to photos"}
+# By name of the template: what a page says that it is.
+TITLES = {
+    "report": "report of a run",
+    "query": "answers to photos",
+    "data_report": "report of a dataset",
+    "problems": "check of a dataset",
+}
 
 
-def render(kind: Kind, page: Report | QueryPage) -> str:
-    """Return the HTML of a page."""
+def render(template: str, page: Any) -> str:
+    """Return the HTML of a page, a record of what its template (of TITLES) shows."""
     environment = Environment(
         loader=PackageLoader("pipelines.page"),
         autoescape=True,
@@ -25,10 +29,10 @@ def render(kind: Kind, page: Report | QueryPage) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template(f"{kind}.html").render(page=page, kind=TITLES[kind])
+    return environment.get_template(f"{template}.html").render(page=page, kind=TITLES[template])
 
 
-def save_page(kind: Kind, page: Report | QueryPage, path: Path) -> None:
+def save_page(template: str, page: Any, path: Path) -> None:
     """Write a page, whole or not at all."""
     with writing(path) as temporary:
-        temporary.write_text(render(kind, page), encoding="utf-8")
+        temporary.write_text(render(template, page), encoding="utf-8")

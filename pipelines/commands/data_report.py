@@ -1,0 +1,84 @@
+"""The command data report."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..options import Workers
+
+
+def report(
+    data: Annotated[Path, typer.Argument(help="Dataset folder.")],
+    before: Annotated[
+        Path | None,
+        typer.Option(
+            help="Dataset folder to compare class sizes with.  "
+            "\\[default: that which this one was selected or cleaned from]",
+            show_default=False,
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="Recipe to plan for, by name or .toml file.  "
+            "\\[default: demo for the demo city, photos for other data]",
+            show_default=False,
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Local .safetensors file that says which backbone it is for.  "
+            "\\[default: the backbone of the recipe]",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Workers = None,
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan/--no-plan",
+            help="Time the stages on some images, for a minute, and plan time, disk and memory.",
+        ),
+    ] = True,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to write data_report.html and data_report.png to.  "
+            "\\[default: report/ of the dataset folder]",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Say what is in a dataset, and what time, disk and memory a run will take on this machine."""
+    from ..data_report.page import open_folder, save_report
+    from ..data_report.printing import print_sections
+    from ..data_report.report import Planned, make_report, to_json
+    from ..data_report.sections import make_sections
+    from ..dataset import Dataset
+    from ..job import count_workers, is_demo
+    from ..recipe import load_recipe
+    from ..report import open_console
+
+    name = recipe or ("demo" if is_demo(data) else "photos")
+    settings = load_recipe(name)
+    if weights is not None and not weights.is_file():
+        raise FileNotFoundError(f"no weights file at {weights}")
+    dataset = Dataset(data)
+    folder = open_folder(out or data / "report")
+    asked = None
+    if plan:
+        processes = count_workers() if workers is None else workers
+        asked = Planned(name, settings, weights, processes, scratch=folder)
+    made, measured = make_report(dataset, before, asked)
+    sections = make_sections(made)
+    page = save_report(made, measured, sections, folder)
+    if as_json:
+        print(json.dumps(to_json(made), indent=2, ensure_ascii=False))
+    else:
+        print_sections(sections, open_console())
+    print(f"wrote {page}", file=sys.stderr)  # standard output may be JSON

@@ -1,0 +1,98 @@
+"""Write a report as files: data_report.html, which needs no other file, and data_report.png.
+
+Texts are escaped by the template, for names and ids come from anybody.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from ..artifacts import writing
+from ..page.pictures import encode_data_uri
+from ..page.records import Picture, Tile
+from ..page.render import save_page
+from .figure import draw_report
+from .image_sizes import Measured
+from .report import DataReport
+from .sections import Section
+from .units import say_bytes, say_seconds, say_share
+
+PAGE, FIGURE = "data_report.html", "data_report.png"
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the template shows."""
+
+    title: str
+    facts: tuple[tuple[str, str], ...]
+    tiles: tuple[Tile, ...]
+    figure: Picture
+    sections: tuple[Section, ...]
+
+
+def open_folder(folder: Path) -> Path:
+    """Make the folder of a report, and return it.
+
+    Raises:
+        PermissionError: it cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder / ".probe") as temporary:
+            temporary.touch()
+        (folder / ".probe").unlink()
+    except OSError as error:
+        raise PermissionError(
+            f"cannot write to {folder} ({error.strerror}); name a folder that can be written to: "
+            "--out FOLDER"
+        ) from error
+    return folder
+
+
+def save_report(
+    report: DataReport, measured: Measured, sections: Sequence[Section], folder: Path
+) -> Path:
+    """Write both files into a folder, and return where the page is."""
+    with writing(folder / FIGURE) as temporary:
+        draw_report(report.facts, measured, temporary)
+    page = make_page(report, sections, folder / FIGURE)
+    save_page("data_report", page, folder / PAGE)
+    return folder / PAGE
+
+
+def make_page(report: DataReport, sections: Sequence[Section], figure: Path) -> Page:
+    """Put a report and its figure into what the template shows."""
+    facts = report.facts
+    with Image.open(figure) as image:
+        width, height = image.size
+    uri = encode_data_uri(figure.read_bytes(), "image/png")
+    alt = "histogram of the images of a landmark, sizes of images, sizes of files"
+    shown = [(table.name, f"{table.rows:,} rows") for table in facts.tables]
+    return Page(
+        title=facts.dataset,
+        facts=tuple(shown),
+        tiles=tuple(_make_tiles(report)),
+        figure=Picture(uri, alt, width, height),
+        sections=tuple(sections),
+    )
+
+
+def _make_tiles(report: DataReport) -> list[Tile]:
+    sizes, images = report.facts.sizes["train"], report.facts.images
+    alone = say_share(sizes.singletons / sizes.classes)
+    share = f", {alone} of all" if sizes.singletons else ""
+    tiles = [
+        Tile("training images", f"{sizes.images:,}", f"of {sizes.classes:,} landmarks"),
+        Tile("median", f"{sizes.median:,}", f"images of a landmark; {sizes.largest:,} at most"),
+        Tile("singletons", f"{sizes.singletons:,}", "landmarks of one image" + share),
+        Tile("image files", say_bytes(images.bytes), f"{images.images:,} images"),
+    ]
+    if report.plan is not None:
+        stages = report.plan.stages
+        time = say_seconds(sum(stage.alone for stage in stages))
+        disk = say_bytes(sum(stage.disk for stage in stages))
+        tiles.append(Tile("a run", time, f"about, and {disk} on disk: recipe {report.plan.recipe}"))
+    return tiles

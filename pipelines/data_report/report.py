@@ -1,0 +1,176 @@
+"""The report on a dataset: what is in it, and what each later stage will take.
+
+Reads the tables and images of a dataset, and those of the dataset it was made from. Writes
+data_report.html and data_report.png.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ..dataset import Dataset
+from ..recipe import Recipe
+from .before import Before, describe_before
+from .class_sizes import ClassSizes, describe_sizes
+from .image_sizes import ImageFacts, Measured, describe_images, measure_images
+from .limits import Limit, find_limits
+from .machine import Machine, look_at_machine
+from .plan import StagePlan, plan_stages
+from .rates import Rates
+from .tables import (
+    LargeClass,
+    QueryFacts,
+    TableFacts,
+    compare_queries,
+    count_tables,
+    find_largest,
+    read_tables,
+)
+from .workload import Counts, Workload, count_images, plan_work
+
+FILES = 2000  # images that are timed at most, again and again
+RUNS = Path("runs")  # where run folders are made
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is in a dataset."""
+
+    dataset: str  # name of its folder
+    tables: tuple[TableFacts, ...]
+    sizes: Mapping[str, ClassSizes]  # of train, and of index where it is searched
+    largest: tuple[LargeClass, ...]  # of train
+    before: Before | None  # None unless the dataset was made from another
+    queries: QueryFacts | None  # None without a solution
+    images: ImageFacts
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a recipe will take of this machine."""
+
+    recipe: str
+    machine: Machine
+    work: Workload
+    rates: Rates
+    stages: tuple[StagePlan, ...]
+    limits: tuple[Limit, ...]
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """All that is reported."""
+
+    facts: Facts
+    plan: Plan | None
+    no_plan: str  # why there is no plan; empty where there is one
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a plan is to be made for, and how."""
+
+    name: str  # of the recipe
+    recipe: Recipe
+    weights: Path | None
+    workers: int
+    scratch: Path  # a folder to write to meanwhile
+    seconds: float = 6.0  # that each part of the stages is watched
+
+
+def make_report(
+    dataset: Dataset, before: Path | None = None, planned: Planned | None = None
+) -> tuple[DataReport, Measured]:
+    """Report on a dataset; return also what was seen of its images.
+
+    Args:
+        dataset: that is reported on.
+        before: folder of a dataset to compare with; None: that which this one was made from.
+        planned: what to plan for; None: no plan.
+
+    Raises:
+        FileNotFoundError: the folder of images, or that of `before`, is missing.
+        ValueError: a table cannot be read, or the recipe's model cannot be built.
+    """
+    facts, measured, counts = collect_facts(dataset, before)
+    plan, why_not = (
+        None,
+        "" if planned is None else _find_obstacle(measured, counts, planned.recipe),
+    )
+    if planned is not None and not why_not:
+        plan = make_plan(dataset, measured, counts, planned)
+    return DataReport(facts, plan, why_not), measured
+
+
+def collect_facts(dataset: Dataset, before: Path | None = None) -> tuple[Facts, Measured, Counts]:
+    """Collect what is in a dataset, what was seen of its images, and what a plan needs.
+
+    Raises:
+        FileNotFoundError: the folder of images, or that of `before`, is missing.
+        ValueError: a table cannot be read.
+    """
+    tables = read_tables(dataset)
+    sizes = {name: describe_sizes(tables.sizes(name)) for name in {"train": 0, tables.database: 0}}
+    measured = measure_images(dataset, tables)
+    facts = Facts(
+        dataset=dataset.folder.resolve().name,
+        tables=count_tables(tables, dataset),
+        sizes=sizes,
+        largest=find_largest(tables, dataset.names),
+        before=describe_before(dataset, tables, before),
+        queries=compare_queries(dataset, tables),
+        images=describe_images(measured),
+    )
+    return facts, measured, count_images(tables)
+
+
+def make_plan(dataset: Dataset, measured: Measured, counts: Counts, planned: Planned) -> Plan:
+    """Time the stages of a recipe on some images, and plan a run.
+
+    Raises:
+        ValueError: the recipe's model cannot be built.
+    """
+    from .measure import measure  # torch takes seconds
+
+    recipe = planned.recipe
+    files = [dataset.locate(image_id) for image_id in measured.draw(FILES)]
+    pa.default_memory_pool().release_unused()  # of the tables: else it would count as the stages'
+    work = plan_work(counts, recipe)
+    rates = measure(
+        files,
+        work.classes,
+        recipe,
+        weights=planned.weights,
+        workers=planned.workers,
+        scratch=planned.scratch,
+        seconds=planned.seconds,
+    )
+    machine = look_at_machine(RUNS)
+    stages = plan_stages(work, rates, recipe, planned.workers)
+    limits = find_limits(stages, machine, recipe)
+    return Plan(planned.name, machine, work, rates, stages, limits)
+
+
+def _find_obstacle(measured: Measured, counts: Counts, recipe: Recipe) -> str:
+    """Say why a plan cannot be made; nothing if it can."""
+    if not len(measured.readable):
+        return "none of the images that were looked at can be read"
+    if len(counts.class_sizes) < 2 and recipe.train.epochs:
+        return "training needs two landmarks, and train has one"
+    if recipe.rerank.method == "delf-hub":
+        return 'the features of rerank.method = "delf-hub" cannot be timed without its network'
+    return ""
+
+
+def to_json(report: DataReport) -> dict[str, Any]:
+    """Return the report as plain values, with the totals of the stages."""
+    values = dataclasses.asdict(report)
+    if report.plan is not None:
+        for stage, plain in zip(report.plan.stages, values["plan"]["stages"], strict=True):
+            names = ("seconds", "alone", "disk", "total_memory")
+            plain["total"] = {name: getattr(stage, name) for name in names}
+    return values
