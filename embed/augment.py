@@ -18,8 +18,9 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from .decode import ImageError, decode_image
+from .failure import Failure
 from .image_file import ImageFile
-from .images import Failure, Item
+from .images import Item
 from .settings import AugmentSettings
 from .transforms import to_tensor
 from .upsampling import Examples

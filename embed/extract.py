@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from .failure import Failure
 from .image_file import ImageFile
-from .images import Failure, ImageFiles, collate
+from .images import ImageFiles, collate
 from .model import DescriptorModel
 from .settings import MAX_SCALE, MAX_SCALES
 from .transforms import normalize, resize_square, to_tensor

@@ -11,18 +11,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from .decode import ImageError, decode_image
+from .failure import Failure
 from .image_file import ImageFile
 from .transforms import resize_square, to_tensor
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An image that could not be used."""
-
-    position: int  # in the list of images asked for
-    reason: str  # short stable code
-    message: str  # for people: what was wrong and what to do
-
 
 Item = tuple[int, Tensor] | Failure
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from .columns import read_parquet, to_array
-from .images import Failure
+from .failure import Failure
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ from torch.utils.data import DataLoader
 
 from .augment import AugmentedFiles
 from .backbone import freeze_batch_norm
+from .failure import Failure
 from .image_file import ImageFile
-from .images import Batch, Failure, collate
+from .images import Batch, collate
 from .losses import MinedTripletLoss, TrainingCollapsed, check_collapse
 from .model import DescriptorModel
 from .sampling import EpochBatches, epoch_order

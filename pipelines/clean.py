@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embed.images import Failure
+from embed.failure import Failure
 from embed.shards import Embeddings, read_failures, shard_notes
 from index.search import build_index, search
 from rerank.cleaning import (

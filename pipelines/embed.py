@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from embed.extract import Views, extract_all, pick_device
-from embed.images import Failure
+from embed.failure import Failure
 from embed.model import DescriptorModel, load_model
 from embed.shards import Embeddings, write_shard
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from embed.decode import DecodedImage, ImageError, decode_image
-from embed.images import Failure
+from embed.failure import Failure
 from embed.shards import shard_notes
 from rerank.features import FeatureExtractor, LocalFeatures
 from rerank.store import write_features_part

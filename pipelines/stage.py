@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embed.images import Failure
+from embed.failure import Failure
 from embed.shards import read_shard_failures, write_failures
 
 from .artifacts import (

@@ -13,7 +13,7 @@ from torchvision.transforms import v2
 
 from embed.augment import AugmentedFiles, build_augmentation
 from embed.decode import decode_image
-from embed.images import Failure
+from embed.failure import Failure
 from embed.presets import PRESETS
 from embed.settings import AugmentSettings, TrainSettings
 from tests.images import photo

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from embed.backbone import BackboneSpec
 from embed.decode import decode_image
 from embed.extract import Views, describe, describe_pixels, extract_all, pick_device
-from embed.images import Failure
+from embed.failure import Failure
 from embed.model import DescriptorModel, ModelSpec
 from embed.settings import EmbedSettings
 from embed.transforms import normalize, resize_square, to_tensor

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from embed.images import Failure
+from embed.failure import Failure
 from embed.shards import (
     Embeddings,
     read_embeddings,

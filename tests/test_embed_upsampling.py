@@ -11,7 +11,7 @@ from PIL import Image
 
 from embed.augment import AugmentedFiles
 from embed.decode import decode_image
-from embed.images import Failure
+from embed.failure import Failure
 from embed.settings import MAX_VARIANTS, AugmentSettings
 from embed.upsampling import Examples, upsample
 from embed.variants import BRIGHTER, CROP_AREA, DARKER, ROUND, SUBSETS, make_variant

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from embed.images import Failure
+from embed.failure import Failure
 from embed.shards import write_failures
 from pipelines.job import Job
 from pipelines.page.records import Case, Group, Report

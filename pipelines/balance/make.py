@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from embed.balance import erus_sets, keep_large_classes
-from embed.images import Failure
+from embed.failure import Failure
 from embed.settings import BalanceSettings
 from embed.upsampling import Examples
 from embed.variants import ROUND, name_transforms

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from embed.decode import ImageError, decode_image
-from embed.images import Failure
+from embed.failure import Failure
 from embed.upsampling import Examples
 from embed.variants import make_variant
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from embed.images import Failure
+from embed.failure import Failure
 from embed.shards import read_shard_failures, shard_notes
 
 from ..artifacts import hash_values, writing

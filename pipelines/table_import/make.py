@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from embed.images import Failure
+from embed.failure import Failure
 from embed.shards import write_failures
 
 from ..artifacts import writing

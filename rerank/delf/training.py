@@ -16,8 +16,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from embed.augment import AugmentedFiles
+from embed.failure import Failure
 from embed.image_file import ImageFile
-from embed.images import Batch, Failure, ImageFiles, collate
+from embed.images import Batch, ImageFiles, collate
 from embed.losses import TrainingCollapsed
 from embed.model import DescriptorModel
 from embed.sampling import EpochBatches
