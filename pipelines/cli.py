@@ -27,6 +27,7 @@ from .commands import (
     select,
     sources,
     stages,
+    urls,
 )
 
 MAKE, ASK, JUDGE = "Make a run, stage by stage", "Ask", "Judge"
@@ -68,7 +69,14 @@ def _unwrap(text: str | None) -> str:
 data = _make_app(
     "Make a dataset folder, look at it, choose from it.",
     {
-        GET: (sources.demo, sources.folders, files.files, gldv2.gldv2, revisited.revisited),
+        GET: (
+            sources.demo,
+            sources.folders,
+            urls.urls,
+            files.files,
+            gldv2.gldv2,
+            revisited.revisited,
+        ),
         CHOOSE: (
             data_report.report,
             check.check,

@@ -16,9 +16,9 @@ from tests.datasets import cairn, list_commands, make_recipe_file
 
 COMMANDS = list_commands()
 # What these ask for is done, or not: there is no default to tell.
-OPTIONAL = {"--submission", "--solution", "--steps", "--remove", "--into"} | {
-    f"--{name}" for name in ("ids", "min-count", "max-count", "top", "cap")
-}
+OPTIONAL = {"--submission", "--solution", "--steps", "--remove", "--into"}
+OPTIONAL |= {"--ids", "--min-count", "--max-count", "--top", "--cap"}
+OPTIONAL |= {"--test", "--non-landmark"}
 STAGES = ("train", "embed", "index", "submit")
 
 
