@@ -42,7 +42,8 @@ def urls(
     user_agent: Annotated[
         str | None,
         typer.Option(
-            help="How to introduce yourself, best with an address: some hosts insist.",
+            help="How to introduce yourself, best with an address: some hosts insist.  "
+            "\\[default: cairn, and what it is]",
             show_default=False,
         ),
     ] = None,
