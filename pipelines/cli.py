@@ -136,5 +136,19 @@ def _advise(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"error: {error.filename}: {error.strerror.lower()}"
     if isinstance(error, ValueError | OSError):
-        return f"error: {error}"
+        return f"error: {_explain(error)}"
     raise error
+
+
+def _explain(error: Exception) -> str:
+    """Return the message of an error; of settings that pydantic refuses a short one."""
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return str(error)
+    return "; ".join(_explain_setting(found) for found in error.errors())
+
+
+def _explain_setting(found: Any) -> str:
+    place, message = ".".join(map(str, found["loc"])), found["msg"].removeprefix("Value error, ")
+    return f"{place} = {found['input']!r}: {message}" if place else message

@@ -188,3 +188,17 @@ def test_a_query_says_what_its_precision_costs(
     caplog.clear()
     assert cairn("query", photo, "--run", tiny.run, "--min-precision", 0.75).status == 0
     assert "from confidence 0.600 on: 100 % of the known queries get one, 75 %" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("urls", "a.csv", "--size", "huge", "--data", "x"), "size = 'huge': size 'huge' is not"),
+        (("balance", "a", "--into", "b", "--upsample-to", 999), "upsample_to = 999: Input should"),
+    ],
+)
+def test_a_setting_that_is_refused_is_one_line(arguments: tuple[object, ...], message: str) -> None:
+    end = cairn("data", *arguments)
+    assert end.status == 1
+    assert end.err.startswith(f"error: {message}")
+    assert end.err.count("\n") == 1

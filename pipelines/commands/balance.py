@@ -37,18 +37,12 @@ def balance(
     darker. Without --materialise variants.csv lists them and train.csv has none: a recipe's
     [train.balance] makes them while training. All images stay in the database.
     """
-    from pydantic import ValidationError
-
     from embed.settings import BalanceSettings
 
     from ..balance.make import balance_dataset
     from ..dataset import Dataset
 
-    try:
-        settings = BalanceSettings(min_count=min_count, cap=cap, upsample_to=upsample_to)
-    except ValidationError as error:
-        found = error.errors()[0]
-        raise ValueError(" ".join([*map(str, found["loc"]), found["msg"]])) from error
+    settings = BalanceSettings(min_count=min_count, cap=cap, upsample_to=upsample_to)
     done = balance_dataset(
         Dataset(data), into, settings, sets=sets, seed=seed, materialise=materialise
     )

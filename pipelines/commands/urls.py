@@ -38,7 +38,9 @@ def urls(
     timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds without a byte that end a request.")
     ] = 20.0,
-    max_megabytes: Annotated[float, typer.Option(help="Larger images are refused.")] = 32.0,
+    max_megabytes: Annotated[
+        float, typer.Option(min=0.01, help="Larger images are refused.")
+    ] = 32.0,
     user_agent: Annotated[
         str | None,
         typer.Option(
