@@ -4,7 +4,7 @@ import ipaddress
 import socket
 
 import pytest
-from aiohappyeyeballs import AddrInfoType
+from aiohttp import AddrInfoType
 from hypothesis import given
 from hypothesis import strategies as st
 

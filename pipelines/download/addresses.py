@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
-from aiohappyeyeballs import AddrInfoType
+from aiohttp import AddrInfoType
 from yarl import URL
 
 from .failures import FetchError
