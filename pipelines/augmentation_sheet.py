@@ -47,14 +47,16 @@ def write_augmentation_sheet(
         augment: the recipe's changes. One row has all of them, each of those that follow one, as
             strong as there, or as in STRENGTHS where it is off.
         path: PNG or JPEG file to write.
-        columns: images a row, from 1.
+        columns: images a row, from 1; fewer are shown if no more can be read.
         seed: of the choice of images, and of the changes.
 
     Raises:
-        ValueError: columns is less than 1, or fewer images than columns can be read.
+        ValueError: columns is less than 1, path is no picture, or no image can be read.
     """
     if columns < 1:
         raise ValueError(f"columns {columns}: expected at least 1")
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise ValueError(f"{path} is to be a picture; call it .png or .jpg")
     images = _read_images(dataset, columns, seed)
     rows: dict[str, Change] = {"as it is": lambda pixels, place: pixels}
     rows["all of the recipe"] = _changed_by(augment, seed)
@@ -80,9 +82,9 @@ def _read_images(dataset: Dataset, count: int, seed: int) -> list[NDArray[np.uin
             images.append(decode_image(dataset.locate(table.ids[row]), min_side=2 * TILE).pixels)
         except ImageError as error:
             reasons.append(str(error))
-    if len(images) < count:
+    if not images:
         first = f"; the first of {len(reasons)} that could not: {reasons[0]}" if reasons else ""
-        raise ValueError(f"{len(images)} images of {table.path} were read, not {count}{first}")
+        raise ValueError(f"no image of {table.path} could be read{first}")
     return images
 
 

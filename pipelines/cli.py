@@ -30,6 +30,7 @@ from .commands import (
     urls,
 )
 
+INTERRUPTED = 130  # what typer makes of Ctrl-C
 MAKE, ASK, JUDGE = "Make a run, stage by stage", "Ask", "Judge"
 GET, CHOOSE = "Make a dataset folder", "Look at it, choose from it"
 
@@ -115,8 +116,10 @@ def main() -> None:
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
         app()
-    except KeyboardInterrupt:
-        sys.exit("interrupted; the same command goes on from here")
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("interrupted; the same command goes on from here", file=sys.stderr)
+        raise
     except Exception as error:
         sys.exit(_advise(error))
 

@@ -21,6 +21,8 @@ from .dataset import TABLES, Dataset
 from .origin import claim
 
 SUFFIXES = (".csv", ".parquet")
+# What a dataset of some kind has beside its tables, and what is made of it needs, too.
+SIDE_TABLES = ("groups", "variants", "ground_truth", "index_landmarks", "hierarchy")
 # A table of more rows is written as Parquet: nobody reads it as text, and CSV takes ten times as
 # long.
 MAX_CSV_ROWS = 1_000_000
@@ -47,12 +49,12 @@ def write_derived(
 
     Raises:
         FileExistsError: the folder holds a dataset of another origin, or images of its own.
-        ValueError: the folder is the source's.
+        ValueError: the folder is the source's, or in it.
     """
-    if folder.resolve() == source.folder.resolve():
-        raise ValueError(f"{folder} would be written over itself; name another folder")
+    if folder.resolve().is_relative_to(source.folder.resolve()):
+        raise ValueError(f"{folder} is in {source.folder}, which stays as it is; name another one")
     claim(folder, origin)
-    names = dict.fromkeys([*(name for name in TABLES if name != "train"), *tables, "train"])
+    names = dict.fromkeys([*TABLES, *SIDE_TABLES, *tables])
     names["train"] = names.pop("train")  # last: without it the folder is no dataset yet
     for suffix in SUFFIXES:
         (folder / f"train{suffix}").unlink(missing_ok=True)

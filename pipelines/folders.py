@@ -6,6 +6,7 @@ last, train.csv or index.csv.
 
 import csv
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from .origin import claim
 
 logger = logging.getLogger(__name__)
 
+UNUSABLE = re.compile(r"[\\\0\n\r]")  # in an id
 NO_LANDMARK_FOLDER = "_none"  # its photos show none of the things
 
 
@@ -53,7 +55,8 @@ def import_folders(
         FileNotFoundError: source is no folder, or no class in it has a photo; or keep_training,
             and the dataset folder has no train table yet.
         FileExistsError: the dataset folder holds tables that this function has not written.
-        ValueError: test_every is 1 or negative: nothing would be left to train on.
+        ValueError: test_every is 1 or negative: nothing would be left to train on; or the dataset
+            folder is in source, or source is a dataset.
     """
     check_test_every(test_every)
     classes = _list_classes(source)
@@ -63,20 +66,32 @@ def import_folders(
             f"{source} holds no folder with photos ({', '.join(SUFFIXES)}); put the photos of each "
             "thing into a folder of its own, named after it"
         )
+    check_apart(source, folder)
     claim(folder, {"folders": "a folder a class"})
     landmark_ids = assign_ids(names, folder)
     trained = Dataset(folder).load_split("train").ids if keep_training else ()
     tables = _Tables(trained=frozenset(trained))
+    database = "index.csv" if keep_training else "train.csv"
+    # Images change from here on: without this table an interrupted import is no dataset.
+    (folder / database).unlink(missing_ok=True)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     for name, files in classes.items():
         _add_class(tables, name, files, landmark_ids.get(name), folder / "images", test_every)
-    _write_tables(tables, landmark_ids, folder, "index.csv" if keep_training else "train.csv")
+    _write_tables(tables, landmark_ids, folder, database)
     return {
         "landmarks": len(names),
         "index" if keep_training else "train": len(tables.database),
         "test": len(tables.test),
         "non_landmark": len(tables.non_landmark),
     }
+
+
+def check_apart(source: Path, folder: Path) -> None:
+    """Raise ValueError if a dataset would be written among the photos, or be taken for photos."""
+    if folder.resolve().is_relative_to(source.resolve()):
+        raise ValueError(f"{folder} is among the photos in {source}; name a folder outside: --data")
+    if (source / "dataset.json").is_file():
+        raise ValueError(f"{source} is a dataset already, not a folder of photos; use it as it is")
 
 
 def check_test_every(test_every: int) -> None:
@@ -134,7 +149,7 @@ def _add_class(
 ) -> None:
     """Link the photos of a class and give each to a table."""
     for place, path in enumerate(files):
-        image_id = f"{name}-{path.stem}"
+        image_id = UNUSABLE.sub("_", f"{name}-{path.stem}")
         while image_id in tables.taken:  # tower.jpg beside tower.png, a/b-c.jpg beside a-b/c.jpg
             image_id = f"{image_id}_{path.suffix[1:].lower()}"
         tables.taken.add(image_id)
@@ -152,8 +167,6 @@ def _write_tables(
     tables: _Tables, landmark_ids: dict[str, int], folder: Path, database: str
 ) -> None:
     """Write the tables that have rows, take away those that have none, the database last."""
-    # Without the database table an interrupted import is no dataset: its tables do not fit yet.
-    (folder / database).unlink(missing_ok=True)
     labels = [(label, name) for name, label in landmark_ids.items()]
     solution = [(i, "" if label is None else label, "Public") for i, label in tables.test]
     _write_csv(folder / "labels.csv", ("landmark_id", "name"), labels)

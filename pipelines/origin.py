@@ -18,12 +18,36 @@ def claim(folder: Path, origin: dict[str, Any]) -> None:
     """
     marker = folder / "dataset.json"
     found: Any = None
-    if marker.is_file():
-        found = json.loads(marker.read_text(encoding="utf-8"))
+    if marker.is_file() and not _is_empty(folder):
+        found = _read(marker)
     elif not any(folder.glob("*.csv")) and not any(folder.glob("*.parquet")):
         folder.mkdir(parents=True, exist_ok=True)
         write_json(origin, marker)
         return
     if found != origin:
-        whose = "your own tables" if found is None else f"a dataset made from {found}"
-        raise FileExistsError(f"{folder} holds {whose}; name another folder: --data")
+        whose = "your own tables" if found is None else f"a dataset, or part of one, {_name(found)}"
+        raise FileExistsError(
+            f"{folder} holds {whose}; name another folder, or delete what is there"
+        )
+
+
+def _is_empty(folder: Path) -> bool:
+    """Tell whether a folder has nothing but the marker: what was begun came to nothing."""
+    return all(
+        path.name == "dataset.json" or (path.is_dir() and not any(path.iterdir()))
+        for path in folder.iterdir()
+    )
+
+
+def _read(marker: Path) -> Any:
+    try:
+        return json.loads(marker.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{marker} is damaged ({error}); name another folder") from error
+
+
+def _name(origin: Any) -> str:
+    """Say what a marker says in words; it may hold anything."""
+    if not isinstance(origin, dict):
+        return f"made from {origin}"
+    return "made with " + ", ".join(f"{name}: {value}" for name, value in origin.items())

@@ -111,12 +111,13 @@ def test_the_new_dataset_has_no_problem_but_those_of_test(checked: Checked, tmp_
     assert problems.kind.tolist() == ["corrupt"]
 
 
-def test_groups_that_are_left_are_written(checked: Checked, tmp_path: Path) -> None:
+def test_the_new_dataset_has_the_groups(checked: Checked, tmp_path: Path) -> None:
     remove_problems(*checked, ["exact_duplicate", "mixed_labels"], tmp_path / "new")
     groups = load_groups(tmp_path / "new")
     assert groups is not None
-    left = groups.to_pandas().groupby("group")["id"].agg(list).to_list()
-    assert left == [["a1", "half1"], ["a2", "right2"], ["leak", "t0"]]
+    together = groups.to_pandas().groupby("group")["id"].agg(list).to_list()
+    for pair in (["a1", "half1"], ["a2", "right2"], ["leak", "t0"]):
+        assert any(set(pair) <= set(group) for group in together)
 
 
 def test_the_source_stays_as_it_is_and_two_removals_give_the_same_bytes(

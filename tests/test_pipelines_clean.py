@@ -163,8 +163,9 @@ def test_a_folder_that_holds_something_else_is_left_alone(
         (folder / "train.csv").write_text("mine")
     if origin == "another":
         (folder / "dataset.json").write_text('{"cleaned from": "/elsewhere"}')
+        (folder / "rejected.csv").write_text("id\n")
     before = results(folder)
-    with pytest.raises(FileExistsError, match=r"holds .*; name another folder: --data"):
+    with pytest.raises(FileExistsError, match=r"holds .*; name another folder, or delete"):
         clean_training(job_of(noisy), folder, PUBLISHED)
     assert results(folder) == before
 

@@ -202,3 +202,12 @@ def test_a_setting_that_is_refused_is_one_line(arguments: tuple[object, ...], me
     assert end.status == 1
     assert end.err.startswith(f"error: {message}")
     assert end.err.count("\n") == 1
+
+
+def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipelines.data.render_demo", interrupt)
+    end = cairn("data", "demo")
+    assert (end.status, end.err) == (130, "interrupted; the same command goes on from here\n")

@@ -116,8 +116,10 @@ def _interrupt(*_: object) -> None:
 
 
 def test_nothing_is_written_over_other_data(source: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="written over itself"):
+    with pytest.raises(ValueError, match="which stays as it is"):
         reject(source, tmp_path / "x" / ".." / "source", {})
+    with pytest.raises(ValueError, match="which stays as it is"):
+        reject(source, source.folder / "images" / "new", {})
     (tmp_path / "new" / "images").mkdir(parents=True)
     with pytest.raises(FileExistsError, match="holds images of its own; name another folder"):
         reject(source, tmp_path / "new", {})

@@ -194,3 +194,24 @@ def test_a_photo_that_changed_its_suffix_replaces_the_old_one(tmp_path: Path) ->
     (source / "tower" / "p0.png").write_text("new")
     import_folders(source, tmp_path / "data", test_every=0)
     assert find_file(Dataset(tmp_path / "data"), "tower-p0").read_text() == "new"
+
+
+def test_photos_and_dataset_are_kept_apart(tmp_path: Path) -> None:
+    (tmp_path / "photos" / "tower").mkdir(parents=True)
+    (tmp_path / "photos" / "tower" / "a.jpg").touch()
+    for target in ("photos", "photos/data"):
+        with pytest.raises(ValueError, match=r"is among the photos in .*; name a folder outside"):
+            import_folders(tmp_path / "photos", tmp_path / target, test_every=0)
+    import_folders(tmp_path / "photos", tmp_path / "data", test_every=0)
+    with pytest.raises(ValueError, match="is a dataset already"):
+        import_folders(tmp_path / "data", tmp_path / "new", test_every=0)
+
+
+def test_what_no_id_can_have_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "photos" / "a\\b").mkdir(parents=True)
+    (tmp_path / "photos" / "a\\b" / "li\nne.jpg").touch()
+    import_folders(tmp_path / "photos", tmp_path / "data", test_every=0)
+    dataset = Dataset(tmp_path / "data")
+    assert dataset.load_split("train").ids == ("a_b-li_ne",)
+    assert dataset.names == {0: "a\\b"}
+    assert find_file(dataset, "a_b-li_ne").is_file()

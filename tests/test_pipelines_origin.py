@@ -12,7 +12,11 @@ from pipelines.origin import claim
 def test_an_empty_folder_is_claimed_once_and_for_good(tmp_path: Path) -> None:
     claim(tmp_path / "new", {"demo city": {"seed": 0}})
     claim(tmp_path / "new", {"demo city": {"seed": 0}})
-    with pytest.raises(FileExistsError, match=r"made from .*seed.*name another folder"):
+    (tmp_path / "new" / "images").mkdir()  # nothing came of it yet
+    claim(tmp_path / "new", {"folders": "a folder a class"})
+    claim(tmp_path / "new", {"demo city": {"seed": 0}})
+    (tmp_path / "new" / "images" / "a.jpg").touch()
+    with pytest.raises(FileExistsError, match=r"made with demo city: .*seed.*name another folder"):
         claim(tmp_path / "new", {"demo city": {"seed": 1}})
 
 

@@ -157,22 +157,20 @@ def test_the_index_loses_what_is_filtered_and_what_is_held_out(source: Dataset) 
     split, filters = Split("per-class", 0, 6), Filters(ids=(1, 2))
     _, folder = run(source, filters, split)
     test = set(read(folder, "test")["id"])
-    assert set(read(folder, "index")["id"]) == {f"1-{n}" for n in range(20)} - test | {
-        "other",
-        "copy",
-    }
+    left = {f"1-{n}" for n in range(20)} - test | {"other", "copy", "unseen"}  # 55 was in no train
+    assert set(read(folder, "index")["id"]) == left
     groups = pa.table({"id": ["copy", *sorted(test)[:1]], "group": [0, 0]})
     pq.write_table(groups, source.folder / "groups.parquet")
     selection, _ = run(source, filters, split)
     assert set(read(folder, "test")["id"]) == test and "copy" not in read(folder, "index")["id"]
-    assert selection.notes == ("15 of 24 images of index.csv kept",)
+    assert selection.notes == ("16 of 24 images of index.csv kept",)
     _, folder = run(source)
     assert "unseen" in read(folder, "index")["id"]
 
 
 def test_an_index_of_which_nothing_is_left_goes(source: Dataset) -> None:
-    write_table(source.folder / "index.csv", "id,landmark_id", ["unseen,55"])
-    selection, folder = run(source, Filters(top=1))
+    write_table(source.folder / "index.csv", "id,landmark_id", ["other,3"])
+    selection, folder = run(source, Filters(ids=(1, 2)))
     assert selection.notes == ("0 of 1 images of index.csv kept, so the table is gone",)
     assert Dataset(folder).find_table("index") is None
 
@@ -259,3 +257,19 @@ def test_a_selection_of_a_selection_is_one(source: Dataset, tmp_path: Path) -> N
     )
     assert second.parts["train"].landmarks == 3
     assert (tmp_path / "second" / "images").resolve() == source.folder / "images"
+
+
+def test_near_duplicates_of_a_kept_test_are_counted(source: Dataset) -> None:
+    add_queries(source)
+    groups = pa.table({"id": ["1-0", "q1"], "group": [0, 0]})
+    pq.write_table(groups, source.folder / "groups.parquet")
+    selection, _ = run(source, None, Split("per-class", 1, 0))
+    assert any("1 images are near-duplicates of some in test.csv" in n for n in selection.notes)
+
+
+def test_a_test_that_loses_all_queries_goes(source: Dataset) -> None:
+    write_table(source.folder / "test.csv", "id", ["q1"])
+    write_table(source.folder / "solution.csv", "id,landmarks,Usage", ["q1,3,Public"])
+    _, folder = run(source, Filters(ids=(1, 2)), unknown="drop")
+    assert Dataset(folder).find_table("test") is None
+    assert Dataset(folder).find_table("solution") is None

@@ -34,8 +34,9 @@ def test_filters_that_nothing_passes_are_refused(values: dict[str, Any], said: s
     [
         ({"method": "stratified"}, "no split 'stratified'; known: by-size, per-class, shares"),
         ({"method": "shares", "validation": 0.5, "test": 0.5}, "leave no share for training"),
-        ({"method": "random", "validation": -0.1, "test": 0.5}, "none of them may be negative"),
-        ({"method": "shares", "test": 0.1, "keep": -1}, "none of them may be negative"),
+        ({"method": "random", "validation": -0.1, "test": 0.5}, "must be numbers of 0 or more"),
+        ({"method": "shares", "validation": float("nan")}, "must be numbers of 0 or more"),
+        ({"method": "shares", "test": 0.1, "keep": -1}, "must be numbers of 0 or more"),
         ({"method": "random"}, "holds out nothing"),
         ({"method": "per-class", "validation": 0.5}, "whole numbers of images"),
         ({"method": "none", "test": 0.1}, "no split is named"),

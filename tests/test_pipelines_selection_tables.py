@@ -10,9 +10,9 @@ import pytest
 
 from pipelines.selection.tables import (
     drop_images,
+    drop_landmarks,
     find_repeated,
     find_unknown,
-    keep_landmarks,
     load_groups,
     make_solution,
     number_groups,
@@ -110,7 +110,7 @@ def test_rows_of_images_and_of_their_near_duplicates_are_dropped() -> None:
 
 def test_rows_of_some_landmarks_are_kept() -> None:
     rows = pa.table({"id": ["a", "b", "c"], "landmark_id": [3, 4, 3]})
-    assert keep_landmarks(rows, np.array([3, 9]))["id"].to_pylist() == ["a", "c"]
+    assert drop_landmarks(rows, np.array([3, 9]))["id"].to_pylist() == ["b"]
 
 
 def test_a_solution_says_what_is_scored() -> None:
@@ -136,3 +136,17 @@ def test_queries_are_unknown_if_none_of_their_landmarks_is_there() -> None:
 def test_a_solution_without_landmarks_is_refused() -> None:
     with pytest.raises(ValueError, match="no column landmarks, only id"):
         find_unknown(pa.table({"id": ["q"]}), np.array([3]))
+
+
+def test_variants_and_their_photo_are_never_divided(tmp_path: Path) -> None:
+    write_table(tmp_path / "variants.csv", "id,image_id", ["a~1,a", "a~2,a", "b~1,b", "c~1,c"])
+    alone = load_groups(tmp_path)
+    assert alone is not None
+    ids = column("a", "a~1", "a~2", "b", "b~1", "c~1", "d")
+    assert number_groups(ids, alone).tolist() == [0, 0, 0, 1, 1, 2, -1]
+    near = pa.table({"id": ["a~2", "b", "d"], "group": [7, 7, 8]})
+    pq.write_table(near, tmp_path / "groups.parquet")
+    joined = load_groups(tmp_path)
+    assert joined is not None
+    found = number_groups(ids, joined).tolist()
+    assert found[0] == found[1] == found[2] == found[3] == found[4] != found[5] != found[6]

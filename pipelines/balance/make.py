@@ -82,6 +82,11 @@ def balance_dataset(
     """
     if sets > 1 and not settings.cap:
         raise ValueError(f"{sets} sets without a cap would all be the same; set --cap")
+    if source.find_table("variants"):
+        raise ValueError(
+            f"{source.folder} is balanced already: variants of variants would be drawn; balance "
+            "the dataset that it was made from"
+        )
     path = source.load_split("train").path  # checked
     table = read_rows(path)
     labels = table["landmark_id"].to_numpy()

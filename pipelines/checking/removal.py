@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +17,6 @@ from ..dataset import LABELLED, Dataset
 from ..derive import read_rows, write_derived
 from ..origin import claim
 from .catalogue import CLEANED, DATABASE
-from .groups import write_groups
 from .problems import KINDS, Findings, Kind, Problems
 from .rejection import Reasons, choose_rejected
 
@@ -86,8 +84,6 @@ def remove_problems(
             tables[name] = kept if kept.num_rows else None
     origin = {"checked from": str(dataset.folder.resolve())}
     claim(folder, origin)
-    rows_left = np.unique(found.catalogue.entries["row"][stays])
-    write_groups(found.catalogue.ids[rows_left], found.groups[rows_left], folder)
     tables["rejected"] = _list_rejected(found, reasons)
     write_derived(dataset, folder, tables, origin)
     return left

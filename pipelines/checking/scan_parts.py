@@ -50,6 +50,12 @@ def load_scan(folder: Path) -> pa.Table | None:
     return None if parts is None else read_parts(parts, COLUMNS).sort_by("id")
 
 
+def load_scanned_ids(folder: Path) -> pa.ChunkedArray | None:
+    """Return the ids of the images that were scanned, or None if there is no complete scan."""
+    parts = _list_parts(folder)
+    return None if parts is None else read_parts(parts, ["id"])["id"]
+
+
 def load_thumbnails(folder: Path, ids: pa.Array) -> NDArray[np.uint8]:
     """Return the small grey pictures of images that could be read.
 

@@ -34,8 +34,8 @@ def balance(
     """Write training sets in which large classes are capped and small ones filled up.
 
     Classes are filled up by variants of their images: crops with zoom, grey, mirrored, brighter,
-    darker. Without --materialise variants.csv lists them and train.csv has none: a recipe's
-    [train.balance] makes them while training. All images stay in the database.
+    darker. Without --materialise variants.csv lists them and train.csv has none: section
+    train.balance of a recipe makes them while training. All images stay in the database.
     """
     from embed.settings import BalanceSettings
 

@@ -28,8 +28,9 @@ def gldv2(
     tars: Annotated[
         list[str] | None,
         typer.Option(
-            help="Which tars: 0-9 of each split, train:0-9 of one; may be repeated. The training "
-            "set has 500 of 1 GB, the index 100 of 0.85 GB, the test 20 of 0.5 GB.  "
+            help="Which tars to fetch: 0-9 of each split, train:0-9 of one; may be repeated. The "
+            "training set has 500 of 1 GB, the index 100 of 0.85 GB, the test 20 of 0.5 GB. All "
+            "that are there are used.  "
             "\\[default: all]",
             show_default=False,
         ),
@@ -47,6 +48,8 @@ def gldv2(
     from ..gldv2.fetch import Mirror
     from ..gldv2.make import make_gldv2
 
+    if source is not None and not fetch and not source.is_dir():
+        raise FileNotFoundError(f"no folder of GLDv2's files at {source}")
     mirror = Mirror(source or data / "images", base)
     counts = make_gldv2(mirror, data, parse_tars(tars or []), fetch=fetch, task=task, subset=subset)
     print(f"{data}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))

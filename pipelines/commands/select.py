@@ -101,7 +101,7 @@ def select(
     from ..selection.select import select_dataset
     from ..selection.settings import Filters, make_split, parse_ids, parse_sizes
 
-    filters = Filters(parse_ids(ids) if ids else None, min_count, max_count, top, cap)
+    filters = Filters(parse_ids(ids) if ids is not None else None, min_count, max_count, top, cap)
     settings = make_split(split, validation, test, parse_sizes(sizes), keep)
     selection = select_dataset(
         Dataset(data), into, filters, settings, seed=seed, replace=replace, unknown=unknown

@@ -5,7 +5,6 @@ groups.parquet, too, and, last, selection.json: what was asked for, and what cam
 """
 
 import logging
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ..artifacts import write_json, writing
+from ..artifacts import write_json
+from ..checking.scan_parts import load_scanned_ids
 from ..dataset import Dataset
 from ..derive import read_rows, write_derived
 from ..origin import claim
@@ -25,8 +25,8 @@ from .settings import Filters, Split, Unknown
 from .split import count_mixed, split_images
 from .tables import (
     drop_images,
+    drop_landmarks,
     find_unknown,
-    keep_landmarks,
     load_groups,
     make_solution,
     number_groups,
@@ -93,17 +93,20 @@ def select_dataset(
     path = source.find_table("train")
     assert path is not None  # a Dataset has one
     rows = read_images(path)
-    mask, steps = filter_images(rows["id"], rows["landmark_id"].to_numpy(), filters, seed)
+    all_landmarks = rows["landmark_id"].to_numpy()
+    mask, steps = filter_images(rows["id"], all_landmarks, filters, seed)
     rows = rows.filter(pa.array(mask))
     landmark_ids = rows["landmark_id"].to_numpy()
     groups, notes = load_groups(source.folder), list[str]()
     numbers = None if groups is None else number_groups(rows["id"], groups)
     parts = split_images(rows["id"], landmark_ids, numbers, split, seed)
     counts = _count_parts(landmark_ids, parts, split)
-    notes += _explain_groups(landmark_ids, numbers, split)
+    checked = (source.folder / "groups.parquet").is_file()
+    notes += _explain_groups(landmark_ids, numbers, split, checked)
+    if groups is not None and split.method != "none":
+        notes += _find_beyond(source, rows["id"], groups, split)
     tables = _divide(rows, parts, split)
-    kept = np.unique(landmark_ids) if len(steps) > 1 else None
-    notes += _filter_others(source, tables, kept, groups)
+    notes += _filter_others(source, tables, np.setdiff1d(all_landmarks, landmark_ids), groups)
     if not split.makes_test:
         notes += _treat_queries(source, tables, unknown)
     selection = Selection(steps, counts, tuple(notes))
@@ -140,16 +143,49 @@ def _count_parts(landmark_ids: Ints, parts: NDArray[np.int8], split: Split) -> d
     return counts
 
 
-def _explain_groups(landmark_ids: Ints, groups: Ints | None, split: Split) -> list[str]:
+def _explain_groups(
+    landmark_ids: Ints, groups: Ints | None, split: Split, checked: bool
+) -> list[str]:
     if split.method == "none":
         return []
-    if groups is None:
-        return [
+    notes = []
+    if not checked:
+        notes.append(
             "near-duplicates were not looked for, so they may be on both sides of the split; "
             "`cairn data check` finds them"
-        ]
-    mixed = 0 if split.method == "random" else count_mixed(landmark_ids, groups)
-    return [f"{mixed} groups of near-duplicates with several labels: in train"] if mixed else []
+        )
+    if groups is not None and split.method != "random":
+        mixed = count_mixed(landmark_ids, groups)
+        if mixed:
+            notes.append(f"{mixed} groups of near-duplicates with several labels: in train")
+    return notes
+
+
+def _find_beyond(
+    source: Dataset, ids: pa.ChunkedArray, groups: pa.Table, split: Split
+) -> list[str]:
+    """Say what the groups do not keep apart: kept sets, and images that were not checked."""
+    notes = []
+    made = {"validation": split.makes_validation, "test": split.makes_test}
+    for name in (name for name, is_made in made.items() if not is_made):
+        if (path := source.find_table(name)) is None:
+            continue
+        kept = read_rows(path)["id"]
+        near = len(ids) - len(drop_images(pa.table({"id": ids}), kept, groups))
+        if near:
+            notes.append(
+                f"{near} images are near-duplicates of some in {path.name}, which is kept; "
+                "`cairn data check --remove across_split` leaves them out"
+            )
+    checked = load_scanned_ids(source.folder)
+    if checked is not None:
+        fresh = pc.sum(pc.invert(pc.is_in(ids, value_set=checked))).as_py()
+        if fresh:
+            notes.append(
+                f"{fresh} images were not there when near-duplicates were looked for; "
+                "`cairn data check` looks again"
+            )
+    return notes
 
 
 def _divide(rows: pa.Table, parts: NDArray[np.int8], split: Split) -> Tables:
@@ -164,11 +200,11 @@ def _divide(rows: pa.Table, parts: NDArray[np.int8], split: Split) -> Tables:
 
 
 def _filter_others(
-    source: Dataset, tables: Tables, kept: Ints | None, groups: pa.Table | None
+    source: Dataset, tables: Tables, dropped: Ints, groups: pa.Table | None
 ) -> list[str]:
     """Add the source's own validation and index to the tables; say what became of them.
 
-    Without a filter (kept is None) they keep landmarks that training never had.
+    They lose the landmarks that a filter dropped, and keep those that training never had.
     """
     notes = []
     held_out = [table["id"] for name in ("validation", "test") if (table := tables.get(name))]
@@ -176,9 +212,8 @@ def _filter_others(
         path = source.find_table(name)
         if path is None or name in tables:
             continue
-        rows = left = read_images(path)
-        if kept is not None:
-            left = keep_landmarks(left, kept)
+        rows = read_images(path)
+        left = drop_landmarks(rows, dropped)
         if name == "index" and held_out:
             left = drop_images(left, _chain(held_out), groups)
         tables[name] = left if left.num_rows else None
@@ -211,10 +246,11 @@ def _treat_queries(source: Dataset, tables: Tables, unknown: Unknown) -> list[st
         place = solution.column_names.index("landmarks")
         tables["solution"] = solution.set_column(place, "landmarks", column)
         return [f"{count}: distractors from now on"]
-    tables["solution"] = solution.filter(pa.array(~lost))
+    left = {"solution": solution.filter(pa.array(~lost))}
     if paths["test"] is not None:
         gone = solution["id"].filter(pa.array(lost))
-        tables["test"] = drop_images(read_rows(paths["test"]), gone, None)
+        left["test"] = drop_images(read_rows(paths["test"]), gone, None)
+    tables |= {name: rows if rows.num_rows else None for name, rows in left.items()}
     return [f"{count}: dropped"]
 
 
@@ -233,11 +269,5 @@ def _write(source: Dataset, folder: Path, tables: Tables, record: dict[str, obje
     origin = {"selected from": str(source.folder.resolve())}
     claim(folder, origin)
     (folder / "selection.json").unlink(missing_ok=True)
-    groups = source.folder / "groups.parquet"  # whoever divides the new dataset needs them, too
-    if groups.is_file():
-        with writing(folder / groups.name) as temporary:
-            shutil.copyfile(groups, temporary)
-    else:
-        (folder / groups.name).unlink(missing_ok=True)
     write_derived(source, folder, tables, origin)
     write_json(record, folder / "selection.json")

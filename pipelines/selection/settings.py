@@ -70,8 +70,8 @@ class Split:
         if self.method not in get_args(Method):
             raise ValueError(f"no split '{self.method}'; known: {', '.join(get_args(Method))}")
         amounts = f"validation {self.validation:g} and test {self.test:g}"
-        if self.keep < 0 or min(self.validation, self.test) < 0:
-            raise ValueError(f"{amounts}, keep {self.keep}: none of them may be negative")
+        if self.keep < 0 or not (self.validation >= 0 and self.test >= 0):  # nan is neither
+            raise ValueError(f"{amounts}, keep {self.keep}: they must be numbers of 0 or more")
         if self.method == "by-size":
             _check_sizes(self.sizes)
             if self.test:

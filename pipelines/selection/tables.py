@@ -1,7 +1,7 @@
 """Read what a selection needs of a dataset's tables, as Arrow: no row becomes a Python object.
 
-Reads train and the tables beside it, and groups.parquet: id, group, a row for each image that has
-near-duplicates.
+Reads train and the tables beside it, variants, and groups.parquet: id, group, a row for each image
+that has near-duplicates.
 """
 
 from pathlib import Path
@@ -12,8 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from ..derive import read_rows
+from ..derive import SUFFIXES, read_rows
 from .order import order_keys
 
 Ints = NDArray[np.int64]
@@ -58,11 +60,39 @@ def find_repeated(ids: pa.ChunkedArray) -> pa.Array:
 
 
 def load_groups(folder: Path) -> pa.Table | None:
-    """Read the groups of near-duplicates of a dataset, or None if they were not looked for.
+    """Read which images of a dataset are never to be divided, or None if nobody has looked.
+
+    These are near-duplicates, and the variants of a photo that `balance` has written as files.
+
+    Returns:
+        Columns id, group: a row for each image in a group.
 
     Raises:
-        ValueError: the file is no such table, or an image is in two groups.
+        ValueError: groups.parquet is no such table, or an image is in two groups.
     """
+    groups = _load_near(folder)
+    found = [path for suffix in SUFFIXES if (path := folder / f"variants{suffix}").is_file()]
+    if not found:
+        return groups
+    links = [read_rows(found[0]).select(["id", "image_id"])]
+    if groups is not None:
+        # Linked to a name that no id has: ids are without slashes.
+        names = pc.binary_join_element_wise("group/", pc.cast(groups["group"], pa.string()), "")
+        links.append(pa.table({"id": groups["id"], "image_id": names}))
+    return _join_linked(*pa.concat_tables(links).columns)
+
+
+def _join_linked(ids: pa.ChunkedArray, others: pa.ChunkedArray) -> pa.Table:
+    """Return a group for each of what is linked [L] to [L], directly or by something else."""
+    nodes = pa.chunked_array([*ids.chunks, *others.chunks]).unique()
+    ends = [np.asarray(pc.index_in(column, value_set=nodes)) for column in (ids, others)]
+    ones = np.ones(len(ids), dtype=bool)
+    graph = coo_array((ones, ends), shape=(len(nodes), len(nodes)))
+    _, labels = connected_components(graph, directed=False)
+    return pa.table({"id": nodes, "group": pa.array(labels, pa.int64())})
+
+
+def _load_near(folder: Path) -> pa.Table | None:
     path = folder / "groups.parquet"
     if not path.is_file():
         return None
@@ -97,9 +127,10 @@ def drop_images(rows: pa.Table, ids: pa.ChunkedArray, groups: pa.Table | None) -
     return rows.filter(pc.invert(pc.is_in(rows["id"], value_set=near["id"].combine_chunks())))
 
 
-def keep_landmarks(rows: pa.Table, landmark_ids: Ints) -> pa.Table:
-    """Return the rows of a table that show one of the landmarks."""
-    return rows.filter(pc.is_in(rows["landmark_id"], value_set=pa.array(landmark_ids)))
+def drop_landmarks(rows: pa.Table, landmark_ids: Ints) -> pa.Table:
+    """Return the rows of a table that show none of the landmarks."""
+    shown = pc.is_in(rows["landmark_id"], value_set=pa.array(landmark_ids))
+    return rows.filter(pc.invert(shown))
 
 
 def make_solution(test: pa.Table) -> pa.Table:

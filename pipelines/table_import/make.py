@@ -20,7 +20,7 @@ from embed.shards import write_failures
 
 from ..artifacts import writing
 from ..dataset import LABELLED, SPLITS
-from ..derive import SUFFIXES, write_rows
+from ..derive import write_rows
 from ..folders import assign_ids, check_test_every
 from ..origin import claim
 from .images import link_files, open_images, write_bytes
@@ -85,14 +85,19 @@ def import_table(
             table_rows; a split and a label contradict each other; or no row is for training.
     """
     check_test_every(test_every)
-    if images is not None and not images.is_dir():
-        raise FileNotFoundError(f"no folder of images at {images}")
+    if images is not None:
+        if not images.is_dir():
+            raise FileNotFoundError(f"no folder of images at {images}")
+        if folder.resolve() == images.resolve():
+            raise ValueError(f"{folder} holds the images themselves; name another folder: --data")
     source = open_source(paths)
     rows = read_rows(source, columns, images)
     splits = _choose_splits(rows, test_every, unlabelled)
     _check_splits(rows, splits)
     numbered = pa.types.is_integer(rows.labels.type)
     claim(folder, {"table": "labelled by numbers" if numbered else "labelled by names"})
+    # Images change from here on: without train an interrupted import is no dataset.
+    write_rows(None, folder / "train")
     place = open_images(folder, len(rows.ids))
     if images is not None:
         failures = link_files(rows, images, place)
@@ -215,9 +220,6 @@ def _make_solution(test: pa.Table, unlabelled: Unlabelled) -> pa.Table | None:
 
 def _write_tables(tables: Mapping[str, pa.Table | None], folder: Path) -> None:
     """Write the tables that have rows, take away those that have none, train last."""
-    # Without train an interrupted import is no dataset: its tables do not fit yet.
-    for suffix in SUFFIXES:
-        (folder / f"train{suffix}").unlink(missing_ok=True)
     for name in sorted(tables, key=lambda name: name == "train"):
         write_rows(tables[name], folder / name)
 

@@ -263,7 +263,8 @@ def _read_labels(values: pa.Array, column: str, source: TableSource) -> pa.Array
 
 def _parse_labels(values: pa.Array) -> pa.Array:
     """Return texts as numbers if all are, those that pandas wrote as 12.0 included."""
-    values = pc.if_else(pc.equal(pc.utf8_trim_whitespace(values), ""), None, values)
+    values = pc.utf8_trim_whitespace(values)
+    values = pc.if_else(pc.equal(values, ""), None, values)
     if pc.all(pc.match_substring_regex(values, r"^-?[0-9]{1,18}(\.0)?$"), min_count=0).as_py():
         return pc.cast(pc.replace_substring_regex(values, r"\.0$", ""), pa.int64())
     return values
