@@ -36,9 +36,7 @@ class Photo:
 NO_PHOTO = Photo()
 
 
-def read_photo(
-    path: ImageFile, max_pixels: int, features: LocalFeatures | None = None
-) -> Photo:
+def read_photo(path: ImageFile, max_pixels: int, features: LocalFeatures | None = None) -> Photo:
     """Read a photo at about the resolution it is shown at.
 
     Args:
