@@ -77,6 +77,12 @@ def clean_training(job: Job, folder: Path, settings: CleaningSettings) -> Kept:
             f'the recipe {job.recipe_name} has rerank.method = "none", but images are verified by '
             "local features; name the run of another recipe"
         )
+    if job.dataset.find_table("variants"):
+        logger.warning(
+            "%s holds variants of photos, which confirm the photos they were made of; clean the "
+            "dataset that it was balanced from",
+            job.data,
+        )
     origin = {"cleaned from": str(job.data.resolve())}
     claim(folder, origin)  # before the long work
     _verify_training(job, settings)

@@ -228,3 +228,14 @@ def test_a_run_that_is_not_there_is_named(tmp_path: Path) -> None:
     end = cairn("data", "clean", tmp_path / "absent")
     assert end.status == 1
     assert "absent; make one of the dataset first: cairn embed" in end.err
+
+
+def test_variants_that_confirm_their_photo_are_a_warning(
+    noisy: Tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(noisy.data, tmp_path / "data")
+    write_table(tmp_path / "data" / "variants.csv", "id,image_id", ["thing0-0~1,thing0-0"])
+    shutil.copytree(noisy.run, tmp_path / "run")
+    job = make_job(tmp_path / "data", tmp_path / "run", noisy.recipe)
+    assert clean_training(job, tmp_path / "new", PUBLISHED) == KEPT
+    assert "which confirm the photos they were made of" in caplog.text
