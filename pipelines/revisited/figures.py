@@ -129,7 +129,8 @@ def _compare(run: Path, ids: tuple[str, ...], database: Database) -> _Asked:
     count = database.index.ntotal
     scores = np.empty((len(vectors), count), dtype=np.float32)
     for start in range(0, count, CHUNK):
-        part = database.index.reconstruct_n(start, min(CHUNK, count - start))
+        # Not reconstruct_n: of faiss with torch support it returns a tensor.
+        part = database.index.reconstruct_batch(np.arange(start, min(start + CHUNK, count)))
         scores[:, start : start + len(part)] = vectors @ part.T
     return _Asked(ids, row_of, scores)
 
