@@ -20,7 +20,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from .decode_jpeg import read_jpeg
 from .decode_result import MAX_PARTS, DecodedImage, ImageError, check_size, finish
-from .image_file import ImageFile, read_image_file
+from .image_file import ImageFile, limit_bytes, read_image_file
 
 __all__ = ["DecodedImage", "ImageError", "decode_image"]
 
@@ -53,9 +53,10 @@ def decode_image(
         raise ValueError(f"min_side {min_side}, max_pixels {max_pixels}: both must be >= 1")
     name = f"{len(source)} bytes of image data" if isinstance(source, bytes) else str(source)
     try:
-        # 16-bit RGBA, uncompressed, and a motion photo's video
-        limit = 8 * max_pixels + (64 << 20)
-        data = source if isinstance(source, bytes) else read_image_file(source, limit)
+        if isinstance(source, bytes):
+            data = source
+        else:
+            data = read_image_file(source, limit_bytes(max_pixels))
         return _reader(data)(data, min_side, max_pixels)
     except ImageError as error:
         raise ImageError(error.reason, error.found, name) from error

@@ -26,6 +26,11 @@ class FileSlice:
 ImageFile = Path | FileSlice
 
 
+def limit_bytes(max_pixels: int) -> int:
+    """Return how large a file may be: 16-bit RGBA, uncompressed, and a motion photo's video."""
+    return 8 * max_pixels + (64 << 20)
+
+
 def read_image_file(file: ImageFile, limit: int) -> bytes:
     """Return the bytes of an image.
 

@@ -43,7 +43,7 @@ def write_derived(
             small, and may be edited. It stays as it is, and must not be deleted.
         folder: the folder to write: new, or one of the same origin, whose tables are replaced.
         tables: what is to be written, by name (train, test, rejected, ...); None takes a table
-            away. train, or index where train is not named, is written last.
+            away. train is written last.
         origin: goes to dataset.json; says whose folder it is.
         images: folder to use instead of the source's images, where more is to be in it.
 

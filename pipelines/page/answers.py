@@ -25,11 +25,6 @@ class RunAnswers:
     unread: tuple[tuple[str, str], ...]  # id and reason of photos that could not be read
     has_solution: bool
 
-    @property
-    def given_confidences(self) -> NDArray[np.float64]:
-        """[Q] -inf where no answer is given."""
-        return np.where(self.given, self.answers.confidence, -np.inf)
-
 
 def read_answers(run: Path, solution: Solution | None) -> RunAnswers:
     """Read the answers of a run.
