@@ -18,6 +18,10 @@ from torch import Tensor, nn
 
 logger = logging.getLogger(__name__)
 
+# Parts of timm's networks that come behind the last map: pre_logits is VGG's, attn_pool SigLIP's,
+# AuxLogits Inception's.
+CLASSIFIERS = frozenset({"classifier", "fc", "head", "pre_logits", "attn_pool", "AuxLogits"})
+
 
 @dataclass(frozen=True)
 class BackboneSpec:
@@ -45,11 +49,14 @@ class Backbone(nn.Module):
         """Build the network. Raises ValueError for a name timm does not know."""
         super().__init__()
         self.network = _create(spec, pretrained)
+        if hasattr(self.network, "pre_logits"):  # VGG's hidden layers: 120 million parameters
+            self.network.pre_logits = nn.Identity()
+        self.input_norm: nn.Module = nn.Identity()
         self.channels = int(self.network.num_features)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the last feature map [B, C, h, w]; the patch tokens of a ViT as their grid."""
-        return self._to_map(self.network.forward_features(images), images)
+        return self._to_map(self.network.forward_features(self.input_norm(images)), images)
 
     def find_level(self, stride: int = 16) -> Level:
         """Find the last map of a stride.
@@ -75,13 +82,18 @@ class Backbone(nn.Module):
 
     def forward_both(self, images: Tensor, level: Level) -> tuple[Tensor, Tensor]:
         """Return the map of a level [B, C', h', w'] and the last one, as forward, in one pass."""
-        final, (intermediate,) = self.network.forward_intermediates(images, indices=[level.index])
+        final, (intermediate,) = self.network.forward_intermediates(
+            self.input_norm(images), indices=[level.index]
+        )
         return intermediate, self._to_map(final, images)
 
     def forward_to(self, images: Tensor, level: Level) -> Tensor:
         """Return the map of a level [B, C', h', w'] alone; what follows it is not computed."""
         (intermediate,) = self.network.forward_intermediates(
-            images, indices=[level.index], stop_early=True, intermediates_only=True
+            self.input_norm(images),
+            indices=[level.index],
+            stop_early=True,
+            intermediates_only=True,
         )
         return cast(Tensor, intermediate)
 
@@ -185,7 +197,7 @@ def load_weights(backbone: Backbone, path: Path) -> None:
 
 
 def _is_classifier(name: str) -> bool:
-    return name.split(".")[0] in {"classifier", "fc", "head"}
+    return name.split(".")[0] in CLASSIFIERS
 
 
 def build_backbone(

@@ -1,11 +1,12 @@
 """Compute global descriptors of images with a trained model, from one view or several.
 
-Reads image files, writes nothing. The views must be the same for database and queries.
+The classification head is asked in the same pass. Reads image files, writes nothing. The views must
+be the same for database and queries.
 """
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,11 +15,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from .failure import Failure
+from .head_scores import HeadScores
 from .image_file import ImageFile
 from .images import ImageFiles, collate
 from .model import DescriptorModel
-from .settings import MAX_SCALE, MAX_SCALES
 from .transforms import normalize, resize_square, to_tensor
+from .views import ONE_VIEW, Views, make_views
 
 
 def pick_device() -> torch.device:
@@ -26,54 +28,51 @@ def pick_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-@dataclass(frozen=True)
-class Views:
-    """How often an image is described; the descriptors of its views are summed."""
+class Classifier(Protocol):
+    """A classification head and the landmarks of its classes."""
 
-    scales: tuple[float, ...] = (1.0,)  # factors of the model's image_size
-    flip: bool = False  # each scale a second time, mirrored left to right
+    def logits(self, features: Tensor) -> Tensor:
+        """Return [B, C] for features [B, dim] of any length."""
 
-    def __post_init__(self) -> None:
-        """Raise ValueError for no scales, too many, or one out of range."""
-        in_range = all(0 < scale <= MAX_SCALE for scale in self.scales)
-        if not 1 <= len(self.scales) <= MAX_SCALES or not in_range:
-            raise ValueError(
-                f"scales are {self.scales}, expected 1 to {MAX_SCALES} of them, above 0 and at "
-                f"most {MAX_SCALE:g}"
-            )
-
-    def sides(self, model: DescriptorModel) -> tuple[int, ...]:
-        """Return the side in pixels of each scale's square.
-
-        Backbones work in cells (patches of a ViT, the stride of a CNN). A side is rounded to as
-        many pixels as divide both the cell and image_size, so scale 1 is image_size itself.
-        """
-        size = model.spec.image_size
-        cell = int(model.backbone.network.feature_info[-1]["reduction"])
-        step = math.gcd(size, cell)
-        return tuple(max(1, round(scale * size / step)) * step for scale in self.scales)
-
-    def input_side(self, model: DescriptorModel) -> int:
-        """Return the largest side, in pixels: what images are decoded for and resized to."""
-        return max(self.sides(model))
+    def rank(self, logits: Tensor) -> HeadScores:
+        """Return the likeliest classes of each row of [B, C]."""
 
 
-ONE_VIEW = Views()
+@dataclass(frozen=True, eq=False)
+class Extracted:
+    """What could be described of the images asked for: every position is in one of the two."""
+
+    positions: NDArray[np.int64]  # [N], ascending
+    vectors: NDArray[np.float32]  # [N, dim], rows of length 1
+    head: HeadScores  # of the N images
+    failures: tuple[Failure, ...]
 
 
-@torch.inference_mode()
 def describe(
     model: DescriptorModel, images: Tensor, views: Views = ONE_VIEW
 ) -> NDArray[np.float32]:
-    """Describe images.
+    """Return the descriptors [B, dim] of images; as describe_and_classify."""
+    return describe_and_classify(model, images, None, views)[0]
+
+
+@torch.inference_mode()
+def describe_and_classify(
+    model: DescriptorModel,
+    images: Tensor,
+    classifier: Classifier | None,
+    views: Views = ONE_VIEW,
+) -> tuple[NDArray[np.float32], HeadScores]:
+    """Describe images, and ask the classification head of the same pass.
 
     Args:
         model: in eval mode, on the device to use.
         images: [B, 3, S, S] uint8, S the input side of the views.
+        classifier: on the same device; None gives scores of no class.
         views: what is described of each.
 
     Returns:
-        [B, dim], rows of length 1: the direction of the sum of the views' descriptors.
+        [B, dim], rows of length 1: the direction of the sum of the views' descriptors; and the
+        likeliest classes by the mean of the views' logits.
 
     Raises:
         ValueError: images of another side, or a backbone that cannot take a view's side.
@@ -90,31 +89,23 @@ def describe(
         )
     device = next(model.parameters()).device
     batch = normalize(images.to(device), model.spec.backbone)
-    described = [_forward(model, view) for view in _make_views(model, batch, views)]
+    features = [_forward(model, view) for view in make_views(model, batch, views)]
     # A lone view is of length 1 already; another division would change its last bits.
+    described = [nn.functional.normalize(view, dim=1) for view in features]
     merged = described[0]
     if len(described) > 1:
         merged = nn.functional.normalize(torch.stack(described).sum(dim=0), dim=1)
-    return np.asarray(merged.cpu().numpy(), dtype=np.float32)
-
-
-def _make_views(model: DescriptorModel, batch: Tensor, views: Views) -> Iterator[Tensor]:
-    """Yield the views of a normalised batch [B, 3, S, S]."""
-    for side in views.sides(model):
-        view = batch
-        if side != batch.shape[-1]:
-            view = nn.functional.interpolate(
-                batch, size=(side, side), mode="bilinear", antialias=True
-            )
-        yield view
-        if views.flip:
-            yield view.flip(-1)
+    vectors = np.asarray(merged.cpu().numpy(), dtype=np.float32)
+    if classifier is None:
+        return vectors, HeadScores.none(len(vectors))
+    logits = torch.stack([classifier.logits(view) for view in features]).mean(dim=0)
+    return vectors, classifier.rank(logits)
 
 
 def _forward(model: DescriptorModel, view: Tensor) -> Tensor:
-    """Describe one view [B, 3, s, s] as float [B, dim]."""
+    """Return the features [B, dim] float32 of one view [B, 3, s, s]."""
     try:
-        described: Tensor = model(view.contiguous(memory_format=torch.channels_last))
+        features = model.features(view.contiguous(memory_format=torch.channels_last))
     except (AssertionError, RuntimeError) as error:  # each architecture says it its own way
         if view.shape[-1] == model.spec.image_size:
             raise
@@ -123,17 +114,21 @@ def _forward(model: DescriptorModel, view: Tensor) -> Tensor:
             f"not its {model.spec.image_size} ({error}); some backbones take one size alone: set "
             "scales = [1.0]"
         ) from error
-    return described.float()
+    return features.float()
 
 
 def describe_pixels(
-    model: DescriptorModel, pixels: NDArray[np.uint8], views: Views = ONE_VIEW
-) -> NDArray[np.float32]:
-    """Return the descriptor [1, dim] of one decoded image [H, W, 3]; errors are describe's.
+    model: DescriptorModel,
+    pixels: NDArray[np.uint8],
+    views: Views = ONE_VIEW,
+    classifier: Classifier | None = None,
+) -> tuple[NDArray[np.float32], HeadScores]:
+    """Describe and classify one decoded image [H, W, 3]; as describe_and_classify, B = 1.
 
     To be described as extract_all does, decode with the views' input side as min_side.
     """
-    return describe(model, to_tensor(resize_square(pixels, views.input_side(model)))[None], views)
+    square = to_tensor(resize_square(pixels, views.input_side(model), views.square))
+    return describe_and_classify(model, square[None], classifier, views)
 
 
 def extract_all(
@@ -145,7 +140,8 @@ def extract_all(
     workers: int,
     advance: Callable[[int], None] = lambda count: None,
     views: Views = ONE_VIEW,
-) -> tuple[NDArray[np.int64], NDArray[np.float32], list[Failure]]:
+    classifier: Classifier | None = None,
+) -> Extracted:
     """Describe image files, a batch at a time, in order.
 
     Args:
@@ -156,27 +152,32 @@ def extract_all(
         workers: processes that decode; 0 decodes in this one.
         advance: called with the number of images that are done since the last call.
         views: what is described of each image; it is decoded once, at their largest side.
-
-    Returns:
-        Positions [N'] in paths, ascending, their descriptors [N', dim], and the images that could
-        not be read: every position is in one of the two.
+        classifier: asked of each image; None for scores of no class.
 
     Raises:
         ValueError: a backbone that cannot take a view's side.
     """
     loader = DataLoader(
-        ImageFiles(paths, views.input_side(model), max_pixels),
+        ImageFiles(paths, views.input_side(model), max_pixels, views.square),
         batch_size=batch_size,
         collate_fn=collate,
         num_workers=workers if len(paths) > batch_size else 0,
     )
     positions: list[int] = []
     failures: list[Failure] = []
-    vectors = [np.empty((0, model.spec.dim), dtype=np.float32)]
+    vectors = [np.empty((0, model.dim), dtype=np.float32)]
+    scores: list[HeadScores] = []
     for batch in loader:
         positions += batch.positions
         failures += batch.failures
         if batch.positions:
-            vectors.append(describe(model, batch.images, views))
+            described, ranked = describe_and_classify(model, batch.images, classifier, views)
+            vectors.append(described)
+            scores.append(ranked)
         advance(len(batch.positions) + len(batch.failures))
-    return np.array(positions, dtype=np.int64), np.concatenate(vectors), failures
+    return Extracted(
+        np.array(positions, dtype=np.int64),
+        np.concatenate(vectors),
+        HeadScores.concatenate(scores) if scores else HeadScores.none(0),
+        tuple(failures),
+    )

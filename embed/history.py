@@ -1,40 +1,167 @@
-"""The record of a training: one row an epoch, written as history.csv and curves.png."""
+"""The record of a training: a row an epoch and a row every few steps, as tables and pictures.
+
+Writes history.csv, metrics.csv, curves.png, and event files for TensorBoard where they are wanted.
+"""
 
 import csv
-from collections.abc import Sequence
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Epochs: epoch, triplet_loss, head_loss, top1 (share of the training images whose class the head
+# told), and of held-out images gap, gap_error, recall_at_1, head_top1; nan or absent if unknown.
 Row = dict[str, float]
+STEP_COLUMNS = ("step", "epoch", "learning_rate", "triplet_loss", "head_loss", "top1")
+
+LOSSES = {"triplet_loss": "metric loss", "head_loss": "head loss", "local_loss": "local loss"}
+SHARES = {
+    "gap": "GAP, held-out",
+    "recall_at_1": "recall@1, held-out",
+    "head_top1": "top-1 of the head, held-out",
+    "top1": "top-1 of the head, training",
+}
+SMOOTHING = 0.9  # of the curve of steps: weight of what came before
+EVENTS = ".cairn"  # ends the names of our event files
 
 
 def save_history(rows: Sequence[Row], path: Path) -> None:
-    """Write the rows as CSV; the first row names the columns."""
+    """Write a row an epoch as CSV, the columns in the order that rows first have them.
+
+    What a row lacks is left empty: an older one, say, of a training that was resumed.
+    """
+    _save_rows(rows, list(dict.fromkeys(name for row in rows for name in row)) or ["epoch"], path)
+
+
+def save_steps(rows: Sequence[Row], path: Path) -> None:
+    """Write a row every few steps as CSV: the STEP_COLUMNS, then what else rows have."""
+    found = (name for row in rows for name in row)
+    _save_rows(rows, list(dict.fromkeys([*STEP_COLUMNS, *found])), path)
+
+
+def _save_rows(rows: Iterable[Row], columns: Sequence[str], path: Path) -> None:
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]) if rows else ["epoch"])
+        writer = csv.DictWriter(file, columns)
         writer.writeheader()
-        writer.writerows([{name: f"{value:.6g}" for name, value in row.items()} for row in rows])
+        writer.writerows([{name: _text(value) for name, value in row.items()} for row in rows])
 
 
-def plot_history(rows: Sequence[Row], path: Path) -> None:
-    """Draw the losses and the validation metrics of each epoch into a PNG."""
+def _text(value: float) -> str:
+    # Six digits would make two steps beyond a million one.
+    return f"{value:.0f}" if float(value).is_integer() else f"{value:.6g}"
+
+
+def smooth(values: Sequence[float], weight: float) -> list[float]:
+    """Return the exponential moving average up to each value; one that is not finite stays nan.
+
+    The average starts at 0 and is divided by the share of the weights that values have had so far,
+    as in TensorBoard, so it neither starts at 0 nor hangs on to the first value.
+
+    Args:
+        values: of any number of steps.
+        weight: of what came before, 0 (no smoothing) to below 1.
+
+    >>> smooth([1.0, 3.0, float("nan"), 3.0], 0.5)
+    [1.0, 2.3333333333333335, nan, 2.7142857142857144]
+    """
+    average, count, smoothed = 0.0, 0, []
+    for value in values:
+        if math.isfinite(value):
+            average, count = weight * average + (1 - weight) * value, count + 1
+            smoothed.append(average / (1 - weight**count))
+        else:
+            smoothed.append(math.nan)
+    return smoothed
+
+
+def plot_history(rows: Sequence[Row], path: Path, steps: Sequence[Row] = ()) -> None:
+    """Draw the losses and what was judged into a PNG; equal rows give equal bytes.
+
+    Args:
+        rows: one an epoch. A column that no row has a finite value of is left out.
+        path: of the PNG; written over.
+        steps: one every few steps. With them the losses are theirs: each as it was, faint, and
+            smoothed; without, those of the epochs.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     FigureCanvasAgg(figure)
-    losses, metrics = figure.subplots(1, 2)
-    epochs = [row["epoch"] for row in rows]
-    for name in ("triplet_loss", "head_loss"):
-        losses.plot(epochs, [row[name] for row in rows], marker="o", label=name.replace("_", " "))
-    for name in ("gap", "recall_at_1"):
-        label = {"gap": "GAP", "recall_at_1": "recall@1"}[name]
-        metrics.plot(epochs, [row[name] for row in rows], marker="o", label=label)
-    losses.set(xlabel="epoch", title="Training loss", ylim=(0, None))
-    metrics.set(xlabel="epoch", title="Held-out images", ylim=(0, 1.02))
-    for axes in (losses, metrics):
+    losses, shares = figure.subplots(1, 2)
+    for column, label in LOSSES.items():
+        if steps:
+            _draw(losses, steps, "step", column, label, SMOOTHING)
+        else:
+            _draw(losses, rows, "epoch", column, label)
+    for column, label in SHARES.items():
+        _draw(shares, rows, "epoch", column, label)
+    losses.set(xlabel="step" if steps else "epoch", title="Training loss", ylim=(0, None))
+    shares.set(xlabel="epoch", title="Right answers", ylim=(0, 1.02))
+    for axes in (losses, shares):
         axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
+        if axes.lines:
+            axes.legend(frameon=False, fontsize="small")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.spines[["top", "right"]].set_visible(False)
     # No creation date in the file: two equal trainings give equal bytes.
     figure.savefig(path, dpi=120, metadata={"Software": None})
+
+
+def _draw(
+    axes: "Axes",
+    rows: Sequence[Row],
+    axis: str,
+    column: str,
+    label: str,
+    smoothing: float | None = None,
+) -> None:
+    """Draw a column over another, with its points, or smoothed in front of them; nan is a gap."""
+    values = [row.get(column, math.nan) for row in rows]
+    values = [value if math.isfinite(value) else math.nan for value in values]
+    if all(map(math.isnan, values)):
+        return
+    places = [row[axis] for row in rows]
+    if smoothing is None or len(rows) == 1:
+        axes.plot(places, values, marker="o", markersize=4, label=label)
+        return
+    (line,) = axes.plot(places, smooth(values, smoothing), label=label)
+    axes.plot(places, values, color=line.get_color(), alpha=0.25, linewidth=0.8, zorder=1)
+
+
+def write_tensorboard(rows: Sequence[Row], steps: Sequence[Row], folder: Path) -> None:
+    """Write the record as TensorBoard's event files, in place of those written here before.
+
+    The columns are scalars: epochs/<column> at each epoch, steps/<column> at each step.
+
+    Args:
+        rows: one an epoch.
+        steps: one every few steps.
+        folder: made if need be; other files in it are left alone.
+
+    Raises:
+        ImportError: TensorBoard is not installed.
+    """
+    if find_spec("tensorboard") is None:
+        raise ImportError("TensorBoard is not installed; pip install 'cairn[tensorboard]'")
+    # TensorBoard's own switch: otherwise it loads TensorFlow, where that is installed, to write a
+    # local file (measured: 5.6 s instead of 1.4 s, and log lines amid the progress).
+    switch = "tensorboard.compat.notf"
+    sys.modules.setdefault(switch, ModuleType(switch))
+    from torch.utils.tensorboard import SummaryWriter
+
+    old = list(folder.glob(f"events.out.tfevents.*{EVENTS}"))
+    with SummaryWriter(folder, filename_suffix=EVENTS) as writer:
+        for prefix, axis, table in (("epochs", "epoch", rows), ("steps", "step", steps)):
+            for row in table:
+                for name, value in row.items():
+                    if name not in ("epoch", "step"):
+                        writer.add_scalar(f"{prefix}/{name}", value, int(row[axis]))
+    for path in old:  # only now: a writing that fails leaves them
+        path.unlink()

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from .decode import ImageError, decode_image
 from .failure import Failure
 from .image_file import ImageFile
-from .transforms import resize_square, to_tensor
+from .transforms import Square, resize_square, to_tensor
 
 Item = tuple[int, Tensor] | Failure
 
@@ -38,9 +38,11 @@ def collate(items: Sequence[Item]) -> Batch:
 class ImageFiles(Dataset[Item]):
     """Images as the network sees them in inference: uint8 [3, size, size]."""
 
-    def __init__(self, paths: Sequence[ImageFile], size: int, max_pixels: int) -> None:
+    def __init__(
+        self, paths: Sequence[ImageFile], size: int, max_pixels: int, square: Square = "squeeze"
+    ) -> None:
         """Take the files; size is the side in pixels, max_pixels the limit of the decoder."""
-        self.paths, self.size, self.max_pixels = paths, size, max_pixels
+        self.paths, self.size, self.max_pixels, self.square = paths, size, max_pixels, square
 
     def __len__(self) -> int:
         """Return the number of files."""
@@ -49,9 +51,10 @@ class ImageFiles(Dataset[Item]):
     def __getitem__(self, position: int) -> Item:
         """Return the position and its image, or why there is none."""
         try:
+            # The shorter side keeps at least size pixels: enough for the square in the middle, too.
             image = decode_image(
                 self.paths[position], min_side=self.size, max_pixels=self.max_pixels
             )
         except ImageError as error:
             return Failure(position, error.reason, str(error))
-        return position, to_tensor(resize_square(image.pixels, self.size))
+        return position, to_tensor(resize_square(image.pixels, self.size, self.square))

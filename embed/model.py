@@ -1,12 +1,12 @@
-"""The descriptor model: backbone, GeM, neck and L2 norm; saved as model.safetensors + model.json.
+"""The descriptor model: backbone, attention, pooling, neck and L2 norm.
 
-Knows nothing of training data or search. The fingerprint names a model by what it computes: two
-models with one fingerprint give the same descriptors.
+Saved as model.safetensors + model.json. Knows nothing of training data or search. The fingerprint
+names a model by what it computes: two models with one fingerprint give the same descriptors.
 """
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from .attention import attach_stage_attention, build_attention
 from .backbone import Backbone, BackboneSpec
-from .pooling import GeM
+from .pooling import build_pooling
+from .settings import AttentionSettings, PoolingSettings, TrainSettings
 
 FORMAT_VERSION = 1
 
@@ -27,31 +29,81 @@ class ModelSpec:
 
     backbone: BackboneSpec
     image_size: int  # pixels; every image is resized to a square of this side
-    dim: int  # length of the descriptor
+    dim: int  # length of the projected descriptor; 0: what pooling returns, not projected
+    input_norm: bool = False  # a batch norm before the backbone
+    attention: AttentionSettings = field(default_factory=AttentionSettings)
+    pooling: PoolingSettings = field(default_factory=PoolingSettings)
+
+    @classmethod
+    def of(cls, backbone: BackboneSpec, settings: TrainSettings) -> "ModelSpec":
+        """Return the spec of what the settings train, around a backbone."""
+        return cls(
+            backbone,
+            settings.image_size,
+            settings.dim,
+            settings.input_norm,
+            settings.attention,
+            settings.pooling,
+        )
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values that from_json reads back."""
-        return asdict(self)
+        """Return plain values that from_json reads back; parts of a later date if they are used.
+
+        So the fingerprints of models from before do not change.
+        """
+        values: dict[str, Any] = {
+            "backbone": asdict(self.backbone),
+            "image_size": self.image_size,
+            "dim": self.dim,
+        }
+        if self.input_norm:
+            values["input_norm"] = True
+        if self.attention != AttentionSettings():
+            values["attention"] = self.attention.model_dump()
+        if self.pooling != PoolingSettings():
+            values["pooling"] = self.pooling.model_dump()
+        return values
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "ModelSpec":
-        """Rebuild a spec. Raises KeyError or TypeError for missing or unknown fields."""
+        """Rebuild a spec. Raises KeyError, TypeError or ValueError for fields it does not know."""
         backbone = dict(values["backbone"])
         backbone["mean"], backbone["std"] = tuple(backbone["mean"]), tuple(backbone["std"])
-        return cls(**{**values, "backbone": BackboneSpec(**backbone)})
+        parts = {
+            "backbone": BackboneSpec(**backbone),
+            "attention": AttentionSettings(**values.get("attention", {})),
+            "pooling": PoolingSettings(**values.get("pooling", {})),
+        }
+        return cls(**{**values, **parts})
 
 
 class DescriptorModel(nn.Module):
-    """Images to global descriptors of length 1."""
+    """Images to global descriptors of length 1.
+
+    Attributes:
+        dim: length of a descriptor.
+    """
 
     def __init__(self, spec: ModelSpec, backbone: Backbone | None = None) -> None:
-        """Build around a given backbone, or around a new one with random weights."""
+        """Build around a given backbone, or around a new one with random weights.
+
+        Raises:
+            ValueError: attention that does not suit the backbone.
+        """
         super().__init__()
         self.spec = spec
         self.backbone = backbone or Backbone(spec.backbone)
-        self.pool = GeM()
-        self.neck = nn.Linear(self.backbone.channels, spec.dim, bias=False)
-        self.neck_norm = nn.BatchNorm1d(spec.dim)
+        if spec.input_norm:
+            self.backbone.input_norm = nn.BatchNorm2d(3)
+        attach_stage_attention(self.backbone, spec.attention)
+        self.attention = build_attention(spec.attention, self.backbone.channels)
+        self.pool = build_pooling(spec.pooling, self.backbone.channels)
+        self.dim = spec.dim or self.pool.out_features
+        self.neck: nn.Module = nn.Identity()
+        self.neck_norm: nn.Module = nn.Identity()
+        if spec.dim:
+            self.neck = nn.Linear(self.pool.out_features, spec.dim, bias=False)
+            self.neck_norm = nn.BatchNorm1d(spec.dim)
 
     def forward(self, images: Tensor) -> Tensor:
         """Describe a batch.
@@ -62,15 +114,23 @@ class DescriptorModel(nn.Module):
         Returns:
             [B, dim] float32, rows of length 1.
         """
-        return self.describe_map(self.backbone(images))
+        return nn.functional.normalize(self.features(images), dim=1)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return what classification heads read: [B, dim] float32, of any length."""
+        return self.pool_map(self.backbone(images))
+
+    def pool_map(self, features: Tensor) -> Tensor:
+        """Return the features [B, dim] of the backbone's last map [B, C, h, w]."""
+        pooled = self.pool(self.attention(features))
+        # Float32 from here on: distances between near neighbours are lost in bfloat16.
+        with torch.autocast(features.device.type, enabled=False):
+            described: Tensor = self.neck_norm(self.neck(pooled.float()))
+            return described
 
     def describe_map(self, features: Tensor) -> Tensor:
         """Describe a batch from the backbone's last map [B, C, h, w], as forward does."""
-        pooled = self.pool(features)
-        # Float32 from here on: distances between near neighbours are lost in bfloat16.
-        with torch.autocast(features.device.type, enabled=False):
-            descriptors = self.neck_norm(self.neck(pooled.float()))
-            return nn.functional.normalize(descriptors, dim=1)
+        return nn.functional.normalize(self.pool_map(features), dim=1)
 
 
 def fingerprint_model(model: DescriptorModel) -> str:

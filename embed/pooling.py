@@ -1,14 +1,27 @@
-"""Pool a feature map into one vector. Knows nothing of backbones or files."""
+"""Pool a feature map into one vector. Knows nothing of backbones or files.
+
+All functions take maps of any size of at least 1 x 1. They return the precision of the map, but
+compute sums and powers in float32, as these lose most of bfloat16's eight bits.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+
+from .bilinear import CompactBilinear
+from .settings import PoolingSettings
+
+OVERLAP = 0.4  # share that neighbouring regions of R-MAC's first level have in common, nearly
 
 
 def gem(features: Tensor, p: Tensor | float, eps: float = 1e-6) -> Tensor:
     """Pool by the generalised mean over positions.
 
     Args:
-        features: [B, C, H, W] float, any size H, W of at least 1; values below eps count as eps.
+        features: [B, C, H, W] float; values below eps count as eps.
         p: exponent above 0; 1 is the mean (SPoC), towards infinity the maximum (MAC).
         eps: floor of the values, so that the power has a gradient.
 
@@ -19,19 +32,142 @@ def gem(features: Tensor, p: Tensor | float, eps: float = 1e-6) -> Tensor:
         Radenović, Tolias, Chum: Fine-tuning CNN Image Retrieval with No Human
         Annotation, 2018, equation 3.
     """
-    # Float32: x ** 3 and its root lose most of bfloat16's eight bits of precision.
     values = features.float().clamp(min=eps).pow(p).mean(dim=(-2, -1))
     return values.pow(1.0 / p).to(features.dtype)
+
+
+def spoc(features: Tensor) -> Tensor:
+    """Pool by the mean over positions: [B, C, H, W] to [B, C].
+
+    Source:
+        Babenko, Lempitsky: Aggregating Deep Convolutional Features for Image
+        Retrieval, 2015, equation 2, divided by the number of positions and without the prior that
+        favours the centre.
+    """
+    return features.float().mean(dim=(-2, -1)).to(features.dtype)
+
+
+def mac(features: Tensor) -> Tensor:
+    """Pool by the maximum over positions: [B, C, H, W] to [B, C].
+
+    Source:
+        Tolias, Sicre, Jégou: Particular Object Retrieval with Integral Max-Pooling of CNN
+        Activations, 2016, equation 2.
+    """
+    return features.amax(dim=(-2, -1))
+
+
+@dataclass(frozen=True)
+class Regions:
+    """The squares of one level of R-MAC: one at each pair of a top and a left."""
+
+    side: int  # locations of the map
+    tops: list[int]
+    lefts: list[int]
+
+
+def rmac_regions(height: int, width: int, levels: int) -> list[Regions]:
+    """Place the regions of R-MAC on a map, level by level.
+
+    Level l has l squares along the shorter side of the map and l + m - 1 along the longer one, m
+    chosen so that squares of the first level overlap by nearly 40 %. On small maps, where several
+    would lie on the same place, there is one: else those at the top left would count more.
+
+    Source:
+        Tolias, Sicre, Jégou 2016, section 3.2. Their code has m at most 7; here m has no limit, so
+        that the first level covers maps of any shape.
+
+    >>> rmac_regions(7, 7, 3)[2]
+    Regions(side=3, tops=[0, 2, 4], lefts=[0, 2, 4])
+    """
+    short, excess = min(height, width), abs(height - width)
+    overlaps = {more: 1 - excess / (more * short) for more in range(1, excess + 1)}
+    more = min(overlaps, key=lambda m: abs(overlaps[m] - OVERLAP), default=0)
+    regions = []
+    for level in range(1, levels + 1):
+        side = max(2 * short // (level + 1), 1)
+        rows = level + (more if height > width else 0)
+        columns = level + (more if width > height else 0)
+        regions.append(Regions(side, _spread(height - side, rows), _spread(width - side, columns)))
+    return regions
+
+
+def _spread(room: int, count: int) -> list[int]:
+    """Return count starts from 0 to room at equal distances, rounded down, each one once."""
+    return sorted({place * room // max(count - 1, 1) for place in range(count)})
+
+
+def rmac(features: Tensor, levels: int = 3) -> Tensor:
+    """Pool by the sum of regional maxima, each region's vector of length 1.
+
+    Args:
+        features: [B, C, H, W] float.
+        levels: sizes of regions, from the largest square that fits to 2 / (levels + 1) of it.
+
+    Returns:
+        [B, C], in the precision of features.
+
+    Source:
+        Tolias, Sicre, Jégou 2016, section 3.2, without the whitening of regions.
+    """
+    pooled = features.new_zeros(features.shape[:2], dtype=torch.float32)
+    for regions in rmac_regions(features.shape[-2], features.shape[-1], levels):
+        maxima = nn.functional.max_pool2d(features.float(), regions.side, stride=1)
+        maxima = maxima[:, :, regions.tops][:, :, :, regions.lefts]
+        # The default eps would give the gradient of a region of zeros a factor of 1e12.
+        pooled = pooled + nn.functional.normalize(maxima, dim=1, eps=1e-6).sum(dim=(-2, -1))
+    return pooled.to(features.dtype)
+
+
+def flatten_grid(features: Tensor, grid: int = 4) -> Tensor:
+    """Lay the means of grid x grid cells side by side: [B, C, H, W] to [B, C * grid * grid].
+
+    Cells share locations where the size of the map is no multiple of the grid; a map smaller than
+    the grid repeats its own. All cells of a channel are neighbours, row by row.
+    """
+    cells = nn.functional.adaptive_avg_pool2d(features.float(), grid)
+    return cells.flatten(1).to(features.dtype)
 
 
 class GeM(nn.Module):
     """Generalised-mean pooling whose exponent is trained, one for all channels."""
 
-    def __init__(self, p: float = 3.0) -> None:
+    def __init__(self, channels: int, p: float = 3.0) -> None:
         """Start at exponent p; 3 is the paper's initial value."""
         super().__init__()
+        self.out_features = channels
         self.p = nn.Parameter(torch.tensor(float(p)))
 
     def forward(self, features: Tensor) -> Tensor:
         """Map [B, C, H, W] to [B, C]. The exponent is kept at 1 or above."""
         return gem(features, self.p.clamp(min=1.0))
+
+
+class FixedPooling(nn.Module):
+    """A pooling without parameters, as a module."""
+
+    def __init__(self, pool: Callable[[Tensor], Tensor], out_features: int) -> None:
+        """Wrap a function of maps [B, C, H, W] that returns [B, out_features]."""
+        super().__init__()
+        self.pool, self.out_features = pool, out_features
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map [B, C, H, W] to [B, out_features]."""
+        return self.pool(features)
+
+
+Pooling = GeM | FixedPooling | CompactBilinear
+
+
+def build_pooling(settings: PoolingSettings, channels: int) -> Pooling:
+    """Make the module that pools maps [B, channels, H, W] to [B, its out_features]."""
+    if settings.kind == "gem":
+        return GeM(channels, settings.p)
+    if settings.kind == "bilinear":
+        return CompactBilinear(channels, settings.bilinear_dim)
+    if settings.kind == "flatten":
+        cells = settings.grid**2
+        return FixedPooling(partial(flatten_grid, grid=settings.grid), channels * cells)
+    fixed: dict[str, Callable[[Tensor], Tensor]]
+    fixed = {"spoc": spoc, "mac": mac, "rmac": partial(rmac, levels=settings.levels)}
+    return FixedPooling(fixed[settings.kind], channels)

@@ -66,6 +66,7 @@ def epoch_order(
     per_class: int,
     seed: int,
     epoch: int,
+    batches: int = 0,
 ) -> NDArray[np.int64]:
     """Return the rows of one epoch: consecutive groups of per_class rows share a class.
 
@@ -81,9 +82,10 @@ def epoch_order(
         per_class: images of a class that come together.
         seed: of the run.
         epoch: number of the epoch.
+        batches: how many; 0 for as many whole ones as there are in N, or one.
 
     Returns:
-        Rows, as many whole batches as there are in N, or one.
+        Rows of that many batches.
 
     Raises:
         ValueError: per_class does not divide batch_size, or a batch wants more classes than there
@@ -92,7 +94,7 @@ def epoch_order(
     if batch_size % per_class:
         raise ValueError(f"batches of {batch_size} images cannot hold whole groups of {per_class}")
     generator = np.random.default_rng([seed, epoch])
-    groups = max(len(labels) // batch_size, 1) * batch_size // per_class
+    groups = (batches or max(len(labels) // batch_size, 1)) * batch_size // per_class
     if sampler == "m-per-class":
         return _deal(labels, groups, batch_size // per_class, per_class, generator)
     return _weigh(labels, groups, per_class, EXPONENTS[sampler], generator)

@@ -1,6 +1,7 @@
 """Settings of training and extraction, validated when made. Imports nothing heavy."""
 
 import difflib
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
@@ -10,7 +11,7 @@ from .presets import PRESETS
 MAX_VARIANTS = 249  # of one image, itself included: see embed.variants
 
 
-def _later(default: Any, **limits: Any) -> Any:
+def later(default: Any, **limits: Any) -> Any:
     """Return a field that is left out of what is recorded while it has its default.
 
     A model that was trained before the setting was there keeps its key, and need not be trained
@@ -44,24 +45,24 @@ class AugmentSettings(Settings):
     # Where values come from that are not named beside it: a name of embed.presets.
     preset: str = Field("default", exclude=True)
     # centre: the middle square; none: the whole image, squeezed into a square.
-    crop: Literal["random", "centre", "none"] = _later("random")
+    crop: Literal["random", "centre", "none"] = later("random")
     # Share of the area that a random crop keeps at least, a centre crop of its square exactly.
     crop_min_area: float = Field(0.4, gt=0, le=1)
     crop_max_aspect: float = Field(1.33, ge=1)  # widest stretch of a random crop, width to height
     mirror: float = Field(0.0, ge=0, le=1)  # probability; signs and lettering dislike it
     rotation: float = Field(10.0, ge=0, le=180)  # degrees either way
     perspective: float = Field(0.2, ge=0, le=1)  # share of the half side that corners move
-    shift: float = _later(0.0, ge=0, le=1)  # share of the side, either way
-    scale: float = _later(0.0, ge=0, lt=1)  # factor 1 +- this
-    shear: float = _later(0.0, ge=0, lt=90)  # degrees either way, along the width
+    shift: float = later(0.0, ge=0, le=1)  # share of the side, either way
+    scale: float = later(0.0, ge=0, lt=1)  # factor 1 +- this
+    shear: float = later(0.0, ge=0, lt=90)  # degrees either way, along the width
     brightness: float = Field(0.4, ge=0, le=1)  # factor 1 +- this
     contrast: float = Field(0.4, ge=0, le=1)  # factor 1 +- this
     saturation: float = Field(0.4, ge=0, le=1)  # factor 1 +- this
     hue: float = Field(0.05, ge=0, le=0.5)  # turns of the colour circle
     grey: float = Field(0.1, ge=0, le=1)  # probability
     blur: float = Field(0.1, ge=0, le=1)  # probability of a Gaussian blur
-    jpeg: float = _later(0.0, ge=0, le=1)  # probability of compression
-    jpeg_quality: int = _later(30, ge=1, le=95)  # the lowest; the highest is 95
+    jpeg: float = later(0.0, ge=0, le=1)  # probability of compression
+    jpeg_quality: int = later(30, ge=1, le=95)  # the lowest; the highest is 95
     erase: float = Field(0.25, ge=0, le=1)  # probability of a grey rectangle (cutout)
 
     @model_validator(mode="before")
@@ -99,39 +100,146 @@ class BalanceSettings(Settings):
         return self
 
 
+class PoolingSettings(Settings):
+    """How the backbone's last map becomes one vector: see embed.pooling."""
+
+    kind: Literal["gem", "spoc", "mac", "rmac", "flatten", "bilinear"] = "gem"
+    p: float = Field(3.0, ge=1)  # gem: the exponent that training starts from
+    levels: int = Field(3, ge=1, le=8)  # rmac: sizes of regions
+    grid: int = Field(4, ge=1)  # flatten: means of grid x grid cells, side by side
+    bilinear_dim: int = Field(8192, ge=2)  # bilinear: length of the sketch of all products
+
+
+class AttentionSettings(Settings):
+    """What weighs the locations of a map: see embed.attention."""
+
+    # spatial and self work on the last map; se on that of every stage but the last.
+    kind: Literal["none", "spatial", "self", "se"] = "none"
+    trunk: int = Field(1, ge=1)  # se: blocks of the trunk, t of the report
+    mask: int = Field(1, ge=1)  # se: blocks of the mask branch, each halves the map; p
+
+
+class HeadSettings(Settings):
+    """Which classification head is trained beside the metric loss: see classify_head.heads."""
+
+    kind: Literal["cosine", "linear", "hadamard", "arcface", "cosface", "subcenter"] = "cosine"
+    dropout: float = Field(0.0, ge=0, lt=1)  # linear: share of the features that are left out
+    # arcface and subcenter: radians; cosface: cosine. subcenter: of the rarest class.
+    margin: float = Field(0.3, ge=0)
+    least_margin: float = Field(0.05, ge=0)  # subcenter: of the commonest class
+    centers: int = Field(3, ge=1)  # subcenter: directions a class
+
+
+class FreezeSettings(Settings):
+    """What is not trained: see embed.freezing."""
+
+    last_convolutions: int = Field(-1, ge=-1)  # that are trained of the backbone; -1: all of it
+    first_tensors: int = Field(0, ge=0)  # parameter tensors of the backbone that are not
+    head: bool = False  # the classification head stays as it is
+
+
+class StageSettings(Settings):
+    """Some epochs of a training with settings of their own; None: those of the training."""
+
+    epochs: int = Field(ge=1)
+    image_size: int | None = Field(None, ge=32)
+    learning_rate: float | None = Field(None, gt=0)
+    head_learning_rate: float | None = Field(None, gt=0)
+    freeze: FreezeSettings | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What an epoch is trained with: the settings of its stage, else those of the training."""
+
+    first: int  # epoch that the stage starts with, from 0
+    epochs: int
+    image_size: int
+    learning_rate: float
+    head_learning_rate: float
+    freeze: FreezeSettings
+
+
 class TrainSettings(Settings):
     """How the descriptor model is trained."""
 
     backbone: str = "resnet50"  # timm name; the metadata of a local weights file wins
     pretrained: bool = True  # fetch timm's weights for it, unless a local file is given
     image_size: int = Field(224, ge=32)  # pixels, side of the square
-    dim: int = Field(256, ge=2)  # length of the descriptor
+    # Length of the descriptor; 0: that of what pooling returns, without a projection.
+    dim: int = Field(256, ge=0)
+    input_norm: bool = later(False)  # a batch norm before the backbone
+    attention: AttentionSettings = later(AttentionSettings())
+    pooling: PoolingSettings = later(PoolingSettings())
+    head: HeadSettings = later(HeadSettings())
     epochs: int = Field(10, ge=0)  # 0 keeps the first weights: features without any training
     classes_per_batch: int = Field(16, ge=2)
     images_per_class: int = Field(4, ge=2)  # in a batch
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    # Images of a batch where classes do not come in groups; 0: classes times images.
+    batch_size: int = later(0, ge=0)
+    epoch_share: float = later(1.0, gt=0, le=1)  # of its batches that an epoch is cut down to
+    epoch_steps: int = later(0, ge=0)  # batches that an epoch has, of repeated images if need be
+    stages: tuple[StageSettings, ...] = later(())  # their epochs add up to those above
+    freeze: FreezeSettings = later(FreezeSettings())
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     learning_rate: float = Field(3e-4, gt=0)  # of the backbone
     head_learning_rate: float = Field(3e-3, gt=0)  # of pooling, neck and classification head
     weight_decay: float = Field(1e-2, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1)  # SGD alone
+    # cosine falls to 0; step and plateau multiply by decay; constant stays.
+    schedule: Literal["cosine", "step", "plateau", "constant"] = later("cosine")
+    decay: float = later(0.1, gt=0, lt=1)
+    step_epochs: int = later(8, ge=1)  # step: after each so many
+    plateau_epochs: int = later(2, ge=1)  # plateau: after so many without a better one
     warmup: float = Field(0.1, ge=0, lt=1)  # share of all steps
     clip_norm: float = Field(5.0, gt=0)  # largest length of the gradient
-    margin: float = Field(0.2, gt=0)  # of the triplet loss, in Euclidean distance
-    miner: Literal["hard", "semihard", "all"] = "hard"
-    triplet_weight: float = Field(1.0, ge=0)
+    metric_loss: Literal["triplet", "contrastive", "multi-similarity"] = later("triplet")
+    margin: float = Field(0.2, gt=0)  # of triplet and contrastive, in Euclidean distance
+    miner: Literal["hard", "semihard", "all", "distance-weighted"] = "hard"  # of the triplet loss
+    memory: int = later(0, ge=0)  # descriptors of earlier batches that are compared with, too
+    triplet_weight: float = Field(1.0, ge=0)  # of the metric loss, whichever it is
+    head_loss: Literal["cross-entropy", "focal"] = later("cross-entropy")
+    focal_gamma: float = later(2.0, ge=0)
     head_weight: float = Field(1.0, ge=0)  # of the classification head's own loss
-    head_scale: float = Field(16.0, gt=0)  # largest logit of the cosine head
+    head_scale: float = Field(16.0, gt=0)  # largest logit of the cosine head and its like
+    local_weight: float = later(0.0, ge=0)  # of DELF's loss, trained along; 0: trained after
     freeze_batch_norm: bool = False  # keep the backbone's running statistics
     precision: Literal["float32", "bfloat16", "auto"] = "auto"  # auto measures both at the start
+    judge: Literal["neighbors", "head"] = later("neighbors")  # whose answers choose the epoch
     patience: int = Field(0, ge=0)  # stop after so many epochs without a better one; 0: never
     validation_share: float = Field(0.1, ge=0, lt=1)  # of the photos of each landmark
     seed: int = 0
     # Which images make up an epoch: see embed.sampling.epoch_order.
-    sampler: Literal["m-per-class", "uniform", "square-root", "class-balanced"] = _later(
+    sampler: Literal["m-per-class", "uniform", "square-root", "class-balanced"] = later(
         "m-per-class"
     )
-    balance: BalanceSettings = _later(BalanceSettings())
+    balance: BalanceSettings = later(BalanceSettings())
     augment: AugmentSettings = AugmentSettings()
+
+    @model_validator(mode="after")
+    def _add_up(self) -> Self:
+        total = sum(stage.epochs for stage in self.stages)
+        if self.stages and total != self.epochs:
+            raise ValueError(f"the epochs of the stages add up to {total}, not to {self.epochs}")
+        if self.dim == 1:
+            raise ValueError("a descriptor of length 1 tells nothing apart; take 2 and more, or 0")
+        return self
+
+    def stage_at(self, epoch: int) -> Stage:
+        """Return the stage of an epoch, counted from 0; without stages all are of one."""
+        first = 0
+        for stage in self.stages or (StageSettings(epochs=max(self.epochs, epoch + 1)),):
+            if epoch < first + stage.epochs:
+                break
+            first += stage.epochs
+        return Stage(
+            first,
+            stage.epochs,
+            stage.image_size or self.image_size,
+            stage.learning_rate or self.learning_rate,
+            stage.head_learning_rate or self.head_learning_rate,
+            stage.freeze or self.freeze,
+        )
 
     @property
     def group(self) -> int:
@@ -153,4 +261,18 @@ class EmbedSettings(Settings):
     dtype: Literal["float16", "float32"] = "float32"  # of the stored values
     # Factors of image_size; the descriptors of all are summed. A scale costs its square in time.
     scales: tuple[Scale, ...] = Field((1.0,), min_length=1, max_length=MAX_SCALES)
-    flip: bool = False  # add the mirror image of each scale; twice the time
+    flip: bool = False  # add the mirror image of each view; twice the time
+    # The whole image is squeezed into a square, or the largest square in its middle is taken.
+    square: Literal["squeeze", "crop"] = later("squeeze")
+    # 1: the middle; 10: the corners, too, each mirrored; 12: the whole image beside them.
+    crops: Literal[0, 1, 10, 12] = later(0)
+    # Side of a crop, of that of the image.
+    crop_share: float = later(0.875, ge=1 / MAX_SCALE, lt=1)
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.crops and self.scales != (1.0,):
+            raise ValueError("crops have the model's image_size: set scales = [1.0], or crops = 0")
+        if self.crops > 1 and self.flip:
+            raise ValueError("10 or 12 crops are mirrored anyway: set flip = false")
+        return self

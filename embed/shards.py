@@ -1,4 +1,4 @@
-"""The file format of global descriptors: Parquet shards of id, label and a fixed-size vector.
+"""The file format of global descriptors: Parquet shards of id, label, vector and head scores.
 
 Reads and writes part-*.parquet and failures.parquet. A shard is complete in itself: it carries
 the failures of its images and the key of the job that wrote it, so that a job can go on after it.
@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -16,36 +17,61 @@ from numpy.typing import NDArray
 
 from .columns import read_parquet, to_array
 from .failure import Failure
+from .head_scores import HeadScores
+
+HEAD_COLUMNS = {"head_label": "labels", "head_score": "scores", "head_probability": "probabilities"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Embeddings:
     """Global descriptors of images that could be read, in the order of their table."""
 
     ids: tuple[str, ...]  # [N]
     landmark_ids: NDArray[np.int64]  # [N]; -1 where unknown
     vectors: NDArray[np.float32]  # [N, dim], rows of length 1
+    head: HeadScores  # what the classification head says of the N images
 
     def __post_init__(self) -> None:
-        """Raise ValueError unless there is one id and one label a vector."""
-        if not len(self.ids) == len(self.landmark_ids) == len(self.vectors):
+        """Raise ValueError unless there are one id, one label and scores a vector."""
+        counts = (len(self.ids), len(self.landmark_ids), len(self.vectors), len(self.head))
+        if len(set(counts)) > 1:
             raise ValueError(
-                f"{len(self.ids)} ids, {len(self.landmark_ids)} labels and "
-                f"{len(self.vectors)} vectors"
+                "{} ids, {} labels, {} vectors and head scores of {} images".format(*counts)
             )
+
+    def take(self, rows: Any) -> Self:
+        """Return the embeddings of some images: a slice, or an index array."""
+        places = np.arange(len(self.ids))[rows]
+        return type(self)(
+            tuple(self.ids[place] for place in places),
+            self.landmark_ids[places],
+            self.vectors[places],
+            self.head.take(places),
+        )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """Return the embeddings of all parts, one part after the other."""
+        return cls(
+            tuple(image_id for part in parts for image_id in part.ids),
+            np.concatenate([part.landmark_ids for part in parts]),
+            np.concatenate([part.vectors for part in parts]),
+            HeadScores.concatenate([part.head for part in parts]),
+        )
 
 
 def write_shard(
     path: Path, embeddings: Embeddings, failures: Sequence[Failure], *, dtype: str, key: str
 ) -> None:
     """Write one shard; dtype is float16 or float32, key names the job."""
-    values = pa.array(embeddings.vectors.astype(dtype).ravel())
-    dim = embeddings.vectors.shape[1]
+    head = embeddings.head
+    asked = HEAD_COLUMNS.items() if head.labels.shape[1] else ()
     table = pa.table(
         {
             "image_id": pa.array(embeddings.ids, pa.string()),
             "landmark_id": pa.array(embeddings.landmark_ids, pa.int64()),
-            "embedding": pa.FixedSizeListArray.from_arrays(values, dim),
+            "embedding": _to_lists(embeddings.vectors.astype(dtype)),
+            **{name: _to_lists(getattr(head, of)) for name, of in asked},
         }
     )
     # Descriptors do not compress: the default codec would cost time and save nothing.
@@ -55,6 +81,15 @@ def write_shard(
         compression="none",
         use_dictionary=False,
     )
+
+
+def _to_lists(values: NDArray[Any]) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
+
+
+def _from_lists(column: pa.ChunkedArray) -> NDArray[Any]:
+    lists = column.combine_chunks()
+    return to_array(lists.flatten()).reshape(-1, lists.type.list_size)
 
 
 def shard_notes(failures: Sequence[Failure], key: str) -> dict[str, str]:
@@ -84,8 +119,10 @@ def read_embeddings(paths: Sequence[Path]) -> Embeddings:
         raise FileNotFoundError("there are no embeddings to read; run `cairn embed` first")
     try:
         table = pa.concat_tables([read_parquet(path) for path in paths])
-        vectors = table["embedding"].combine_chunks()
-        dim = vectors.type.list_size
+        vectors = _from_lists(table["embedding"]).astype(np.float32)
+        head = HeadScores.none(len(table))
+        if set(HEAD_COLUMNS) <= set(table.column_names):
+            head = HeadScores(**{of: _from_lists(table[name]) for name, of in HEAD_COLUMNS.items()})
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowInvalid, KeyError, AttributeError) as error:
@@ -93,11 +130,11 @@ def read_embeddings(paths: Sequence[Path]) -> Embeddings:
             f"{paths[0].parent} holds a file that is no embedding shard ({error}); "
             "run `cairn embed --redo`"
         ) from error
-    flat = to_array(vectors.flatten()).astype(np.float32)
     return Embeddings(
         tuple(table["image_id"].to_pylist()),
         to_array(table["landmark_id"]).astype(np.int64),
-        flat.reshape(-1, dim),
+        vectors,
+        head,
     )
 
 

@@ -1,4 +1,4 @@
-"""Train a descriptor model with a triplet loss and an auxiliary classification head.
+"""Train a descriptor model with a metric loss and an auxiliary classification head.
 
 Writes one file, the checkpoint of the last epoch, and goes on from it. Knows neither landmark ids
 nor metrics: classes are 0 to C - 1, and the caller's `validate` scores each epoch.
@@ -23,16 +23,24 @@ from torch.utils.data import DataLoader
 from .augment import AugmentedFiles
 from .backbone import freeze_batch_norm
 from .failure import Failure
+from .freezing import freeze, keep_frozen_norms
+from .head_losses import head_loss
 from .image_file import ImageFile
 from .images import Batch, collate
-from .losses import MinedTripletLoss, TrainingCollapsed, check_collapse
+from .losses import TrainingCollapsed, build_metric_loss, check_collapse
 from .model import DescriptorModel
+from .optimizer import build_optimizer
 from .sampling import EpochBatches, epoch_order
-from .settings import DecodeSettings, TrainSettings
+from .schedule import judged_values, scheduled_factor
+from .settings import DecodeSettings, Stage, TrainSettings
+from .training_model import LocalObjective, Losses, TrainingModel
 from .transforms import normalize
 from .upsampling import Examples
 
 logger = logging.getLogger(__name__)
+
+LOGGED_STEPS = 2000  # rows of the record of steps
+SUMS = ("triplet_loss", "head_loss", "top1", "local_loss")  # of a step; an epoch has their means
 
 # Returns gap, its standard error gap_error, and recall_at_1.
 Validate = Callable[[DescriptorModel], dict[str, float]]
@@ -63,53 +71,10 @@ class Progress:
 
     epoch: int = 0  # the next one to do
     history: list[dict[str, float]] = field(default_factory=list)
-    best: dict[str, Any] = field(default_factory=dict)  # epoch, model, head
+    steps: list[dict[str, float]] = field(default_factory=list)  # a row every so many
+    best: dict[str, Any] = field(default_factory=dict)  # epoch, module
     failures: list[tuple[int, str, str]] = field(default_factory=list)
     collapsed: int = 0  # epochs in a row
-
-
-class TrainingModel(nn.Module):
-    """Model and head as one module, so that several processes average both gradients."""
-
-    def __init__(self, model: DescriptorModel, head: nn.Module) -> None:
-        """Take the parts."""
-        super().__init__()
-        self.model, self.head = model, head
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return descriptors [B, dim] and logits [B, C] of normalised images [B, 3, S, S]."""
-        descriptors = self.model(images)
-        return descriptors, self.head(descriptors)
-
-
-def build_optimizer(module: TrainingModel, settings: TrainSettings) -> torch.optim.Optimizer:
-    """Return AdamW or SGD with a rate for the backbone and one for all that starts at random."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in module.named_parameters():
-        inner = name.startswith("model.backbone.")
-        rate = settings.learning_rate if inner else settings.head_learning_rate
-        # Norms, biases and the pooling exponent have nothing to decay towards.
-        decay = settings.weight_decay if parameter.ndim > 1 else 0.0
-        groups.setdefault((rate, decay), []).append(parameter)
-    options = [
-        {"params": parameters, "lr": rate, "base_lr": rate, "weight_decay": decay}
-        for (rate, decay), parameters in groups.items()
-    ]
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(options, momentum=settings.momentum, nesterov=settings.momentum > 0)
-    return torch.optim.AdamW(options)
-
-
-def rate_factor(step: int, steps: int, warmup: float) -> float:
-    """Return the share of the full learning rate at a step: linear warm-up, then cosine to 0.
-
-    >>> [round(rate_factor(s, 10, 0.2), 2) for s in (0, 1, 2, 6, 10)]
-    [0.5, 1.0, 1.0, 0.5, 0.0]
-    """
-    first = math.ceil(steps * warmup)
-    if step < first:
-        return (step + 1) / first
-    return 0.5 * (1 + math.cos(math.pi * (step - first) / max(steps - first, 1)))
 
 
 def is_good_as_best(history: Sequence[dict[str, float]]) -> bool:
@@ -144,42 +109,45 @@ class Trainer:
         fabric: Fabric,
         checkpoint: Path,
         workers: int,
+        local: LocalObjective | None = None,
         report: Callable[[int, int], None] = lambda done, steps: None,
     ) -> None:
         """Build all, and go on from the checkpoint if there is one.
 
-        After each step `report` is called with the number of steps done, and of all steps.
+        The head maps features [B, dim] and labels [B] to logits [B, C]. After each step `report` is
+        called with the number of steps done, and of all steps.
         """
         self.report = report
         self.settings, self.fabric, self.checkpoint = settings, fabric, checkpoint
+        self.images, self.decode, self.workers = images, decode, workers
         self.labels = images.labels
-        self.dataset = AugmentedFiles(
-            images.paths,
-            settings.image_size,
-            decode.max_pixels,
-            settings.augment,
-            settings.seed,
-            examples=images.examples,
-            ids=images.ids,
-        )
-        self.workers = workers
-        self.classes = min(settings.classes_per_batch, len(np.unique(images.labels)))
-        self.batch_size = self.classes * settings.images_per_class
-        # One batch at least, of repeated images where there are too few.
-        count = max(len(images.labels), self.batch_size)
-        self.steps = count // self.batch_size // fabric.world_size
-        if not self.steps:
-            raise ValueError(
-                f"{count} training images are too few for {fabric.world_size} devices with batches "
-                f"of {self.batch_size}; use fewer devices or lower classes_per_batch"
-            )
-        self.triplet = MinedTripletLoss(settings.margin, settings.miner)
-        module = TrainingModel(model, head).to(memory_format=torch.channels_last)
-        self.model, self.head = model, head
+        self.batch_size, self.steps = self._count_steps()
+        self.metric_loss = build_metric_loss(settings, model.dim).to(fabric.device)
+        module = TrainingModel(model, head, local).to(memory_format=torch.channels_last)
+        self.model, self.head, self.local = model, head, local
         self.module, self.optimizer = fabric.setup(module, build_optimizer(module, settings))
         self.progress = Progress()
         if checkpoint.is_file():
             self._load()
+
+    def _count_steps(self) -> tuple[int, int]:
+        """Return the images of a batch, and the steps of an epoch."""
+        settings, world = self.settings, self.fabric.world_size
+        classes = min(settings.classes_per_batch, len(np.unique(self.labels)))
+        size = classes * settings.images_per_class
+        if settings.group == 1 and settings.batch_size:
+            size = settings.batch_size
+        if settings.epoch_steps:
+            return size, settings.epoch_steps
+        # One batch at least, of repeated images where there are too few.
+        count = max(len(self.labels), size)
+        steps = count // size // world
+        if not steps:
+            raise ValueError(
+                f"{count} training images are too few for {world} devices with batches of {size}; "
+                "use fewer devices or lower classes_per_batch"
+            )
+        return size, max(1, round(steps * settings.epoch_share))
 
     def run(self, validate: Validate) -> Iterator[dict[str, float]]:
         """Train epoch by epoch; yield each epoch's row of the history once it is safe on disk.
@@ -209,10 +177,9 @@ class Trainer:
         return {"epoch": self.progress.epoch + 1.0, **losses, **validate(self.model)}, alarm
 
     def restore_best(self) -> None:
-        """Put the weights of the best epoch into model and head; leave them if none was done."""
+        """Put the weights of the best epoch into all parts; leave them if none was done."""
         if self.progress.best:
-            self.model.load_state_dict(self.progress.best["model"])
-            self.head.load_state_dict(self.progress.best["head"])
+            self.module.load_state_dict(self.progress.best["module"])
 
     @property
     def failures(self) -> list[Failure]:
@@ -228,26 +195,33 @@ class Trainer:
     def _train_epoch(self, epoch: int) -> tuple[dict[str, float], Tensor]:
         """Return the mean losses, and the descriptors of the last batches for the alarm."""
         torch.manual_seed(self.settings.seed + epoch)
-        self.module.train()
-        if self.settings.freeze_batch_norm:
-            freeze_batch_norm(self.model.backbone)
-        sums, count = torch.zeros(2), 0
+        stage = self.settings.stage_at(epoch)
+        self._start_stage(stage)
+        sums, count = torch.zeros(len(SUMS)), 0
         seen: list[Tensor] = []
-        for step, batch in enumerate(self._load_batches(epoch)):
+        for step, batch in enumerate(self._load_batches(epoch, stage)):
             self.progress.failures += [(f.position, f.reason, f.message) for f in batch.failures]
             if len(batch.positions) < 2:
                 continue  # batch norm needs two
-            self._set_rate(epoch * self.steps + step)
+            rate = self._set_rate(stage, epoch, step)
             losses, descriptors = self._train_step(batch)
+            self._log_step(epoch, step, rate, losses)
             sums, count = sums + losses, count + 1
             seen = [*seen[-3:], descriptors]
             self.report(epoch * self.steps + step + 1, self.steps * self.settings.epochs)
         if not count:
             raise ValueError(f"no batch of training images could be read: {self.failures[0]}")
-        triplet, head = (sums / count).tolist()
-        return {"triplet_loss": triplet, "head_loss": head}, torch.cat(seen)
+        return self._name(sums / count), torch.cat(seen)
 
-    def _load_batches(self, epoch: int) -> Iterable[Batch]:
+    def _start_stage(self, stage: Stage) -> None:
+        """Freeze and thaw what the stage says, and put all else into training mode."""
+        freeze(self.model, self.head, stage.freeze)
+        self.module.train()
+        if self.settings.freeze_batch_norm:
+            freeze_batch_norm(self.model.backbone.network)
+        keep_frozen_norms(self.model)
+
+    def _load_batches(self, epoch: int, stage: Stage) -> Iterable[Batch]:
         order = epoch_order(
             self.labels,
             self.settings.sampler,
@@ -255,38 +229,83 @@ class Trainer:
             per_class=self.settings.group,
             seed=self.settings.seed,
             epoch=epoch,
+            batches=self.steps * self.fabric.world_size,
+        )
+        files = AugmentedFiles(
+            self.images.paths,
+            stage.image_size,
+            self.decode.max_pixels,
+            self.settings.augment,
+            self.settings.seed,
+            examples=self.images.examples,
+            ids=self.images.ids,
         )
         batches = EpochBatches(
             order, self.batch_size, epoch, self.fabric.global_rank, self.fabric.world_size
         )
         return DataLoader(
-            self.dataset,
-            batch_sampler=batches,
-            collate_fn=collate,
-            num_workers=self.workers,
+            files, batch_sampler=batches, collate_fn=collate, num_workers=self.workers
         )
 
-    def _set_rate(self, step: int) -> None:
-        factor = rate_factor(step, self.steps * self.settings.epochs, self.settings.warmup)
+    def _set_rate(self, stage: Stage, epoch: int, step: int) -> float:
+        """Set the learning rates of a step; return that of the backbone."""
+        judged = judged_values(self.progress.history[stage.first :], self.settings)
+        factor = scheduled_factor(
+            (epoch - stage.first) * self.steps + step,
+            stage.epochs,
+            self.steps,
+            self.settings,
+            judged,
+        )
         for group in self.optimizer.param_groups:
-            group["lr"] = group["base_lr"] * factor
+            rate = stage.learning_rate if group["inner"] else stage.head_learning_rate
+            group["lr"] = rate * factor
+        return stage.learning_rate * factor
+
+    def _log_step(self, epoch: int, step: int, rate: float, losses: Tensor) -> None:
+        """Take every so many steps into the record of steps."""
+        done = epoch * self.steps + step
+        if done % max(1, self.steps * self.settings.epochs // LOGGED_STEPS):
+            return
+        row = {"step": done + 1.0, "epoch": epoch + 1.0, "learning_rate": rate}
+        self.progress.steps.append({**row, **self._name(losses)})
+
+    def _name(self, losses: Tensor) -> dict[str, float]:
+        """Return the SUMS by name, as far as there are such losses."""
+        named = dict(zip(SUMS, losses.tolist(), strict=True))
+        if self.local is None:
+            del named["local_loss"]
+        return named
 
     def _train_step(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        device = self.fabric.device
+        """Return the SUMS and the descriptors [B, dim] of a batch, after learning from it."""
+        device, settings = self.fabric.device, self.settings
         images = normalize(batch.images.to(device), self.model.spec.backbone)
         labels = torch.from_numpy(self.labels[list(batch.positions)]).to(device)
-        descriptors, logits = self.module(images.contiguous(memory_format=torch.channels_last))
-        triplet = self.triplet(descriptors.float(), labels)
-        head = nn.functional.cross_entropy(logits.float(), labels)
+        found: Losses = self.module(images.contiguous(memory_format=torch.channels_last), labels)
+        metric = found.descriptors.new_zeros(())
+        if settings.triplet_weight:
+            metric = self.metric_loss(found.descriptors.float(), labels)
+        head = head_loss(found.logits.float(), labels, settings)
+        total = settings.triplet_weight * metric + settings.head_weight * head
+        if self.local is not None:
+            total = total + settings.local_weight * found.local
         self.optimizer.zero_grad()
-        self.fabric.backward(
-            self.settings.triplet_weight * triplet + self.settings.head_weight * head
-        )
-        self.fabric.clip_gradients(
-            self.module, self.optimizer, max_norm=self.settings.clip_norm, error_if_nonfinite=False
-        )
+        self.fabric.backward(total)
+        self._clip_gradients()
         self.optimizer.step()
-        return torch.stack([triplet.detach(), head.detach()]).cpu(), descriptors.detach().cpu()
+        told = (found.logits.argmax(dim=1) == labels).float().mean()
+        sums = torch.stack([metric.detach(), head.detach(), told, found.local.detach()])
+        return sums.cpu(), found.descriptors.detach().cpu()
+
+    def _clip_gradients(self) -> None:
+        """Shorten the gradients; those of local features apart, lest they slow the others."""
+        local: set[Tensor] = set()
+        if isinstance(self.local, nn.Module):
+            local.update(self.local.parameters())
+        every = [each for group in self.optimizer.param_groups for each in group["params"]]
+        for part in ([p for p in every if p not in local], [p for p in every if p in local]):
+            nn.utils.clip_grad_norm_(part, self.settings.clip_norm)
 
     def _note(self, row: dict[str, float], alarm: str) -> None:
         """Take an epoch's outcome into the progress, save it, and raise the alarm if need be."""
@@ -299,8 +318,10 @@ class Trainer:
         if is_good_as_best(progress.history):
             progress.best = {
                 "epoch": progress.epoch,
-                "model": {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()},
-                "head": {k: v.detach().cpu().clone() for k, v in self.head.state_dict().items()},
+                "module": {
+                    name: tensor.detach().cpu().clone()
+                    for name, tensor in self.module.state_dict().items()
+                },
             }
         if progress.collapsed >= 2:
             raise TrainingCollapsed(alarm)
@@ -313,8 +334,8 @@ class Trainer:
     def _save(self) -> None:
         """Write the checkpoint whole or not at all."""
         state = {
-            "model": self.model.state_dict(),
-            "head": self.head.state_dict(),
+            "module": self.module.state_dict(),
+            "metric_loss": self.metric_loss.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "progress": vars(self.progress),
         }
@@ -331,8 +352,8 @@ class Trainer:
 
     def _load(self) -> None:
         state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.head.load_state_dict(state["head"])
+        self.module.load_state_dict(state["module"])
+        self.metric_loss.load_state_dict(state["metric_loss"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
         logger.info("going on after epoch %d", self.progress.epoch)

@@ -5,16 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from pydantic import ValidationError
 
 from embed.backbone import BackboneSpec
 from embed.decode import decode_image
-from embed.extract import Views, describe, describe_pixels, extract_all, pick_device
+from embed.extract import describe, describe_pixels, extract_all, pick_device
 from embed.failure import Failure
+from embed.head_scores import HeadScores
 from embed.model import DescriptorModel, ModelSpec
 from embed.settings import EmbedSettings
 from embed.transforms import normalize, resize_square, to_tensor
+from embed.views import ONE_VIEW, Views
 from tests.images import photo
 
 SEVERAL = Views((0.5, 1.0, 2.0), flip=True)
@@ -46,7 +49,14 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def extract(
     model: DescriptorModel, paths: list[Path], batch_size: int = 4, workers: int = 0
 ) -> tuple[np.ndarray, np.ndarray, list[Failure]]:
-    return extract_all(model, paths, batch_size=batch_size, max_pixels=10**6, workers=workers)
+    found = extract_all(model, paths, batch_size=batch_size, max_pixels=10**6, workers=workers)
+    return found.positions, found.vectors, list(found.failures)
+
+
+def vector_of(
+    model: DescriptorModel, pixels: np.ndarray, views: Views = ONE_VIEW
+) -> NDArray[np.float32]:
+    return describe_pixels(model, pixels, views)[0]
 
 
 @pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (4, 0), (9, 0), (100, 2), (2, 2)])
@@ -56,7 +66,7 @@ def test_batches_and_processes_change_nothing(
     positions, vectors, failures = extract(model, paths, batch_size, workers)
     assert positions.tolist() == [0, 1, 3, 4, 6, 7, 8]
     assert [(f.position, f.reason) for f in failures] == [(2, "not_an_image"), (5, "empty")]
-    alone = [describe_pixels(model, decode_image(paths[p], min_side=32).pixels) for p in positions]
+    alone = [vector_of(model, decode_image(paths[p], min_side=32).pixels) for p in positions]
     np.testing.assert_allclose(vectors, np.concatenate(alone), rtol=0, atol=1e-5)
     assert vectors.dtype == np.float32 and positions.dtype == np.int64
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
@@ -97,8 +107,8 @@ def test_progress_adds_up_to_all_files(model: DescriptorModel, paths: list[Path]
 
 
 def test_the_limit_of_the_decoder_holds(model: DescriptorModel, paths: list[Path]) -> None:
-    *_, failures = extract_all(model, paths[:2], batch_size=4, max_pixels=80 * 45, workers=0)
-    assert [(f.position, f.reason) for f in failures] == [(1, "too_large")]
+    found = extract_all(model, paths[:2], batch_size=4, max_pixels=80 * 45, workers=0)
+    assert [(f.position, f.reason) for f in found.failures] == [(1, "too_large")]
 
 
 def test_the_device_is_cuda_only_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +125,7 @@ def test_one_view_is_the_bare_model_to_the_last_bit(
     batch = normalize(images, model.spec.backbone).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         expected = model(batch).numpy()
-    assert describe_pixels(model, pixels).tobytes() == expected.tobytes()
+    assert vector_of(model, pixels).tobytes() == expected.tobytes()
     assert describe(model, images).tobytes() == expected.tobytes()
     assert extract(model, paths[:1])[1].tobytes() == expected.tobytes()
 
@@ -133,7 +143,7 @@ def test_views_are_summed(model: DescriptorModel) -> None:
             with torch.inference_mode():
                 total += model(view)[0].numpy() * (2 if side == 32 else 1)
     assert SEVERAL.sides(model) == (32, 32, 64)
-    found = describe_pixels(model, pixels, SEVERAL)
+    found = vector_of(model, pixels, SEVERAL)
     np.testing.assert_allclose(found[0], total / np.linalg.norm(total), atol=1e-6)
 
 
@@ -142,12 +152,13 @@ def test_views_are_summed(model: DescriptorModel) -> None:
 def test_files_and_pixels_get_the_same_views(
     model: DescriptorModel, paths: list[Path], views: Views, batch_size: int
 ) -> None:
-    positions, vectors, _ = extract_all(
+    found = extract_all(
         model, paths, batch_size=batch_size, max_pixels=10**6, workers=0, views=views
     )
+    positions, vectors = found.positions, found.vectors
     side = views.input_side(model)
     decoded = [decode_image(paths[position], min_side=side).pixels for position in positions]
-    alone = [describe_pixels(model, pixels, views) for pixels in decoded]
+    alone = [vector_of(model, pixels, views) for pixels in decoded]
     np.testing.assert_allclose(vectors, np.concatenate(alone), rtol=0, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
@@ -156,9 +167,9 @@ def test_with_flip_a_mirrored_image_is_described_alike(model: DescriptorModel) -
     pixels = photo(64, 64)
     mirrored = np.ascontiguousarray(pixels[:, ::-1])
     for scales in ((1.0,), (1.0, 2.0)):
-        first, second = (describe_pixels(model, p, Views(scales, True)) for p in (pixels, mirrored))
+        first, second = (vector_of(model, p, Views(scales, True)) for p in (pixels, mirrored))
         np.testing.assert_allclose(first, second, atol=1e-5)
-    assert np.abs(describe_pixels(model, pixels) - describe_pixels(model, mirrored)).max() > 1e-4
+    assert np.abs(vector_of(model, pixels) - vector_of(model, mirrored)).max() > 1e-4
 
 
 def test_an_image_is_decoded_once_at_the_largest_side(
@@ -194,7 +205,7 @@ def test_sides_fit_the_cells_of_the_backbone(
 
 
 def test_a_transformer_takes_several_scales() -> None:
-    found = describe_pixels(build("test_vit", 32), photo(64, 64), Views((0.5, 1.0, 1.5), True))
+    found = vector_of(build("test_vit", 32), photo(64, 64), Views((0.5, 1.0, 1.5), True))
     assert found.shape == (1, 8)
     np.testing.assert_allclose(np.linalg.norm(found), 1, atol=1e-5)
 
@@ -205,11 +216,11 @@ def test_a_backbone_of_one_size_says_so(monkeypatch: pytest.MonkeyPatch) -> None
     def refuse(images: torch.Tensor) -> torch.Tensor:
         raise AssertionError("input height does not match")
 
-    monkeypatch.setattr(model, "forward", refuse)
+    monkeypatch.setattr(model, "features", refuse)
     with pytest.raises(ValueError, match=r"'test_resnet' failed on views of 64 .*set scales"):
-        describe_pixels(model, photo(64, 64), Views((2.0,)))
+        vector_of(model, photo(64, 64), Views((2.0,)))
     with pytest.raises(AssertionError):  # at its own size nothing is explained away
-        describe_pixels(model, photo(64, 64))
+        vector_of(model, photo(64, 64))
 
 
 def test_images_of_another_side_are_refused(model: DescriptorModel) -> None:
@@ -231,3 +242,39 @@ def test_the_default_settings_ask_for_one_view() -> None:
     settings = EmbedSettings()
     assert Views(settings.scales, settings.flip) == Views()
     assert EmbedSettings.model_validate_json('{"scales": [1, 2]}').scales == (1.0, 2.0)
+
+
+class Doubler:
+    """A classifier whose two classes are the first feature and its double."""
+
+    def logits(self, features: torch.Tensor) -> torch.Tensor:
+        """Return [B, 2]."""
+        return torch.stack([features[:, 0], 2 * features[:, 0]], dim=1)
+
+    def rank(self, logits: torch.Tensor) -> HeadScores:
+        """Return both classes, in their order."""
+        scores = logits.cpu().numpy().astype(np.float32)
+        labels = np.broadcast_to(np.arange(2), scores.shape).copy()
+        return HeadScores(labels, scores, scores.copy())
+
+
+def test_the_head_reads_the_mean_logit_of_the_views(model: DescriptorModel) -> None:
+    pixels, views = photo(64, 64), Views(flip=True)
+    _, found = describe_pixels(model, pixels, views, Doubler())
+    batch = normalize(to_tensor(resize_square(pixels, 32))[None], model.spec.backbone)
+    with torch.inference_mode():
+        first = [model.features(view)[0, 0].item() for view in (batch, batch.flip(-1))]
+    np.testing.assert_allclose(found.scores, [[np.mean(first), 2 * np.mean(first)]], rtol=1e-4)
+    assert describe_pixels(model, pixels, views)[1].labels.shape == (1, 0)
+
+
+def test_head_scores_belong_to_the_images_that_could_be_read(
+    model: DescriptorModel, paths: list[Path]
+) -> None:
+    found = extract_all(
+        model, paths, batch_size=2, max_pixels=10**6, workers=0, classifier=Doubler()
+    )
+    assert len(found.head) == len(found.positions) == len(paths) - len(BROKEN)
+    pixels = decode_image(paths[3], min_side=32).pixels
+    _, alone = describe_pixels(model, pixels, classifier=Doubler())
+    np.testing.assert_allclose(found.head.scores[2], alone.scores[0], atol=1e-5)

@@ -1,5 +1,6 @@
 """Embedding shards: what is written comes back, and nothing else passes for a shard."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from embed.failure import Failure
+from embed.head_scores import HeadScores
 from embed.shards import (
     Embeddings,
     read_embeddings,
@@ -27,7 +29,10 @@ def embeddings(count: int, dim: int = 4, seed: int = 0) -> Embeddings:
     vectors = generator.normal(size=(count, dim))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     ids = tuple(f"ü{seed}-{row}" for row in range(count))
-    return Embeddings(ids, generator.integers(-1, 2**40, count), vectors.astype(np.float32))
+    scores = generator.random((count, 3), dtype=np.float32)
+    halves = (scores / 2).astype(np.float32)
+    head = HeadScores(generator.integers(0, 2**40, (count, 3)), scores, halves)
+    return Embeddings(ids, generator.integers(-1, 2**40, count), vectors.astype(np.float32), head)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
@@ -70,8 +75,7 @@ def test_the_size_of_shards_changes_nothing(tmp_path: Path) -> None:
     for size in (1, 3, 10):
         paths = []
         for first in range(0, 10, size):
-            rows = slice(first, first + size)
-            part = Embeddings(whole.ids[rows], whole.landmark_ids[rows], whole.vectors[rows])
+            part = whole.take(slice(first, first + size))
             paths.append(tmp_path / f"{size}-{first}.parquet")
             write_shard(paths[-1], part, [], dtype="float32", key="k")
         found = read_embeddings(paths)
@@ -147,8 +151,33 @@ def test_missing_shards_are_named(tmp_path: Path) -> None:
 
 
 def test_ids_labels_and_vectors_must_be_equally_many() -> None:
-    with pytest.raises(ValueError, match="1 ids, 2 labels and 2 vectors"):
-        Embeddings(("a",), np.zeros(2, np.int64), np.zeros((2, 4), np.float32))
+    labels, vectors = np.zeros(2, np.int64), np.zeros((2, 4), np.float32)
+    with pytest.raises(ValueError, match="1 ids, 2 labels, 2 vectors and head scores of 2"):
+        Embeddings(("a",), labels, vectors, HeadScores.none(2))
+    with pytest.raises(ValueError, match="2 ids, 2 labels, 2 vectors and head scores of 1"):
+        Embeddings(("a", "b"), labels, vectors, HeadScores.none(1))
+
+
+def test_head_scores_come_back_and_may_be_missing(tmp_path: Path) -> None:
+    written = embeddings(5)
+    write_shard(tmp_path / "a.parquet", written, [], dtype="float16", key="k")
+    found = read_embeddings([tmp_path / "a.parquet"]).head
+    for name in ("labels", "scores", "probabilities"):
+        assert getattr(found, name).tobytes() == getattr(written.head, name).tobytes()
+    headless = replace(written, head=HeadScores.none(5))
+    write_shard(tmp_path / "b.parquet", headless, [], dtype="float16", key="k")
+    assert read_embeddings([tmp_path / "b.parquet"]).head.labels.shape == (5, 0)
+
+
+def test_taken_and_joined_embeddings_are_those_of_the_images(tmp_path: Path) -> None:
+    whole = embeddings(6)
+    parts = [whole.take(np.array([4, 1])), whole.take(slice(2, 3))]
+    joined = Embeddings.concatenate(parts)
+    assert joined.ids == tuple(whole.ids[row] for row in (4, 1, 2))
+    rows = [4, 1, 2]
+    assert joined.landmark_ids.tolist() == whole.landmark_ids[rows].tolist()
+    assert joined.vectors.tobytes() == whole.vectors[rows].tobytes()
+    assert joined.head.labels.tolist() == whole.head.labels[rows].tolist()
 
 
 @pytest.mark.parametrize("failures", [[], FAILURES])

@@ -1,0 +1,109 @@
+"""Freeze parts of a network, so that training changes only the rest.
+
+Sets `requires_grad`. Knows nothing of optimizers; they leave alone what gets no gradient.
+"""
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from .attention import SEAttention
+from .model import DescriptorModel
+from .settings import FreezeSettings
+
+
+def freeze(model: DescriptorModel, head: nn.Module, settings: FreezeSettings) -> None:
+    """Freeze what the settings name, and thaw all else that an earlier call froze.
+
+    Of the model only timm's network is ever frozen: input norm, attention, pooling and neck are
+    new and stay trained, attention between the stages too. What one of the two limits of the
+    settings names is frozen, whatever the other says. Call keep_frozen_norms after each
+    `model.train()`, or the statistics of frozen norms still move.
+
+    Raises:
+        ValueError: more convolutions or tensors are named than there are; nothing is changed then.
+    """
+    network = model.backbone.network
+    frozen = _first_tensors(network, settings.first_tensors)
+    if settings.last_convolutions >= 0:
+        frozen += _all_but_last_convolutions(network, settings.last_convolutions)
+    model.requires_grad_(True)
+    head.requires_grad_(not settings.head)
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    for parameter in [*model.parameters(), *head.parameters()]:
+        if not parameter.requires_grad:
+            parameter.grad = None  # what an earlier step left would be applied once more
+
+
+def keep_frozen_norms(module: nn.Module) -> None:
+    """Put every batch norm whose own weight is frozen into eval mode: its statistics stay."""
+    for child in module.modules():
+        if isinstance(child, nn.modules.batchnorm._BatchNorm) and child.weight is not None:
+            if not child.weight.requires_grad:
+                child.eval()
+
+
+def _first_tensors(network: nn.Module, count: int) -> list[nn.Parameter]:
+    """Return the first parameter tensors in order of registration, without attention's."""
+    attached = {
+        id(parameter)
+        for module in network.modules()
+        if isinstance(module, SEAttention)
+        for parameter in module.parameters()
+    }
+    tensors = [parameter for parameter in network.parameters() if id(parameter) not in attached]
+    if count > len(tensors):
+        raise ValueError(
+            f"freeze.first_tensors {count} > {len(tensors)}, all that {type(network).__name__} "
+            "has; name fewer, or freeze all with last_convolutions = 0"
+        )
+    return tensors[:count]
+
+
+def _all_but_last_convolutions(network: nn.Module, count: int) -> list[nn.Parameter]:
+    """Return the parameters of all layers before the count-th last convolution."""
+    convolutions = _count_convolutions(network)
+    embedding = getattr(network, "patch_embed", nn.Identity())  # of ViT and its like
+    if count and convolutions == _count_convolutions(embedding):
+        raise ValueError(
+            f"freeze.last_convolutions {count} has no meaning for {type(network).__name__}, whose "
+            "blocks have no convolutions; name freeze.first_tensors instead"
+        )
+    if count > convolutions:
+        raise ValueError(
+            f"freeze.last_convolutions {count} > {convolutions}, all that {type(network).__name__} "
+            "has; name fewer, or -1 to train the whole backbone"
+        )
+    layers = _layers(network)
+    return [parameter for layer in layers[: len(layers) - count] for parameter in layer]
+
+
+def _count_convolutions(module: nn.Module) -> int:
+    return sum(isinstance(part, nn.Conv2d) for part in _children_first(module))
+
+
+def _layers(network: nn.Module) -> list[list[nn.Parameter]]:
+    """Return the parameters of each convolution with all that follows it up to the next.
+
+    Layers are in order of registration, which is that of the forward pass but for branches: a
+    shortcut's convolution comes after those of its block. What follows a convolution belongs to
+    it: norms, linear layers, a block's own scales. The two 1x1 convolutions of
+    squeeze-and-excitation count like others; attention's do not, it is always trained. The first
+    list is what comes before any convolution, most often nothing.
+    """
+    layers: list[list[nn.Parameter]] = [[]]
+    for module in _children_first(network):
+        if isinstance(module, nn.Conv2d):
+            layers.append([])
+        layers[-1].extend(module.parameters(recurse=False))
+    return layers
+
+
+def _children_first(module: nn.Module) -> Iterator[nn.Module]:
+    """Yield a module's parts before itself, so that a block's own parameters come last."""
+    if isinstance(module, SEAttention):
+        return
+    for child in module.children():
+        yield from _children_first(child)
+    yield module

@@ -1,0 +1,153 @@
+"""Say which views of an image are described, and cut them out of it: scales, mirror images, crops.
+
+Reads and writes no files. The views must be the same for database and queries.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self, get_args
+
+from torch import Tensor, nn
+from torchvision.transforms.v2.functional import five_crop
+
+from .model import DescriptorModel
+from .settings import MAX_SCALE, MAX_SCALES, EmbedSettings
+from .transforms import Square
+
+CROPS = (0, 1, 10, 12)
+
+
+@dataclass(frozen=True)
+class Views:
+    """How often an image is described; the descriptors of its views are summed.
+
+    Raises:
+        ValueError: a value is out of range, or crops come with what they do not go with: other
+            scales than 1, or `flip` where crops are mirrored anyway.
+
+    Source:
+        10 crops: Krizhevsky, Sutskever, Hinton: ImageNet Classification with Deep Convolutional
+        Neural Networks, 2012, section 4.1. 12: Szegedy et al.: Going Deeper with Convolutions,
+        2015, section 7, of one square at one size, where they take three at four.
+    """
+
+    scales: tuple[float, ...] = (1.0,)  # factors of the model's image_size
+    flip: bool = False  # each scale, or the one crop, a second time, mirrored left to right
+    square: Square = "squeeze"  # how an image becomes a square: see transforms.resize_square
+    # 0: the whole square. 1: its middle. 10: its four corners and the middle, each mirrored too.
+    # 12: the whole beside these, shrunk to the size of a crop, and mirrored too.
+    crops: int = 0
+    crop_share: float = 0.875  # side of a crop, of that of the square; a crop has image_size
+
+    def __post_init__(self) -> None:
+        """Check every field, and which of them go together."""
+        in_range = all(0 < scale <= MAX_SCALE for scale in self.scales)
+        if not 1 <= len(self.scales) <= MAX_SCALES or not in_range:
+            raise ValueError(
+                f"scales are {self.scales}, expected 1 to {MAX_SCALES} of them, above 0 and at "
+                f"most {MAX_SCALE:g}"
+            )
+        if self.square not in get_args(Square):
+            raise ValueError(f"square is '{self.square}', expected one of {get_args(Square)}")
+        if self.crops not in CROPS:
+            raise ValueError(f"crops is {self.crops}, expected one of {CROPS}")
+        if not 1 / MAX_SCALE <= self.crop_share < 1:
+            raise ValueError(
+                f"crop_share is {self.crop_share}, expected {1 / MAX_SCALE:g} or more, and below 1"
+            )
+        if self.crops and self.scales != (1.0,):
+            raise ValueError(
+                f"{self.crops} crops at scales {self.scales}: a crop has the model's image_size; "
+                "set scales = [1.0], or crops = 0"
+            )
+        if self.crops > 1 and self.flip:
+            raise ValueError(
+                f"{self.crops} crops are mirrored anyway, flip would count them twice; set flip = "
+                "false"
+            )
+
+    @classmethod
+    def of(cls, settings: EmbedSettings) -> Self:
+        """Return the views that the settings ask for."""
+        return cls(
+            scales=settings.scales,
+            flip=settings.flip,
+            square=settings.square,
+            crops=settings.crops,
+            crop_share=settings.crop_share,
+        )
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether each view is described mirrored, too."""
+        return self.flip or self.crops > 1
+
+    def sides(self, model: DescriptorModel) -> tuple[int, ...]:
+        """Return the side in pixels of each scale's square; image_size alone with crops.
+
+        Backbones work in cells (patches of a ViT, the stride of a CNN). A side is rounded to as
+        many pixels as divide both the cell and image_size, so scale 1 is image_size itself.
+        """
+        size = model.spec.image_size
+        cell = int(model.backbone.network.feature_info[-1]["reduction"])
+        step = math.gcd(size, cell)
+        return tuple(max(1, round(scale * size / step)) * step for scale in self.scales)
+
+    def view_sides(self, model: DescriptorModel) -> tuple[int, ...]:
+        """Return the side in pixels of every view that make_views yields."""
+        # 10 and 12 are counted with their mirror images, 1 is not.
+        views = self.crops // 2 if self.crops > 1 else max(self.crops, 1)
+        return tuple(side for side in self.sides(model) * views for _ in range(1 + self.mirrors))
+
+    def input_side(self, model: DescriptorModel) -> int:
+        """Return the side in pixels of the square that all views are made of.
+
+        It is what images are decoded for and resized to.
+        """
+        if self.crops:
+            return round(model.spec.image_size / self.crop_share)
+        return max(self.sides(model))
+
+
+ONE_VIEW = Views()
+
+
+def make_views(model: DescriptorModel, batch: Tensor, views: Views) -> Iterator[Tensor]:
+    """Yield the views of a batch, each followed by its mirror image where there is one.
+
+    Args:
+        model: what the views are for.
+        batch: [B, 3, S, S] float, normalised; S the input side of the views.
+        views: which there are.
+
+    Returns:
+        An iterator of [B, 3, s, s] float, s the view_sides: scales in their order; of crops the
+        corners (top left, top right, bottom left, bottom right), the middle, the whole.
+    """
+    sides = views.sides(model)
+    for view in _cut(batch, sides[0], views.crops) if views.crops else _scale(batch, sides):
+        yield view
+        if views.mirrors:
+            yield view.flip(-1)
+
+
+def _scale(batch: Tensor, sides: Sequence[int]) -> Iterator[Tensor]:
+    """Yield the batch at each side."""
+    for side in sides:
+        if side == batch.shape[-1]:
+            yield batch
+        else:
+            yield nn.functional.interpolate(
+                batch, size=(side, side), mode="bilinear", antialias=True
+            )
+
+
+def _cut(batch: Tensor, side: int, crops: int) -> Iterator[Tensor]:
+    """Yield the crops of the batch, without their mirror images."""
+    *corners, middle = five_crop(batch, [side, side])
+    if crops > 1:
+        yield from corners
+    yield middle
+    if crops == 12:
+        yield from _scale(batch, [side])

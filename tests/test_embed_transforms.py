@@ -1,0 +1,93 @@
+"""Images become squares, squeezed or cut, and the network's input."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from embed.backbone import BackboneSpec
+from embed.images import ImageFiles
+from embed.transforms import Square, normalize, resize_square, to_tensor
+from tests.images import photo
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size", "method"),
+    [
+        (60, 40, 30, cv2.INTER_AREA),
+        (40, 40, 40, cv2.INTER_AREA),
+        (60, 20, 30, cv2.INTER_LINEAR),
+        (9, 7, 30, cv2.INTER_LINEAR),
+        (1, 1, 4, cv2.INTER_LINEAR),
+    ],
+)
+def test_the_whole_image_is_squeezed_unless_told_otherwise(
+    height: int, width: int, size: int, method: int
+) -> None:
+    pixels = photo(height, width)
+    expected = cv2.resize(pixels, (size, size), interpolation=method)
+    for found in (resize_square(pixels, size), resize_square(pixels, size, "squeeze")):
+        assert found.dtype == np.uint8 and found.tobytes() == np.asarray(expected).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "top", "left"), [(70, 40, 15, 0), (40, 71, 0, 15), (40, 40, 0, 0)]
+)
+@pytest.mark.parametrize("size", [20, 64])
+def test_a_crop_is_the_squeezed_middle_square(
+    height: int, width: int, top: int, left: int, size: int
+) -> None:
+    pixels = photo(height, width)
+    middle = np.ascontiguousarray(pixels[top : top + 40, left : left + 40])
+    found = resize_square(pixels, size, "crop")
+    assert found.tobytes() == resize_square(middle, size).tobytes()
+
+
+@pytest.mark.parametrize(("square", "share"), [("squeeze", 0.24), ("crop", 0.48)])
+def test_a_crop_keeps_the_aspect_ratio(square: Square, share: float) -> None:
+    pixels = np.zeros((100, 200, 3), np.uint8)
+    pixels[25:75, 76:124] = 255
+    found = resize_square(pixels, 100, square) > 127
+    assert found[50].mean() == share and found[:, 50].mean() == 0.5
+
+
+@pytest.mark.parametrize("square", ["squeeze", "crop"])
+@pytest.mark.parametrize(("height", "width"), [(800, 240), (240, 800)])
+def test_files_are_decoded_for_their_shorter_side(
+    square: Square, height: int, width: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "long.jpg"
+    pixels = photo(height, width)
+    Image.fromarray(pixels).save(path, quality=95)
+    item = ImageFiles([path], 120, 10**6, square)[0]
+    assert isinstance(item, tuple)
+    decoded = np.asarray(Image.open(path))
+    # Decoded at half the size, the image is nearly that of the whole shrunk: not at a quarter.
+    expected = resize_square(decoded, 120, square).astype(int)
+    assert item[0] == 0 and item[1].shape == (3, 120, 120)
+    assert np.abs(item[1].numpy().transpose(1, 2, 0) - expected).mean() < 1
+
+
+@pytest.mark.parametrize("options", [(), ("squeeze",), ("crop",)])
+def test_files_are_squeezed_unless_told_otherwise(
+    options: tuple[Square, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / "small.png"
+    pixels = photo(50, 30)
+    Image.fromarray(pixels).save(path)
+    item = ImageFiles([path], 40, 10**6, *options)[0]
+    assert isinstance(item, tuple)
+    assert torch.equal(item[1], to_tensor(resize_square(pixels, 40, *options)))
+
+
+def test_values_are_normalised_channel_by_channel() -> None:
+    images = torch.arange(24, dtype=torch.uint8).reshape(2, 3, 2, 2) * 10
+    spec = BackboneSpec("test_resnet", mean=(0.5, 0.25, 0.0), std=(1.0, 0.5, 0.25))
+    expected = images.numpy() / 255.0 - np.reshape([0.5, 0.25, 0.0], (1, 3, 1, 1))
+    expected /= np.reshape([1.0, 0.5, 0.25], (1, 3, 1, 1))
+    found = normalize(images, spec)
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)

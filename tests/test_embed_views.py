@@ -1,0 +1,163 @@
+"""Views of a batch: those of old to the last bit, crops against slices, and what is refused."""
+
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from embed.backbone import BackboneSpec
+from embed.model import DescriptorModel, ModelSpec
+from embed.settings import EmbedSettings
+from embed.views import ONE_VIEW, Views, make_views
+
+
+def build(image_size: int = 32) -> DescriptorModel:
+    return DescriptorModel(ModelSpec(BackboneSpec("test_resnet"), image_size, dim=8)).eval()
+
+
+@pytest.fixture(scope="module")
+def model() -> DescriptorModel:
+    return build()
+
+
+def make_batch(model: DescriptorModel, views: Views, count: int = 2) -> Tensor:
+    side = views.input_side(model)
+    return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(0))
+
+
+def same(found: Tensor, expected: Tensor) -> bool:
+    return found.contiguous().numpy().tobytes() == expected.contiguous().numpy().tobytes()
+
+
+def shrink(batch: Tensor, side: int) -> Tensor:
+    return nn.functional.interpolate(batch, size=(side, side), mode="bilinear", antialias=True)
+
+
+def test_one_view_is_the_batch_itself(model: DescriptorModel) -> None:
+    batch = make_batch(model, ONE_VIEW)
+    (view,) = make_views(model, batch, ONE_VIEW)
+    assert view is batch and ONE_VIEW == Views()
+
+
+def test_scales_are_each_followed_by_their_mirror_image(model: DescriptorModel) -> None:
+    views = Views((1.0, 2.0, 3.0), flip=True)
+    batch = make_batch(model, views)
+    expected = [shrink(batch, 32), shrink(batch, 64), batch]
+    found = list(make_views(model, batch, views))
+    assert len(found) == 6
+    for number, view in enumerate(expected):
+        assert same(found[2 * number], view)
+        assert same(found[2 * number + 1], torch.from_numpy(view.numpy()[..., ::-1].copy()))
+
+
+@pytest.mark.parametrize(("share", "side"), [(0.875, 37), (0.8, 40), (0.5, 64), (0.99, 32)])
+def test_crops_are_the_corners_and_the_middle_of_a_larger_square(
+    model: DescriptorModel, share: float, side: int
+) -> None:
+    views = Views(crops=10, crop_share=share)
+    batch = make_batch(model, views)
+    assert batch.shape == (2, 3, side, side)
+    far, middle = side - 32, round((side - 32) / 2)
+    places = [(0, 0), (0, far), (far, 0), (far, far), (middle, middle)]
+    found = list(make_views(model, batch, views))
+    assert len(found) == 10
+    for number, (top, left) in enumerate(places):
+        crop = batch[:, :, top : top + 32, left : left + 32]
+        assert same(found[2 * number], crop) and same(found[2 * number + 1], crop.flip(-1))
+
+
+def test_12_crops_are_10_and_the_whole(model: DescriptorModel) -> None:
+    ten, twelve = Views(crops=10), Views(crops=12)
+    batch = make_batch(model, twelve)
+    found = list(make_views(model, batch, twelve))
+    expected = list(make_views(model, batch, ten))
+    whole = shrink(batch, 32)
+    assert len(found) == 12
+    for view, other in zip(found, [*expected, whole, whole.flip(-1)], strict=True):
+        assert same(view, other)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_one_crop_is_the_middle(model: DescriptorModel, flip: bool) -> None:
+    views = Views(crops=1, flip=flip)
+    batch = make_batch(model, views)
+    middle = list(make_views(model, batch, Views(crops=10)))[8:]
+    found = list(make_views(model, batch, views))
+    assert len(found) == 1 + flip
+    assert all(same(*pair) for pair in zip(found, middle, strict=False))
+
+
+@pytest.mark.parametrize("crops", [10, 12])
+def test_a_mirrored_image_has_the_same_crops(model: DescriptorModel, crops: int) -> None:
+    views = Views(crops=crops, crop_share=0.8)  # of 40 pixels, so that there is a middle
+    batch = make_batch(model, views)
+    found, mirrored = (
+        torch.stack(list(make_views(model, image, views))) for image in (batch, batch.flip(-1))
+    )
+    order = [3, 2, 1, 0, 7, 6, 5, 4, 9, 8, 11, 10][:crops]
+    torch.testing.assert_close(found, mirrored[order])
+
+
+@pytest.mark.parametrize(
+    "views",
+    [
+        ONE_VIEW,
+        Views((0.5, 1.0, 2.0), flip=True),
+        Views(crops=1),
+        Views(crops=1, flip=True),
+        Views(crops=10),
+        Views(crops=12, square="crop"),
+    ],
+)
+def test_sides_are_told_before_the_views_are_made(model: DescriptorModel, views: Views) -> None:
+    made = list(make_views(model, make_batch(model, views), views))
+    assert views.view_sides(model) == tuple(view.shape[-1] for view in made)
+    assert len(made) % 2 == 0 if views.mirrors else len(made) == 1
+
+
+@pytest.mark.parametrize("views", [Views((0.5, 2.0), flip=True), Views(crops=12)])
+def test_an_empty_batch_has_empty_views(model: DescriptorModel, views: Views) -> None:
+    found = list(make_views(model, make_batch(model, views, count=1)[:0], views))
+    sides = views.view_sides(model)
+    assert [tuple(view.shape) for view in found] == [(0, 3, side, side) for side in sides]
+
+
+@pytest.mark.parametrize(
+    ("size", "share", "side"), [(224, 0.875, 256), (224, 0.896, 250), (299, 0.875, 342)]
+)
+def test_the_input_side_is_that_of_the_papers(size: int, share: float, side: int) -> None:
+    views = Views(crops=10, crop_share=share)
+    assert views.input_side(build(size)) == side
+    assert views.sides(build(size)) == (size,)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"scales": ()}, "expected 1 to 8 of them"),
+        ({"square": "stretch"}, "square is 'stretch', expected one of"),
+        ({"crops": 5}, r"crops is 5, expected one of \(0, 1, 10, 12\)"),
+        ({"crop_share": 0.1}, "crop_share is 0.1, expected 0.125 or more, and below 1"),
+        ({"crop_share": 1.0}, "crop_share is 1.0"),
+        ({"crop_share": float("nan")}, "crop_share is nan"),
+        ({"crops": 10, "scales": (1.0, 2.0)}, r"10 crops at scales .*set scales = \[1.0\]"),
+        ({"crops": 1, "scales": (0.5,)}, "1 crops at scales"),
+        ({"crops": 10, "flip": True}, "mirrored anyway.*set flip = false"),
+        ({"crops": 12, "flip": True}, "mirrored anyway"),
+    ],
+)
+def test_senseless_views_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Views(**values)
+
+
+def test_views_are_those_of_the_settings() -> None:
+    assert Views.of(EmbedSettings()) == ONE_VIEW
+    settings = EmbedSettings(square="crop", crops=12, crop_share=0.5)
+    assert Views.of(settings) == Views(square="crop", crops=12, crop_share=0.5)
+    settings = EmbedSettings(scales=(1.0, 2.0), flip=True)
+    assert Views.of(settings) == Views((1.0, 2.0), flip=True)
+    with pytest.raises(ValidationError):
+        EmbedSettings.model_validate({"crops": 11})
