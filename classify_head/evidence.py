@@ -1,6 +1,6 @@
 """Hold what is known of queries before they are answered. Knows no policy, reads no files."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 NEAREST_OF_POOL = 10  # cosines of a query to the non-landmark pool that are kept
 NEAREST_OF_NEIGHBOR = 5  # cosines of a database image to the non-landmark pool that are kept
+UNASKED = np.empty(0, dtype=np.float32)  # stands for nan for each query
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,9 @@ class Evidence:
         neighbor_pool: [Q, K, G] float32, the same of each neighbour; G at most NEAREST_OF_NEIGHBOR.
         head_labels: [Q, H] int64, the classes that the classification head finds most likely,
             descending; H may be 0.
-        head_cosines: [Q, H] float32, cosine of the query to the direction of each such class.
+        head_scores: [Q, H] float32, cosine of the query to the direction of each such class.
+        landmark: [Q] float32, the probability that the query shows any landmark, by a head of its
+            own (see landmark_head); nan without one, as for all queries where it is left out.
 
     Raises:
         ValueError: a shape or dtype is wrong.
@@ -46,17 +49,21 @@ class Evidence:
     query_pool: NDArray[np.float32]
     neighbor_pool: NDArray[np.float32]
     head_labels: NDArray[np.int64]
-    head_cosines: NDArray[np.float32]
+    head_scores: NDArray[np.float32]
+    landmark: NDArray[np.float32] = field(default_factory=lambda: UNASKED)
 
     _INTEGERS: ClassVar = ("labels", "inliers", "sizes", "head_labels")
 
     def __post_init__(self) -> None:
         """Check every array."""
         q, k = self.labels.shape
+        if self.landmark is UNASKED:
+            object.__setattr__(self, "landmark", np.full(q, np.nan, dtype=np.float32))
         shapes: dict[str, tuple[int, ...]] = dict.fromkeys(self.arrays, (q, k))
         shapes["query_pool"] = (q, self.query_pool.shape[-1])
         shapes["neighbor_pool"] = (q, k, self.neighbor_pool.shape[-1])
-        shapes["head_labels"] = shapes["head_cosines"] = (q, self.head_labels.shape[-1])
+        shapes["head_labels"] = shapes["head_scores"] = (q, self.head_labels.shape[-1])
+        shapes["landmark"] = (q,)
         if len(self.query_ids) != q:
             raise ValueError(f"{len(self.query_ids)} query ids for labels of {q} queries")
         for name, shape in shapes.items():
@@ -69,7 +76,7 @@ class Evidence:
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All arrays by name."""
-        names = [field.name for field in fields(self) if field.name != "query_ids"]
+        names = [each.name for each in fields(self) if each.name != "query_ids"]
         return {name: getattr(self, name) for name in names}
 
     @property

@@ -29,7 +29,7 @@ class HeadAlone(Settings):
     def __call__(self, evidence: Evidence, extras: Extras, votes: LabelScores) -> Choice:
         """Return the choice. Raises MissingEvidenceError without a head."""
         need_head(evidence, "the fusion 'head'")
-        return Choice(evidence.head_labels[:, 0], evidence.head_cosines[:, 0].astype(np.float64))
+        return Choice(evidence.head_labels[:, 0], evidence.head_scores[:, 0].astype(np.float64))
 
 
 class InliersMix(Settings):
@@ -75,7 +75,7 @@ class BetaMix(Settings):
         """Return the choice. Raises MissingEvidenceError without a head."""
         need_head(evidence, "the fusion 'beta-mix'")
         similarity = look_up(votes.labels, votes.scores, evidence.head_labels, missing=0.0)
-        mixes = self.beta * evidence.head_cosines + (1 - self.beta) * similarity
+        mixes = self.beta * evidence.head_scores + (1 - self.beta) * similarity
         passing = mixes >= self.threshold
         chosen = np.where(passing.any(axis=1), passing.argmax(axis=1), mixes.argmax(axis=1))
         rows = np.arange(len(evidence))

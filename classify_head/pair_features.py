@@ -170,7 +170,7 @@ def _power_votes(places: NDArray[np.intp], similarities: Floats, count: int) -> 
 
 def _head_cosines(evidence: Evidence, query: int, labels: NDArray[np.int64]) -> Floats:
     """Return the head's cosine of each label, nan where it is not among the head's first."""
-    ranked = dict(zip(evidence.head_labels[query], evidence.head_cosines[query], strict=True))
+    ranked = dict(zip(evidence.head_labels[query], evidence.head_scores[query], strict=True))
     return np.array([ranked.get(label, np.nan) for label in labels], dtype=np.float64)
 
 

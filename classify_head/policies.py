@@ -27,6 +27,7 @@ CLIPPED_POOL = NeighborPenalty(nearest=5, clip=True)
 
 POLICIES: dict[str, Policy] = {
     "top1": Policy(source="baseline", vote=SumVote(most=1)),
+    "head": Policy(source="baseline", fusion=HeadAlone()),
     "knn-sum": Policy(source="baseline", vote=SumVote()),
     "knn-norm": Policy(source="2018 4th place", vote=NormVote(neighbors=5)),
     "knn-power": Policy(source="2020 3rd place", vote=PowerVote(power=8, most=5)),

@@ -86,7 +86,7 @@ class AddHead(Settings):
     def __call__(self, evidence: Evidence, extras: Extras, scores: Floats) -> Floats:
         """Return the scores [Q, K]. Raises MissingEvidenceError without a head."""
         need_head(evidence, "the verification 'add-head'")
-        head = look_up(evidence.head_labels, evidence.head_cosines, evidence.labels, missing=0.0)
+        head = look_up(evidence.head_labels, evidence.head_scores, evidence.labels, missing=0.0)
         return _only_nearest(scores + head, self.candidates)
 
 

@@ -1,5 +1,6 @@
 """Write down the evidence of few queries by hand."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,6 +19,7 @@ def query(
     pool: Row = (),
     neighbor_pool: Sequence[Row] | None = None,
     head: dict[int, float] | None = None,
+    landmark: float = math.nan,
     padding: int = 0,
 ) -> Evidence:
     """Return the evidence of one query.
@@ -30,6 +32,7 @@ def query(
         pool: [P] cosines to images without a landmark.
         neighbor_pool: [K, G] the same of the neighbours.
         head: cosine by class, best first.
+        landmark: the probability of any landmark; by default no such head was asked.
         padding: neighbours that are missing at the end.
     """
     count = len(labels)
@@ -51,7 +54,8 @@ def query(
         query_pool=np.array([pool], dtype=np.float32),
         neighbor_pool=np.pad(near, ((0, padding), (0, 0)))[None],
         head_labels=np.array([list(head)], dtype=np.int64),
-        head_cosines=np.array([list(head.values())], dtype=np.float32),
+        head_scores=np.array([list(head.values())], dtype=np.float32),
+        landmark=np.array([landmark], dtype=np.float32),
     )
 
 
@@ -89,5 +93,6 @@ def random_evidence(seed: int, queries: int = 6, neighbors: int = 8, labels: int
         query_pool=descending(queries, 10),
         neighbor_pool=descending(*shape, 5),
         head_labels=ranked,
-        head_cosines=descending(queries, ranked.shape[1]),
+        head_scores=descending(queries, ranked.shape[1]),
+        landmark=rng.random(queries, dtype=np.float32),
     )

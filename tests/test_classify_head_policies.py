@@ -29,13 +29,14 @@ DEMANDING = {
     "nl-mean3",
     "nl-gate",
 }
-DEMANDING |= {"inliers-mix", "label-agreement", "torino", "se-attention", "beta-mix"}
+DEMANDING |= {"head", "inliers-mix", "label-agreement", "torino", "se-attention", "beta-mix"}
 names = st.sampled_from(sorted(POLICIES))
 seeds = st.integers(0, 9999)
 
 # name -> the query, the answer and its confidence, with the arithmetic
 VECTORS: dict[str, tuple[Evidence, int, float]] = {
     "top1": (query(*FIVE), 1, 0.9),
+    "head": (query(*FIVE, head={3: 0.6, 1: 0.5}), 3, 0.6),
     "knn-sum": (query(*FIVE), 2, 0.8 + 0.7),
     # landmark 1 has 5 images or more, 2 has two, 3 has one: 1.4 / 5, 1.5 / 2, 0.45 / 1
     "knn-norm": (query(*FIVE, sizes=[9, 2, 2, 9, 1]), 2, 0.75),

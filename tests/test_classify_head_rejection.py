@@ -4,17 +4,19 @@ import numpy as np
 import pytest
 
 from classify_head.evidence import Evidence
+from classify_head.extras import MissingEvidenceError
 from classify_head.label_scores import Choice
 from classify_head.rejection import (
     RejectBelow,
     RejectFewInliers,
     Rejection,
     RejectNone,
+    RejectNonLandmarks,
     RejectTorino,
     Verdict,
     self_verified_gap,
 )
-from tests.small_evidence import query
+from tests.small_evidence import query, stack
 
 
 def guess(label: int, confidence: float = 0.5) -> Choice:
@@ -90,6 +92,27 @@ def test_a_threshold_rejects_below_it_and_not_at_it() -> None:
     reason = explain(RejectBelow(threshold=0.5), evidence, guess(1, 0.25))
     assert reason == "confidence 0.250 is below 0.500"
     assert explain(RejectNone(), evidence, guess(1, -9.0)) == ""
+
+
+def test_the_landmark_head_rejects_below_its_threshold_and_not_at_it() -> None:
+    def rejected(landmark: float, **settings: float) -> str:
+        evidence = query([1], [0.9], landmark=landmark)
+        return explain(RejectNonLandmarks.model_validate(settings), evidence, guess(1))
+
+    assert rejected(0.5) == rejected(1.0) == rejected(0.25, threshold=0.25) == ""
+    assert rejected(0.25) == "probability 0.250 of any landmark is below 0.500"
+
+
+def test_without_a_landmark_head_a_guess_is_an_error_or_stands() -> None:
+    asked = stack(query([1], [0.9], landmark=0.125), query([1], [0.9]))
+    choice = Choice(np.array([1, 1]), np.array([0.5, 0.5]))
+    with pytest.raises(MissingEvidenceError, match="none was asked of 1 of 2 queries; set decide"):
+        RejectNonLandmarks()(asked, choice)
+    reasons = RejectNonLandmarks(unknown="stand")(asked, choice)
+    assert reasons == ["probability 0.125 of any landmark is below 0.500", ""]
+    assert (
+        RejectNonLandmarks()(asked.take(slice(0, 0)), Choice(choice.labels[:0], np.empty(0))) == []
+    )
 
 
 def test_the_self_verified_gap_takes_the_verification_for_the_truth() -> None:
