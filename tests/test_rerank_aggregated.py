@@ -105,13 +105,6 @@ def test_repeated_descriptors_of_one_image_match_once() -> None:
     assert match_aggregated(unit[[0, 0, 1]], index)[0].tolist() == [[0, 1], [2, 0]]
 
 
-def test_images_beyond_the_maximum_are_left_out() -> None:
-    images = [_record(rows) for rows in _related(0, [5] * 4)]
-    index = build_aggregated_index(images, max_images=2)
-    assert index.images == (images[0], images[1])
-    assert len(match_aggregated(images[0].descriptors, index)) == 2
-
-
 def test_no_rows_on_either_side_give_no_matches() -> None:
     some, none = np.ones((3, 8), np.uint8), np.empty((0, 8), np.uint8)
     for query, images in [(some, [none, none]), (none, [some, none]), (none, [none])]:
@@ -135,8 +128,6 @@ def test_wrong_input_is_refused() -> None:
     rows = np.ones((2, 8), np.uint8)
     with pytest.raises(ValueError, match=r"dims \[4, 8\]"):
         build_aggregated_index([_record(rows), _record(rows[:, :4])])
-    with pytest.raises(ValueError, match="max_images 0"):
-        build_aggregated_index([], max_images=0)
     index = build_aggregated_index([_record(rows)])
     with pytest.raises(ValueError, match="query descriptors have dim 4, the index 8"):
         match_aggregated(rows[:, :4], index)

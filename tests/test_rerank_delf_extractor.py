@@ -91,7 +91,7 @@ def test_the_pass_at_scale_one_gives_the_global_descriptor_too(name: str) -> Non
     extractor = make_extractor(name=name)
     images = [decoded(*shape, seed) for seed, shape in enumerate(SHAPES)]
     features, descriptors = extractor.describe(images)
-    expected = [describe_pixels(extractor.model, image.pixels)[0] for image in images]
+    expected = [describe_pixels(extractor.model, image.pixels)[0][0] for image in images]
     np.testing.assert_allclose(descriptors, expected, atol=1e-5)
     assert [len(found) for found in features] == [
         len(found) for found in extractor.extract_batch(images)

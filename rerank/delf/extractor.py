@@ -106,7 +106,7 @@ class DelfExtractor:
             embed.extract.describe for the same images.
         """
         features: list[LocalFeatures] = []
-        descriptors = [np.empty((0, self.model.spec.dim), np.float32)]
+        descriptors = [np.empty((0, self.model.dim), np.float32)]
         for start in range(0, len(images), self.batch_size):
             batch = images[start : start + self.batch_size]
             maps, final = self._forward(batch)

@@ -4,7 +4,6 @@ Reads image files, writes nothing. Knows nothing of landmark ids: labels only te
 """
 
 import logging
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -19,26 +18,19 @@ from embed.augment import AugmentedFiles
 from embed.failure import Failure
 from embed.image_file import ImageFile
 from embed.images import Batch, ImageFiles, collate
-from embed.losses import TrainingCollapsed
 from embed.model import DescriptorModel
 from embed.sampling import EpochBatches
+from embed.schedule import cosine_factor
 from embed.settings import AugmentSettings, DecodeSettings
-from embed.train import rate_factor
 
+from .calibration import Remedies, calibrate
 from .model import LocalModel
 from .objective import Objective
-from .reduction import Moments
 from .settings import DelfSettings
 
 logger = logging.getLogger(__name__)
 
 WARMUP = 0.1  # share of all steps in which the rate rises
-# Principal components are those of descriptors that may be kept: of each image this share, the
-# best by score.
-ATTENDED_SHARE = 0.25
-# Standard deviation of the scores within an image, in shares of their mean, below which the
-# attention does not choose.
-LEAST_CONTRAST = 0.01
 
 
 @dataclass(frozen=True)
@@ -102,9 +94,13 @@ def train_delf(
     )
     history = [training.run_epoch(epoch, changed, workers) for epoch in range(settings.epochs)]
     plain = ImageFiles(paths, model.spec.image_size, decode.max_pixels)
-    training.calibrate(plain, workers)
-    failures = {failure.position: failure for failure in training.failures}
-    return TrainedDelf(objective.local.eval(), history, [failures[p] for p in sorted(failures)])
+    remedies = Remedies(
+        f"delf.learning_rate (now {settings.learning_rate:g})",
+        f"delf.epochs (now {settings.epochs})",
+    )
+    unread = calibrate(model, objective.local, plain, settings, workers=workers, remedies=remedies)
+    failures = {failure.position: failure for failure in [*training.failures, *unread]}
+    return TrainedDelf(objective.local, history, [failures[p] for p in sorted(failures)])
 
 
 class _Training:
@@ -122,7 +118,9 @@ class _Training:
         self.batch_size = min(settings.batch_size, len(targets))
         self.steps = settings.epochs * (len(targets) // self.batch_size)
         self.optimizer = torch.optim.AdamW(objective.parameters(), settings.learning_rate)
-        self.schedule = LambdaLR(self.optimizer, lambda step: rate_factor(step, self.steps, WARMUP))
+        self.schedule = LambdaLR(
+            self.optimizer, lambda step: cosine_factor(step, self.steps, WARMUP)
+        )
         self.failures: list[Failure] = []
         self.done = 0
 
@@ -156,46 +154,3 @@ class _Training:
         self.schedule.step()
         right = (logits.argmax(dim=1).cpu() == targets).sum()
         return torch.stack([loss.detach().cpu() * len(targets), right])
-
-    @torch.inference_mode()
-    def calibrate(self, files: ImageFiles, workers: int) -> None:
-        """Set the unit of the scores, and fit the PCA, on the images as they are.
-
-        Raises:
-            TrainingCollapsed: the attention is not finite, or the same everywhere.
-        """
-        local = self.objective.local.eval()
-        moments = Moments(local.spec.channels)
-        means, contrasts = [], []
-        loader = DataLoader(
-            files, batch_size=self.batch_size, collate_fn=collate, num_workers=workers
-        )
-        for batch in loader:
-            self.failures += batch.failures
-            if not batch.positions:
-                continue
-            maps = self.objective.make_maps(batch.images)
-            scores = local.score(maps).flatten(1)
-            means.append(scores.mean(dim=1))
-            contrasts.append(scores.std(dim=1, correction=0) / means[-1])
-            best = scores.topk(max(1, int(scores.shape[1] * ATTENDED_SHARE)), dim=1).indices
-            rows = maps.flatten(2).movedim(1, 2)
-            moments.add(rows.gather(1, best[..., None].expand(-1, -1, rows.shape[2])).flatten(0, 1))
-        mean, contrast = torch.cat(means).mean(), float(torch.cat(contrasts).mean())
-        self._check(float(mean), contrast)
-        local.mean_score.copy_(mean)
-        if self.settings.reduction == "pca":
-            kept = moments.fit_pca(local.reduction)
-            logger.info("DELF: %d components keep %.3f of the variance", self.settings.dim, kept)
-
-    def _check(self, mean: float, contrast: float) -> None:
-        """Raise TrainingCollapsed if scores of that mean and contrast choose nothing."""
-        advice = f"lower delf.learning_rate (now {self.settings.learning_rate:g})"
-        if not math.isfinite(mean * contrast):
-            raise TrainingCollapsed(f"the attention of DELF is not finite; {advice}")
-        if contrast < LEAST_CONTRAST:
-            raise TrainingCollapsed(
-                f"the attention of DELF is the same everywhere (its standard deviation within an "
-                f"image is {contrast:.4f} of its mean); {advice}, raise delf.epochs (now "
-                f"{self.settings.epochs}), or check that the images show anything at all"
-            )
