@@ -204,7 +204,7 @@ def _fit_without_geometry(job: Job, stored: Stored) -> CalibratedFusion:
     recipe = job.recipe.model_copy(update={"rerank": rerank})
     known = load_known_queries(replace(job, recipe=recipe))
     recognizer = open_recognizer(job.run, recipe, stored.database.fingerprint)
-    _, evidence = recognizer.gather(known.ids, known.vectors, known.find_features, leave_out=True)
+    _, evidence = recognizer.gather(known.embeddings, known.find_features, leave_out=True)
     return fit_calibration(
         evidence,
         known.truths,

@@ -38,8 +38,8 @@ from .origin import claim
 from .parallel import run_parallel
 from .prepare import load_split_embeddings, open_features
 from .progress import Advance
-from .recognition import verify_settings
 from .stage import Artifact
+from .verifier import verify_settings
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ def _asked(settings: CleaningSettings) -> str:
 def _verify_training(job: Job, settings: CleaningSettings) -> None:
     """Count the inliers of each training image and its candidates, part by part."""
     embedded, extracted = embed_split(job, "train"), extract_split(job, "train")
-    geometry = verify_settings(job.recipe)
+    geometry = verify_settings(job.recipe.rerank)
     artifact = Artifact(
         job,
         "clean",

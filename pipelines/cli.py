@@ -20,10 +20,13 @@ from .commands import (
     check,
     clean,
     data_report,
+    explain,
     files,
     gldv2,
     judge,
+    recipes,
     revisited,
+    run,
     select,
     sources,
     stages,
@@ -58,7 +61,8 @@ def _make_app(help: str, commands: Commands) -> typer.Typer:
     )
     for panel, functions in commands.items():
         for function in functions:
-            app.command(rich_help_panel=panel, help=_unwrap(function.__doc__))(function)
+            name = function.__name__.rstrip("_")  # list_ is list: it hides no builtin
+            app.command(name, rich_help_panel=panel, help=_unwrap(function.__doc__))(function)
     return app
 
 
@@ -88,15 +92,20 @@ data = _make_app(
         ),
     },
 )
+recipe = _make_app(
+    "Look at the recipes: what a run does besides its data.",
+    {"Commands": (recipes.list_, recipes.show, recipes.check)},
+)
 app = _make_app(
     "Which of these known things is in this photo, how sure are we, or is it none of them?",
     {
-        MAKE: (stages.train, stages.embed, stages.index, stages.submit),
-        ASK: (ask.query,),
+        MAKE: (run.run, stages.train, stages.embed, stages.index, stages.submit),
+        ASK: (ask.query, explain.explain),
         JUDGE: (judge.evaluate, judge.report, judge.compare, judge.ablate),
     },
 )
 app.add_typer(data, name="data", rich_help_panel=MAKE)
+app.add_typer(recipe, name="recipe", rich_help_panel=MAKE)
 
 
 class _StderrHandler(logging.Handler):

@@ -1,6 +1,6 @@
 """Load the index of a run and what its rows stand for.
 
-Reads index/: index.faiss, ids.parquet, manifest.json. Imports no torch.
+Reads index/. Imports no torch.
 """
 
 from dataclasses import dataclass
@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from classify_head.landmark_head import CrossFittedHead
 from embed.columns import read_parquet, to_array
 from embed.whitening import Whitening, load_whitening
 from index.search import load_index
 
 from .artifacts import load_manifest
+from .landmark_head import LANDMARK_HEAD, load_landmark_head
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Database:
     has_pool: bool  # whether there were images without a landmark
     key: str  # of the index and all that belongs to it
     whitening: Whitening | None = None  # of descriptors before they are searched
+    landmark_head: CrossFittedHead | None = None  # over descriptors before any whitening
 
     @cached_property
     def row_of(self) -> dict[str, int]:
@@ -66,7 +69,7 @@ def load_database(run: Path, fingerprint: str) -> Database:
         )
     table = read_parquet(folder / "ids.parquet")
     landmark_ids = to_array(table["landmark_id"])
-    whitening = folder / "whitening.safetensors"
+    whitening, landmark_head = folder / "whitening.safetensors", folder / LANDMARK_HEAD
     names = dict(zip(landmark_ids.tolist(), table["name"].to_pylist(), strict=True))
     return Database(
         load_index(folder / "index.faiss"),
@@ -78,4 +81,5 @@ def load_database(run: Path, fingerprint: str) -> Database:
         "non_landmark" in manifest.inputs,
         manifest.key,
         load_whitening(whitening) if whitening.is_file() else None,
+        load_landmark_head(landmark_head) if landmark_head.is_file() else None,
     )

@@ -132,9 +132,8 @@ def _answer_known(
     """Ask the known queries; return the model of the calibrated policy and the answers."""
     recipe = job.recipe
     recognizer = open_recognizer(job.run, recipe, str(indexed.model["fingerprint"]))
-    neighbors, evidence = recognizer.gather(
-        known.ids, known.vectors, known.find_features, leave_out=True
-    )
+    queries = known.embeddings
+    neighbors, evidence = recognizer.gather(queries, known.find_features, leave_out=True)
     # Photos of one occasion are often in the database together, and nobody will ask with one more.
     near_copies = evidence.overlaps > recipe.decide.max_overlap
     evidence = evidence.without(near_copies)
@@ -142,7 +141,7 @@ def _answer_known(
         policy = recipe.decide.make_policy()
         order = np.argsort(near_copies, axis=1, kind="stable")  # as `without` moves neighbours
         rows = np.take_along_axis(np.where(near_copies, -1, neighbors.rows), order, axis=1)
-        extras = make_extras(policy, recognizer.database, known.vectors, rows)
+        extras = make_extras(policy, recognizer.database, queries.vectors, rows)
         decided = Decision(recipe, None, -math.inf).answer(evidence, extras)
         answers = Answered(known.ids, known.truths, decided.guesses, decided.confidences)
         return None, answers

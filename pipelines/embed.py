@@ -1,20 +1,25 @@
 """Stage `embed`: images of one split to Parquet shards of global descriptors.
 
 Reads model/ and a split's images. Writes embeddings/<split>/: part-*.parquet, failures.parquet,
-manifest.json. Goes on after the last whole shard of an interrupted run.
+manifest.json. Goes on after the last whole shard of an interrupted run. The members of an ensemble
+have their own; what they say is combined.
 """
 
 from functools import cache
 from pathlib import Path
 
-from embed.extract import Views, extract_all, pick_device
+from classify_head.trained_head import HEAD_FILE, TrainedHead
+from embed.extract import extract_all, pick_device
 from embed.failure import Failure
 from embed.model import DescriptorModel, load_model
 from embed.shards import Embeddings, write_shard
+from embed.views import Views
 
 from .artifacts import Manifest, hash_file, writing
 from .dataset import ImageTable
+from .embed_members import combine_members
 from .job import Job
+from .members import list_member_jobs
 from .progress import Advance
 from .stage import Artifact
 from .train import train
@@ -31,38 +36,57 @@ def embed_split(job: Job, split: str) -> Manifest:
     return embed_table(job, split, table, hash_file(table.path))
 
 
+def hash_head(trained: Manifest) -> str:
+    """Return the sha256 of the classification head of a trained model."""
+    return next(record.sha256 for record in trained.outputs if record.name == HEAD_FILE)
+
+
 def embed_table(job: Job, name: str, table: ImageTable, table_hash: str) -> Manifest:
     """Describe the images of a table under a name; as embed_split."""
     trained = train(job.without_redo())
+    if job.recipe.ensemble.members:
+        members = list_member_jobs(job)
+        made = [embed_table(member, name, table, table_hash) for member in members]
+        return combine_members(job, name, table, table_hash, made)
     artifact = Artifact(
         job,
         "embed",
         job.run / "embeddings" / name,
         {"embed": job.recipe.embed.model_dump(), "decode": job.recipe.decode.model_dump()},
-        {name: table_hash, "model": str(trained.model["fingerprint"])},
+        {name: table_hash, "model": str(trained.model["fingerprint"]), "head": hash_head(trained)},
         redo=job.redo,
     )
     if done := artifact.find():
         return done
 
     @cache  # loaded only if a shard is missing
-    def model() -> DescriptorModel:
-        return load_model(job.run / "model")[0].to(pick_device())
+    def open_model() -> tuple[DescriptorModel, TrainedHead]:
+        device = pick_device()
+        model, _ = load_model(job.run / "model")
+        return model.to(device), TrainedHead.load(job.run / "model" / HEAD_FILE, device)
 
     def write_part(rows: range, path: Path, advance: Advance) -> list[Failure]:
         ids = table.ids[rows.start : rows.stop]
-        positions, vectors, failed = extract_all(
-            model(),
+        model, classifier = open_model()
+        extracted = extract_all(
+            model,
             job.dataset.images.locate_all(ids),
             batch_size=job.recipe.embed.batch_size,
             max_pixels=job.max_pixels,
             workers=job.workers,
-            views=Views(job.recipe.embed.scales, job.recipe.embed.flip),
+            views=Views.of(job.recipe.embed),
+            classifier=classifier,
             advance=advance,
         )
-        failures = [Failure(f.position + rows.start, f.reason, f.message) for f in failed]
-        labels = table.landmark_ids[rows.start : rows.stop][positions]
-        embeddings = Embeddings(tuple(ids[p] for p in positions), labels, vectors)
+        failures = [
+            Failure(f.position + rows.start, f.reason, f.message) for f in extracted.failures
+        ]
+        embeddings = Embeddings(
+            tuple(ids[position] for position in extracted.positions),
+            table.landmark_ids[rows.start : rows.stop][extracted.positions],
+            extracted.vectors,
+            extracted.head,
+        )
         with writing(path) as temporary:
             write_shard(
                 temporary, embeddings, failures, dtype=job.recipe.embed.dtype, key=artifact.key

@@ -36,7 +36,10 @@ from .revisited.figures import has_ground_truth, revisited_figures
 
 STEPS = ("head_only", "knn", "reranked", "final")
 RECALL_AT = (1, 5, 10, 20)
-STAGES = ("model", "embeddings/*", "features/*", "index", "decision", "submit")
+STAGES = (
+    *("members/*/model", "members/*/embeddings/*", "model", "delf", "embeddings/*", "features/*"),
+    *("index", "decision", "submit"),
+)
 CALIBRATION = ("expected_calibration_error", "maximum_calibration_error", "brier_score")
 
 
@@ -237,9 +240,17 @@ def _recall(run: Path, solution: Solution) -> dict[str, float]:
     for query_id, rank, label in zip(*columns, strict=True):
         if query_id in order and rank < ranked.shape[1]:
             ranked[order[query_id], rank] = label
-    fetched = max(table["rank"].to_pylist(), default=0) + 1
+    # Images of the predicted class may stand behind the neighbours.
+    fetched = min(max(table["rank"].to_pylist(), default=0) + 1, _count_neighbors(run))
     sets = list(truths.values())
     return {str(k): recall_at_k(ranked, sets, k) for k in RECALL_AT if k <= fetched}
+
+
+def _count_neighbors(run: Path) -> int:
+    """Return how many neighbours the submission of a run looked at."""
+    manifest = load_manifest(run / "submit")
+    assert manifest is not None  # find_submission has seen it
+    return int(manifest.settings["search"]["neighbors"])
 
 
 def _stage_seconds(run: Path) -> dict[str, float]:
@@ -247,6 +258,8 @@ def _stage_seconds(run: Path) -> dict[str, float]:
     seconds = {}
     for pattern in STAGES:
         for folder in sorted(run.glob(pattern)):
+            if folder.is_symlink():  # model/ of an ensemble: one of its members'
+                continue
             if manifest := load_manifest(folder):
                 seconds[str(folder.relative_to(run))] = round(manifest.seconds, 2)
     return seconds

@@ -1,7 +1,8 @@
 """Keep the evidence of a submission, so that any decision can be tried on it later.
 
-Reads and writes evidence.parquet: a row a query, a list a row for each array of the record, and
-for the record's third dimension the lists of all neighbours one after the other.
+Reads and writes evidence.parquet: a row a query, a list a row for each array of the record, of
+length 1 where a query has one value, and for the record's third dimension the lists of all
+neighbours one after the other. An array with a default may be missing, as in files of before it.
 """
 
 from pathlib import Path
@@ -41,7 +42,8 @@ def read_evidence(path: Path) -> Evidence:
         notes = table.schema.metadata or {}
         arrays = {}
         for name in table.column_names[1:]:
-            shape = [int(size) for size in notes[f"shape of {name}".encode()].decode().split(",")]
+            sizes = notes[f"shape of {name}".encode()].decode()
+            shape = [int(size) for size in sizes.split(",") if size]
             values = table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
             arrays[name] = values.reshape(table.num_rows, *shape)
         return Evidence(tuple(table["query_id"].to_pylist()), **arrays)

@@ -1,11 +1,12 @@
 """Stage `index`: embeddings of the database split to everything a query is compared with.
 
 Reads embeddings/. Writes index/: index.faiss, ids.parquet (row, image_id, landmark_id, name),
-whitening.safetensors where the recipe asks for it, manifest.json; by other stages features/ and
-decision/.
+whitening.safetensors and landmark_head.json where the recipe asks for them, manifest.json; by other
+stages features/ and decision/.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,8 @@ from .embed import embed_split
 from .features import extract_split
 from .job import Job
 from .known_queries import prepare_held_out
-from .prepare import load_split_embeddings
+from .landmark_head import LANDMARK_HEAD, write_landmark_head
+from .prepare import load_split_embeddings, split_pool
 from .recipe import SearchSettings
 from .stage import Artifact
 
@@ -59,12 +61,15 @@ def _build(job: Job, embedded: dict[str, Manifest], features: dict[str, Manifest
     inputs |= {f"features {name}": manifest.content for name, manifest in features.items()}
     inputs["names"] = hash_values({str(label): name for label, name in job.dataset.names.items()})
     folder = job.run / "index"
-    settings = {"database": split, "search": job.recipe.search.model_dump()}
+    settings: dict[str, Any] = {"database": split, "search": job.recipe.search.model_dump()}
+    if job.recipe.decide.landmark_head:
+        settings["landmark_head"] = True  # not False: indexes of before it keep their key
     artifact = Artifact(job, "index", folder, settings, inputs, redo=job.redo)
     if done := artifact.find():
         return done
     invalidate(folder)
     embeddings = load_split_embeddings(job.run, split)
+    _fit_landmark_head(job, embeddings.vectors, folder / LANDMARK_HEAD)
     vectors = _whiten(embeddings.vectors, job.recipe.search, folder / WHITENING)
     if job.recipe.search.augment_database:
         vectors = _augment(vectors, job.recipe.search.augment_database)
@@ -74,8 +79,8 @@ def _build(job: Job, embedded: dict[str, Manifest], features: dict[str, Manifest
     with writing(folder / "ids.parquet") as temporary:
         _write_ids(temporary, embeddings.ids, embeddings.landmark_ids, names)
     count = len(embeddings.ids)
-    outputs = [folder / name for name in ("index.faiss", "ids.parquet", WHITENING)]
-    outputs = [path for path in outputs if path.is_file()]
+    written = ("index.faiss", "ids.parquet", WHITENING, LANDMARK_HEAD)
+    outputs = [folder / name for name in written if (folder / name).is_file()]
     return artifact.sign(
         [record_file(path, count) for path in outputs],
         model=embedded[split].model,
@@ -95,6 +100,18 @@ def _whiten(
     with writing(path) as temporary:
         whitening.save(temporary)
     return whitening.apply(vectors)
+
+
+def _fit_landmark_head(job: Job, vectors: NDArray[np.float32], path: Path) -> None:
+    """Fit the landmark head on descriptors [N, dim] as embedded, or do nothing.
+
+    The second half of the pool is not learned from: it sets the decision.
+    """
+    path.unlink(missing_ok=True)
+    if not job.recipe.decide.landmark_head:
+        return
+    has_pool = job.dataset.find_table("non_landmark") is not None
+    write_landmark_head(vectors, split_pool(job.run)[0].vectors if has_pool else vectors[:0], path)
 
 
 def _augment(vectors: NDArray[np.float32], count: int) -> NDArray[np.float32]:

@@ -38,6 +38,7 @@ class Job:
     workers: int = 1  # processes that decode images
     devices: int = 1  # GPUs (or, for trying it out, CPU processes) that train
     redo: bool = False  # the stage that was asked for is done again
+    tensorboard: Path | None = None  # folder for events of the training
 
     @cached_property
     def dataset(self) -> "Dataset":

@@ -20,6 +20,7 @@ from .dataset import ImageTable
 from .embed import embed_table
 from .features import extract_table
 from .job import Job
+from .members import list_members
 from .prepare import load_split_embeddings, open_features, split_pool
 from .training_set import load_training_set
 
@@ -30,10 +31,18 @@ HELD_OUT = "held_out"  # name of the split that is made here
 class KnownQueries:
     """Q queries with their truth."""
 
-    ids: tuple[str, ...]  # [Q]
-    truths: NDArray[np.int64]  # [Q]; -1 for a photo without a landmark
-    vectors: NDArray[np.float32]  # [Q, dim]
+    embeddings: Embeddings  # of Q images; landmark_ids are the truths, -1 without a landmark
     find_features: Callable[[int], LocalFeatures | None]  # by place
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The images asked [Q]."""
+        return self.embeddings.ids
+
+    @property
+    def truths(self) -> NDArray[np.int64]:
+        """The landmark of each [Q]; -1 for a photo without one."""
+        return self.embeddings.landmark_ids
 
 
 def prepare_held_out(job: Job) -> None:
@@ -67,19 +76,16 @@ def load_known_queries(job: Job) -> KnownQueries:
         store = stores[name]
         return store.get(image_id) if store else None
 
-    return KnownQueries(
-        tuple(image_id for _, image_id in places),
-        np.concatenate([part.landmark_ids for _, part in parts]),
-        np.concatenate([part.vectors for _, part in parts]),
-        find_features,
-    )
+    return KnownQueries(Embeddings.concatenate([part for _, part in parts]), find_features)
 
 
 def _trained_ids(job: Job) -> set[str]:
-    """Return the ids of the images that the model was trained on."""
-    if not job.recipe.train.epochs:
-        return set()
-    return set(load_training_set(job.dataset, job.recipe.train).ids)
+    """Return the ids of the images that the model, or one of the ensemble, was trained on."""
+    trained: set[str] = set()
+    for recipe in list_members(job.run, job.recipe).values():
+        if recipe.train.epochs:
+            trained.update(load_training_set(job.dataset, recipe.train).ids)
+    return trained
 
 
 def _held_out_table(job: Job) -> ImageTable | None:
@@ -97,15 +103,7 @@ def _held_out_table(job: Job) -> ImageTable | None:
 
 def _take(embeddings: Embeddings, ids: set[str]) -> Embeddings:
     rows = [row for row, image_id in enumerate(embeddings.ids) if image_id in ids]
-    return _rows(embeddings, np.array(rows, dtype=np.int64))
-
-
-def _rows(embeddings: Embeddings, rows: NDArray[np.int64]) -> Embeddings:
-    return Embeddings(
-        tuple(embeddings.ids[row] for row in rows),
-        embeddings.landmark_ids[rows],
-        embeddings.vectors[rows],
-    )
+    return embeddings.take(np.array(rows, dtype=np.int64))
 
 
 def _limit(
@@ -118,6 +116,6 @@ def _limit(
     for name, part in parts:
         stop = start + len(part.ids)
         rows = np.sort(drawn[(drawn >= start) & (drawn < stop)]) - start
-        limited.append((name, _rows(part, rows)))
+        limited.append((name, part.take(rows)))
         start = stop
     return limited

@@ -1,13 +1,12 @@
 """Open a run for recognition: everything a query is compared with, loaded once.
 
-Reads index/, features/, model/head.safetensors and embeddings/non_landmark/ of a run. Writes
-nothing. Imports no torch, but for features that a network makes.
+Reads index/, features/ and embeddings/ of a run. Writes nothing. Imports no torch, but for features
+that a network makes.
 """
 
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file
 
 from embed.shards import Embeddings, read_embeddings
 from rerank.store import FeatureStore
@@ -15,7 +14,7 @@ from rerank.store import FeatureStore
 from .database import load_database
 from .extractors import find_fingerprint
 from .recipe import Recipe
-from .recognition import HeadDirections, Recognizer
+from .recognition import Recognizer
 
 
 def load_split_embeddings(run: Path, split: str) -> Embeddings:
@@ -44,15 +43,11 @@ def split_pool(run: Path) -> tuple[Embeddings, Embeddings]:
     """
     pool = load_split_embeddings(run, "non_landmark")
     middle = (len(pool.ids) + 1) // 2
-    first, second = slice(0, middle), slice(middle, None)
-    return tuple(
-        Embeddings(pool.ids[part], pool.landmark_ids[part], pool.vectors[part])
-        for part in (first, second)
-    )  # type: ignore[return-value]
+    return pool.take(slice(0, middle)), pool.take(slice(middle, None))
 
 
 def open_recognizer(run: Path, recipe: Recipe, fingerprint: str) -> Recognizer:
-    """Load the database of a run, its features, the pool and the head.
+    """Load the database of a run, its features and the pool.
 
     Args:
         run: run folder.
@@ -65,20 +60,5 @@ def open_recognizer(run: Path, recipe: Recipe, fingerprint: str) -> Recognizer:
         database,
         split_pool(run)[0].vectors if database.has_pool else no_pool,
         open_features(run, database.split, recipe),
-        load_directions(run / "model" / "head.safetensors"),
         recipe,
     )
-
-
-def load_directions(path: Path) -> HeadDirections:
-    """Read the classification head's directions.
-
-    Raises:
-        FileNotFoundError: no head at path.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"no classification head at {path}; run `cairn train` first")
-    tensors = load_file(path)
-    weight = tensors["weight"].astype(np.float32)
-    lengths = np.linalg.norm(weight, axis=1, keepdims=True)
-    return HeadDirections(tensors["landmark_ids"], weight / np.maximum(lengths, 1e-12))

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from classify_head.evidence import Evidence
 from embed.decode import ImageError, decode_image
-from embed.extract import Views, describe_pixels, pick_device
 from embed.image_file import ImageFile
-from embed.model import DescriptorModel, load_model
 from rerank.features import LocalFeatures
 
 from .decision import at_precision, load_decision
+from .describer import load_describer
 from .extractors import build_extractor
 from .extras import make_extras
 from .job import read_run
@@ -72,10 +71,8 @@ class QueryEngine:
             )
         self.run, self.data = run, Path(recorded["data"])
         self.recipe: Recipe = make_recipe(recorded["settings"], str(run))
-        model, fingerprint = load_model(run / "model")
-        self.model: DescriptorModel = model.to(pick_device())
-        self.views = Views(self.recipe.embed.scales, self.recipe.embed.flip)
-        self.recognizer: Recognizer = open_recognizer(run, self.recipe, fingerprint)
+        self.describer = load_describer(run, self.recipe)
+        self.recognizer: Recognizer = open_recognizer(run, self.recipe, self.describer.fingerprint)
         self.decision = load_decision(run, self.recipe, self.recognizer.database)
         if min_precision is not None:
             self.decision = at_precision(self.decision, run, min_precision)
@@ -84,21 +81,16 @@ class QueryEngine:
 
     def ask(self, path: ImageFile, neighbors: int = 5) -> Recognition:
         """Recognise one photo; a photo that cannot be read is an answer with an error."""
-        limit = self.recipe.decode.max_pixels
         try:
             # Decoded for each use as stages `embed` and `index` do: a JPEG that is scaled down
             # while it is decoded differs a little from one that is resized after.
-            side = self.views.input_side(self.model)
-            image = decode_image(path, min_side=side, max_pixels=limit)
+            asked = self.describer.describe(path)
             features = self.find_features(path)
         except ImageError as error:
             return Recognition(str(path), error=str(error))
-        vector = describe_pixels(self.model, image.pixels, self.views)
-        neighbors_found, evidence = self.recognizer.gather(
-            [str(path)], vector, lambda query: features
-        )
+        neighbors_found, evidence = self.recognizer.gather(asked, lambda query: features)
         database, rows = self.recognizer.database, neighbors_found.rows
-        extras = make_extras(self.decision.policy, database, vector, rows)
+        extras = make_extras(self.decision.policy, database, asked.vectors, rows)
         decisions = self.decision.answer(evidence, extras)
         prediction = make_predictions(self.recognizer, evidence, decisions)[0]
         known = prediction.landmark_id

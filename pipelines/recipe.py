@@ -1,24 +1,26 @@
 """Read recipes: TOML files that say everything a run does besides its data.
 
-A recipe may name another as its `base` and then holds only what differs. Reads
-pipelines/recipes/*.toml and files it is given. Imports nothing heavy.
+A recipe may name another as its `base` and then holds only what differs; `[small]` holds what is
+otherwise on a laptop. The files are read by recipe_files. Imports nothing heavy.
 """
 
 import difflib
-import tomllib
-from importlib import resources
-from pathlib import Path
-from typing import Any, Literal, Self
+from collections.abc import Sequence
+from typing import Any, Literal, Self, get_args, get_origin
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from classify_head.pair_features import DEFAULT_FEATURES, PAIR_FEATURES
 from classify_head.policies import POLICIES
 from classify_head.policy import Policy, adjust
-from embed.settings import DecodeSettings, EmbedSettings, Settings, TrainSettings
+from embed.settings import DecodeSettings, EmbedSettings, Settings, TrainSettings, later
 from rerank.delf.settings import DelfSettings
 
 from .artifacts import hash_values
+from .recipe_files import Values, merge, merge_chain, parse_change, read_chain
+from .recipe_sections import DataSettings, EnsembleSettings, ReportSettings
+
+Scale = Literal["full", "small"]
 
 
 class SearchSettings(Settings):
@@ -39,15 +41,30 @@ class RerankSettings(Settings):
     """Which local features verify the candidates, and how."""
 
     method: Literal["sift", "delf", "delf-hub", "none"] = "sift"
-    candidates: int = Field(100, ge=1)  # neighbours that are verified
+    # Which images: the nearest neighbours, or those of the class that the head finds most likely.
+    of: Literal["neighbors", "predicted-class"] = later("neighbors")
+    candidates: int = Field(100, ge=1)  # that are verified, the nearest first
+    # pairs: the query with each image; aggregated: with all of the class at once.
+    matching: Literal["pairs", "aggregated"] = later("pairs")
     max_side: int = Field(512, ge=32)  # pixels; images are resized to this longer side
     max_features: int = Field(600, ge=1)  # of an image
     ratio: float = Field(0.85, gt=0, le=1)  # of the distances to the nearest and second nearest
     max_distance: float = Field(2.0, gt=0, le=2)  # of matched descriptors of length 1
+    nearest: int = later(10, ge=1)  # aggregated: descriptors of the class looked at for each
     model: Literal["affine", "similarity", "homography"] = "affine"
     threshold: float = Field(8.0, gt=0)  # pixels of an image whose longer side is 512
+    trials: int = later(1000, ge=1)  # samples that the search for a transform draws at most
     hub_model: str = ""  # of delf-hub: a folder with a SavedModel; empty is TF Hub's own
     delf: DelfSettings = DelfSettings()  # of delf: its training and extraction
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.matching == "aggregated" and self.of != "predicted-class":
+            raise ValueError(
+                'matching "aggregated" of neighbors: they show many landmarks, and a descriptor '
+                'that all of these have would match them all; set of = "predicted-class"'
+            )
+        return self
 
 
 class DecideSettings(Settings):
@@ -65,6 +82,8 @@ class DecideSettings(Settings):
     reject_share: float = Field(0.95, ge=0, le=1)  # other policies: of the pool that is rejected
     reject_below: float = Field(0.15, ge=0, le=1)  # other policies: the threshold without a pool
     rejected: Literal["sink", "empty"] = "sink"  # in submission.csv: keep the guess, or no answer
+    # Fit a head that tells landmarks from the non-landmark pool: for the rejection "landmark-head".
+    landmark_head: bool = later(False)
 
     @field_validator("policy")
     @classmethod
@@ -85,7 +104,11 @@ class DecideSettings(Settings):
 
     @model_validator(mode="after")
     def _know_steps(self) -> Self:
-        self.make_policy()
+        if self.make_policy().rejection.name == "landmark-head" and not self.landmark_head:
+            raise ValueError(
+                'the rejection "landmark-head" asks a head that is not fitted; set '
+                "decide.landmark_head = true"
+            )
         return self
 
     def make_policy(self) -> Policy:
@@ -97,8 +120,11 @@ class Recipe(Settings):
     """All settings of a run, a section a stage."""
 
     description: str = ""
+    report: ReportSettings = Field(ReportSettings(), exclude=True)
+    data: DataSettings = later(DataSettings())
     decode: DecodeSettings = DecodeSettings()
     train: TrainSettings = TrainSettings()
+    ensemble: EnsembleSettings = later(EnsembleSettings())
     embed: EmbedSettings = EmbedSettings()
     search: SearchSettings = SearchSettings()
     rerank: RerankSettings = RerankSettings()
@@ -106,75 +132,124 @@ class Recipe(Settings):
 
     @property
     def sha256(self) -> str:
-        """Hash of all settings."""
+        """Hash of all settings; of those that came later, where they are not the default."""
         return hash_values(self.model_dump())
 
 
-def list_recipes() -> list[str]:
-    """Return the names of the recipes that come with the package."""
-    folder = resources.files("pipelines") / "recipes"
-    return sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml"))
-
-
-def load_recipe(name: str) -> Recipe:
+def load_recipe(name: str, scale: Scale = "full", changes: Sequence[str] = ()) -> Recipe:
     """Read a recipe by its name, or by its path where the name ends in .toml.
+
+    What the file says wins over its base, `[small]` over both, and changes over all.
+
+    Args:
+        name: of the recipe, or its path.
+        scale: small lays the recipe's own `[small]` over it. That is validated at both scales.
+        changes: like train.epochs=3.
 
     Raises:
         FileNotFoundError: no such recipe.
-        ValueError: not TOML, an unknown key, a value of the wrong kind, or bases in a circle.
+        ValueError: not TOML, an unknown key, a value of the wrong kind, bases in a circle, or a
+            scale that the recipe does not have.
     """
-    return make_recipe(_read_values(name, ()), name)
+    values = merge_chain(read_chain(name))
+    small = values.pop("small", {})
+    if not isinstance(small, dict):
+        raise ValueError(f"recipe {name}: small = {small!r} is not a section")
+    recipes = {"full": make_recipe(values, name)}
+    if small:
+        recipes["small"] = make_recipe(merge(values, small), name, above=("small",))
+    if scale not in recipes:
+        raise ValueError(
+            f"recipe {name} has no scale '{scale}', only {' and '.join(recipes)}; a section "
+            "[small] says what is otherwise at --scale small"
+        )
+    if not changes:
+        return recipes[scale]
+    if scale == "small":
+        values = merge(values, small)
+    return make_recipe(_apply(values, changes), f"{name} with {' '.join(changes)}")
 
 
-def make_recipe(values: dict[str, Any], source: str) -> Recipe:
-    """Validate values as a recipe; source names them in errors."""
+def change_recipe(recipe: Recipe, changes: Sequence[str]) -> Recipe:
+    """Return the recipe with changes like train.epochs=3. Errors are those of load_recipe."""
+    values = {**recipe.model_dump(), "report": recipe.report}
+    return make_recipe(_apply(values, changes), f"with {' '.join(changes)}")
+
+
+def make_recipe(values: Values, source: str, *, above: tuple[str, ...] = ()) -> Recipe:
+    """Validate values as a recipe, and each member of its ensemble as one of its own.
+
+    Args:
+        values: by section.
+        source: names them in errors.
+        above: the section of the file that all keys in errors are of, where it is not the whole.
+    """
+    recipe = _validate(values, source, above)
+    for name in recipe.ensemble.members:
+        _validate(_member_values(recipe, name), source, (*above, "ensemble", "members", name))
+    return recipe
+
+
+def member_recipe(recipe: Recipe, name: str) -> Recipe:
+    """Return the recipe of one model of an ensemble: the whole one with what the member changes.
+
+    It has no ensemble itself.
+
+    Raises:
+        ValueError: the ensemble has no such member.
+    """
+    if name not in recipe.ensemble.members:
+        known = ", ".join(recipe.ensemble.members) or "none"
+        raise ValueError(f"the ensemble has no member '{name}'; there are {known}")
+    return _validate(_member_values(recipe, name), name, ("ensemble", "members", name))
+
+
+def _member_values(recipe: Recipe, name: str) -> Values:
+    changes = recipe.ensemble.members[name].model_dump()
+    return merge(recipe.model_dump(exclude={"ensemble"}), changes)
+
+
+def _apply(values: Values, changes: Sequence[str]) -> Values:
+    for change in changes:
+        values = merge(values, parse_change(change))
+    return values
+
+
+def _validate(values: Values, source: str, above: tuple[str, ...]) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        raise ValueError(f"recipe {source}: " + "; ".join(map(_explain, error.errors()))) from error
+        reasons = "; ".join(_explain(found, above) for found in error.errors())
+        raise ValueError(f"recipe {source}: {reasons}") from error
 
 
-def _read_values(name: str, above: tuple[str, ...]) -> dict[str, Any]:
-    if name in above:
-        raise ValueError(f"recipes name each other as base: {' -> '.join([*above, name])}")
-    if name.endswith(".toml"):
-        path = Path(name)
-    else:
-        path = Path(str(resources.files("pipelines") / "recipes" / f"{name}.toml"))
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no recipe '{name}'; there are {', '.join(list_recipes())}, or name a file: my.toml"
-        )
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"recipe {name} is not TOML: {error}") from error
-    if "base" not in values:
-        return values
-    base = values.pop("base")
-    if not isinstance(base, str):
-        raise ValueError(f"recipe {name}: base = {base!r} is not the name of a recipe")
-    return _merge(_read_values(base, (*above, name)), values)
-
-
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Return below with what above says instead, section by section."""
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        merged[key] = _merge(old, value) if both and isinstance(old, dict) else value
-    return merged
-
-
-def _explain(error: Any) -> str:
+def _explain(error: Any, above: tuple[str, ...]) -> str:
     """Put one error of pydantic into words; for an unknown key name the closest one."""
-    place = [str(part) for part in error["loc"]]
-    if error["type"] != "extra_forbidden":
-        return f"{'.'.join(place)} = {error['input']!r}: {error['msg'].lower()}"
-    section: type[Settings] = Recipe
-    for part in place[:-1]:
-        section = section.model_fields[part].annotation  # type: ignore[assignment]
-    close = difflib.get_close_matches(place[-1], section.model_fields, n=1, cutoff=0.4)
-    known = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(section.model_fields)}"
-    return f"unknown key '{'.'.join(place)}'; {known}"
+    place = ".".join([*above, *map(str, error["loc"])])
+    if error["type"] == "extra_forbidden":
+        known = _known_keys(error["loc"][:-1], above)
+        close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1, cutoff=0.4)
+        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
+        return f"unknown key '{place}'; {hint}"
+    if error["type"] == "value_error" and isinstance(error["input"], dict):
+        return f"[{place}]: {error['ctx']['error']}"  # a whole section would say nothing
+    return f"{place} = {error['input']!r}: {error['msg'].lower()}"
+
+
+def _known_keys(place: Sequence[str | int], above: tuple[str, ...]) -> list[str]:
+    """Return the keys of the section at a place of a recipe, or of a part of one."""
+    kind: Any = Recipe
+    for part in place:
+        if get_origin(kind) in (dict, tuple):  # a table by name, or a list: any part is one more
+            kind = next(each for each in get_args(kind) if _find_section(each))
+        else:
+            kind = _find_section(kind).model_fields[str(part)].annotation
+    keys = list(_find_section(kind).model_fields)
+    return keys if place or above else [*keys, "base", "small"]
+
+
+def _find_section(kind: Any) -> Any:
+    """Return the class of settings that a type is of, or holds: itself, or one of a union."""
+    if isinstance(kind, type) and issubclass(kind, Settings):
+        return kind
+    return next(filter(None, map(_find_section, get_args(kind))), None)

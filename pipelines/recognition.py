@@ -4,39 +4,25 @@ The one path that `submit`, `query` and the calibration of the decision take. Re
 features of the run folder; writes nothing. Imports no torch: it starts from descriptors.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from classify_head.evidence import NEAREST_OF_NEIGHBOR, NEAREST_OF_POOL, Evidence
+from embed.shards import Embeddings
 from index.neighbors import Neighbors
 from index.search import build_index, search
 from rerank.expansion import expand_queries
-from rerank.features import LocalFeatures
 from rerank.store import FeatureStore
-from rerank.verify import VerifySettings, verify_candidates
 
+from .class_candidates import add_class_images
 from .database import Database
-from .parallel import run_parallel
 from .recipe import Recipe
-
-CHUNK = 10  # candidates verified at a time
-HEAD_CLASSES = 10  # the likeliest of the classification head that are kept
-
-# Returns the features of a query by its place in the batch; None where it has none.
-FindFeatures = Callable[[int], LocalFeatures | None]
-
-
-@dataclass(frozen=True)
-class HeadDirections:
-    """The classification head without its network: one direction a class it was trained on."""
-
-    labels: NDArray[np.int64]  # [C] landmark_id of each class
-    directions: NDArray[np.float32]  # [C, dim], rows of length 1
+from .verifier import FindFeatures, Geometry, Verifier
 
 
 @dataclass(frozen=True)
@@ -46,54 +32,57 @@ class Recognizer:
     database: Database
     pool: NDArray[np.float32]  # [P, dim] descriptors of images without a landmark
     features: FeatureStore | None  # of the database images; None without re-ranking
-    head: HeadDirections
     recipe: Recipe
 
     def gather(
         self,
-        ids: Sequence[str],
-        vectors: NDArray[np.float32],
+        queries: Embeddings,
         find_features: FindFeatures,
         *,
         leave_out: bool = False,
     ) -> tuple[Neighbors, Evidence]:
-        """Search the neighbours of Q queries and verify the first candidates.
+        """Search the neighbours of Q queries and verify the candidates among them.
+
+        Where the recipe verifies the predicted class, its images follow the neighbours, if they are
+        not among them: there are more columns than the recipe has neighbours.
 
         Args:
-            ids: [Q].
-            vectors: [Q, dim] descriptors, rows of length 1.
+            queries: descriptors of Q images, and what the head says of them.
             find_features: local features of query 0 to Q - 1; not called without re-ranking.
             leave_out: treat a query that is itself in the database as if it were not.
+
+        Raises:
+            ValueError: the predicted class is to be verified, and there is no head to predict it.
         """
-        searched = self._transform(vectors)
-        neighbors = self._search(ids, searched, leave_out)
+        ids, searched = queries.ids, self._transform(queries.vectors)
+        own = self._own_rows(ids) if leave_out else None
+        neighbors = self._search(ids, searched, own)
         if self.recipe.search.expand_query:
             searched = self._expand(searched, neighbors)
-            neighbors = self._search(ids, searched, leave_out)
-        rows, shape = neighbors.rows, neighbors.rows.shape
+            neighbors = self._search(ids, searched, own)
+        neighbors, candidates = self._choose_candidates(neighbors, queries, searched, own)
+        rows = neighbors.rows
         # Row -1 is padding: it takes the last value, which is appended for it.
         labels = np.append(self.database.landmark_ids, -1)[rows]
         # A query that is left out counts all the same: otherwise the right label, and no other,
         # would be one image smaller than it is, and whatever is fitted on that would learn it.
         sizes = np.append(self.database.class_sizes, 0)[rows]
-        inliers = np.full(shape, -1, dtype=np.int64)
-        residuals = np.full(shape, np.nan, dtype=np.float32)
-        overlaps = np.zeros(shape, dtype=np.float32)
-        if self.features is not None:
-            self._verify(rows, find_features, inliers, residuals, overlaps)
-        head_labels, head_cosines = self._ask_head(vectors)
+        geometry = Geometry.unknown(rows.shape)
+        if self._verifier is not None:
+            self._verifier.verify(rows, candidates, find_features, geometry)
         evidence = Evidence(
-            tuple(ids),
+            ids,
             labels,
             np.maximum(neighbors.scores, np.float32(-1)),
-            inliers,
-            residuals,
-            overlaps,
+            geometry.inliers,
+            geometry.residuals,
+            geometry.overlaps,
             sizes,
             nearest_cosines(searched, self._pool_index, NEAREST_OF_POOL),
             self._neighbor_pool(rows),
-            head_labels,
-            head_cosines,
+            queries.head.labels,
+            queries.head.scores,
+            self._ask_landmark_head(queries.vectors, own),
         )
         return neighbors, evidence
 
@@ -118,14 +107,30 @@ class Recognizer:
             alpha=settings.alpha,
         )
 
+    def _own_rows(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Return the row [Q] of each query that is itself in the database, -2 for others."""
+        return np.array([self.database.row_of.get(image_id, -2) for image_id in ids], np.int64)
+
+    def _ask_landmark_head(
+        self, vectors: NDArray[np.float32], own: NDArray[np.int64] | None
+    ) -> NDArray[np.float32]:
+        """Return how likely each query shows a landmark [Q]; nan without a landmark head.
+
+        Where own rows are given, the head that answers has not learned from the query.
+        """
+        head = self.database.landmark_head
+        if head is None:
+            return np.full(len(vectors), np.nan, dtype=np.float32)
+        return head.probability(vectors, own).astype(np.float32)
+
     def _search(
-        self, ids: Sequence[str], vectors: NDArray[np.float32], leave_out: bool
+        self, ids: Sequence[str], vectors: NDArray[np.float32], own: NDArray[np.int64] | None
     ) -> Neighbors:
+        """Search all of the database but, where given, each query's own row."""
         count = self.recipe.search.neighbors
-        if not leave_out:
+        if own is None:
             return search(self.database.index, ids, vectors, count)
         found = search(self.database.index, ids, vectors, count + 1)
-        own = np.array([self.database.row_of.get(image_id, -2) for image_id in ids])
         # Stable: the query's own row goes last and is cut off; else the farthest neighbour is.
         order = np.argsort(found.rows == own[:, None], axis=1, kind="stable")[:, :count]
         return Neighbors(
@@ -134,51 +139,27 @@ class Recognizer:
             np.take_along_axis(found.scores, order, axis=1),
         )
 
-    def _verify(
+    def _choose_candidates(
         self,
-        rows: NDArray[np.int64],
-        find_features: FindFeatures,
-        inliers: NDArray[np.int64],
-        residuals: NDArray[np.float32],
-        overlaps: NDArray[np.float32],
-    ) -> None:
-        """Fill in what geometry says of each query's first candidates, where features are there."""
-        # In chunks, so that the candidates of one query, too, are shared among the cores.
-        last = min(self.recipe.rerank.candidates, rows.shape[1])
-        chunks = [slice(start, min(start + CHUNK, last)) for start in range(0, last, CHUNK)]
-        find = lru_cache(maxsize=16)(find_features)  # one query's chunks are done together
-        tasks = [(query, chunk) for query in range(len(rows)) for chunk in chunks]
-        settings = verify_settings(self.recipe)
-
-        def verify(task: tuple[int, slice]) -> None:
-            query, chunk = task
-            places, candidates = self._load_candidates(rows[query], chunk)
-            asked = find(query)
-            if asked is None:
-                return
-            found = verify_candidates(asked, candidates, settings)
-            for place, candidate, verified in zip(places, candidates, found, strict=True):
-                fewer = max(min(len(asked), len(candidate)), 1)
-                inliers[query, place] = verified.n_inliers
-                residuals[query, place] = verified.residual
-                overlaps[query, place] = verified.n_inliers / fewer
-
-        run_parallel(verify, tasks)
-
-    def _load_candidates(
-        self, rows: NDArray[np.int64], chunk: slice
-    ) -> tuple[list[int], list[LocalFeatures]]:
-        """Return the ranks in a chunk whose image has stored features, and these."""
-        assert self.features is not None
-        places, found = [], []
-        for place in range(chunk.start, chunk.stop):
-            if rows[place] < 0:
-                continue
-            features = self.features.get(self.database.image_ids[rows[place]])
-            if features is not None:
-                places.append(place)
-                found.append(features)
-        return places, found
+        neighbors: Neighbors,
+        queries: Embeddings,
+        vectors: NDArray[np.float32],
+        own: NDArray[np.int64] | None,
+    ) -> tuple[Neighbors, NDArray[np.bool_]]:
+        """Mark the neighbours [Q, K] that are verified; those of a class are added."""
+        settings = self.recipe.rerank
+        if settings.of == "neighbors" or self._verifier is None:
+            nearest = np.arange(neighbors.rows.shape[1]) < settings.candidates
+            return neighbors, np.broadcast_to(nearest, neighbors.rows.shape)
+        if not queries.head.labels.shape[1]:
+            raise ValueError(
+                'rerank.of = "predicted-class", but no classification head predicts one; embed '
+                'with a model that has a head, or set rerank.of = "neighbors"'
+            )
+        classes = queries.head.labels[:, 0]
+        return add_class_images(
+            neighbors, self.database, vectors, classes, settings.candidates, own
+        )
 
     def _neighbor_pool(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return [Q, K, G] the largest cosines of each neighbour to the pool; 0 for padding."""
@@ -189,24 +170,15 @@ class Recognizer:
         padding = np.zeros((len(distinct) - len(known), cosines.shape[1]), dtype=np.float32)
         return np.concatenate([padding, cosines])[places.reshape(rows.shape)]  # -1 sorts first
 
-    def _ask_head(
-        self, vectors: NDArray[np.float32]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        if self._head_index is None:
-            empty = np.empty((len(vectors), 0))
-            return empty.astype(np.int64), empty.astype(np.float32)
-        names = [str(row) for row in range(len(vectors))]
-        count = min(HEAD_CLASSES, self._head_index.ntotal)
-        found = search(self._head_index, names, vectors, count)
-        return self.head.labels[found.rows], found.scores
+    @cached_property
+    def _verifier(self) -> Verifier | None:
+        if self.features is None:
+            return None
+        return Verifier(self.database.image_ids, self.features, self.recipe.rerank)
 
     @cached_property
     def _pool_index(self) -> Any:
         return build_index(self._transform(self.pool)) if len(self.pool) else None
-
-    @cached_property
-    def _head_index(self) -> Any:
-        return build_index(self.head.directions) if len(self.head.labels) else None
 
     def name(self, landmark_id: int) -> str:
         """Return the landmark's name, or its id where it has none."""
@@ -222,13 +194,3 @@ def nearest_cosines(vectors: NDArray[np.float32], index: Any, count: int) -> NDA
     if not count or not len(vectors):
         return np.empty((len(vectors), count), dtype=np.float32)
     return search(index, [str(row) for row in range(len(vectors))], vectors, count).scores
-
-
-def verify_settings(recipe: Recipe) -> VerifySettings:
-    """Return what the recipe says of matching and geometry."""
-    return VerifySettings(
-        model=recipe.rerank.model,
-        threshold_px=recipe.rerank.threshold,
-        max_ratio=recipe.rerank.ratio,
-        max_distance=recipe.rerank.max_distance,
-    )

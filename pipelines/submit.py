@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from classify_head.evidence import Evidence
-from classify_head.heads import load_head, predict_head
 from classify_head.policies import POLICIES, Decisions, decide
 from classify_head.policy import Policy, adjust
 from classify_head.submission import save_submission
@@ -85,14 +84,13 @@ def _recognize(job: Job, indexed: Manifest) -> dict[str, int]:
     queries = load_split_embeddings(job.run, "test")
     features = open_features(job.run, "test", job.recipe)
     neighbors, evidence = recognizer.gather(
-        queries.ids,
-        queries.vectors,
+        queries,
         lambda row: features.get(queries.ids[row]) if features else None,
     )
     extras = make_extras(decision.policy, recognizer.database, queries.vectors, neighbors.rows)
     decisions = decision.answer(evidence, extras)
     steps = {
-        "head_only": _head_step(job, queries),
+        "head_only": _head_step(queries),
         "knn": _policy_step(evidence, POLICIES["knn-power"]),
         "reranked": _policy_step(evidence, GEOMETRY_ALONE),
         "final": _final_step(decisions, job.recipe.decide.rejected),
@@ -145,11 +143,9 @@ def _sample_rows(
     return rows
 
 
-def _head_step(job: Job, queries: Embeddings) -> Step:
-    labels, probabilities = predict_head(
-        *load_head(job.run / "model" / "head.safetensors"), queries.vectors
-    )
-    return Step(labels, probabilities.astype(np.float64))
+def _head_step(queries: Embeddings) -> Step:
+    head = queries.head
+    return Step(head.labels[:, 0], head.probabilities[:, 0].astype(np.float64))
 
 
 def _policy_step(evidence: Evidence, policy: Policy) -> Step:

@@ -1,11 +1,13 @@
 """Stage `train`: dataset and recipe to a descriptor model.
 
 Reads train, validation, non_landmark and their images. Writes model/: model.safetensors,
-model.json, head.safetensors, history.csv, curves.png, failures.parquet, manifest.json; while it
-trains also the checkpoint that it goes on from.
+model.json, head.safetensors, history.csv (a row an epoch), metrics.csv (a row every few steps),
+curves.png, failures.parquet, manifest.json; while it trains also the checkpoint that it goes on
+from. With train.local_weight also local.safetensors, what DELF learned along.
 """
 
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,17 +17,22 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
-from classify_head.heads import CosineHead, save_head
+from classify_head.heads import Head, build_head, save_head
+from classify_head.trained_head import HEAD_FILE
 from embed.backbone import BackboneSpec, build_backbone
-from embed.history import plot_history, save_history
+from embed.history import plot_history, save_history, save_steps, write_tensorboard
 from embed.image_file import ImageFile
 from embed.model import DescriptorModel, ModelSpec, fingerprint_model, save_model
 from embed.precision import pick_precision
+from embed.settings import FreezeSettings, TrainSettings
 from embed.shards import write_failures
 from embed.train import Trainer, TrainingImages
+from rerank.delf.joint import LOCAL_FILE, build_joint_objective, joint_settings, save_joint
+from rerank.delf.objective import MapObjective
 
 from .artifacts import Manifest, hash_file, invalidate, load_manifest, record_file
 from .job import Job, weights_inputs
+from .members import link_first_model, list_member_jobs
 from .progress import progress_to
 from .stage import Artifact
 from .training_set import TrainingSet, load_training_set
@@ -36,23 +43,31 @@ logger = logging.getLogger(__name__)
 OUTPUTS = (
     "model.safetensors",
     "model.json",
-    "head.safetensors",
+    HEAD_FILE,
     "history.csv",
+    "metrics.csv",
     "curves.png",
     "failures.parquet",
 )
 
 
 def train(job: Job) -> Manifest:
-    """Train the model of a run, or return what is there.
+    """Train the model of a run, or return what is there; of an ensemble all, and return the first.
 
     Raises:
         ValueError: the run holds a model that was trained otherwise, or the data will not do.
         TrainingCollapsed: see embed.train.
     """
+    if job.recipe.ensemble.members:
+        job.fill()
+        link_first_model(job)
+        trained = [train(member) for member in list_member_jobs(job)]
+        return trained[0]
     folder = job.run / "model"
     table = job.dataset.load_split("train")
     settings = {"train": job.recipe.train.model_dump(), "decode": job.recipe.decode.model_dump()}
+    if job.recipe.train.local_weight:
+        settings["delf"] = joint_settings(job.recipe.rerank.delf)
     # Not an input: the pool, which only helps to choose among epochs. It may grow later.
     inputs = {"train": hash_file(table.path), **weights_inputs(job)}
     if (held_out := job.dataset.find_table("validation")) is not None:
@@ -63,20 +78,28 @@ def train(job: Job) -> Manifest:
         return done
     if not job.redo:
         _refuse_other_model(job, folder, settings, inputs)
+    _check_joint(job)
     job.fill()
     if job.redo:  # a checkpoint would bring back what is to be done again
         invalidate(folder)
-        for name in ("precision.json", *(path.name for path in folder.glob("checkpoint-*.pt"))):
+        checkpoints = (path.name for path in folder.glob("checkpoint-*.pt"))
+        for name in ("precision.json", LOCAL_FILE, *checkpoints):
             (folder / name).unlink(missing_ok=True)
     training = load_training_set(job.dataset, job.recipe.train)
     _check(training, job)
-    model, trainer = _fit(job, training, folder / f"checkpoint-{artifact.key[:12]}.pt")
+    model, head, trainer = _fit(job, training, folder / f"checkpoint-{artifact.key[:12]}.pt")
     invalidate(folder)
     ids = training.ids  # failures count among the images trained on
-    _save(model, trainer, training.landmarks, ids, folder)
+    save_model(model, folder)
+    save_head(head, training.landmarks, folder / HEAD_FILE)
+    _save_record(trainer, ids, folder)
+    outputs = list(OUTPUTS)
+    if isinstance(trainer.local, MapObjective):
+        save_joint(trainer.local, folder / LOCAL_FILE)
+        outputs.append(LOCAL_FILE)
     failed = len(trainer.failures)
     manifest = artifact.sign(
-        [record_file(folder / name) for name in OUTPUTS],
+        [record_file(folder / name) for name in outputs],
         model={"fingerprint": fingerprint_model(model), **model.spec.to_json()},
         counts={"requested": len(ids), "written": len(ids) - failed, "failed": failed},
     )
@@ -128,20 +151,41 @@ def _check(training: TrainingSet, job: Job) -> None:
         )
 
 
-def _fit(job: Job, training: TrainingSet, checkpoint: Path) -> tuple[DescriptorModel, Trainer]:
-    """Return the best model and the trainer."""
+def _check_joint(job: Job) -> None:
+    """Raise ValueError if DELF would be trained along for nothing, or not at all."""
+    settings, method = job.recipe.train, job.recipe.rerank.method
+    if not settings.local_weight:
+        return
+    asked = f"train.local_weight = {settings.local_weight:g} trains DELF along with the model"
+    if method != "delf":
+        raise ValueError(
+            f"{asked}, but rerank.method = '{method}' has no use for it; set it to 'delf', or "
+            "local_weight to 0"
+        )
+    if not settings.epochs:
+        raise ValueError(
+            f"{asked}, but train.epochs = 0 trains nothing; set local_weight = 0, and DELF is "
+            "trained on the model as it is"
+        )
+
+
+def _fit(
+    job: Job, training: TrainingSet, checkpoint: Path
+) -> tuple[DescriptorModel, Head, Trainer]:
+    """Return the best model and its head, and the trainer."""
     settings = job.recipe.train
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    model, head = _build(job, len(training.landmarks))
+    images = _list_images(job, training)
+    model, head, local = _build(job, images.labels)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it sets its own on import
     fabric = Fabric(
         accelerator="auto" if torch.cuda.is_available() else "cpu",
         devices=job.devices,
-        strategy="ddp" if job.devices > 1 else "auto",
+        strategy=_pick_strategy(job),
         precision=pick_precision(model, settings, checkpoint.with_name("precision.json")),
     )
     fabric.launch()
-    images = _list_images(job, training)
+    validation = _make_validation(job, images.paths, training, head)
     with progress_to("train") as move:
         trainer = Trainer(
             model,
@@ -152,20 +196,50 @@ def _fit(job: Job, training: TrainingSet, checkpoint: Path) -> tuple[DescriptorM
             fabric=fabric,
             checkpoint=checkpoint,
             workers=job.workers,
+            local=local,
             report=move,
         )
-        for row in trainer.run(_make_validation(job, images.paths, training).score):
-            if not fabric.is_global_zero:
-                continue
-            logger.info(
-                "epoch %d of %d: triplet %.3f, head %.3f; held out: GAP %.3f, recall@1 %.3f",
-                *(row["epoch"], settings.epochs, row["triplet_loss"], row["head_loss"]),
-                *(row["gap"], row["recall_at_1"]),
-            )
+        for row in trainer.run(validation.score):
+            if fabric.is_global_zero:
+                _tell(row, settings)
+                if job.tensorboard:
+                    record = trainer.progress
+                    write_tensorboard(record.history, record.steps, job.tensorboard)
     if not fabric.is_global_zero:
         raise SystemExit(0)  # the first process does the rest alone
     trainer.restore_best()
-    return model.cpu().eval(), trainer
+    return model.cpu().eval(), head.cpu().eval(), trainer
+
+
+def _pick_strategy(job: Job) -> str:
+    """Return how Fabric shares the work; what stages freeze has no gradient for a while."""
+    if job.devices == 1:
+        return "auto"
+    settings = job.recipe.train
+    freezes = settings.stages or settings.freeze != FreezeSettings() or not settings.head_weight
+    return "ddp_find_unused_parameters_true" if freezes else "ddp"
+
+
+def _tell(row: dict[str, float], settings: TrainSettings) -> None:
+    """Log an epoch's row of the history, as far as there is something to tell."""
+    names = {
+        "triplet_loss": settings.metric_loss if settings.triplet_weight else "",
+        "head_loss": "head",
+        "top1": "top-1",
+        "local_loss": "DELF",
+    }
+    found = [f"{label} {row[name]:.3f}" for name, label in names.items() if label and name in row]
+    judged = {"gap": "GAP", "recall_at_1": "recall@1", "head_top1": "top-1 of the head"}
+    held_out = [
+        f"{label} {row[name]:.3f}"
+        for name, label in judged.items()
+        if not math.isnan(row.get(name, math.nan))
+    ]
+    logger.info(
+        "epoch %d of %d: %s%s",
+        *(row["epoch"], settings.epochs, ", ".join(found)),
+        f"; held out: {', '.join(held_out)}" if held_out else "",
+    )
 
 
 def _list_images(job: Job, training: TrainingSet) -> TrainingImages:
@@ -176,18 +250,27 @@ def _list_images(job: Job, training: TrainingSet) -> TrainingImages:
     return TrainingImages(paths, labels[examples.rows], examples, ids)
 
 
-def _build(job: Job, classes: int) -> tuple[DescriptorModel, CosineHead]:
-    """Return model and head with their first weights, the same ones for the same seed."""
+def _build(
+    job: Job, labels: NDArray[np.int64]
+) -> tuple[DescriptorModel, Head, MapObjective | None]:
+    """Return model, head and perhaps DELF with their first weights, the same for the same seed."""
     settings = job.recipe.train
     torch.manual_seed(settings.seed)
     backbone, spec = build_backbone(
         BackboneSpec(settings.backbone), weights=job.weights, pretrained=settings.pretrained
     )
-    model = DescriptorModel(ModelSpec(spec, settings.image_size, settings.dim), backbone)
-    return model, CosineHead(settings.dim, classes, settings.head_scale)
+    model = DescriptorModel(ModelSpec.of(spec, settings), backbone)
+    sizes = np.bincount(labels)
+    head = build_head(settings.head, model.dim, sizes, settings.head_scale)
+    if not settings.local_weight:
+        return model, head, None
+    # Drawn last: the model starts, and so ends, as it does without.
+    return model, head, build_joint_objective(backbone, job.recipe.rerank.delf, len(sizes))
 
 
-def _make_validation(job: Job, paths: Sequence[ImageFile], training: TrainingSet) -> Validation:
+def _make_validation(
+    job: Job, paths: Sequence[ImageFile], training: TrainingSet, head: Head
+) -> Validation:
     """Ask for the held-out images and for some of the pool; search the images trained on."""
     truths = np.searchsorted(training.landmarks, training.held_out.landmark_ids)
     pool: tuple[str, ...] = ()
@@ -200,24 +283,19 @@ def _make_validation(job: Job, paths: Sequence[ImageFile], training: TrainingSet
         query_labels=np.concatenate([truths, np.full(len(pool), -1)]),
         database=[paths[row] for row in database],
         database_labels=labels[database],
+        head=head,
+        judge=job.recipe.train.judge,
+        square=job.recipe.embed.square,
         batch_size=job.recipe.embed.batch_size,
         max_pixels=job.max_pixels,
         workers=job.workers,
     )
 
 
-def _save(
-    model: DescriptorModel,
-    trainer: Trainer,
-    landmarks: NDArray[np.int64],
-    ids: tuple[str, ...],
-    folder: Path,
-) -> None:
-    """Write the OUTPUTS; the manifest, written later, makes them count."""
-    head = trainer.head
-    assert isinstance(head, CosineHead)
-    save_model(model, folder)
-    save_head(head.cpu(), landmarks, folder / "head.safetensors")
-    save_history(trainer.progress.history, folder / "history.csv")
-    plot_history(trainer.progress.history, folder / "curves.png")
+def _save_record(trainer: Trainer, ids: tuple[str, ...], folder: Path) -> None:
+    """Write how the training went; the manifest, written later, makes it count."""
+    record = trainer.progress
+    save_history(record.history, folder / "history.csv")
+    save_steps(record.steps, folder / "metrics.csv")
+    plot_history(record.history, folder / "curves.png", record.steps)
     write_failures(folder / "failures.parquet", ids, trainer.failures)

@@ -119,7 +119,7 @@ def test_policies_that_miss_evidence_say_what(tiny: Tiny) -> None:
         query_pool=evidence.query_pool[:, :0],
         neighbor_pool=evidence.neighbor_pool[:, :, :0],
         head_labels=evidence.head_labels[:, :0],
-        head_cosines=evidence.head_cosines[:, :0],
+        head_scores=evidence.head_scores[:, :0],
     )
     rows = {row.policy: row for row in ablate_run(open_tiny(tiny)).rows}
     assert rows["nl-gate"].figures is None
@@ -148,7 +148,7 @@ def test_the_self_verified_gap_has_its_name_and_a_warning(tiny: Tiny) -> None:
     change_evidence(tiny, head_labels=heads)
     out = cairn("ablate", tiny.run).out
     # Those of label 7 have no image among the neighbours, so they are not counted as shown.
-    order = np.argsort(-evidence.head_cosines[:, 0], kind="stable")
+    order = np.argsort(-evidence.head_scores[:, 0], kind="stable")
     confirmed = order < 5
     precision = np.cumsum(confirmed) / np.arange(1, len(order) + 1)
     expected = precision[confirmed].sum() / 5

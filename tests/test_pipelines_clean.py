@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from embed.head_scores import HeadScores
 from embed.shards import Embeddings
 from pipelines import clean, derive
 from pipelines.clean import Kept, clean_training, explain_rejected
@@ -203,7 +204,8 @@ def test_other_settings_write_the_same_folder_again(embedded: Tiny, tmp_path: Pa
 
 def test_the_last_image_of_a_class_goes_for_being_alone() -> None:
     vectors = np.eye(4, dtype=np.float32)
-    images = Embeddings(("a", "b", "c", "d"), np.array([1, 1, 2, 2]), vectors)
+    head = HeadScores.none(4)
+    images = Embeddings(("a", "b", "c", "d"), np.array([1, 1, 2, 2]), vectors, head)
     inliers = np.array([[40, 40], [50, 60], [70, 30], [70, 29]], dtype=np.int32)
     assert explain_rejected(images, inliers, PUBLISHED) == {
         "c": "class of one image left",

@@ -24,8 +24,9 @@ NO_POOL = replace(
 NO_HEAD = replace(
     random_evidence(3),
     head_labels=np.empty((6, 0), dtype=np.int64),
-    head_cosines=np.empty((6, 0), dtype=np.float32),
+    head_scores=np.empty((6, 0), dtype=np.float32),
 )
+NO_LANDMARK_HEAD = replace(random_evidence(5), landmark=np.full(6, np.nan, dtype=np.float32))
 RECORDS = {
     "all there is": random_evidence(0),
     "one query": random_evidence(1).take(slice(0, 1)),
@@ -33,6 +34,7 @@ RECORDS = {
     "no pool": NO_POOL,
     "no pool and no query": NO_POOL.take(slice(0, 0)),
     "no head": NO_HEAD,
+    "no landmark head": NO_LANDMARK_HEAD,
     "no neighbours": query([], []),
     "padding alone": query([], [], padding=3),
     "odd ids": stack(query([1], [0.5]), query([2], [0.25])),
@@ -62,6 +64,13 @@ def test_the_same_evidence_is_the_same_bytes(tmp_path: Path) -> None:
         write_evidence(random_evidence(4), tmp_path / name)
         hashes.add(hashlib.sha256((tmp_path / name).read_bytes()).hexdigest())
     assert len(hashes) == 1
+
+
+def test_a_file_of_before_the_landmark_head_knows_nothing_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "evidence.parquet"
+    write_evidence(random_evidence(5), path)
+    pq.write_table(pq.read_table(path).drop_columns(["landmark"]), path)
+    assert_same(read_evidence(path), NO_LANDMARK_HEAD)
 
 
 def test_a_submission_keeps_the_evidence_of_all_its_queries(finished: Tiny) -> None:

@@ -111,7 +111,7 @@ def gathered(calibrated: Tiny) -> Any:
     test = load_split_embeddings(calibrated.run, "test")
     store = open_features(calibrated.run, "test", recipe)
     assert store is not None
-    found = recognizer.gather(test.ids, test.vectors, lambda row: store.get(test.ids[row]))
+    found = recognizer.gather(test, lambda row: store.get(test.ids[row]))
     fitted = load_decision(calibrated.run, recipe, recognizer.database)
     return recognizer.database, fitted, test.vectors, *found
 

@@ -62,7 +62,7 @@ def check_truths(job: Job, known: KnownQueries) -> None:
         stored |= dict(zip(part.ids, part.vectors, strict=True))
     # In another batch the last digits are others.
     own = np.array([stored[image_id] for image_id in known.ids])
-    np.testing.assert_allclose(known.vectors, own, atol=1e-6)
+    np.testing.assert_allclose(known.embeddings.vectors, own, atol=1e-6)
     found = [known.find_features(row) for row in range(len(known.ids))]
     sizes = [len(features) for features in found if features is not None]
     assert len(sizes) == len(known.ids)

@@ -6,13 +6,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from classify_head.gap import Answers
 from embed.failure import Failure
 from embed.shards import write_failures
 from pipelines.job import Job
+from pipelines.page.answers import RunAnswers
+from pipelines.page.groups import pick_cases
 from pipelines.page.records import Case, Group, Report
 from pipelines.page.render import render
 from pipelines.page.run_report import collect_report, write_report
@@ -282,3 +286,17 @@ def test_a_solution_of_other_photos_says_what_to_do(tiny: Tiny) -> None:
     write_table(tiny.data / "solution.csv", "id,landmarks", ["other,1"])
     with pytest.raises(ValueError, match=r"no answer to 1 of the 1 photos that .* 'other'; run"):
         collect(tiny)
+
+
+def test_right_answers_that_are_hardly_sure_are_shown_apart() -> None:
+    """Ten right answers to one landmark: the surest, the six least sure, but for one refused."""
+    rows = [(f"q{place}", 1, 0.9 - place / 20, [1]) for place in range(10)]
+    given = np.array([place != 9 for place in range(10)])
+    run = RunAnswers(Answers.from_rows(rows), given, ("",) * 10, (), has_solution=True)
+    picked = pick_cases(run)
+    assert picked.errors == ()
+    assert [run.answers.query_ids[row] for row in picked.barely] == [
+        f"q{n}" for n in range(8, 2, -1)
+    ]
+    assert [run.answers.query_ids[row] for row in picked.surest] == ["q0"]
+    assert picked.rows == [*picked.barely, *picked.surest]

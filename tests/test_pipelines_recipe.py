@@ -1,11 +1,14 @@
 """Recipes: what ships loads, what is wrong is named, bases are followed."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from pipelines.recipe import Recipe, list_recipes, load_recipe, make_recipe
+from pipelines.recipe import Recipe, change_recipe, load_recipe, make_recipe, member_recipe
+from pipelines.recipe_files import list_recipes
 
 
 def write(folder: Path, text: str, name: str = "mine.toml") -> str:
@@ -41,6 +44,24 @@ def test_the_demo_needs_no_network() -> None:
         ("[train]\nepoch = 3\n", "train.epoch", "epochs"),
         ("[train.augment]\nrotate = 3\n", "train.augment.rotate", "rotation"),
         ("[decide]\nreject_shares = 1\n", "decide.reject_shares", "reject_share"),
+        ("[data]\nmin_counts = 3\n", "data.min_counts", "min_count"),
+        ("[[train.stages]]\nepoch = 3\n", "train.stages.0.epoch", "epochs"),
+        (
+            "[[train.stages]]\nepochs = 3\nfreeze = { last_convolution = 2 }\n",
+            "train.stages.0.freeze.last_convolution",
+            "last_convolutions",
+        ),
+        ("[smal]\n", "smal", "small"),
+        ("[small]\ntrian = {}\n", "small.trian", "train"),
+        ("[small.train.augment]\nrotate = 3\n", "small.train.augment.rotate", "rotation"),
+        ("[ensemble]\nrules = 'mean'\n", "ensemble.rules", "rule"),
+        ("[ensemble.members.a]\ntrian = {}\n", "ensemble.members.a.trian", "train"),
+        ("[ensemble.members.a.train]\nepoch = 1\n", "ensemble.members.a.train.epoch", "epochs"),
+        (
+            "[small.ensemble.members.train.embed]\nflips = true\n",
+            "small.ensemble.members.train.embed.flips",
+            "flip",
+        ),
     ],
 )
 def test_an_unknown_key_names_the_closest(
@@ -65,6 +86,13 @@ def test_an_unknown_key_like_no_other_lists_the_known_ones(tmp_path: Path) -> No
         ("[decide]\npolicy = 'loudest'\n", "decide.policy = 'loudest'"),
         ("[train.augment]\nerase = 2.0\n", "train.augment.erase = 2.0"),
         ("train = 3\n", "train = 3"),
+        ("small = 3\n", "small = 3"),
+        ("[small.train]\nepochs = 'many'\n", "small.train.epochs = 'many'"),
+        ("[ensemble]\nrule = 'means'\n", "ensemble.rule = 'means'"),
+        ("[ensemble]\nmembers = 3\n", "ensemble.members = 3"),
+        ("[ensemble.members]\na = 3\n", "ensemble.members.a = 3"),
+        ("[ensemble.members.a.train]\ndim = 'x'\n", "ensemble.members.a.train.dim = 'x'"),
+        ("[data]\nsplit = 'half'\n", "data.split = 'half'"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_place(text: str, place: str, tmp_path: Path) -> None:
@@ -105,7 +133,7 @@ def test_bases_in_a_circle_are_refused(length: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["demos", "nowhere/mine.toml", ""])
 def test_a_missing_recipe_lists_those_there_are(name: str) -> None:
-    with pytest.raises(FileNotFoundError, match="there are demo, photos"):
+    with pytest.raises(FileNotFoundError, match="there are balanced-ensemble, demo, "):
         load_recipe(name)
 
 
@@ -139,3 +167,188 @@ def test_the_hash_depends_on_values_alone(tmp_path: Path) -> None:
     second = load_recipe(write(tmp_path, "[train]\ndim = 8\nseed = 1\n"))
     assert first.sha256 == second.sha256
     assert len(Recipe().sha256) == 64
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[data]\nids = '9:3'\n", r"\[data\]: ids 9:3 holds no landmark"),
+        ("[data]\nids = 'all'\n", r"\[data\]: 'all' is no range of landmark ids like 1000:1300"),
+        ("[data]\nvalidation = 0.5\n", r"\[data\]: .* no split is named"),
+        ("[small.data]\nsizes = '9'\n", r"\[small.data\]: '9' of '9' is no class size"),
+        ("[ensemble.members.'a/b']\n", r"\[ensemble\]: member 'a/b' names a folder"),
+        ("[ensemble]\nrule = 'corrected'\n[ensemble.members.a]\n", "has 1 members, expected two"),
+        ("[ensemble]\nweights = [1.0]\n", "rule mean takes no weights; weighted and agreeing-mean"),
+        (
+            "[ensemble]\nrule = 'weighted'\n[ensemble.members.a]\n",
+            "0 weights for 1 members; give each one",
+        ),
+    ],
+)
+def test_what_does_not_fit_together_is_named_with_its_section(
+    text: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_recipe(write(tmp_path, text))
+
+
+@pytest.mark.parametrize("name", ["demo", "photos", "photos-delf", "untrained"])
+def test_sections_that_say_nothing_are_not_recorded(name: str) -> None:
+    """A run that was made before they were there keeps its keys."""
+    recorded = load_recipe(name).model_dump()
+    sections = ["description", "decode", "train", "embed", "search", "rerank", "decide"]
+    assert list(recorded) == sections
+
+
+def test_the_report_is_not_recorded(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, "[report]\ntitle = 'T'\ndiffers = ['Here.']\n"))
+    assert recipe.report.differs == ("Here.",)
+    assert recipe.sha256 == Recipe().sha256
+
+
+def test_what_is_recorded_is_read_back(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, "[data]\ntop = 3\n" + MEMBERS))
+    stored = json.loads(json.dumps(recipe.model_dump(mode="json")))
+    again = make_recipe(stored, "run.json")
+    assert again.sha256 == recipe.sha256
+    assert member_recipe(again, "b") == member_recipe(recipe, "b")
+
+
+SMALL = """
+[train]
+epochs = 9
+dim = 8
+
+[small.train]
+epochs = 2
+"""
+
+
+def test_small_is_laid_over_the_recipe(tmp_path: Path) -> None:
+    name = write(tmp_path, SMALL)
+    full, small = load_recipe(name), load_recipe(name, "small")
+    assert (full.train.epochs, small.train.epochs) == (9, 2)
+    assert small == full.model_copy(update={"train": full.train.model_copy(update={"epochs": 2})})
+
+
+def test_small_of_a_base_is_inherited_and_wins_over_the_recipe(tmp_path: Path) -> None:
+    base = write(tmp_path, SMALL, "base.toml")
+    name = write(tmp_path, f"base = '{base}'\n[train]\nepochs = 5\n[small.train]\ndim = 4\n")
+    small = load_recipe(name, "small")
+    assert (load_recipe(name).train.epochs, small.train.epochs, small.train.dim) == (5, 2, 4)
+
+
+def test_a_scale_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match="demo has no scale 'small', only full"):
+        load_recipe("demo", "small")
+
+
+@pytest.mark.parametrize(
+    ("change", "value"),
+    [
+        ("train.epochs=3", 3),
+        ("train.epochs = 3", 3),
+        ("train.learning_rate=1e-3", 1e-3),
+        ("train.backbone=resnet18", "resnet18"),
+        ("train.backbone='resnet18'", "resnet18"),
+        ("train.pretrained=false", False),
+        ("embed.scales=[1.0, 2.0]", (1.0, 2.0)),
+        ("data.ids=1000:1300", "1000:1300"),
+        ("decide.min_precision=0.9", 0.9),
+        ("train.augment.mirror=0.5", 0.5),
+    ],
+)
+def test_a_change_wins_over_all_and_its_value_is_toml_or_text(
+    change: str, value: Any, tmp_path: Path
+) -> None:
+    name = write(tmp_path, SMALL)
+    found: Any = load_recipe(name, "small", [change])
+    for part in change.partition("=")[0].strip().split("."):
+        found = getattr(found, part)
+    assert found == value
+
+
+def test_the_last_change_wins_and_the_scale_stays_below(tmp_path: Path) -> None:
+    name = write(tmp_path, SMALL)
+    changed = load_recipe(name, "small", ["train.epochs=3", "train.epochs=4"])
+    assert (changed.train.epochs, changed.train.dim) == (4, 8)
+    assert change_recipe(load_recipe(name, "small"), ["train.epochs=4"]) == changed
+
+
+@pytest.mark.parametrize("change", ["train.epochs", "=3", "train..epochs=3", "train.epochs=", ""])
+def test_a_change_without_key_or_value_is_refused(change: str) -> None:
+    with pytest.raises(ValueError, match=r"is no change of a recipe like train\.epochs=3"):
+        load_recipe("demo", changes=[change])
+
+
+def test_an_unknown_key_of_a_change_names_the_closest() -> None:
+    with pytest.raises(ValueError, match=r"'train\.epoch'; did you mean 'epochs'"):
+        load_recipe("demo", changes=["train.epoch=3"])
+    with pytest.raises(ValueError, match=r"demo with train\.epochs=x: train\.epochs = 'x'"):
+        load_recipe("demo", changes=["train.epochs=x"])
+
+
+def test_a_preset_replaces_what_is_below_it_and_is_changed_by_what_is_above(tmp_path: Path) -> None:
+    base = write(tmp_path, "[train.augment]\nmirror = 0.5\nblur = 0.5\n", "base.toml")
+    preset = "[train.augment]\npreset = 'torino'\nblur = 0.25\n"
+    name = write(tmp_path, f"base = '{base}'\n{preset}")
+    augment = load_recipe(name).train.augment
+    assert (augment.mirror, augment.blur, augment.rotation) == (0, 0.25, 20)
+    augment = load_recipe(name, changes=["train.augment.rotation=5"]).train.augment
+    assert (augment.blur, augment.rotation) == (0.25, 5)
+    augment = load_recipe(name, changes=["train.augment.preset=default"]).train.augment
+    assert augment == Recipe().train.augment
+
+
+MEMBERS = """
+[train]
+epochs = 9
+balance = { cap = 5 }
+augment = { preset = "none", mirror = 0.5 }
+
+[ensemble]
+rule = "majority"
+
+[ensemble.members.a.train]
+backbone = "resnet18"
+
+[ensemble.members.b]
+train = { balance = { set_number = 1 }, augment = { preset = "torino" } }
+embed = { flip = true }
+
+[small.train]
+epochs = 2
+
+[small.ensemble.members.a.train]
+epochs = 1
+"""
+
+
+def test_a_member_changes_the_recipe_and_is_no_ensemble(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, MEMBERS))
+    a, b = (member_recipe(recipe, name) for name in recipe.ensemble.members)
+    assert (a.train.backbone, b.train.backbone) == ("resnet18", recipe.train.backbone)
+    assert (a.train.balance.set_number, b.train.balance.set_number) == (0, 1)
+    assert (a.train.balance.cap, b.train.balance.cap) == (5, 5)
+    assert (a.train.augment.mirror, b.train.augment.mirror, b.train.augment.rotation) == (
+        0.5,
+        0,
+        20,
+    )
+    assert (a.embed.flip, b.embed.flip) == (False, True)
+    assert not a.ensemble.members and a.search == recipe.search
+
+
+def test_members_have_a_small_scale_and_can_be_changed(tmp_path: Path) -> None:
+    name = write(tmp_path, MEMBERS)
+    small = load_recipe(name, "small", ["ensemble.members.b.train.dim=4"])
+    a, b = (member_recipe(small, name) for name in "ab")
+    assert (a.train.epochs, b.train.epochs, a.train.dim, b.train.dim) == (1, 2, 256, 4)
+
+
+def test_a_member_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, MEMBERS))
+    with pytest.raises(ValueError, match="no member 'c'; there are a, b"):
+        member_recipe(recipe, "c")
+    with pytest.raises(ValueError, match="no member 'c'; there are none"):
+        member_recipe(Recipe(), "c")

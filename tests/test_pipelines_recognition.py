@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from classify_head.evidence import Evidence
+from embed.head_scores import HeadScores
+from embed.shards import Embeddings
 from index.neighbors import Neighbors
 from index.search import build_index
 from pipelines.artifacts import load_manifest
@@ -37,7 +39,14 @@ def gather(
 ) -> tuple[Neighbors, Evidence]:
     assert recognizer.features is not None
     store = recognizer.features
-    return recognizer.gather(ids, vectors, lambda row: store.get(ids[row]), leave_out=leave_out)
+    queries = ask(ids, vectors)
+    return recognizer.gather(queries, lambda row: store.get(ids[row]), leave_out=leave_out)
+
+
+def ask(ids: Sequence[str], vectors: np.ndarray) -> Embeddings:
+    """Return queries of which the head says nothing."""
+    count = len(ids)
+    return Embeddings(tuple(ids), np.full(count, -1), vectors, HeadScores.none(count))
 
 
 def without_row(recognizer: Recognizer, vectors: np.ndarray, row: int) -> Recognizer:
@@ -106,8 +115,7 @@ def test_leaving_out_what_is_not_there_changes_nothing(
     test = load_split_embeddings(calibrated.run, "test")
     for few in (recognizer, shallow(recognizer)):
         left, plain = (
-            few.gather(test.ids, test.vectors, lambda row: None, leave_out=leave_out)
-            for leave_out in (True, False)
+            few.gather(test, lambda row: None, leave_out=leave_out) for leave_out in (True, False)
         )
         np.testing.assert_array_equal(left[0].rows, plain[0].rows)
         np.testing.assert_array_equal(left[1].sizes, plain[1].sizes)
@@ -131,14 +139,14 @@ def test_leaving_out_keeps_the_number_of_neighbours(
 def test_queries_without_features_are_not_verified(
     recognizer: Recognizer, vectors: np.ndarray
 ) -> None:
-    _, evidence = recognizer.gather(["a", "b"], vectors[:2], lambda row: None)
+    _, evidence = recognizer.gather(ask(["a", "b"], vectors[:2]), lambda row: None)
     assert (evidence.inliers == -1).all()
     assert np.isnan(evidence.residuals).all()
     assert (evidence.overlaps == 0).all()
 
 
 def test_no_queries_are_no_evidence(recognizer: Recognizer, vectors: np.ndarray) -> None:
-    neighbors, evidence = recognizer.gather([], vectors[:0], lambda row: None)
+    neighbors, evidence = recognizer.gather(ask([], vectors[:0]), lambda row: None)
     assert len(evidence) == 0
     assert neighbors.rows.shape == evidence.labels.shape == (0, 24)
 

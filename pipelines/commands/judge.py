@@ -1,6 +1,7 @@
 """The commands evaluate, report, compare and ablate."""
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -78,6 +79,14 @@ def compare(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the figures and all queries as JSON.")
     ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            help="Page to write, with a sample of photos and the answers of both runs.  "
+            "\\[default: none]",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Tell whether the second of two runs, or steps, is better by more than chance."""
     from ..compare import compare_runs, compare_steps
@@ -85,6 +94,8 @@ def compare(
 
     if len(runs) != (1 if steps else 2):
         raise ValueError(f"{len(runs)} named; name two runs, or one run and two --steps of it")
+    if html is not None and (steps or not all(run.is_dir() for run in runs)):
+        raise ValueError("--html shows the photos of two runs: name two run folders, no --steps")
     if steps:
         compared = compare_steps(runs[0], *steps, solution)
     else:
@@ -93,6 +104,13 @@ def compare(
         print(json.dumps(asdict(compared), indent=2, ensure_ascii=False))
     else:
         print_comparison(compared, open_console())
+    if html is not None:
+        from ..job import open_job
+        from ..page.side_by_side import write_side_by_side
+
+        job_a, job_b = (open_job(None, run, None, None) for run in runs)
+        write_side_by_side(job_a, job_b, html, solution)
+        print(f"wrote {html}", file=sys.stderr)  # standard output may be JSON
 
 
 def ablate(

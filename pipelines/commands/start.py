@@ -1,11 +1,13 @@
 """Open the job that the options of a command name."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..job import Job
+    from ..recipe import Scale
 
 
 def start_job(
@@ -17,12 +19,18 @@ def start_job(
     redo: bool,
     devices: int = 1,
     min_precision: float | None = None,
+    *,
+    scale: "Scale | None" = None,
+    changes: Sequence[str] = (),
+    tensorboard: Path | None = None,
 ) -> "Job":
     """Return the job that the options name; its dataset is there, and checked.
 
-    The demo city is rendered if need be. Raises what open_job and Dataset.check raise.
+    The demo city is rendered if need be, and the data that the recipe asks for are chosen. Raises
+    what open_job, load_recipe, prepare_data and Dataset.check raise.
     """
     from ..job import count_workers, is_demo, open_job
+    from ..prepared_data import find_source, prepare_data
 
     job = open_job(
         data,
@@ -32,13 +40,30 @@ def start_job(
         workers=count_workers() if workers is None else workers,
         devices=devices,
         redo=redo,
+        tensorboard=tensorboard,
     )
-    if is_demo(job.data):
+    job = _change_recipe(job, recipe, scale, changes)
+    if is_demo(source := find_source(job)):
         from ..data import render_demo
 
-        render_demo(job.data)
+        render_demo(source)
+    job = prepare_data(job)
     job.dataset.check()
     if min_precision is not None:
         decide = job.recipe.decide.model_copy(update={"min_precision": min_precision})
         job = replace(job, recipe=job.recipe.model_copy(update={"decide": decide}))
     return job
+
+
+def _change_recipe(
+    job: "Job", recipe: str | None, scale: "Scale | None", changes: Sequence[str]
+) -> "Job":
+    """Return the job at a scale, with changes.
+
+    Without a recipe or a scale to start from, what the run has recorded is changed.
+    """
+    from ..recipe import change_recipe, load_recipe
+
+    if scale is None and not (recipe and changes):
+        return replace(job, recipe=change_recipe(job.recipe, changes)) if changes else job
+    return replace(job, recipe=load_recipe(job.recipe_name, scale or "full", changes))

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from embed.extract import ONE_VIEW
 from embed.image_file import ImageFile
+from embed.views import ONE_VIEW
 from index.search import build_index
 
 from ..progress import progress_bar

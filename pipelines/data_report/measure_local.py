@@ -16,7 +16,7 @@ from ..artifacts import writing
 from ..extractors import build_extractor
 from ..features import BATCHES
 from ..parallel import run_parallel
-from ..recognition import CHUNK, verify_settings
+from ..verifier import CHUNK, verify_settings
 from .laps import Note, Rate, time_laps
 from .rates import NOTHING
 from .subject import Subject
@@ -91,7 +91,7 @@ def _extract(extractor: FeatureExtractor, files: list[ImageFile]) -> list[LocalF
 
 def _time_verifying(subject: Subject, features: list[LocalFeatures]) -> Rate:
     """Time pairs of different images: most candidates are of other things than the query."""
-    settings = verify_settings(subject.recipe)
+    settings = verify_settings(subject.recipe.rerank)
     candidates = min(subject.recipe.rerank.candidates, len(features))
     generator = np.random.default_rng(0)
 

@@ -7,10 +7,11 @@ import torch
 from lightning_fabric import Fabric
 
 from classify_head.heads import CosineHead
-from embed.extract import Views, extract_all
+from embed.extract import extract_all
 from embed.precision import pick_precision
 from embed.settings import TrainSettings
 from embed.train import Trainer, TrainingImages
+from embed.views import Views
 from rerank.delf.training import train_delf
 
 from .laps import Note, Rate, time_laps
@@ -23,7 +24,7 @@ def time_describing(subject: Subject, views: Views, seconds: float) -> tuple[Rat
     """Time the description of an image; return also how much smaller than asked a batch was."""
     wanted = subject.recipe.embed.batch_size
     size = subject.model.spec.image_size
-    cost = sum((side / size) ** 2 for side in views.sides(subject.model)) * (1 + views.flip)
+    cost = sum((side / size) ** 2 for side in views.view_sides(subject.model))
     batch = subject.fit_batch(wanted, cost, seconds)
 
     def run(note: Note) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 
 from embed.backbone import BackboneSpec, build_backbone
-from embed.extract import Views, describe, pick_device
+from embed.extract import describe, pick_device
 from embed.image_file import ImageFile
 from embed.model import DescriptorModel, ModelSpec
+from embed.views import Views
 
 from ..recipe import Recipe
 from .laps import LAPS
@@ -36,7 +37,7 @@ class Subject:
     @property
     def views(self) -> Views:
         """What the recipe describes of an image."""
-        return Views(self.recipe.embed.scales, self.recipe.embed.flip)
+        return Views.of(self.recipe.embed)
 
     @property
     def many(self) -> list[ImageFile]:
@@ -74,7 +75,7 @@ def make_subject(
     """
     settings = recipe.train
     backbone, spec = build_backbone(BackboneSpec(settings.backbone), weights=weights)
-    model = DescriptorModel(ModelSpec(spec, settings.image_size, settings.dim), backbone)
+    model = DescriptorModel(ModelSpec.of(spec, settings), backbone)
     model = model.eval().to(pick_device())
     forward = _time_forward(model)
     return Subject(files, classes, recipe, model, workers, scratch, seconds, forward)

@@ -7,10 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from embed.settings import TrainSettings
-
-from ..recipe import Recipe
-from ..validation import DATABASE_PER_CLASS, MAX_DISTRACTORS
+from ..recipe import Recipe, RerankSettings
+from .model_work import ModelWork, divide_images, list_models, plan_model
 from .tables import Tables
 
 
@@ -19,6 +17,7 @@ class Counts:
     """What the plan needs to know of a dataset."""
 
     class_sizes: NDArray[np.int64]  # [C] of the training set
+    database_sizes: NDArray[np.int64]  # [C'] of the classes of the database
     database: int  # images that are searched
     searched: int  # training images among them
     validation: int  # images held out by a table; 0: training holds a share of each class out
@@ -31,18 +30,15 @@ class Counts:
 class Workload:
     """How many images, queries and pairs the stages of a run meet."""
 
-    classes: int
+    models: tuple[ModelWork, ...]  # one, or the members of an ensemble
     training: int  # images in train
-    epochs: int
-    epoch_images: int  # trained on in an epoch
-    validated: int  # described after each epoch, from one view
     database: int
     pool: int
     test: int
     held_out: int  # images held out of training that the database has not
     known: int  # queries with a known answer, to calibrate the decision by
-    neighbors: int  # of a query
-    candidates: int  # of a query, that are verified; 0 without local features
+    neighbors: int  # of a query, with the images of its predicted class that are added
+    candidates: float  # of a query, that are verified on average; 0 without local features
 
     @property
     def embedded(self) -> int:
@@ -61,6 +57,7 @@ def count_images(tables: Tables) -> Counts:
     held_out = tables.ids.get("validation", pa.chunked_array([], pa.string()))
     return Counts(
         class_sizes=tables.sizes("train"),
+        database_sizes=tables.sizes(tables.database),
         database=len(database),
         searched=_count_common(train, database) if tables.database != "train" else len(train),
         validation=len(held_out),
@@ -76,45 +73,75 @@ def _count_common(ids: pa.ChunkedArray, others: pa.ChunkedArray) -> int:
 
 
 def plan_work(counts: Counts, recipe: Recipe) -> Workload:
-    """Count what a recipe makes of a dataset.
+    """Count what a recipe makes of a dataset, its section [data] left aside.
 
-    The rules are those of training_set, validation and known_queries; where only the images
-    themselves would tell who is in two tables, they are taken to be spread evenly.
+    The rules are those of training_set, validation, known_queries and recognition; where only the
+    images themselves would tell who is in two tables, they are taken to be spread evenly.
     """
-    settings, balance = recipe.train, recipe.train.balance
-    sizes = counts.class_sizes[counts.class_sizes >= balance.min_count]
-    held = np.zeros_like(sizes) if counts.validation else _hold_out(sizes, settings)
-    held_out = counts.validation or int(held.sum())
-    kept = sizes - held
-    used = np.minimum(kept, balance.cap or kept)  # without variants
-    examples = int(np.maximum(used, balance.upsample_to).sum())
-    searched = counts.searched / max(int(counts.class_sizes.sum()), 1)
-    outside = counts.unsearched if counts.validation else round(held_out * (1 - searched))
-    trained = round(int(used.sum()) * searched)  # and in the database
-    if not settings.epochs:
-        held_out = outside = trained = examples = 0
-    batch = min(settings.classes_per_batch, max(len(sizes), 1)) * settings.images_per_class
-    asked = held_out + min(counts.pool, MAX_DISTRACTORS)
-    asked += int(np.minimum(used, DATABASE_PER_CLASS).sum())
+    models = tuple(_plan_models(counts, recipe))
+    trained, outside = _count_seen(counts, recipe)
     known = min(counts.database - trained + outside, recipe.decide.calibration_queries)
-    deep = min(recipe.search.neighbors, counts.database)
+    nearest = min(recipe.search.neighbors, counts.database)
+    candidates, added = count_candidates(counts.database_sizes, recipe.rerank, nearest)
     return Workload(
-        classes=len(sizes),
+        models=models,
         training=int(counts.class_sizes.sum()),
-        epochs=settings.epochs,
-        epoch_images=max(examples // batch, 1) * batch if examples else 0,
-        validated=asked if held_out else 0,
         database=counts.database,
         pool=counts.pool,
         test=counts.test,
         held_out=outside,
         known=known + counts.pool // 2,
-        neighbors=deep,
-        candidates=0 if recipe.rerank.method == "none" else min(recipe.rerank.candidates, deep),
+        neighbors=nearest + added,
+        candidates=candidates,
     )
 
 
-def _hold_out(sizes: NDArray[np.int64], settings: TrainSettings) -> NDArray[np.int64]:
-    """Return how many images of each class [C] embed.sampling.split_validation holds out."""
-    wanted = (sizes * settings.validation_share + 0.5).astype(np.int64)
-    return np.minimum(wanted, np.maximum(sizes - 2, 0))
+def _plan_models(counts: Counts, recipe: Recipe) -> list[ModelWork]:
+    models = []
+    for name, each in list_models(recipe).items():
+        divided = divide_images(counts.class_sizes, each.train, from_table=counts.validation > 0)
+        held_out = counts.validation or divided.held_out
+        models.append(plan_model(name, divided, each.train, held_out=held_out, pool=counts.pool))
+    return models
+
+
+def _count_seen(counts: Counts, recipe: Recipe) -> tuple[int, int]:
+    """Return the images of the database that a model was trained on, and those held out beside it.
+
+    Members of an ensemble that draw their images themselves are taken to have drawn the same.
+    """
+    searched = counts.searched / max(int(counts.class_sizes.sum()), 1)
+    divided = [
+        divide_images(counts.class_sizes, each.train, from_table=counts.validation > 0)
+        for each in list_models(recipe).values()
+        if each.train.epochs
+    ]
+    trained = np.max([each.used for each in divided], axis=0).sum() if divided else 0
+    if not recipe.train.epochs:
+        outside = 0
+    elif counts.validation:
+        outside = counts.unsearched
+    else:
+        whole = divide_images(counts.class_sizes, recipe.train, from_table=False)
+        outside = round(whole.held_out * (1 - searched))
+    return round(int(trained) * searched), outside
+
+
+def count_candidates(
+    database_sizes: NDArray[np.int64], settings: RerankSettings, nearest: int
+) -> tuple[float, int]:
+    """Return how many images of a query are verified on average, and how many neighbours it gains.
+
+    A class is taken to be predicted as often as its share of the database.
+
+    Args:
+        database_sizes: [C] images of the classes of the database.
+        settings: which images are verified.
+        nearest: neighbours that a query has anyway.
+    """
+    if settings.method == "none":
+        return 0, 0
+    if settings.of == "neighbors":
+        return min(settings.candidates, nearest), 0
+    chosen = np.minimum(database_sizes, settings.candidates)
+    return float(np.average(chosen, weights=database_sizes)), int(chosen.max())

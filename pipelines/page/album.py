@@ -10,25 +10,28 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow.parquet as pq
+from PIL import Image
 
 from embed.shards import Embeddings
+from rerank.geometry import Verification
 from rerank.store import FeatureStore
 
 from ..artifacts import load_manifest
 from ..database import Database, load_database
 from ..job import Job
 from ..prepare import load_split_embeddings, open_features
-from ..recognition import verify_settings
+from ..verifier import Verifier
 from .pairs import (
     NO_PHOTO,
     Photo,
-    compare,
     describe,
+    draw_compared,
     name_place,
     read_photo,
     show_photo,
     to_picture,
 )
+from .pictures import PAIR_BOX
 from .records import Picture
 
 
@@ -49,7 +52,8 @@ class Album:
 
     job: Job
     database: Database
-    neighbors: dict[str, list[Neighbor]]  # by query id, nearest first
+    # By query id, nearest first; and what else was verified.
+    neighbors: dict[str, list[Neighbor]]
     features: tuple[FeatureStore, FeatureStore] | None  # of test and database; None: not made
 
     def name(self, landmark_id: int) -> str:
@@ -89,15 +93,44 @@ class Album:
 
         Inliers are counted again from the stored features, as those far away have none yet.
         """
-        other = NO_PHOTO if near is None else self._read(near.image_id, 1)
-        drawn, inliers = compare(self._read(query_id, 0), other, verify_settings(self.job.recipe))
+        found = None if near is None else self.verify(query_id, near)
+        inliers = None if found is None else found.n_inliers
+        drawn = self.draw_pair(query_id, near, found)
         if near is None:
             return to_picture(drawn, f"{query_id}, and no photo beside it", title)
-        far = f"not among the {len(self.neighbors[query_id])} nearest"
-        place = far if near.rank is None else name_place(near.rank)
+        ranks = [known.rank for known in self.neighbors[query_id] if known.rank is not None]
+        place = f"not among the {len(ranks)} nearest"
+        if near.rank is not None:
+            place = name_place(near.rank)
         note = describe(place, near.similarity, inliers)
         lines = "" if inliers is None else f", {inliers} matches drawn as lines"
         return to_picture(drawn, f"{query_id} beside {near.image_id}{lines}", title, note)
+
+    def draw_pair(
+        self,
+        query_id: str,
+        near: Neighbor | None,
+        found: Verification | None,
+        box: tuple[int, int] = PAIR_BOX,
+    ) -> Image.Image:
+        """Return the query beside a database photo, or beside an empty place, each in a box."""
+        other = NO_PHOTO if near is None else self._read(near.image_id, 1, box)
+        return draw_compared(self._read(query_id, 0, box), other, found, box)
+
+    def verify(self, query_id: str, near: Neighbor) -> Verification | None:
+        """Compare a query with a database photo as the run did; None without local features."""
+        asked = self.features[0].get(query_id) if self.features else None
+        row = self.database.row_of.get(near.image_id)
+        if asked is None or row is None:
+            return None
+        rows = {row}
+        if self.job.recipe.rerank.matching == "aggregated" and near.inliers is not None:
+            verified = [each for each in self.neighbors[query_id] if each.inliers is not None]
+            rows |= {self.database.row_of[each.image_id] for each in verified}
+        found = {
+            each.row: each.verification for each in self._verifier.compare(asked, sorted(rows))
+        }
+        return found.get(row)
 
     def show_neighbor(self, near: Neighbor) -> Picture:
         """Return the thumbnail of a neighbour, and how near it is."""
@@ -106,11 +139,16 @@ class Album:
         photo = read_photo(self.job.dataset.locate(near.image_id), self.job.max_pixels)
         return show_photo(photo, near.image_id, self.name(near.landmark_id), note)
 
-    def _read(self, image_id: str, side: int) -> Photo:
+    def _read(self, image_id: str, side: int, box: tuple[int, int]) -> Photo:
         """Read a query (side 0) or a database photo (side 1) with its features."""
         features = self.features[side].get(image_id) if self.features else None
         path = self.job.dataset.locate(image_id)
-        return read_photo(path, self.job.max_pixels, features)
+        return read_photo(path, self.job.max_pixels, features, box)
+
+    @cached_property
+    def _verifier(self) -> Verifier:
+        assert self.features is not None
+        return Verifier(self.database.image_ids, self.features[1], self.job.recipe.rerank)
 
     @cached_property
     def _queries(self) -> Embeddings:
@@ -145,10 +183,11 @@ def _read_neighbors(job: Job, query_ids: Sequence[str]) -> dict[str, list[Neighb
     inliers = {(row["query_id"], row["rank"]): row["inliers"] for row in verified}
     rows = pq.read_table(job.run / "neighbors.parquet", filters=filters).to_pylist()
     for row in sorted(rows, key=lambda row: int(row["rank"])):
-        place = (row["query_id"], row["rank"])
-        found[row["query_id"]].append(
-            Neighbor(
-                row["image_id"], row["landmark_id"], row["rank"], row["score"], inliers.get(place)
-            )
+        query_id, place = row["query_id"], row["rank"]
+        # Behind the neighbours are images that were verified for their class: no true places.
+        rank = place if place < job.recipe.search.neighbors else None
+        known = inliers.get((query_id, place))
+        found[query_id].append(
+            Neighbor(row["image_id"], row["landmark_id"], rank, row["score"], known)
         )
     return found

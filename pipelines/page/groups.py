@@ -12,7 +12,7 @@ from .cases import Storyteller
 from .errors import Error, list_errors, pick_errors, pick_surest
 from .records import Group
 
-ERRORS, SUREST = 12, 6  # shown
+ERRORS, BARELY, SUREST = 12, 6, 6  # shown
 LINES_EXPLAINED = (
     "Lines join what geometry takes for the same point in two photos: look whether they lie on the "
     "landmark, or on what happens to stand around it."
@@ -24,27 +24,34 @@ class Picked:
     """The queries that the report shows."""
 
     errors: tuple[Error, ...] = ()  # with a solution
+    barely: tuple[int, ...] = ()  # with one: rows of the answers that were right
     doubtful: tuple[int, ...] = ()  # without one: rows of the answers
     surest: tuple[int, ...] = ()
 
     @property
     def rows(self) -> list[int]:
         """All of them, as rows of the answers."""
-        return [*(error.row for error in self.errors), *self.doubtful, *self.surest]
+        errors = (error.row for error in self.errors)
+        return [*errors, *self.barely, *self.doubtful, *self.surest]
 
 
 def pick_cases(run: RunAnswers) -> Picked:
-    """Choose the queries to show: what went wrong, or else what is in doubt, and the surest."""
+    """Choose the queries to show: what went wrong or is in doubt, the hard ones, the surest."""
     answers = run.answers
     if run.has_solution:
         right = np.where(answers.correct, answers.predicted, NO_LANDMARK)
         errors = pick_errors(list_errors(answers), ERRORS)
-        return Picked(tuple(errors), (), tuple(pick_surest(answers.confidence, right, SUREST)))
+        surest = pick_surest(answers.confidence, right, SUREST)
+        shown = {*(error.row for error in errors), *surest}
+        order = answers.ranking[::-1]
+        hard = order[(answers.correct & run.given)[order]].tolist()
+        barely = [row for row in hard if row not in shown][:BARELY]
+        return Picked(tuple(errors), tuple(barely), (), tuple(surest))
     order = answers.ranking
     least_sure, refused = order[run.given[order]][::-1], order[~run.given[order]]
     doubtful = [*least_sure[: ERRORS // 2].tolist(), *refused[: ERRORS // 2].tolist()]
     given = np.where(run.given, answers.predicted, NO_LANDMARK)
-    return Picked((), tuple(doubtful), tuple(pick_surest(answers.confidence, given, SUREST)))
+    return Picked((), (), tuple(doubtful), tuple(pick_surest(answers.confidence, given, SUREST)))
 
 
 def make_groups(run: RunAnswers, picked: Picked, teller: Storyteller) -> list[Group]:
@@ -54,6 +61,9 @@ def make_groups(run: RunAnswers, picked: Picked, teller: Storyteller) -> list[Gr
         lead = f"{_count_kinds(list_errors(run.answers))} {LINES_EXPLAINED}"
         cases = [teller.tell_error(error) for error in picked.errors]
         groups = [Group("The costliest errors", lead, tuple(cases))]
+        lead = "The right answers that were given with the lowest confidence: the hard photos."
+        cases = [teller.tell_right(row) for row in picked.barely]
+        groups.append(Group("Right, but barely", lead, tuple(cases)))
         lead = "The right answers with the highest confidence, one a landmark."
         cases = [teller.tell_right(row) for row in surest]
     else:

@@ -11,6 +11,7 @@ from PIL import Image
 from embed.decode import ImageError, decode_image
 from embed.image_file import ImageFile
 from rerank.features import LocalFeatures
+from rerank.geometry import Verification
 from rerank.verify import VerifySettings, verify_candidates
 
 from .pictures import (
@@ -36,34 +37,52 @@ class Photo:
 NO_PHOTO = Photo()
 
 
-def read_photo(path: ImageFile, max_pixels: int, features: LocalFeatures | None = None) -> Photo:
+def read_photo(
+    path: ImageFile,
+    max_pixels: int,
+    features: LocalFeatures | None = None,
+    box: tuple[int, int] = PAIR_BOX,
+) -> Photo:
     """Read a photo at about the resolution it is shown at.
 
     Args:
         path: of the image file.
         max_pixels: limit of the decoder.
         features: of the photo.
+        box: largest width and height it is shown at, pixels.
     """
     try:
-        image = decode_image(path, min_side=max(PAIR_BOX), max_pixels=max_pixels)
+        image = decode_image(path, min_side=max(box), max_pixels=max_pixels)
     except ImageError:
         return Photo(None, features)
     return Photo(image.pixels, features)
 
 
-def compare(query: Photo, other: Photo, settings: VerifySettings) -> tuple[Image.Image, int | None]:
-    """Return both photos side by side, and the number of inliers, whose lines are drawn.
+def compare(query: Photo, other: Photo, settings: VerifySettings) -> Verification | None:
+    """Match a pair of photos; None where one has no local features."""
+    if query.features is None or other.features is None:
+        return None
+    return verify_candidates(query.features, [other.features], settings)[0]
 
-    The number is None, and there are no lines, where one has no local features.
+
+def draw_compared(
+    query: Photo, other: Photo, found: Verification | None, box: tuple[int, int] = PAIR_BOX
+) -> Image.Image:
+    """Return both photos side by side, with a line for each inlier.
+
+    There are no lines where one photo cannot be shown, or has no local features.
+
+    Args:
+        query: photo 0 of what was found.
+        other: photo 1.
+        found: in their local features.
+        box: largest width and height of each photo, pixels.
     """
     pixels0, pixels1 = _shown(query), _shown(other)
-    if query.features is None or other.features is None:
-        return draw_pair(pixels0, pixels1), None
-    found = verify_candidates(query.features, [other.features], settings)[0]
-    if query.pixels is None or other.pixels is None:
-        return draw_pair(pixels0, pixels1), found.n_inliers
-    drawn = draw_matches(pixels0, pixels1, query.features, other.features, found)
-    return drawn, found.n_inliers
+    whole = query.pixels is not None and other.pixels is not None
+    if not whole or found is None or query.features is None or other.features is None:
+        return draw_pair(pixels0, pixels1, box)
+    return draw_matches(pixels0, pixels1, query.features, other.features, found, box)
 
 
 def _shown(photo: Photo) -> Pixels:

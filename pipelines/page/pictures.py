@@ -33,6 +33,7 @@ def draw_matches(
     features0: LocalFeatures,
     features1: LocalFeatures,
     verification: Verification,
+    box: tuple[int, int] = PAIR_BOX,
 ) -> Image.Image:
     """Draw the query and a database photo side by side, with a line for each inlier.
 
@@ -45,8 +46,9 @@ def draw_matches(
         features0: of the query; its keypoints are pixels of an image of its image_size.
         features1: of the database photo.
         verification: of both.
+        box: largest width and height of each photo, pixels.
     """
-    sheet, box0, box1 = _join(pixels0, pixels1)
+    sheet, box0, box1 = _join(pixels0, pixels1, box)
     inliers = verification.matches[verification.inliers]
     ends0 = _to_sheet(features0.keypoints[inliers[:, 0]], features0.image_size, box0)
     ends1 = _to_sheet(features1.keypoints[inliers[:, 1]], features1.image_size, box1)
@@ -56,9 +58,9 @@ def draw_matches(
     return Image.fromarray(sheet)
 
 
-def draw_pair(pixels0: Pixels, pixels1: Pixels) -> Image.Image:
+def draw_pair(pixels0: Pixels, pixels1: Pixels, box: tuple[int, int] = PAIR_BOX) -> Image.Image:
     """Draw two photos side by side, as draw_matches does without inliers."""
-    return Image.fromarray(_join(pixels0, pixels1)[0])
+    return Image.fromarray(_join(pixels0, pixels1, box)[0])
 
 
 def make_thumbnail(pixels: Pixels, box: tuple[int, int] = THUMBNAIL_BOX) -> Image.Image:
@@ -90,9 +92,9 @@ def encode_data_uri(content: bytes, media_type: str) -> str:
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def _join(pixels0: Pixels, pixels1: Pixels) -> tuple[Pixels, Box, Box]:
+def _join(pixels0: Pixels, pixels1: Pixels, box: tuple[int, int]) -> tuple[Pixels, Box, Box]:
     """Return both photos on one sheet, at equal heights where their widths allow it."""
-    photos = [np.asarray(make_thumbnail(pixels, PAIR_BOX)) for pixels in (pixels0, pixels1)]
+    photos = [np.asarray(make_thumbnail(pixels, box)) for pixels in (pixels0, pixels1)]
     height = max(len(photo) for photo in photos)
     width = photos[0].shape[1] + GUTTER + photos[1].shape[1]
     sheet = np.full((height, width, 3), GREY, dtype=np.uint8)

@@ -12,12 +12,13 @@ from embed.decode import ImageError
 
 from ..dataset import Dataset
 from ..query import Match, QueryEngine, Recognition
-from ..recognition import verify_settings
+from ..verifier import verify_settings
 from .pairs import (
     NO_PHOTO,
     Photo,
     compare,
     describe,
+    draw_compared,
     name_place,
     read_photo,
     show_photo,
@@ -76,7 +77,9 @@ class _Shower:
         if near is None:
             return show_photo(query, file)
         other = self._read_database(near.image_id)
-        drawn, inliers = compare(query, other, verify_settings(engine.recipe))
+        found = compare(query, other, verify_settings(engine.recipe.rerank))
+        inliers = None if found is None else found.n_inliers
+        drawn = draw_compared(query, other, found)
         lines = "" if inliers is None else f", {inliers} matches drawn as lines"
         note = describe("", near.similarity, inliers)
         return to_picture(drawn, f"{file} beside {near.image_id}{lines}", near.name, note)

@@ -16,6 +16,7 @@ TITLES = {
     "query": "answers to photos",
     "data_report": "report of a dataset",
     "problems": "check of a dataset",
+    "side_by_side": "two runs side by side",
 }
 
 

@@ -1,0 +1,52 @@
+"""The command explain."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..options import Data, Run
+
+
+def explain(
+    images: Annotated[list[Path], typer.Argument(help="Photos, or folders of them.")],
+    data: Data = None,
+    run: Run = None,
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the pictures.  \\[default: explain/ in the run folder]",
+            show_default=False,
+        ),
+    ] = None,
+    landmark_id: Annotated[
+        int | None,
+        typer.Option(
+            "--class",
+            metavar="LANDMARK_ID",
+            help="Explain what the classification head says of this landmark.  "
+            "\\[default: the neighbour that speaks most for the answer]",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Draw what in a photo spoke for the answer: saliency, Grad-CAM, and the attention of DELF."""
+    from ..explain import Explainer
+    from ..images import list_images
+    from ..job import pick_run
+
+    paths = list_images(images)
+    explainer = Explainer(pick_run(data, run), into=into, landmark_id=landmark_id)
+    unread = 0
+    for path in paths:
+        explained = explainer.explain(path)
+        answer = explained.answer
+        if answer.error:
+            unread += 1
+            print(f"{path}: not read: {answer.error}", flush=True)
+            continue
+        known = answer.landmark_id is not None
+        said = f"{answer.name}, confidence {answer.confidence:.3f}" if known else "no landmark"
+        print(f"{path}: {said}; {explained.subject}; wrote {explained.path}", flush=True)
+    if unread:
+        raise typer.Exit(1)

@@ -1,0 +1,119 @@
+"""The commands recipe list, show and check: what recipes there are, and what is in them."""
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import typer
+
+from embed.settings import Settings
+
+from .run import Changes
+
+DESCRIPTIVE = {"description", "report", "preset"}  # keys that no stage reads
+
+Scale = Literal["full", "small"]
+Name = Annotated[str, typer.Argument(help="Recipe, by name or .toml file.")]
+ScaleOption = Annotated[Scale, typer.Option(help="small: with the recipe's section \\[small].")]
+
+
+def list_() -> None:
+    """List the recipes that come with the package."""
+    from ..recipe import load_recipe
+    from ..recipe_files import list_recipes
+    from ..report import open_console
+
+    names = list_recipes()
+    width = max(map(len, names))
+    console = open_console()
+    for name in names:
+        line = f"{name:{width}}  {load_recipe(name).description}"
+        console.print(line, markup=False, highlight=False)
+
+
+def show(name: Name, scale: ScaleOption = "full", changes: Changes = None) -> None:
+    """Show a recipe: its file, its bases, and all settings that are not the defaults."""
+    from ..recipe import Recipe, load_recipe
+    from ..recipe_files import read_chain
+
+    chain = read_chain(name)
+    recipe = load_recipe(name, scale, changes or ())
+    print(chain[0].text.strip())
+    if len(chain) > 1:
+        _print_title("bases, each with what the one before it does not say")
+        print(" -> ".join(file.name for file in chain))
+    _print_title(f"settings that are not the defaults, at {scale} scale")
+    print("\n".join(list_differences(Recipe(), recipe)))
+    if any("small" in file.values for file in chain):
+        _print_title("what --scale small changes")
+        full, small = load_recipe(name), load_recipe(name, "small")
+        print("\n".join(list_differences(full, small)))
+    if recipe.report.title:
+        _print_title("the report")
+        print(f"{recipe.report.title} ({recipe.report.authors})")
+        print("\n".join(f"- {sentence}" for sentence in recipe.report.differs))
+
+
+def check(name: Name) -> None:
+    """Say whether a recipe is valid, at each of its scales, or what is wrong with it.
+
+    Its networks must be among those of timm.
+    """
+    from ..recipe import load_recipe, member_recipe
+    from ..recipe_files import read_chain
+
+    scales: list[Scale] = ["full"]
+    if any("small" in file.values for file in read_chain(name)):
+        scales.append("small")
+    for scale in scales:
+        recipe = load_recipe(name, scale)
+        members = [member_recipe(recipe, member) for member in recipe.ensemble.members]
+        networks = {each.train.backbone for each in members or [recipe]}
+        for network in sorted(networks):
+            check_network(network)
+        print(f"{name}, {scale}: ok, {', '.join(sorted(networks))}, policy {recipe.decide.policy}")
+
+
+def check_network(name: str) -> None:
+    """Raise ValueError if timm has no network of this name, and name the closest one."""
+    import difflib
+
+    import timm
+
+    architecture = name.partition(".")[0]  # what follows names weights
+    if timm.is_model(architecture):
+        return
+    close = difflib.get_close_matches(architecture, timm.list_models(), n=3)
+    hint = f"did you mean {' or '.join(close)}?" if close else "timm.list_models() names them"
+    raise ValueError(f"timm has no network '{name}'; {hint}")
+
+
+def list_differences(before: Any, after: Any, above: str = "") -> Iterator[str]:
+    """Yield what a recipe, or a part of one, has otherwise than another: section.key = value."""
+    old, new = _list_parts(before), _list_parts(after)
+    for key, value in new.items():
+        place = f"{above}{key}"
+        if isinstance(value, Settings | dict):
+            yield from list_differences(old.get(key), value, f"{place}.")
+        elif key not in old or old[key] != value:
+            yield f"{place} = {_show(value)}"
+
+
+def _list_parts(settings: Any) -> dict[str, Any]:
+    """Return what settings, or a table, hold by name; nothing where there are none."""
+    if isinstance(settings, Settings):
+        names = (name for name in type(settings).model_fields if name not in DESCRIPTIVE)
+        return {name: getattr(settings, name) for name in names}
+    return settings or {}
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_show, value))}]"
+    if isinstance(value, Settings):
+        return f"{{ {', '.join(list_differences(None, value.model_dump(exclude_none=True)))} }}"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _print_title(title: str) -> None:
+    print(f"\n{title}:")

@@ -1,0 +1,119 @@
+"""Stage `data` of a run: the images that the recipe's section [data] chooses, as a dataset.
+
+Reads the tables of the job's dataset. Writes data/ of the run: a dataset folder that shares the
+images of the other one, and manifest.json. Opens no image.
+"""
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+from .artifacts import Manifest, hash_file, invalidate, load_manifest, record_file
+from .dataset import TABLES, Dataset
+from .derive import SIDE_TABLES, SUFFIXES
+from .job import Job
+from .selection.select import select_dataset
+from .selection.settings import Split
+from .stage import Artifact
+
+logger = logging.getLogger(__name__)
+
+SOURCE = "selected from"  # how dataset.json of the folder names the dataset it was made of
+
+
+def prepare_data(job: Job) -> Job:
+    """Return the job with the dataset that its recipe asks for, which is made if need be.
+
+    The dataset is the job's own where the recipe asks for nothing. What a run was begun with
+    stays: with other tables or settings its model, too, would have to be another.
+
+    Raises:
+        ValueError: the run holds data of other tables or settings; or see select_dataset.
+        FileNotFoundError: the dataset that the run's data were selected from is gone.
+    """
+    settings = job.recipe.data
+    if settings.changes_nothing:
+        return job
+    source, folder = Dataset(find_source(job)), job.run / "data"
+    artifact = Artifact(job, "data", folder, settings.model_dump(mode="json"), _hash(source))
+    if artifact.find() is None:
+        with job.locked():
+            _refuse_other_data(job, artifact)
+            _select(job, source, artifact)
+    return replace(job, data=folder)
+
+
+def find_source(job: Job) -> Path:
+    """Return the dataset folder that a job starts from.
+
+    That is the job's own, or where run.json names the data of the run, what they were made of.
+    """
+    if job.data.resolve() != (job.run / "data").resolve():
+        return job.data
+    path = job.data / "dataset.json"
+    origin = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return Path(origin.get(SOURCE, job.data))
+
+
+def fit_split(split: Split, source: Dataset) -> Split:
+    """Return the split without the sets that the dataset has already: those are kept.
+
+    Without its test set, by-size is `shares`: the same share of each class validates.
+    """
+    has_test = any(source.find_table(name) for name in ("test", "solution"))
+    validation = 0.0 if source.find_table("validation") else split.validation
+    if not has_test:
+        none_left = split.method != "by-size" and not (validation or split.test)
+        return Split() if none_left else replace(split, validation=validation)
+    if not validation:
+        return Split()
+    method = "shares" if split.method == "by-size" else split.method
+    return replace(split, method=method, validation=validation, test=0.0)
+
+
+def _hash(source: Dataset) -> dict[str, str]:
+    """Return the hash of each table that a selection reads or copies."""
+    paths = [
+        source.folder / f"{name}{suffix}" for name in (*TABLES, *SIDE_TABLES) for suffix in SUFFIXES
+    ]
+    return {path.stem: hash_file(path) for path in paths if path.is_file()}
+
+
+def _refuse_other_data(job: Job, artifact: Artifact) -> None:
+    """Raise ValueError if the folder holds finished data of other tables or settings."""
+    old = load_manifest(artifact.folder)
+    if old is None or old.key == artifact.key:  # a file of it may be gone: it is made again
+        return
+    changed = [
+        f"data.{name}"
+        for name in artifact.settings
+        if artifact.settings[name] != old.settings.get(name)
+    ]
+    names = sorted({*artifact.inputs, *old.inputs})
+    changed += [f"table {n}" for n in names if artifact.inputs.get(n) != old.inputs.get(n)]
+    raise ValueError(
+        f"{artifact.folder} was made with other {', '.join(changed)}; name another --run, or "
+        f"delete {job.run}"
+    )
+
+
+def _select(job: Job, source: Dataset, artifact: Artifact) -> Manifest:
+    """Write the dataset, and say what was chosen."""
+    settings, folder = job.recipe.data, artifact.folder
+    invalidate(folder)
+    selection = select_dataset(
+        source,
+        folder,
+        settings.make_filters(),
+        fit_split(settings.make_split(), source),
+        seed=settings.seed,
+        unknown=settings.unknown,
+    )
+    counts = [
+        f"{name} {part.images} images of {part.landmarks} landmarks"
+        for name, part in selection.parts.items()
+    ]
+    logger.info("%s: %s", folder, "; ".join([*counts, *selection.notes]))
+    written = sorted(path for path in folder.iterdir() if path.is_file())
+    return artifact.sign([record_file(path) for path in written])

@@ -1,0 +1,122 @@
+"""Read what recipe files say, base by base, and lay changes over it. Validates nothing.
+
+Reads pipelines/recipes/*.toml and files it is given. Imports nothing heavy.
+"""
+
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """One file of a chain of bases."""
+
+    name: str  # as it was asked for: a name, or a path
+    text: str
+    values: Values  # without base
+    base: str  # the name of the next; empty for the last of the chain
+
+
+def list_recipes() -> list[str]:
+    """Return the names of the recipes that come with the package."""
+    folder = resources.files("pipelines") / "recipes"
+    return sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def read_chain(name: str) -> list[RecipeFile]:
+    """Read a recipe by its name, or by its path where the name ends in .toml, and its bases.
+
+    Returns:
+        The file asked for, its base, the base of that, and so on.
+
+    Raises:
+        FileNotFoundError: no such recipe.
+        ValueError: not TOML, or bases in a circle.
+    """
+    chain = [_read_file(name)]
+    while base := chain[-1].base:
+        names = [file.name for file in chain]
+        if base in names:
+            raise ValueError(f"recipes name each other as base: {' -> '.join([*names, base])}")
+        chain.append(_read_file(base))
+    return chain
+
+
+def _read_file(name: str) -> RecipeFile:
+    if name.endswith(".toml"):
+        path = Path(name)
+    else:
+        path = Path(str(resources.files("pipelines") / "recipes" / f"{name}.toml"))
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no recipe '{name}'; there are {', '.join(list_recipes())}, or name a file: my.toml"
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"recipe {name} is not TOML: {error}") from error
+    base = values.pop("base", None)
+    if base is not None and not (isinstance(base, str) and base):
+        raise ValueError(f"recipe {name}: base = {base!r} is not the name of a recipe")
+    return RecipeFile(name, text, values, base or "")
+
+
+def merge_chain(chain: list[RecipeFile]) -> Values:
+    """Return what a chain of files says together: each file wins over its base."""
+    merged: Values = {}
+    for file in reversed(chain):
+        merged = merge(merged, file.values)
+    return merged
+
+
+def merge(below: Values, above: Values) -> Values:
+    """Return below with what above says instead, section by section.
+
+    A table that names a preset replaces what is below: what it does not say is of the preset.
+    """
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        if isinstance(old, dict) and isinstance(value, dict) and "preset" not in value:
+            merged[key] = merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def parse_change(text: str) -> Values:
+    """Read one change as it is written on a command line: section.key=value.
+
+    The value is TOML, or text where it is none.
+
+    Raises:
+        ValueError: there is no key, or no value.
+
+    >>> parse_change("train.epochs=3"), parse_change("train.backbone=resnet18")
+    ({'train': {'epochs': 3}}, {'train': {'backbone': 'resnet18'}})
+    >>> parse_change("embed.scales=[1.0, 1.4142]")
+    {'embed': {'scales': [1.0, 1.4142]}}
+    """
+    key, equals, value = (part.strip() for part in text.partition("="))
+    parts = key.split(".")
+    if not equals or not value or not all(parts):
+        raise ValueError(f"{text!r} is no change of a recipe like train.epochs=3")
+    change: Any = _parse_value(value)
+    for part in reversed(parts):
+        change = {part: change}
+    values: Values = change
+    return values
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        found = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return found["value"] if len(found) == 1 else text

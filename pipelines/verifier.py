@@ -1,0 +1,167 @@
+"""Compare queries with images of the database, by their local features, as a recipe says.
+
+Knows no neighbours, labels or decisions. Reads the local features of a run; writes nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rerank.aggregated import (
+    AggregatedIndex,
+    AggregatedSettings,
+    build_aggregated_index,
+    verify_aggregated,
+)
+from rerank.features import LocalFeatures
+from rerank.geometry import Verification
+from rerank.store import FeatureStore
+from rerank.verify import VerifySettings, verify_candidates
+
+from .parallel import run_parallel
+from .recipe import RerankSettings
+
+CHUNK = 10  # candidates verified at a time
+INDEXES = 4  # aggregated, that are kept: that of a large class takes 100 MB and more
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+# Returns the features of a query by its place in the batch; None where it has none.
+FindFeatures = Callable[[int], LocalFeatures | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """What geometry says of Q queries and K database images each; see Evidence."""
+
+    inliers: Ints  # [Q, K]; -1 where not verified
+    residuals: Floats  # [Q, K]
+    overlaps: Floats  # [Q, K]
+
+    @classmethod
+    def unknown(cls, shape: tuple[int, ...]) -> Self:
+        """Return what is known before anything is verified."""
+        return cls(
+            np.full(shape, -1, dtype=np.int64),
+            np.full(shape, np.nan, dtype=np.float32),
+            np.zeros(shape, dtype=np.float32),
+        )
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A database image that was compared with a query."""
+
+    row: int  # of the database
+    features: LocalFeatures
+    verification: Verification
+
+
+@dataclass(frozen=True, eq=False)
+class Verifier:
+    """Compares queries with images of a database."""
+
+    image_ids: tuple[str, ...]  # [N] of the database, by row
+    features: FeatureStore  # of these images
+    settings: RerankSettings
+
+    def verify(
+        self, rows: Ints, candidates: Bools, find_features: FindFeatures, geometry: Geometry
+    ) -> None:
+        """Fill in what geometry says of each query's candidates, where features are there.
+
+        Args:
+            rows: [Q, K] of the database; -1 is padding, which is no candidate.
+            candidates: [Q, K] which of them to verify.
+            find_features: local features of query 0 to Q - 1.
+            geometry: of the same shape, written into.
+        """
+        find = lru_cache(maxsize=16)(find_features)  # one query's chunks are done together
+
+        def verify(task: tuple[int, Ints]) -> None:
+            query, places = task
+            asked = find(query)
+            if asked is None:
+                return
+            place_of = dict(zip(rows[query, places].tolist(), places.tolist(), strict=True))
+            for compared in self.compare(asked, sorted(place_of)):
+                place = query, place_of[compared.row]
+                fewer = max(min(len(asked), len(compared.features)), 1)
+                geometry.inliers[place] = compared.verification.n_inliers
+                geometry.residuals[place] = compared.verification.residual
+                geometry.overlaps[place] = compared.verification.n_inliers / fewer
+
+        run_parallel(verify, self._list_tasks(rows, candidates & (rows >= 0)))
+
+    def compare(self, asked: LocalFeatures, rows: Sequence[int]) -> list[Compared]:
+        """Compare one query with database images; those without stored features are left out.
+
+        With aggregated matching, what is found in one image depends on the others.
+        """
+        if self.settings.matching == "aggregated":
+            kept, index = self._aggregate(tuple(rows))
+            images: Sequence[LocalFeatures] = index.images
+            found = verify_aggregated(asked, index, aggregated_settings(self.settings))
+        else:
+            kept, images = self._load(rows)
+            found = verify_candidates(asked, images, verify_settings(self.settings))
+        return [Compared(*each) for each in zip(kept, images, found, strict=True)]
+
+    def _list_tasks(self, rows: Ints, candidates: Bools) -> list[tuple[int, Ints]]:
+        """Return what is verified at a time: a query, and places of some of its candidates."""
+        found = [(query, np.flatnonzero(marked)) for query, marked in enumerate(candidates)]
+        if self.settings.matching == "aggregated":
+            # Queries of one class follow each other, as they share its index.
+            tasks = [(query, places) for query, places in found if len(places)]
+            return sorted(tasks, key=lambda task: sorted(rows[task[0], task[1]].tolist()))
+        # In chunks, so that the candidates of one query, too, are shared among the cores.
+        return [
+            (query, places[start : start + CHUNK])
+            for query, places in found
+            for start in range(0, len(places), CHUNK)
+        ]
+
+    def _load(self, rows: Sequence[int]) -> tuple[list[int], list[LocalFeatures]]:
+        """Return those rows whose image has stored features, and these."""
+        pairs = [(row, self.features.get(self.image_ids[row])) for row in rows]
+        known = [(row, features) for row, features in pairs if features is not None]
+        return [row for row, _ in known], [features for _, features in known]
+
+    @cached_property
+    def _aggregate(self) -> Callable[[tuple[int, ...]], tuple[list[int], AggregatedIndex]]:
+        """Index the images of some rows; the last few indexes are kept."""
+
+        @lru_cache(maxsize=INDEXES)
+        def build(rows: tuple[int, ...]) -> tuple[list[int], AggregatedIndex]:
+            kept, images = self._load(rows)
+            return kept, build_aggregated_index(images)
+
+        return build
+
+
+def verify_settings(settings: RerankSettings) -> VerifySettings:
+    """Return what a recipe says of matching pairs of images, and of geometry."""
+    return VerifySettings(
+        model=settings.model,
+        threshold_px=settings.threshold,
+        max_iterations=settings.trials,
+        max_ratio=settings.ratio,
+        max_distance=settings.max_distance,
+    )
+
+
+def aggregated_settings(settings: RerankSettings) -> AggregatedSettings:
+    """Return what a recipe says of matching all images of a class, and of geometry."""
+    return AggregatedSettings(
+        model=settings.model,
+        threshold_px=settings.threshold,
+        max_iterations=settings.trials,
+        neighbors=settings.nearest,
+        max_distance=settings.max_distance,
+    )

@@ -1,0 +1,227 @@
+"""The head of a finished run, trained anew on photos of landmarks that the run never saw."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from classify_head.ensemble import combine_heads
+from classify_head.submission import load_submission
+from embed.model import load_model
+from embed.settings import FreezeSettings, StageSettings, TrainSettings
+from pipelines.dataset import Dataset, ImageTable
+from pipelines.job import Job
+from pipelines.members import list_member_jobs
+from pipelines.progress import Move
+from pipelines.refit import Effort, answer_refitted, refit_head, refit_settings
+from pipelines.train import train
+from tests.benchmarks.bench_unseen import measure, open_run
+from tests.benchmarks.landmark_split import split_landmarks
+from tests.datasets import PHOTOS, make_dataset, make_job, make_recipe_file, results
+
+SHORT = Effort(epochs=2, least_steps=2, passes=1)
+CHANGES = """
+[train]
+epochs = 1
+head_learning_rate = 0.02
+
+[train.augment]
+crop = "none"
+erase = 0.0
+
+[ensemble]
+rule = "mean"
+
+[ensemble.members.one]
+
+[ensemble.members.two.train]
+seed = 1
+triplet_weight = 0.0
+sampler = "uniform"
+dim = 0
+pooling.kind = "spoc"
+head.kind = "linear"
+"""
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a dataset whose database has the landmarks that are not trained on.
+
+    The first photo of the database is broken, and the first that is asked about.
+    """
+    folder = tmp_path_factory.mktemp("unseen")
+    source = make_dataset(folder / "source")
+    data = split_landmarks(Dataset(source), folder / "data", photos=PHOTOS)
+    for name in ("index", "test"):
+        broken = Dataset(data).load_split(name).ids[0]
+        (source / "images" / f"{broken}.jpg").write_bytes(b"no photo")
+    return data
+
+
+@pytest.fixture(scope="module")
+def trained(split: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """Return the job of an ensemble whose models are there."""
+    folder = tmp_path_factory.mktemp("trained")
+    job = make_job(split, folder / "run", make_recipe_file(folder / "tiny.toml", CHANGES))
+    train(job)
+    return job
+
+
+@pytest.fixture
+def job(trained: Job, tmp_path: Path) -> Job:
+    """Return the same with a run folder of its own."""
+    shutil.copytree(trained.run, tmp_path / "run", symlinks=True)
+    return replace(trained, run=tmp_path / "run")
+
+
+def known_and_asked(job: Job) -> tuple[ImageTable, ImageTable]:
+    return job.dataset.load_split("index"), job.dataset.load_split("test")
+
+
+def stamp_of(job: Job) -> int:
+    return (job.run / "refit" / "manifest.json").stat().st_mtime_ns
+
+
+def test_a_head_learns_the_photos_and_the_backbone_stays(job: Job, tmp_path: Path) -> None:
+    member, (known, _) = list_member_jobs(job)[0], known_and_asked(job)
+    effort = Effort(epochs=6, least_steps=5)
+    refitted = refit_head(member, known, tmp_path / "checkpoint.pt", effort)
+    assert refitted.history[-1]["top1"] > 0.8 > refitted.history[0]["top1"]
+    assert refitted.classifier.landmark_ids.tolist() == sorted(set(known.landmark_ids.tolist()))
+    before, after = load_model(member.run / "model")[0].state_dict(), refitted.model.state_dict()
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"pool", "neck", "neck_norm"}
+
+
+def test_an_interrupted_fit_ends_as_one_that_was_not(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.contextmanager
+    def stop_at_third(description: str) -> Iterator[Move]:
+        def move(done: int, total: int) -> None:
+            if done == 3:  # of four, in the second epoch
+                raise KeyboardInterrupt
+
+        yield move
+
+    member, (known, asked) = list_member_jobs(job)[0], known_and_asked(job)
+    whole = refit_head(member, known, tmp_path / "whole.pt", SHORT)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("pipelines.refit.progress_to", stop_at_third)
+        refit_head(member, known, tmp_path / "parts.pt", SHORT)
+    assert (tmp_path / "parts.pt").is_file()
+    resumed = refit_head(member, known, tmp_path / "parts.pt", SHORT)
+    scores = [head.answer(asked)[0].head.probabilities.tobytes() for head in (whole, resumed)]
+    assert scores[0] == scores[1]
+
+
+def test_the_members_answer_together_for_every_image(job: Job) -> None:
+    known, asked = known_and_asked(job)
+    manifest = answer_refitted(job, known, asked, SHORT)
+    submission = load_submission(job.run / "refit" / "submission.csv")
+    answers = dict(zip(submission.query_ids, submission.predicted.tolist(), strict=True))
+    assert set(answers) == set(asked.ids)
+    assert answers.pop(asked.ids[0]) == -1  # it is broken
+    assert set(answers.values()) <= set(known.landmark_ids.tolist())
+    assert manifest.counts["failed"] == 1
+    names = {path.name for path in (job.run / "refit").iterdir()}
+    histories = {"history-one.csv", "history-two.csv"}
+    assert names == {"submission.csv", "failures.parquet", "manifest.json"} | histories
+
+
+def test_the_answer_is_what_the_rule_makes_of_the_heads(job: Job, tmp_path: Path) -> None:
+    known, asked = known_and_asked(job)
+    members = list_member_jobs(job)
+    heads = [refit_head(member, known, tmp_path / member.run.name, SHORT) for member in members]
+    together = combine_heads([head.answer(asked)[0].head for head in heads], "mean")
+    answer_refitted(job, known, asked, SHORT)
+    submission = load_submission(job.run / "refit" / "submission.csv")
+    rows = [submission.query_ids.index(query) for query in asked.ids[1:]]
+    assert submission.predicted[rows].tolist() == together.labels[:, 0].tolist()
+    assert submission.confidence[rows].tolist() == together.probabilities[:, 0].tolist()
+
+
+def test_photos_that_cannot_be_read_are_on_record(job: Job) -> None:
+    known, asked = known_and_asked(job)
+    answer_refitted(job, known, asked, SHORT)
+    failures = pq.read_table(job.run / "refit" / "failures.parquet")["image_id"].to_pylist()
+    assert failures == [known.ids[0], asked.ids[0]]
+
+
+def test_what_is_done_is_kept_until_something_else_is_asked_for(job: Job) -> None:
+    known, asked = known_and_asked(job)
+    answer_refitted(job, known, asked, SHORT)
+    first, stamp = results(job.run / "refit"), stamp_of(job)
+    answer_refitted(job, known, asked, SHORT)
+    assert (results(job.run / "refit"), stamp_of(job)) == (first, stamp)
+    fewer = ImageTable(known.path, known.ids[2:], known.landmark_ids[2:])
+    answer_refitted(job, fewer, asked, SHORT)
+    assert results(job.run / "refit") != first
+
+
+def test_a_head_of_one_landmark_is_refused(job: Job, tmp_path: Path) -> None:
+    known, _ = known_and_asked(job)
+    one = ImageTable(known.path, known.ids[:2], known.landmark_ids[:1].repeat(2))
+    with pytest.raises(ValueError, match="photos of 1 landmark; a head"):
+        refit_head(list_member_jobs(job)[0], one, tmp_path / "checkpoint.pt")
+
+
+def test_a_run_without_a_model_is_refused(job: Job) -> None:
+    known, asked = known_and_asked(job)
+    (job.run / "members" / "two" / "model" / "manifest.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no finished model in .*two"):
+        answer_refitted(job, known, asked, SHORT)
+
+
+def test_what_would_stop_a_head_early_is_left_out() -> None:
+    recipe = TrainSettings(
+        epochs=2,
+        stages=(StageSettings(epochs=2, freeze=FreezeSettings(head=True)),),
+        schedule="step",
+        patience=1,
+        epoch_share=0.1,
+        head_loss="focal",
+        optimizer="sgd",
+        sampler="uniform",
+        triplet_weight=0.0,
+        batch_size=32,
+    )
+    settings = refit_settings(recipe, photos=160, classes=16)
+    assert (settings.epochs, settings.epoch_steps) == (30, 4 * 160 // 32)
+    stage = settings.stage_at(29)
+    assert stage.freeze == FreezeSettings(last_convolutions=0)
+    assert (settings.schedule, settings.patience, settings.epoch_share) == ("cosine", 0, 1.0)
+    assert (settings.head_loss, settings.optimizer) == (recipe.head_loss, recipe.optimizer)
+    assert TrainSettings.model_validate(settings.model_dump()) == settings
+
+
+@pytest.mark.parametrize(
+    ("sampler", "classes", "steps"), [("m-per-class", 16, 10), ("m-per-class", 4, 40)]
+)
+def test_batches_are_counted_as_training_counts_them(
+    sampler: str, classes: int, steps: int
+) -> None:
+    recipe = TrainSettings.model_validate({"sampler": sampler, "batch_size": 32})
+    assert refit_settings(recipe, 160, classes).epoch_steps == steps  # 4 images of each class
+
+
+def test_a_recipe_gets_a_line_of_the_table(split: Path, tmp_path: Path) -> None:
+    recipe = make_recipe_file(tmp_path / "tiny.toml", "[train]\nepochs = 1\n")
+    job = open_run(str(recipe), split, tmp_path / "runs", None, ["rerank.method=none"], workers=0)
+    row = measure(job, SHORT)
+    assert job.run == tmp_path / "runs" / "tiny"
+    shares = (row.gap, row.gap_knn, row.gap_refitted, row.top1_refitted)
+    assert all(0 <= share <= 1 for share in shares) and row.train_seconds > 0
+    assert row.format().count("|") == 7
+    answered = pd.read_csv(job.run / "refit" / "submission.csv", keep_default_na=False)
+    assert answered["id"].tolist() == sorted(job.dataset.load_split("test").ids)
+    stamp = stamp_of(job)
+    assert measure(job, SHORT) == row  # nothing is done again
+    assert stamp_of(job) == stamp
