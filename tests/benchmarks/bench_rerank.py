@@ -20,7 +20,7 @@ from classify_head.submission import load_solution
 from pipelines.job import Job, open_job
 from pipelines.parallel import run_parallel
 from pipelines.prepare import open_features
-from pipelines.recognition import CHUNK, verify_settings
+from pipelines.verifier import CHUNK, verify_settings
 from rerank.features import LocalFeatures
 from rerank.matching import match_mutual, unit_rows
 from rerank.store import FeatureStore
@@ -60,7 +60,7 @@ Reduction = tuple[NDArray[np.float32], NDArray[np.float32]]  # mean [D], directi
 def run(run_folder: Path) -> str:
     """Return a table of the methods, and the milliseconds of re-ranking one query."""
     job = open_job(None, run_folder, None, None)
-    settings = verify_settings(job.recipe)
+    settings = verify_settings(job.recipe.rerank)
     query_store, store = (
         open_features(run_folder, split, job.recipe)
         for split in ("test", job.dataset.database_split)
