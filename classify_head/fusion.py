@@ -68,8 +68,8 @@ class TimesHead(Settings):
     def __call__(self, evidence: Evidence, extras: Extras, votes: LabelScores) -> Choice:
         """Return the choice. Raises MissingEvidenceError without a head."""
         need_head(evidence, "the fusion 'times-head'")
-        labels, cosines = evidence.head_labels[:, : self.top], evidence.head_scores[:, : self.top]
-        head = look_up(labels, cosines, votes.labels, self.floor)
+        labels, values = evidence.head_labels[:, : self.top], evidence.head_scores[:, : self.top]
+        head = look_up(labels, values, votes.labels, self.floor)
         scores = np.where(votes.labels >= 0, votes.scores, 0.0)  # -inf * 0 would be nan
         return choose_best(votes.labels, scores * np.maximum(head, self.floor) ** self.power)
 

@@ -6,7 +6,7 @@ tensors [B, C]. Their margin is one number, so margins of each class's own are m
 """
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -82,17 +82,22 @@ class MarginHead(DirectionHead):
     """Scaled cosines, of which that of the right class is lowered by a margin.
 
     Attributes:
+        most: what the margin stays below; a larger one, as of degrees, may even raise the cosine.
         margin: radians or cosine.
         loss: of pytorch-metric-learning; its W [dim, C * centres] are the directions.
     """
 
+    most: ClassVar[float] = math.pi
     loss: Any
 
     def __init__(self, dim: int, classes: int, scale: float, margin: float) -> None:
-        """Take sizes, scale and margin. Raises ValueError if one is below 0."""
+        """Take sizes, scale and margin. Raises ValueError if one is out of range."""
         super().__init__(dim, classes, scale)
-        if margin < 0:
-            raise ValueError(f"margin {margin:g} of a head; expected 0 or more")
+        if not 0 <= margin < self.most:
+            raise ValueError(
+                f"margin {margin:g} of a head '{self.kind}'; expected 0 or more, and below "
+                f"{self.most:g}: it is in radians, that of cosface a cosine"
+            )
         self.margin = margin
 
     @property
@@ -143,6 +148,7 @@ class CosFaceHead(MarginHead):
     """
 
     kind = "cosface"
+    most = 2.0
 
     def __init__(self, dim: int, classes: int, scale: float = 16.0, margin: float = 0.3) -> None:
         """Start from random directions; margin in cosine."""

@@ -35,7 +35,7 @@ class LabelStrengths:
     mean_inliers: Floats  # of its verified images, beyond chance
     residual: Floats  # of its best verified image, pixels
     sizes: Floats  # database images
-    head: Floats  # cosine to the head's direction; nan where the head does not know or rank it
+    head: Floats  # score of the head; nan where the head does not know or rank it
     pool: float  # mean cosine of the query to the nearest images without a landmark
 
 
@@ -153,7 +153,7 @@ def measure_labels(evidence: Evidence, query: int) -> LabelStrengths:
         sums / np.maximum(np.bincount(places, verified, count), 1),
         residual,
         sizes,
-        _head_cosines(evidence, query, labels),
+        _head_scores(evidence, query, labels),
         float(pool.mean()) if len(pool) else 0.0,
     )
 
@@ -168,8 +168,8 @@ def _power_votes(places: NDArray[np.intp], similarities: Floats, count: int) -> 
     return np.asarray(np.bincount(places[counted], powers, count), dtype=np.float64)
 
 
-def _head_cosines(evidence: Evidence, query: int, labels: NDArray[np.int64]) -> Floats:
-    """Return the head's cosine of each label, nan where it is not among the head's first."""
+def _head_scores(evidence: Evidence, query: int, labels: NDArray[np.int64]) -> Floats:
+    """Return the head's score of each label, nan where it is not among the head's first."""
     ranked = dict(zip(evidence.head_labels[query], evidence.head_scores[query], strict=True))
     return np.array([ranked.get(label, np.nan) for label in labels], dtype=np.float64)
 

@@ -263,10 +263,3 @@ def open_residual_branches(module: nn.Module) -> None:
         if isinstance(child, nn.modules.batchnorm._BatchNorm) and child.weight is not None:
             with torch.no_grad():
                 child.weight.masked_fill_((child.weight == 0).all(), 1.0)
-
-
-def freeze_batch_norm(module: nn.Module) -> None:
-    """Put every batch norm into eval mode: running statistics stay as they are."""
-    for child in module.modules():
-        if isinstance(child, nn.modules.batchnorm._BatchNorm):
-            child.eval()

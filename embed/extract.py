@@ -85,7 +85,7 @@ def describe_and_classify(
     if images.shape[-2:] != (side, side):
         raise ValueError(
             f"images have shape {tuple(images.shape)}, expected [B, 3, {side}, {side}] for views "
-            f"{views.scales}; resize them to views.input_side(model)"
+            f"{views}; resize them to views.input_side(model)"
         )
     device = next(model.parameters()).device
     batch = normalize(images.to(device), model.spec.backbone)

@@ -44,6 +44,16 @@ def keep_frozen_norms(module: nn.Module) -> None:
                 child.eval()
 
 
+def freeze_batch_norm(network: nn.Module) -> None:
+    """Put every batch norm into eval mode: its statistics stay, whether its weight does or not.
+
+    Not those of attention between the stages: they are new, and have no statistics to keep.
+    """
+    for part in _children_first(network):
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.eval()
+
+
 def _first_tensors(network: nn.Module, count: int) -> list[nn.Parameter]:
     """Return the first parameter tensors in order of registration, without attention's."""
     attached = {

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Epochs: epoch, triplet_loss, head_loss, top1 (share of the training images whose class the head
-# told), and of held-out images gap, gap_error, recall_at_1, head_top1; nan or absent if unknown.
+# told, in spite of its margin if it has one), and of held-out images gap, gap_error, recall_at_1,
+# head_top1; nan or absent if unknown.
 Row = dict[str, float]
 STEP_COLUMNS = ("step", "epoch", "learning_rate", "triplet_loss", "head_loss", "top1")
 
@@ -135,6 +136,12 @@ def _draw(
     axes.plot(places, values, color=line.get_color(), alpha=0.25, linewidth=0.8, zorder=1)
 
 
+def require_tensorboard() -> None:
+    """Raise ImportError if TensorBoard is not installed: before a training, not after an epoch."""
+    if find_spec("tensorboard") is None:
+        raise ImportError("TensorBoard is not installed; pip install 'cairn[tensorboard]'")
+
+
 def write_tensorboard(rows: Sequence[Row], steps: Sequence[Row], folder: Path) -> None:
     """Write the record as TensorBoard's event files, in place of those written here before.
 
@@ -148,8 +155,7 @@ def write_tensorboard(rows: Sequence[Row], steps: Sequence[Row], folder: Path) -
     Raises:
         ImportError: TensorBoard is not installed.
     """
-    if find_spec("tensorboard") is None:
-        raise ImportError("TensorBoard is not installed; pip install 'cairn[tensorboard]'")
+    require_tensorboard()
     # TensorBoard's own switch: otherwise it loads TensorFlow, where that is installed, to write a
     # local file (measured: 5.6 s instead of 1.4 s, and log lines amid the progress).
     switch = "tensorboard.compat.notf"

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from .attention import SEAttention
 from .settings import TrainSettings
 
 
@@ -19,9 +20,15 @@ def build_optimizer(module: nn.Module, settings: TrainSettings) -> torch.optim.O
             Nesterov's). Adam adds the decay to the gradient, AdamW takes it off the parameter.
     """
     groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    # Attention between the stages of the backbone starts at random, as all outside it does.
+    attached = {
+        parameter
+        for part in module.modules()
+        if isinstance(part, SEAttention)
+        for parameter in part.parameters()
+    }
     for name, parameter in module.named_parameters():
-        # Attention between the stages of the backbone starts at random, as all outside it does.
-        inner = name.startswith("model.backbone.network.") and ".attention." not in name
+        inner = name.startswith("model.backbone.network.") and parameter not in attached
         # Norms, biases and the pooling exponent have nothing to decay towards.
         decay = settings.weight_decay if parameter.ndim > 1 else 0.0
         groups.setdefault((inner, decay), []).append(parameter)

@@ -223,6 +223,22 @@ class TrainSettings(Settings):
             raise ValueError(f"the epochs of the stages add up to {total}, not to {self.epochs}")
         if self.dim == 1:
             raise ValueError("a descriptor of length 1 tells nothing apart; take 2 and more, or 0")
+        if self.epoch_steps and self.epoch_share < 1:
+            raise ValueError(
+                f"epoch_steps {self.epoch_steps} sets the length of an epoch alone: set epoch_share"
+                f" (now {self.epoch_share:g}) to 1, or epoch_steps to 0"
+            )
+        if not self.head_weight and (self.judge == "head" or not self.triplet_weight):
+            raise ValueError(
+                f"with head_weight 0 the head learns nothing, but judge is '{self.judge}' and "
+                f"triplet_weight {self.triplet_weight:g}: raise head_weight, or let the neighbours "
+                "judge a training by the metric loss"
+            )
+        if self.memory and not self.triplet_weight:
+            raise ValueError(
+                f"memory {self.memory} serves the metric loss, whose triplet_weight is 0; raise "
+                "the one or set the other to 0"
+            )
         return self
 
     def stage_at(self, epoch: int) -> Stage:

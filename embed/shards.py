@@ -118,7 +118,9 @@ def read_embeddings(paths: Sequence[Path]) -> Embeddings:
     if not paths:
         raise FileNotFoundError("there are no embeddings to read; run `cairn embed` first")
     try:
-        table = pa.concat_tables([read_parquet(path) for path in paths])
+        tables = [read_parquet(path) for path in paths]
+        # Of a shard without a readable image the head was not asked: it has no columns of it.
+        table = pa.concat_tables([part for part in tables if len(part)] or tables[:1])
         vectors = _from_lists(table["embedding"]).astype(np.float32)
         head = HeadScores.none(len(table))
         if set(HEAD_COLUMNS) <= set(table.column_names):

@@ -21,9 +21,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from .augment import AugmentedFiles
-from .backbone import freeze_batch_norm
 from .failure import Failure
-from .freezing import freeze, keep_frozen_norms
+from .freezing import freeze, freeze_batch_norm, keep_frozen_norms
 from .head_losses import head_loss
 from .image_file import ImageFile
 from .images import Batch, collate
@@ -42,7 +41,7 @@ logger = logging.getLogger(__name__)
 LOGGED_STEPS = 2000  # rows of the record of steps
 SUMS = ("triplet_loss", "head_loss", "top1", "local_loss")  # of a step; an epoch has their means
 
-# Returns gap, its standard error gap_error, and recall_at_1.
+# Returns gap, and perhaps its standard error gap_error, recall_at_1 and head_top1.
 Validate = Callable[[DescriptorModel], dict[str, float]]
 
 
@@ -187,10 +186,17 @@ class Trainer:
         return [Failure(*values) for values in sorted(set(self.progress.failures))]
 
     def _stops_early(self) -> bool:
+        """Tell whether the last stage has had too many epochs without a better one.
+
+        Those before it always end: what follows them may be better.
+        """
         gaps = [row["gap"] for row in self.progress.history]
         if not self.settings.patience or not gaps or math.isnan(max(gaps)):
             return False
-        return len(gaps) - 1 - gaps.index(max(gaps)) >= self.settings.patience
+        stage = self.settings.stage_at(self.progress.epoch)
+        last = stage.first + stage.epochs >= self.settings.epochs
+        waited = len(gaps) - max(gaps.index(max(gaps)) + 1, stage.first)
+        return last and waited >= self.settings.patience
 
     def _train_epoch(self, epoch: int) -> tuple[dict[str, float], Tensor]:
         """Return the mean losses, and the descriptors of the last batches for the alarm."""
@@ -352,6 +358,9 @@ class Trainer:
 
     def _load(self) -> None:
         state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        if "module" not in state:
+            logger.warning("%s is of an earlier version: training starts anew", self.checkpoint)
+            return
         self.module.load_state_dict(state["module"])
         self.metric_loss.load_state_dict(state["metric_loss"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -99,8 +99,9 @@ def _pairs(
     ranks: NDArray[np.int64],
 ) -> dict[str, object]:
     rows = neighbors.rows[queries, ranks]
+    # Types are named: without a row they could not be told, and readers could not filter by ids.
     return {
-        "query_id": pa.array([neighbors.query_ids[query] for query in queries]),
+        "query_id": pa.array([neighbors.query_ids[query] for query in queries], pa.string()),
         "rank": ranks,
-        "image_id": pa.array([recognizer.database.image_ids[row] for row in rows]),
+        "image_id": pa.array([recognizer.database.image_ids[row] for row in rows], pa.string()),
     }

@@ -147,7 +147,8 @@ def _advise(error: Exception) -> str:
         raise error
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"error: {error.filename}: {error.strerror.lower()}"
-    if isinstance(error, ValueError | OSError):
+    is_extra = isinstance(error, ImportError) and error.name is None  # Python's own name a module
+    if isinstance(error, ValueError | OSError) or is_extra:
         return f"error: {_explain(error)}"
     raise error
 

@@ -61,7 +61,8 @@ class Explainer:
             run: run folder.
             into: folder for the pictures; None for explain/ in the run folder.
             landmark_id: explain what the classification head says of this landmark; None for the
-                neighbour that speaks most for the answer.
+                neighbour that speaks most for the answer, or where the recipe's policy lets the
+                head alone answer, for its class.
 
         Raises:
             FileNotFoundError: the run is not there, or not indexed.
@@ -79,6 +80,8 @@ class Explainer:
                 f"{', '.join(map(str, known[:5]))}: name one, or none to explain the neighbour"
             )
         self.landmark_id = landmark_id
+        # Then neighbours said nothing, whatever they show.
+        self.head_answers = self.engine.decision.policy.fusion.name == "head"
 
     def explain(self, photo: Path) -> Explained:
         """Answer a photo and draw why; one that cannot be read is an answer with an error."""
@@ -96,6 +99,8 @@ class Explainer:
         label = self.landmark_id
         if label is None and answer.best is None:
             label = answer.landmark_id  # no neighbour shows it: the head alone named it
+        elif label is None and answer.best is not None and self.head_answers:
+            label = answer.best.landmark_id
         if label is not None and label in self.place_of:
             return self._explain_class(label)
         return self._explain_neighbor(answer.best or answer.neighbors[0])

@@ -29,8 +29,14 @@ def list_members(run: Path, recipe: Recipe) -> dict[Path, Recipe]:
 
 def list_member_jobs(job: Job) -> list[Job]:
     """Return a job for each model of a run."""
+    if not job.recipe.ensemble.members:
+        return [job]
     folders = list_members(job.run, job.recipe).items()
-    return [replace(job, run=run, recipe=recipe) for run, recipe in folders]
+    curves = job.tensorboard  # a folder for each: a training writes over what is in its own
+    return [
+        replace(job, run=run, recipe=recipe, tensorboard=curves and curves / run.name)
+        for run, recipe in folders
+    ]
 
 
 def link_first_model(job: Job) -> None:

@@ -102,14 +102,20 @@ def _select(job: Job, source: Dataset, artifact: Artifact) -> Manifest:
     """Write the dataset, and say what was chosen."""
     settings, folder = job.recipe.data, artifact.folder
     invalidate(folder)
-    selection = select_dataset(
-        source,
-        folder,
-        settings.make_filters(),
-        fit_split(settings.make_split(), source),
-        seed=settings.seed,
-        unknown=settings.unknown,
-    )
+    try:
+        selection = select_dataset(
+            source,
+            folder,
+            settings.make_filters(),
+            fit_split(settings.make_split(), source),
+            seed=settings.seed,
+            unknown=settings.unknown,
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"{error} (these are options of `cairn data select`; in a recipe they are keys of "
+            "[data]: --set data.min_count=5)"
+        ) from error
     counts = [
         f"{name} {part.images} images of {part.landmarks} landmarks"
         for name, part in selection.parts.items()

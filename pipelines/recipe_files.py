@@ -96,7 +96,7 @@ def parse_change(text: str) -> Values:
     The value is TOML, or text where it is none.
 
     Raises:
-        ValueError: there is no key, or no value.
+        ValueError: there is no key, or no value, or it is of a file: base, small.
 
     >>> parse_change("train.epochs=3"), parse_change("train.backbone=resnet18")
     ({'train': {'epochs': 3}}, {'train': {'backbone': 'resnet18'}})
@@ -107,6 +107,11 @@ def parse_change(text: str) -> Values:
     parts = key.split(".")
     if not equals or not value or not all(parts):
         raise ValueError(f"{text!r} is no change of a recipe like train.epochs=3")
+    if parts[0] in ("base", "small"):
+        raise ValueError(
+            f"{text!r} changes what only a recipe's file says; choose the scale with --scale small "
+            "and change the setting itself: train.epochs=3"
+        )
     change: Any = _parse_value(value)
     for part in reversed(parts):
         change = {part: change}

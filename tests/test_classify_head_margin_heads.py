@@ -141,8 +141,13 @@ def test_senseless_sizes_and_margins_are_refused(
         class_margins(np.array(sizes, dtype=np.int64), least, 0.5)
 
 
-def test_a_wrong_number_of_sizes_and_a_negative_margin_are_refused() -> None:
+def test_a_wrong_number_of_sizes_and_margins_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="2 class sizes for a head of 5 classes"):
         SubcenterHead(8, 5).set_margins(np.array([1, 2]), least=0.1)
     with pytest.raises(ValueError, match=r"margin -0\.1"):
         ArcFaceHead(8, 5, margin=-0.1)
+    # The library's margins are degrees, ours are radians.
+    with pytest.raises(ValueError, match=r"margin 28\.6 .* below 3\.14159: it is in radians"):
+        ArcFaceHead(8, 5, margin=28.6)
+    with pytest.raises(ValueError, match="margin 2 of a head 'cosface'"):
+        CosFaceHead(8, 5, margin=2.0)

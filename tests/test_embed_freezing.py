@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from embed.backbone import BackboneSpec
-from embed.freezing import freeze, keep_frozen_norms
+from embed.freezing import freeze, freeze_batch_norm, keep_frozen_norms
 from embed.model import DescriptorModel, ModelSpec
 from embed.settings import AttentionSettings, FreezeSettings
 
@@ -168,6 +168,20 @@ def test_the_statistics_of_frozen_norms_stay_and_those_of_others_move() -> None:
     }
     norms = ("backbone.input_norm", "backbone.network.layer4.1.bn2", "neck_norm")
     assert moved == {f"{norm}.running_{kind}" for norm in norms for kind in ("mean", "var")}
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_statistics_may_stay_while_weights_are_trained(frozen: bool) -> None:
+    network = build("test_resnet", "se")[0].backbone.network.train()
+    if frozen:
+        freeze_batch_norm(network)
+    before = {name: b.clone() for name, b in network.named_buffers() if "running" in name}
+    network(torch.rand(4, 3, 64, 64)).sum().backward()
+    moved = {name for name, b in network.named_buffers() if not b.equal(before.get(name, b))}
+    # What is attached between the stages has no statistics of before to keep.
+    attached = {name for name in before if ".attention." in name}
+    assert attached and moved == (attached if frozen else set(before))
+    assert all(parameter.grad is not None for parameter in network.parameters())
 
 
 def test_a_gradient_from_before_is_not_applied() -> None:

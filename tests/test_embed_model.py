@@ -37,6 +37,14 @@ def test_descriptors_are_float32_under_autocast() -> None:
     torch.testing.assert_close(described.norm(dim=1), torch.ones(3))
 
 
+def test_a_batch_norm_on_the_input_undoes_other_brightness_and_contrast() -> None:
+    plain, normed = (build(replace(SPEC, input_norm=norm)).train() for norm in (False, True))
+    batch = images(4)
+    assert torch.allclose(normed(batch), normed(3 * batch + 2), atol=1e-3)
+    assert not torch.allclose(plain(batch), plain(3 * batch + 2), atol=1e-2)
+    assert sum(p.numel() for p in normed.backbone.input_norm.parameters()) == 6
+
+
 def test_an_image_has_the_same_descriptor_alone_and_in_a_batch() -> None:
     model = build()
     with torch.inference_mode():

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
+from embed.attention import SEAttention
 from embed.optimizer import build_optimizer
 from embed.settings import TrainSettings
 
@@ -16,7 +17,7 @@ class Parts(nn.Module):
         """Build one of each kind."""
         super().__init__()
         stage = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
-        # Put behind a stage as embed.attention does.
+        # CSPNeXt has attention of its own by this name, pretrained as all else.
         layer = nn.ModuleDict({"stage": stage, "attention": nn.Conv2d(4, 4, 1, bias=False)})
         backbone = nn.ModuleDict({"network": nn.ModuleDict({"layer1": layer})})
         backbone["input_norm"] = nn.BatchNorm2d(3)
@@ -47,7 +48,7 @@ def test_each_parameter_has_the_rate_and_decay_of_its_kind(kind: str) -> None:
         f"{network}.stage.0.bias": (1e-3, 0.0, True),
         f"{network}.stage.1.weight": (1e-3, 0.0, True),
         f"{network}.stage.1.bias": (1e-3, 0.0, True),
-        f"{network}.attention.weight": (0.5, 0.1, False),
+        f"{network}.attention.weight": (1e-3, 0.1, True),
         "model.backbone.input_norm.weight": (0.5, 0.0, False),
         "model.backbone.input_norm.bias": (0.5, 0.0, False),
         "model.attention.bias": (0.5, 0.0, False),
@@ -63,11 +64,19 @@ def test_each_parameter_has_the_rate_and_decay_of_its_kind(kind: str) -> None:
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(expected)
 
 
+def test_attention_behind_a_stage_has_the_rate_of_what_starts_at_random() -> None:
+    module = Parts()
+    attached = SEAttention(4)
+    module.get_submodule("model.backbone.network").add_module("behind", attached)
+    groups = {id(p): group for group in build(module, "sgd").param_groups for p in group["params"]}
+    assert all(not groups[id(parameter)]["inner"] for parameter in attached.parameters())
+
+
 def test_groups_come_in_the_order_of_their_first_parameters() -> None:
     # A checkpoint knows them by place alone.
     groups = build(Parts(), "adamw").param_groups
     assert [(group["inner"], group["weight_decay"]) for group in groups] == [
-        *[(True, 0.1), (True, 0.0), (False, 0.1), (False, 0.0)]
+        *[(True, 0.1), (True, 0.0), (False, 0.0), (False, 0.1)]
     ]
 
 

@@ -70,6 +70,19 @@ def test_shards_are_read_in_the_given_order(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found.vectors, expected)
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (1, 1)])
+def test_a_shard_without_a_readable_image_reads_beside_one_with_head_scores(
+    tmp_path: Path, order: tuple[int, int]
+) -> None:
+    scored, unread = embeddings(3), replace(embeddings(0), head=HeadScores.none(0))
+    paths = [tmp_path / "part-0.parquet", tmp_path / "part-1.parquet"]
+    for path, part in zip(paths, (scored, unread), strict=True):
+        write_shard(path, part, [], dtype="float32", key="k")
+    found = read_embeddings([paths[place] for place in order])
+    assert found.ids == (scored.ids if 0 in order else ())
+    assert found.head.labels.shape == ((3, 3) if 0 in order else (0, 0))
+
+
 def test_the_size_of_shards_changes_nothing(tmp_path: Path) -> None:
     whole = embeddings(10)
     for size in (1, 3, 10):

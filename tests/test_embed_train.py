@@ -1,5 +1,6 @@
 """A tiny training: it can be interrupted anywhere, keeps its best epoch and says when it fails."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from math import nan
@@ -17,7 +18,7 @@ from embed import train
 from embed.backbone import BackboneSpec
 from embed.losses import TrainingCollapsed
 from embed.model import DescriptorModel, ModelSpec
-from embed.settings import DecodeSettings, TrainSettings
+from embed.settings import DecodeSettings, FreezeSettings, StageSettings, TrainSettings
 from embed.train import Trainer, TrainingImages
 from embed.upsampling import upsample
 from tests.images import photo
@@ -137,6 +138,71 @@ def test_an_interrupted_training_ends_with_the_same_bits(
     assert same(weights(resumed), weights(whole))
 
 
+def test_an_interrupted_training_in_stages_ends_with_the_same_bits(
+    images: TrainingImages, tmp_path: Path
+) -> None:
+    frozen = FreezeSettings(last_convolutions=0)
+    settings = SETTINGS.model_copy(
+        update={
+            "epochs": 4,
+            "stages": (StageSettings(epochs=1, freeze=frozen), StageSettings(epochs=3)),
+            "schedule": "plateau",
+            "plateau_epochs": 1,
+            "metric_loss": "contrastive",
+            "memory": 13,
+        }
+    )
+    gaps = [0.5, 0.4, 0.3, 0.2]
+    whole = make(images, tmp_path / "whole.pt", settings)
+    list(whole.run(scripted(gaps)))
+    for number, gap in enumerate(gaps):  # a new process for every epoch
+        part = make(images, tmp_path / "parts.pt", settings, seed=number)
+        next(part.run(scripted([gap])))
+    assert same(weights(part), weights(whole))
+    assert part.progress.steps == whole.progress.steps
+
+
+def test_stages_freeze_and_thaw_and_have_their_own_rates_and_sizes(
+    images: TrainingImages, tmp_path: Path
+) -> None:
+    stages = (
+        StageSettings(epochs=1, image_size=64, freeze=FreezeSettings(last_convolutions=0)),
+        StageSettings(epochs=1, learning_rate=1e-4, freeze=FreezeSettings(head=True)),
+    )
+    update = {"epochs": 2, "stages": stages, "schedule": "constant", "warmup": 0.0}
+    trainer = make(images, tmp_path / "c.pt", SETTINGS.model_copy(update=update))
+    sides: list[int] = []
+    trainer.model.backbone.register_forward_pre_hook(
+        lambda module, given: sides.append(given[0].shape[-1])
+    )
+    states = [weights(trainer), *(weights(trainer) for _ in trainer.run(scripted([0.1, 0.2])))]
+    inner = {name for name in states[0] if name.startswith("backbone.") and "num_" not in name}
+    outer = set(trainer.head.state_dict())
+    for (before, after), (moved, kept) in zip(
+        itertools.pairwise(states), [(outer, inner), (inner, outer)], strict=True
+    ):
+        changed = {name for name in before if not torch.equal(before[name], after[name])}
+        assert moved <= changed and not kept & changed
+    assert sides == [64] * trainer.steps + [32] * trainer.steps
+    assert {row["epoch"]: row["learning_rate"] for row in trainer.progress.steps} == {
+        1: 1e-3,
+        2: 1e-4,
+    }
+
+
+@pytest.mark.parametrize(
+    ("update", "steps"),
+    [({}, 3), ({"epoch_share": 0.5}, 2), ({"epoch_share": 0.01}, 1), ({"epoch_steps": 5}, 5)],
+)
+def test_an_epoch_has_the_steps_that_the_settings_say(
+    images: TrainingImages, tmp_path: Path, update: dict[str, float], steps: int
+) -> None:
+    settings = SETTINGS.model_copy(update={"epochs": 1, **update})
+    trainer = make(images, tmp_path / "c.pt", settings)
+    list(trainer.run(measured))
+    assert [row["step"] for row in trainer.progress.steps] == list(range(1, steps + 1))
+
+
 def test_a_finished_training_does_nothing_more(images: TrainingImages, tmp_path: Path) -> None:
     settings = SETTINGS.model_copy(update={"epochs": 1})
     list(make(images, tmp_path / "c.pt", settings).run(measured))
@@ -181,6 +247,15 @@ def test_patience_ends_a_training_that_gets_no_better(
     assert len(list(trainer.run(scripted([0.3, 0.5, 0.4, 0.4, 0.9])))) == 4
     resumed = make(images, tmp_path / "checkpoint.pt", settings)
     assert list(resumed.run(scripted([]))) == []
+
+
+def test_patience_ends_no_stage_but_the_last(images: TrainingImages, tmp_path: Path) -> None:
+    stages = (StageSettings(epochs=4), StageSettings(epochs=5))
+    settings = SETTINGS.model_copy(update={"epochs": 9, "patience": 2, "stages": stages})
+    trainer = make(images, tmp_path / "checkpoint.pt", settings)
+    gaps = [0.9, 0.3, 0.3, 0.3, 0.5, 0.6, 1.0]
+    assert len(list(trainer.run(scripted(gaps)))) == 6
+    assert trainer.progress.best["epoch"] == 1
 
 
 @pytest.mark.parametrize(

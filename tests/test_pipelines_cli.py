@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -34,7 +35,7 @@ def test_help_lists_every_command_in_its_group() -> None:
         assert title in end.out
     positions = [end.out.index(f" {name} ") for name in ("data", "train", "query", "evaluate")]
     assert positions == sorted(positions)
-    shown = end.out + cairn("data", "--help").out
+    shown = "".join([end.out, *(cairn(group, "--help").out for group in ("data", "recipe"))])
     assert all(re.search(rf"│ {name.split()[-1]} ", shown) for name in COMMANDS)
 
 
@@ -133,6 +134,16 @@ def test_an_error_of_ours_keeps_its_traceback(
     monkeypatch.setattr("pipelines.evaluate.evaluate_run", fail)
     with pytest.raises(KeyError, match="a bug"):
         cairn("evaluate", "--run", finished.run)
+
+
+def test_an_extra_that_is_missing_is_named_before_anything_is_done(
+    fresh: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    end = cairn("run", *fresh.options, "--tensorboard", fresh.run / "curves")
+    assert end.status == 1
+    assert end.err == "error: TensorBoard is not installed; pip install 'cairn[tensorboard]'\n"
+    assert not fresh.run.exists()
 
 
 def test_an_interrupt_says_how_to_go_on(finished: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:

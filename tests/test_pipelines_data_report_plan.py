@@ -1,5 +1,6 @@
 """The resource plan: what is counted, the arithmetic of rates, what does not fit."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ from pipelines.data_report.laps import Laps, Rate, time_laps
 from pipelines.data_report.limits import find_limits
 from pipelines.data_report.machine import Machine, look_at_machine
 from pipelines.data_report.measure import measure
-from pipelines.data_report.plan import Part, StagePlan, count_sums, plan_stages
+from pipelines.data_report.plan import count_sums, plan_stages
 from pipelines.data_report.processes import Ticks, read_memory, watch_memory
-from pipelines.data_report.rates import Memory, Rates
+from pipelines.data_report.rates import ModelRates, Rates
+from pipelines.data_report.stage_plan import Part, StagePlan
+from pipelines.data_report.subject import Trial
 from pipelines.data_report.tables import read_tables
 from pipelines.data_report.workload import Counts, count_images, plan_work
 from pipelines.dataset import Dataset
@@ -22,18 +25,26 @@ from pipelines.training_set import load_training_set
 from tests.conftest import Tiny
 from tests.datasets import make_job, write_table
 
-RATES = Rates(
-    train=Rate(0.1, others=0.5),
+MODEL = ModelRates(
+    dim=256,
+    values=1000,
+    head_values=256,
+    train=(Rate(0.1, others=0.5),),
     validate=Rate(0.01),
     describe=Rate(0.02),
+    training_memory=2e9,
+    describing_memory=1e9,
+)
+RATES = Rates(
+    models=(MODEL,),
     extract=Rate(0.03),
     read=Rate(0.001),
     verify=Rate(0.002),
     search=Rate(1e-9),
     feature_bytes=80_000,
-    model_values=1000,
-    memory=Memory(10**9, 2e9, 1e9),
+    libraries=10**9,
 )
+FAST = Rates(models=(ModelRates(dim=256, train=(Rate(),)),), feature_bytes=80_000)
 LARGE = Machine(cores=2, memory=10**12, disk_free=10**13)
 
 
@@ -44,7 +55,8 @@ def recipe_of(**sections: dict[str, object]) -> Recipe:
 def counts_of(sizes: list[int], **others: int) -> Counts:
     total = sum(sizes)
     known = {"database": total, "searched": total, "validation": 0, "unsearched": 0}
-    return Counts(np.array(sizes), **{**known, "test": 0, "pool": 0, **others})
+    array = np.array(sizes)
+    return Counts(array, array, **{**known, "test": 0, "pool": 0, **others})
 
 
 def gldv2() -> Counts:
@@ -60,9 +72,11 @@ def test_the_workload_is_what_the_stages_do(finished: Tiny) -> None:
     work = plan_work(count_images(read_tables(job.dataset)), job.recipe)
     training = load_training_set(job.dataset, job.recipe.train)
     batch = 3 * 2
-    assert work.classes == len(training.landmarks)
-    assert work.epoch_images == len(training.rows) // batch * batch
-    assert work.validated == len(training.held_out.ids) + 6 + len(training.rows)
+    (model,) = work.models
+    assert (model.name, model.classes) == ("", len(training.landmarks))
+    assert (model.batch, model.epochs) == (batch, 2)
+    assert model.epoch_images == len(training.rows) // batch * batch
+    assert model.validated == len(training.held_out.ids) + 6 + len(training.rows)
     assert (work.embedded, work.held_out) == (24 + 6 + 8, 0)
     assert work.known == len(load_known_queries(job).ids)
     assert (work.neighbors, work.candidates) == (24, 24)
@@ -75,7 +89,7 @@ def test_held_out_images_are_counted_as_they_are_split() -> None:
         kept, held_out = split_validation(labels, share, 0)
         work = plan_work(counts_of(sizes), recipe_of(train={"validation_share": share}))
         asked = len(held_out) + sum(min(np.sum(labels[kept] == c), 10) for c in range(len(sizes)))
-        assert work.validated == (asked if len(held_out) else 0)
+        assert work.models[0].validated == (asked if len(held_out) else 0)
         assert work.known == len(held_out)
 
 
@@ -91,47 +105,46 @@ def test_a_table_of_held_out_images_is_kept_to(finished: Tiny, tmp_path: Path) -
     assert (counts.validation, counts.unsearched, counts.searched) == (2, 1, 2)
     work = plan_work(counts, recipe_of(train={"classes_per_batch": 4, "images_per_class": 2}))
     # Of the database v1 was not trained on; v0, which it lacks, is described for it.
-    assert (work.epoch_images, work.held_out, work.known) == (40, 1, 2)
-
-
-def test_balanced_classes_are_counted() -> None:
-    sizes = [3, 8, 30, 200]
-    balance = {"min_count": 5, "cap": 60, "upsample_to": 60}
-    settings = {"validation_share": 0.0, "classes_per_batch": 3, "images_per_class": 2}
-    work = plan_work(counts_of(sizes), recipe_of(train={**settings, "balance": balance}))
-    assert (work.classes, work.epoch_images) == (3, 180)
+    assert (work.models[0].epoch_images, work.held_out, work.known) == (40, 1, 2)
 
 
 def test_without_training_every_image_is_a_query_of_known_answer() -> None:
     work = plan_work(counts_of([5, 5], pool=7), recipe_of(train={"epochs": 0}))
-    assert (work.epoch_images, work.validated, work.known) == (0, 0, 10 + 3)
+    (model,) = work.models
+    assert (model.epochs, model.epoch_images, model.validated) == (0, 0, 0)
+    assert work.known == 10 + 3
 
 
 def test_times_are_rates_times_items() -> None:
     recipe = recipe_of(search={"neighbors": 20}, rerank={"candidates": 10})
     work = plan_work(counts_of([40] * 50, test=100, pool=60), recipe)
+    (model,) = work.models
     train, embed, index, submit = plan_stages(work, RATES, recipe, workers=1)
-    assert part(train, "train").seconds == pytest.approx(0.1 * 10 * work.epoch_images)
+    assert part(train, "train").seconds == pytest.approx(0.1 * 10 * model.epoch_images)
     assert part(train, "train").alone == pytest.approx(part(train, "train").seconds / 2)
-    assert part(train, "validate").seconds == pytest.approx(0.01 * 10 * work.validated)
+    assert part(train, "validate").seconds == pytest.approx(0.01 * 10 * model.validated)
     assert train.seconds == pytest.approx(sum(part.seconds for part in train.parts))
     assert embed.seconds == pytest.approx(0.02 * (2000 + 60 + 100))
     assert part(index, "extract").seconds == pytest.approx(0.03 * (2000 + 60))
     assert part(submit, "extract").seconds == pytest.approx(0.03 * 100)
     # Each of the 1,000 candidates is read once, the cache holds them all; so are the queries.
     assert part(submit, "verify").seconds == pytest.approx(0.002 * 1000 + 0.001 * (1000 + 100))
-    sums = 100 * (2000 + 50 + 30) + 2000 * 30
+    sums = 100 * (2000 + 30) + 2000 * 30
     assert part(submit, "search").seconds == pytest.approx(1e-9 * 256 * sums)
 
 
 def test_disk_and_memory_grow_with_the_images() -> None:
     recipe = recipe_of()
     work = plan_work(gldv2(), recipe)
-    train, embed, index, _ = plan_stages(work, RATES, recipe, workers=1)
+    rates = replace(RATES, models=(replace(MODEL, head_values=203_094 * 256),))
+    train, embed, index, _ = plan_stages(work, rates, recipe, workers=1)
     rows, head = 20 * 203_094, 203_094 * 256 * 4
     assert train.disk == head + 4000
-    assert train.scratch == 8 * (head + 4000)
-    assert embed.disk == pytest.approx((rows + 117_577) * (1024 + 50))
+    # AdamW keeps two numbers for each weight, and a file has weights and best weights besides.
+    assert train.scratch == 2 * 4 * (head + 4000)
+    assert train.memory["model and head"] == 5 * (head + 4000)
+    # The ten likeliest classes are stored: label, score, probability.
+    assert embed.disk == pytest.approx((rows + 117_577) * (1024 + 50 + 10 * (8 + 4 + 4)))
     assert part(index, "extract").disk == pytest.approx(rows * 80_050)
     assert index.memory["descriptors"] == 3 * rows * 1024
     assert index.memory["libraries"] == 10**9
@@ -157,7 +170,7 @@ def test_expanding_queries_searches_twice() -> None:
     once, twice = (
         count_sums(5, work, recipe_of(search={"expand_query": count})) for count in (0, 3)
     )
-    assert twice - once == 5 * 100 * 256
+    assert twice - once == 5 * 100
 
 
 def limits_of(machine: Machine, recipe: Recipe, rates: Rates = RATES) -> dict[str, str]:
@@ -168,13 +181,12 @@ def limits_of(machine: Machine, recipe: Recipe, rates: Rates = RATES) -> dict[st
 
 
 def test_what_fits_is_not_mentioned() -> None:
-    fast = Rates(feature_bytes=80_000)
-    assert limits_of(LARGE, recipe_of(), fast) == {}
+    assert limits_of(LARGE, recipe_of(), FAST) == {}
 
 
 def test_a_full_disk_is_foreseen_with_what_fills_it() -> None:
     machine = Machine(2, 10**12, disk_free=45 * 10**9)
-    (problem, remedy), *_ = limits_of(machine, recipe_of(), Rates(feature_bytes=80_000)).items()
+    (problem, remedy), *_ = limits_of(machine, recipe_of(), FAST).items()
     assert problem.startswith("index: the run takes 340 GB on disk, 45 GB are free; most of it")
     assert "local features of 4,061,880 database images (sift)" in problem
     assert "rerank.max_features (now 600)" in remedy and 'rerank.method = "none"' in remedy
@@ -182,10 +194,13 @@ def test_a_full_disk_is_foreseen_with_what_fills_it() -> None:
 
 def test_too_little_memory_is_foreseen_for_the_stages_that_want_it() -> None:
     machine = Machine(2, memory=8 * 10**9, disk_free=10**13)
-    found = limits_of(machine, recipe_of(), Rates(memory=Memory(10**9, 2e10, 1e9)))
+    model = replace(FAST.models[0], training_memory=2e10)
+    rates = Rates(models=(model,), libraries=10**9)
+    found = limits_of(machine, recipe_of(), rates)
     assert [problem.split(" of memory")[0] for problem in found] == [
         "train: needs 22 GB",
         "index: needs 15 GB",
+        "submit: needs 12 GB",
     ]
     assert "train.classes_per_batch (now 16)" in next(iter(found.values()))
     assert "train.dim (now 256)" in list(found.values())[1]
@@ -264,20 +279,18 @@ def test_the_stages_are_timed_by_their_own_code(
     recipe = load_recipe(str(finished.recipe)).model_dump() | changes
     files = [finished.data / "images" / f"thing{n}-0.jpg" for n in range(6)]
     rates = measure(
-        files,
-        6,
+        Trial(files, None, 0, tmp_path, seconds=0.02),
+        plan_work(counts_of([4] * 6), make_recipe(recipe, "changed")),
         make_recipe(recipe, "changed"),
-        weights=None,
-        workers=0,
-        scratch=tmp_path,
-        seconds=0.02,
     )
-    for rate in (rates.train, rates.validate, rates.describe, rates.search):
+    (model,) = rates.models
+    for rate in (*model.train, model.validate, model.describe, rates.search):
         assert rate.seconds > 0
     local = [rates.extract.seconds, rates.read.seconds, rates.verify.seconds, rates.feature_bytes]
     assert [value > 0 for value in local] == [method != "none"] * 4
-    assert (rates.delf.seconds > 0) == (method == "delf")
-    assert rates.model_values > 1000
+    assert (model.delf.seconds > 0) == (method == "delf")
+    assert model.values > 1000
+    assert (model.dim, model.head_values) == (16, 6 * 16)
     assert list(tmp_path.iterdir()) == []  # nothing is left
 
 

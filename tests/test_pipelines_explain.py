@@ -61,6 +61,16 @@ def test_what_the_head_alone_named_is_explained_by_its_class(
     assert explainer._choose_subject(refused).neighbor == answer.neighbors[0]
 
 
+def test_where_the_head_alone_answers_its_class_is_explained(
+    explainer: Explainer, finished: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explainer, "head_answers", True)
+    answer = explainer.engine.ask(query(finished, 3))
+    assert answer.best is not None  # a neighbour of that class is there, and said nothing
+    subject = explainer._choose_subject(answer)
+    assert subject.title == f"the head's class {answer.best.name}"
+
+
 def test_of_an_ensemble_the_first_model_is_explained(tiny: Tiny) -> None:
     member = tiny.run / "members" / "one"
     member.mkdir(parents=True)

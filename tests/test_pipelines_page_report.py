@@ -15,6 +15,7 @@ from classify_head.gap import Answers
 from embed.failure import Failure
 from embed.shards import write_failures
 from pipelines.job import Job
+from pipelines.page.album import open_album
 from pipelines.page.answers import RunAnswers
 from pipelines.page.groups import pick_cases
 from pipelines.page.records import Case, Group, Report
@@ -200,6 +201,16 @@ def test_without_local_features_photos_have_no_lines(wrong: Tiny) -> None:
     assert not any("inlier" in note for note in notes(report))
     assert not any("lines" in pair.alt for pair in worst(report).pairs)
     assert ("local features", "none") in report.facts
+
+
+def test_a_run_of_before_column_types_were_named_is_shown(wrong: Tiny) -> None:
+    pairs = {"query_id": pa.array([]), "rank": [], "inliers": []}
+    pq.write_table(pa.table(pairs), wrong.run / "verified.parquet")
+    assert notes(collect(wrong))
+
+
+def test_an_album_may_be_asked_for_nothing(wrong: Tiny) -> None:
+    assert open_album(job_of(wrong), []).neighbors == {}
 
 
 def test_a_true_landmark_that_the_database_lacks_is_named(wrong: Tiny) -> None:

@@ -76,6 +76,20 @@ def test_a_job_of_the_runs_own_data_finds_them_and_where_they_came_from(source: 
     assert (first.data / "manifest.json").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("data.ids=7:9", r"--ids 7:9 leaves none of 4 landmarks .* keys of \[data\]: --set data\."),
+        ("data.min_count=30", r"--min-count 30 leaves none .* keys of \[data\]: --set data\."),
+    ],
+)
+def test_advice_on_options_of_another_command_says_what_they_are_here(
+    change: str, message: str, source: Dataset
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        prepare_data(make_job(source, change))
+
+
 def test_other_settings_are_refused_and_named(source: Dataset) -> None:
     prepare_data(make_job(source, *SHARES))
     changed = make_job(source, *SHARES, "data.test=0.1", "data.seed=3")

@@ -281,6 +281,12 @@ def test_a_change_without_key_or_value_is_refused(change: str) -> None:
         load_recipe("demo", changes=[change])
 
 
+@pytest.mark.parametrize("change", ["small.train.epochs=3", "base=demo"])
+def test_a_change_is_of_settings_not_of_what_a_file_says(change: str) -> None:
+    with pytest.raises(ValueError, match="choose the scale with --scale small and change"):
+        load_recipe("torino", changes=[change])
+
+
 def test_an_unknown_key_of_a_change_names_the_closest() -> None:
     with pytest.raises(ValueError, match=r"'train\.epoch'; did you mean 'epochs'"):
         load_recipe("demo", changes=["train.epoch=3"])

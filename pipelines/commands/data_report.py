@@ -2,12 +2,14 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from ..options import Workers
+from .run import Changes
 
 
 def report(
@@ -36,12 +38,18 @@ def report(
             show_default=False,
         ),
     ] = None,
+    scale: Annotated[
+        Literal["full", "small"],
+        typer.Option(help="small: plan for the recipe's section \\[small], minutes on a laptop."),
+    ] = "full",
+    changes: Changes = None,
     workers: Workers = None,
     plan: Annotated[
         bool,
         typer.Option(
             "--plan/--no-plan",
-            help="Time the stages on some images, for a minute, and plan time, disk and memory.",
+            help="Time the stages on some images, a minute a model, and plan time, disk and "
+            "memory.",
         ),
     ] = True,
     out: Annotated[
@@ -65,7 +73,7 @@ def report(
     from ..report import open_console
 
     name = recipe or ("demo" if is_demo(data) else "photos")
-    settings = load_recipe(name)
+    settings = load_recipe(name, scale, changes or ())
     if weights is not None and not weights.is_file():
         raise FileNotFoundError(f"no weights file at {weights}")
     dataset = Dataset(data)
@@ -73,7 +81,8 @@ def report(
     asked = None
     if plan:
         processes = count_workers() if workers is None else workers
-        asked = Planned(name, settings, weights, processes, scratch=folder)
+        full_name = _name_recipe(name, scale, changes or ())
+        asked = Planned(full_name, settings, weights, processes, scratch=folder)
     made, measured = make_report(dataset, before, asked)
     sections = make_sections(made)
     page = save_report(made, measured, sections, folder)
@@ -82,3 +91,9 @@ def report(
     else:
         print_sections(sections, open_console())
     print(f"wrote {page}", file=sys.stderr)  # standard output may be JSON
+
+
+def _name_recipe(name: str, scale: str, changes: Sequence[str]) -> str:
+    """Return the name of a recipe with what is asked for otherwise, as on the command line."""
+    options = [f"--scale {scale}"] if scale != "full" else []
+    return " ".join([name, *options, *(f"--set {change}" for change in changes)])

@@ -25,7 +25,8 @@ def explain(
             "--class",
             metavar="LANDMARK_ID",
             help="Explain what the classification head says of this landmark.  "
-            "\\[default: the neighbour that speaks most for the answer]",
+            "\\[default: the neighbour that speaks most for the answer; its own class where the "
+            "recipe lets the head alone answer]",
             show_default=False,
         ),
     ] = None,

@@ -16,7 +16,8 @@ Changes = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Change a setting of the recipe: train.epochs=3. Can be given several times.",
+        help="Change a setting of the recipe: train.epochs=3. Can be given several times.  "
+        "\\[default: none]",
         show_default=False,
     ),
 ]
@@ -48,7 +49,11 @@ def run(
     devices: Annotated[int, typer.Option(min=1, help="GPUs that train together.")] = 1,
     tensorboard: Annotated[
         Path | None,
-        typer.Option(help="Folder for TensorBoard's curves of the training.", show_default=False),
+        typer.Option(
+            help="Folder for TensorBoard's curves of the training; of an ensemble a folder in it "
+            "for each model.  \\[default: none]",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Do a recipe from its data to its report: all that submit does, and all it shows.
@@ -57,6 +62,10 @@ def run(
     predictions.csv, class_histogram.png, confusions.csv, confusion_matrix.png and, of matched
     photos, matches/.
     """
+    if tensorboard is not None:
+        from embed.history import require_tensorboard
+
+        require_tensorboard()
     folder = pick_folder(data, run, recipe, scale)
     job = start_job(
         data,

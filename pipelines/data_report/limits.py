@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ..recipe import Recipe
 from .machine import Machine
-from .plan import Part, StagePlan
+from .stage_plan import Part, StagePlan
 from .units import DAY, say_bytes, say_seconds
 
 LONG = 7 * DAY  # seconds that nobody waits for
@@ -67,14 +67,16 @@ def _check_memory(stage: StagePlan, machine: Machine, recipe: Recipe) -> Iterato
         return
     name = max(stage.memory, key=lambda name: stage.memory[name])
     remedies = {
-        "batches": f"lower train.classes_per_batch (now {recipe.train.classes_per_batch}) or "
-        f"train.image_size (now {recipe.train.image_size})"
+        "batches": f"lower {_name_batch(recipe)} or train.image_size (now "
+        f"{recipe.train.image_size})"
         if stage.stage == "train"
         else f"lower embed.batch_size (now {recipe.embed.batch_size})",
         "model and head": "fewer classes: cairn data select --min-count 10",
         "ids": f"fewer --workers; or {FEWER_IMAGES}",
-        "descriptors": f"lower train.dim (now {recipe.train.dim}); or {FEWER_IMAGES}",
+        "descriptors": f"{_shorten(recipe)}; or {FEWER_IMAGES}",
+        "shards": f"lower embed.shard_size (now {recipe.embed.shard_size})",
         "features": "lower rerank.max_features",
+        "features of classes": f"lower rerank.candidates (now {recipe.rerank.candidates})",
         "queries": f"lower search.neighbors (now {recipe.search.neighbors})",
     }
     yield Limit(
@@ -92,10 +94,10 @@ def _check_time(stage: StagePlan, recipe: Recipe) -> Iterator[Limit]:
     remedies = {
         "train": f"a GPU; fewer epochs (train.epochs, now {recipe.train.epochs}); {FEWER_IMAGES}",
         "validate": "train.validation_share = 0: no epoch is judged, the last one counts",
-        "describe": f"a GPU; one view: embed.scales = [1.0]; {FEWER_IMAGES}",
+        "describe": f"a GPU; one view: {_name_views(recipe)}; {FEWER_IMAGES}",
         "extract": f"lower rerank.max_side (now {recipe.rerank.max_side}); rerank.method = "
         f'"none"; {FEWER_IMAGES}',
-        "search": f"lower train.dim (now {recipe.train.dim}); {FEWER_IMAGES}",
+        "search": f"{_shorten(recipe)}; {FEWER_IMAGES}",
         "verify": f"lower rerank.candidates (now {recipe.rerank.candidates})",
     }
     yield Limit(
@@ -104,3 +106,23 @@ def _check_time(stage: StagePlan, recipe: Recipe) -> Iterator[Limit]:
         f"{part.what}",
         remedies.get(part.kind, FEWER_IMAGES),
     )
+
+
+def _name_batch(recipe: Recipe) -> str:
+    """Return the setting that the size of batches is due to, with its value."""
+    train = recipe.train
+    if train.group == 1 and train.batch_size:
+        return f"train.batch_size (now {train.batch_size})"
+    return f"train.classes_per_batch (now {train.classes_per_batch})"
+
+
+def _name_views(recipe: Recipe) -> str:
+    """Return the setting that makes one view of several."""
+    return "embed.crops = 0" if recipe.embed.crops > 1 else "embed.scales = [1.0]"
+
+
+def _shorten(recipe: Recipe) -> str:
+    """Return what makes descriptors shorter."""
+    if not recipe.train.dim:
+        return "set train.dim, 256 say (now 0: all that pooling returns)"
+    return f"lower train.dim (now {recipe.train.dim})"

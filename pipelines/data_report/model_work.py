@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from embed.settings import Stage, TrainSettings
 
 from ..recipe import Recipe, member_recipe
-
-DATABASE_PER_CLASS, MAX_DISTRACTORS = 10, 100  # of pipelines.validation, which imports torch
+from ..validation import DATABASE_PER_CLASS, MAX_DISTRACTORS
 
 
 @dataclass(frozen=True)
@@ -125,6 +124,13 @@ def count_steps(settings: TrainSettings, examples: int, batch: int) -> int:
     if settings.epoch_steps:
         return settings.epoch_steps
     return max(1, round(max(examples // batch, 1) * settings.epoch_share))
+
+
+def count_moments(settings: TrainSettings) -> int:
+    """Return how many numbers the optimizer keeps for each that is trained."""
+    if settings.optimizer == "sgd":
+        return 1 if settings.momentum else 0
+    return 2
 
 
 def _hold_out(sizes: NDArray[np.int64], settings: TrainSettings) -> NDArray[np.int64]:

@@ -15,12 +15,15 @@ import pyarrow as pa
 from ..dataset import Dataset
 from ..recipe import Recipe
 from .before import Before, describe_before
+from .chosen import Chosen, count_chosen
 from .class_sizes import ClassSizes, describe_sizes
 from .image_sizes import ImageFacts, Measured, describe_images, measure_images
 from .limits import Limit, find_limits
 from .machine import Machine, look_at_machine
-from .plan import StagePlan, plan_stages
+from .model_work import list_models
+from .plan import plan_stages
 from .rates import Rates
+from .stage_plan import StagePlan
 from .tables import (
     LargeClass,
     QueryFacts,
@@ -54,6 +57,7 @@ class Plan:
     """What a recipe will take of this machine."""
 
     recipe: str
+    chosen: Chosen | None  # by the recipe's section [data]; None: the dataset as it is
     machine: Machine
     work: Workload
     rates: Rates
@@ -97,12 +101,16 @@ def make_report(
         ValueError: a table cannot be read, or the recipe's model cannot be built.
     """
     facts, measured, counts = collect_facts(dataset, before)
-    plan, why_not = (
-        None,
-        "" if planned is None else _find_obstacle(measured, counts, planned.recipe),
-    )
-    if planned is not None and not why_not:
-        plan = make_plan(dataset, measured, counts, planned)
+    if planned is None:
+        return DataReport(facts, None, ""), measured
+    settings = planned.recipe.data
+    if not settings.changes_nothing:
+        try:
+            counts = count_chosen(dataset, settings, planned.scratch)
+        except ValueError as error:
+            return DataReport(facts, None, f"the recipe's section [data]: {error}"), measured
+    why_not = _find_obstacle(measured, counts, planned.recipe)
+    plan = None if why_not else make_plan(dataset, measured, counts, planned)
     return DataReport(facts, plan, why_not), measured
 
 
@@ -131,36 +139,43 @@ def collect_facts(dataset: Dataset, before: Path | None = None) -> tuple[Facts, 
 def make_plan(dataset: Dataset, measured: Measured, counts: Counts, planned: Planned) -> Plan:
     """Time the stages of a recipe on some images, and plan a run.
 
+    Args:
+        dataset: that is reported on.
+        measured: what was seen of its images.
+        counts: of what the recipe chooses of it.
+        planned: what to plan for.
+
     Raises:
-        ValueError: the recipe's model cannot be built.
+        ValueError: a model of the recipe cannot be built.
     """
     from .measure import measure  # torch takes seconds
+    from .subject import Trial
 
     recipe = planned.recipe
     files = [dataset.locate(image_id) for image_id in measured.draw(FILES)]
     pa.default_memory_pool().release_unused()  # of the tables: else it would count as the stages'
     work = plan_work(counts, recipe)
-    rates = measure(
-        files,
-        work.classes,
-        recipe,
-        weights=planned.weights,
-        workers=planned.workers,
-        scratch=planned.scratch,
-        seconds=planned.seconds,
-    )
+    trial = Trial(files, planned.weights, planned.workers, planned.scratch, planned.seconds)
+    rates = measure(trial, work, recipe)
     machine = look_at_machine(RUNS)
     stages = plan_stages(work, rates, recipe, planned.workers)
     limits = find_limits(stages, machine, recipe)
-    return Plan(planned.name, machine, work, rates, stages, limits)
+    chosen = None if recipe.data.changes_nothing else Chosen.of(counts)
+    return Plan(planned.name, chosen, machine, work, rates, stages, limits)
 
 
 def _find_obstacle(measured: Measured, counts: Counts, recipe: Recipe) -> str:
     """Say why a plan cannot be made; nothing if it can."""
     if not len(measured.readable):
         return "none of the images that were looked at can be read"
-    if len(counts.class_sizes) < 2 and recipe.train.epochs:
-        return "training needs two landmarks, and train has one"
+    for each in list_models(recipe).values():
+        least = each.train.balance.min_count
+        classes = int((counts.class_sizes >= least).sum())
+        enough = f" of train.balance.min_count = {least} images" if least else ""
+        if not classes:
+            return f"train has no landmark{enough}"
+        if classes < 2 and each.train.epochs:
+            return f"training needs two landmarks{enough}, and train has one"
     if recipe.rerank.method == "delf-hub":
         return 'the features of rerank.method = "delf-hub" cannot be timed without its network'
     return ""

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from .chosen import Chosen
 from .class_sizes import DECILES, FEW, ClassSizes
 from .image_sizes import TINY, ImageFacts, Share, Spread
-from .plan import StagePlan
 from .report import DataReport, Facts, Plan
+from .stage_plan import StagePlan
 from .tables import QueryFacts
 from .units import say_bytes, say_seconds, say_share
 
@@ -200,6 +201,8 @@ def _say_total(plan: Plan, busy: bool) -> Row:
 
 def _say_circumstances(plan: Plan) -> Iterator[str]:
     machine, rates = plan.machine, plan.rates
+    if plan.chosen is not None:
+        yield _say_chosen(plan.chosen)
     gpu = f", {machine.gpu}" if machine.gpu else ""
     yield (
         f"This machine: {machine.cores} cores{gpu}, {say_bytes(machine.memory)} of memory, "
@@ -215,7 +218,29 @@ def _say_circumstances(plan: Plan) -> Iterator[str]:
             f"Other programs had {rates.others:.0%} of the processor meanwhile: 'time' is with "
             "them, 'alone' is without, and the less certain the more they had."
         )
+    yield from _say_heads(plan)
     scratch = max(stage.scratch for stage in plan.stages)
     if scratch:
         yield f"While it trains, checkpoints take up to {say_bytes(scratch)} more."
-    yield f"{say_bytes(rates.memory.libraries)} of the memory are the libraries."
+    yield f"{say_bytes(rates.libraries)} of the memory are the libraries."
+
+
+def _say_chosen(chosen: Chosen) -> str:
+    others = {"to validate": chosen.validation, "to ask about": chosen.test}
+    said = "".join(f", {count:,} {name}" for name, count in others.items() if count)
+    return (
+        f"The plan is for what the recipe's section [data] chooses: {chosen.training:,} images of "
+        f"{chosen.landmarks:,} landmarks to train on{said}."
+    )
+
+
+def _say_heads(plan: Plan) -> Iterator[str]:
+    """Say where a head was too large to be timed with all its classes."""
+    for model, rates in zip(plan.work.models, plan.rates.models, strict=True):
+        if rates.timed_classes < model.classes:
+            of = f" of {model.name}" if model.name else ""
+            yield (
+                f"The head{of} was timed with {rates.timed_classes:,} of its {model.classes:,} "
+                "classes, lest it took all the memory: training and describing take longer than "
+                "said."
+            )

@@ -39,6 +39,7 @@ class Workload:
     known: int  # queries with a known answer, to calibrate the decision by
     neighbors: int  # of a query, with the images of its predicted class that are added
     candidates: float  # of a query, that are verified on average; 0 without local features
+    most_candidates: int  # of any query
 
     @property
     def embedded(self) -> int:
@@ -82,7 +83,8 @@ def plan_work(counts: Counts, recipe: Recipe) -> Workload:
     trained, outside = _count_seen(counts, recipe)
     known = min(counts.database - trained + outside, recipe.decide.calibration_queries)
     nearest = min(recipe.search.neighbors, counts.database)
-    candidates, added = count_candidates(counts.database_sizes, recipe.rerank, nearest)
+    candidates, most = count_candidates(counts.database_sizes, recipe.rerank, nearest)
+    added = most if recipe.rerank.of == "predicted-class" else 0
     return Workload(
         models=models,
         training=int(counts.class_sizes.sum()),
@@ -93,6 +95,7 @@ def plan_work(counts: Counts, recipe: Recipe) -> Workload:
         known=known + counts.pool // 2,
         neighbors=nearest + added,
         candidates=candidates,
+        most_candidates=most,
     )
 
 
@@ -130,18 +133,19 @@ def _count_seen(counts: Counts, recipe: Recipe) -> tuple[int, int]:
 def count_candidates(
     database_sizes: NDArray[np.int64], settings: RerankSettings, nearest: int
 ) -> tuple[float, int]:
-    """Return how many images of a query are verified on average, and how many neighbours it gains.
+    """Return how many images are verified of a query, on average and at most.
 
     A class is taken to be predicted as often as its share of the database.
 
     Args:
         database_sizes: [C] images of the classes of the database.
         settings: which images are verified.
-        nearest: neighbours that a query has anyway.
+        nearest: neighbours that a query has.
     """
     if settings.method == "none":
         return 0, 0
     if settings.of == "neighbors":
-        return min(settings.candidates, nearest), 0
+        most = min(settings.candidates, nearest)
+        return most, most
     chosen = np.minimum(database_sizes, settings.candidates)
     return float(np.average(chosen, weights=database_sizes)), int(chosen.max())

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
@@ -178,7 +180,8 @@ def open_album(job: Job, query_ids: Sequence[str]) -> Album:
 def _read_neighbors(job: Job, query_ids: Sequence[str]) -> dict[str, list[Neighbor]]:
     """Return the neighbours of some queries, nearest first."""
     found: dict[str, list[Neighbor]] = {query_id: [] for query_id in query_ids}
-    filters = [("query_id", "in", sorted(found))]
+    # Types are named: runs that verified nothing have an untyped column, and no query may be asked.
+    filters = pc.field("query_id").cast(pa.string()).isin(pa.array(sorted(found), pa.string()))
     verified = pq.read_table(job.run / "verified.parquet", filters=filters).to_pylist()
     inliers = {(row["query_id"], row["rank"]): row["inliers"] for row in verified}
     rows = pq.read_table(job.run / "neighbors.parquet", filters=filters).to_pylist()
