@@ -46,6 +46,15 @@ def save_steps(rows: Sequence[Row], path: Path) -> None:
     _save_rows(rows, list(dict.fromkeys([*STEP_COLUMNS, *found])), path)
 
 
+def load_rows(path: Path) -> list[Row]:
+    """Read rows that save_history or save_steps wrote; of cells that are empty, nothing."""
+    with path.open(newline="") as file:
+        return [
+            {name: float(value) for name, value in row.items() if value}
+            for row in csv.DictReader(file)
+        ]
+
+
 def _save_rows(rows: Iterable[Row], columns: Sequence[str], path: Path) -> None:
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns)

@@ -3,6 +3,7 @@
 Reads pipelines/recipes/*.toml and files it is given. Imports nothing heavy.
 """
 
+import difflib
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
@@ -53,9 +54,10 @@ def _read_file(name: str) -> RecipeFile:
     else:
         path = Path(str(resources.files("pipelines") / "recipes" / f"{name}.toml"))
     if not path.is_file():
-        raise FileNotFoundError(
-            f"no recipe '{name}'; there are {', '.join(list_recipes())}, or name a file: my.toml"
-        )
+        known = list_recipes()
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(known)}"
+        raise FileNotFoundError(f"no recipe '{name}'; {hint} Or name a file: my.toml")
     try:
         text = path.read_text(encoding="utf-8")
         values = tomllib.loads(text)

@@ -14,9 +14,13 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from embed.history import load_rows, write_tensorboard
+
 from .artifacts import writing
 from .data_report.class_sizes import ClassSizes, describe_sizes
 from .dataset import Dataset
+from .job import Job
+from .members import list_member_jobs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,3 +101,11 @@ def _draw_bins(axes: "Axes", sizes: ClassSizes) -> None:
     axes.grid(alpha=0.3)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def write_events(job: Job) -> None:
+    """Write TensorBoard's events of every model of a finished run, if they are wanted."""
+    for member in list_member_jobs(job):
+        history, metrics = (member.run / "model" / name for name in ("history.csv", "metrics.csv"))
+        if member.tensorboard and metrics.is_file():
+            write_tensorboard(load_rows(history), load_rows(metrics), member.tensorboard)

@@ -8,7 +8,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from embed.history import plot_history, save_history, save_steps, smooth, write_tensorboard
+from embed.history import (
+    load_rows,
+    plot_history,
+    save_history,
+    save_steps,
+    smooth,
+    write_tensorboard,
+)
 
 OLD = {
     "epoch": 1.0,
@@ -134,3 +141,11 @@ def test_without_tensorboard_the_error_names_the_extra(
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(ImportError, match=r"pip install 'cairn\[tensorboard\]'"):
         write_tensorboard([OLD], [], tmp_path)
+
+
+def test_rows_come_back_without_their_empty_cells(tmp_path: Path) -> None:
+    rows = [{"epoch": 1.0, "gap": 0.25}, {"epoch": 2.0, "top1": 0.5}]
+    save_history(rows, tmp_path / "history.csv")
+    assert load_rows(tmp_path / "history.csv") == rows
+    save_history([], tmp_path / "history.csv")
+    assert load_rows(tmp_path / "history.csv") == []

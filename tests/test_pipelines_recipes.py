@@ -261,5 +261,5 @@ def test_a_network_may_name_its_weights() -> None:
 
 @pytest.mark.parametrize("command", [show, check])
 def test_a_recipe_that_is_not_there_is_named(command: Callable[[str], None]) -> None:
-    with pytest.raises(FileNotFoundError, match="no recipe 'torin'; there are balanced-ensemble"):
+    with pytest.raises(FileNotFoundError, match="no recipe 'torin'; did you mean 'torino'"):
         command("torin")

@@ -53,7 +53,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 def test_it_ends_with_a_page_though_no_local_features_were_compared(report: Report) -> None:
     assert report.end.status == 0, report.end.err
-    assert report.end.out.count("wrote ") == 7  # all but matches/
+    assert report.end.out.count("wrote ") == 6 + len(MEMBERS)  # curves of each; no matches/
     assert "The costliest errors" in (report.run / "report.html").read_text()
     for name, count in (("predictions", len(QUERIES)), ("data/validation", 2 * LANDMARKS)):
         assert len((report.run / f"{name}.csv").read_text().splitlines()) == 1 + count
@@ -69,6 +69,13 @@ def test_each_model_has_its_curves_in_tensorboard(report: Report) -> None:
             read.Tags()["scalars"]
         )
         assert [event.step for event in read.Scalars("epochs/gap")] == [1, 2]
+
+
+def test_curves_of_a_finished_training_can_be_had_later(report: Report, tmp_path: Path) -> None:
+    end = cairn("run", "--run", report.run, "--tensorboard", tmp_path / "later")
+    assert end.status == 0, end.err
+    assert sorted(path.name for path in (tmp_path / "later").iterdir()) == list(MEMBERS)
+    assert all(list((tmp_path / "later" / member).iterdir()) for member in MEMBERS)
 
 
 def test_an_answer_of_the_head_is_explained_by_its_class(report: Report, tmp_path: Path) -> None:

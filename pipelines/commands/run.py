@@ -101,14 +101,16 @@ def make_report(job: "Job") -> list[Path]:
     """Do all stages of a job and print its figures; return what there is to look at."""
     from ..dataset import Dataset
     from ..evaluate import can_evaluate, evaluate_run
+    from ..members import list_member_jobs
     from ..page.run_report import write_report
     from ..prepared_data import find_source
     from ..report import print_run
-    from ..run_figures import write_class_histogram, write_predictions
+    from ..run_figures import write_class_histogram, write_events, write_predictions
     from ..submit import submit
 
     with job.locked():
         submit(job)
+        write_events(job)  # training does, too, unless it was done before
         metrics = evaluate_run(job.run, job.dataset) if can_evaluate(job.dataset) else None
         if metrics is not None:
             print_run(metrics)
@@ -117,7 +119,7 @@ def make_report(job: "Job") -> list[Path]:
             job.run / "submission.csv",
             write_predictions(job.run),
             write_report(job, metrics if job.dataset.find_table("solution") else None),
-            job.run / "model" / "curves.png",
+            *(member.run / "model" / "curves.png" for member in list_member_jobs(job)),
             write_class_histogram(Dataset(find_source(job)), job.dataset, histogram),
             *_count_confusions(job),
             *_draw_matches(job),

@@ -125,7 +125,7 @@ def make_run(
     arguments: argparse.Namespace, folder: Path, recipe: str, scale: str, changes: Sequence[str]
 ) -> None:
     """Do a recipe as a user does, in a process of its own, unless it is done."""
-    if (folder / "metrics.json").is_file():
+    if (folder / "report.html").is_file():  # the last of its files
         return
     command = [sys.executable, "-m", "pipelines", "run", "--recipe", recipe, "--scale", scale]
     command += ["--data", str(arguments.data), "--run", str(folder)]
@@ -134,7 +134,10 @@ def make_run(
     for change in changes:
         command += ["--set", change]
     print(f"{folder.name} ...", file=sys.stderr, flush=True)
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "log.txt").open("w") as log:
+        if subprocess.run(command, stdout=log, stderr=log).returncode:
+            sys.exit(f"{' '.join(command)}\nfailed; {log.name} says why")
 
 
 def read_figures(folder: Path) -> dict[str, Any]:
