@@ -64,7 +64,8 @@ def judged_values(
     if not any(math.isnan(gap) for gap in gaps):
         return gaps
     weights = {"triplet_loss": settings.triplet_weight, "head_loss": settings.head_weight}
-    return [-sum(weight * row[name] for name, weight in weights.items()) for row in history]
+    used = {name: weight for name, weight in weights.items() if weight}
+    return [-sum(weight * row[name] for name, weight in used.items()) for row in history]
 
 
 def count_drops(values: Sequence[float], patience: int) -> int:

@@ -170,7 +170,7 @@ class Trainer:
         """Return the epoch's row of the history, and the alarm; no row if nothing is finite."""
         if not all(bool(p.isfinite().all()) for p in self.model.parameters()):
             sample = torch.full_like(sample, math.nan)  # what the weights would describe
-        alarm = check_collapse(sample, losses["triplet_loss"], self.settings)
+        alarm = check_collapse(sample, losses.get("triplet_loss", 0.0), self.settings)
         if not torch.isfinite(sample).all():  # cannot be searched, so not be validated
             return {}, alarm
         return {"epoch": self.progress.epoch + 1.0, **losses, **validate(self.model)}, alarm
@@ -281,6 +281,8 @@ class Trainer:
         named = dict(zip(SUMS, losses.tolist(), strict=True))
         if self.local is None:
             del named["local_loss"]
+        if not self.settings.triplet_weight:
+            del named["triplet_loss"]
         return named
 
     def _train_step(self, batch: Batch) -> tuple[Tensor, Tensor]:
