@@ -56,8 +56,8 @@ def _read_file(name: str) -> RecipeFile:
     if not path.is_file():
         known = list_recipes()
         close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(known)}"
-        raise FileNotFoundError(f"no recipe '{name}'; {hint} Or name a file: my.toml")
+        hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(known)};"
+        raise FileNotFoundError(f"no recipe '{name}'; {hint} or name a file: my.toml")
     try:
         text = path.read_text(encoding="utf-8")
         values = tomllib.loads(text)
