@@ -3,13 +3,13 @@
 The models may know different classes. Arrays and records in, arrays and records out.
 """
 
-import difflib
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embed.head_scores import MOST_CLASSES, HeadScores
+from embed.suggest import suggest
 
 from .ensemble_rules import RULES, WITH_WEIGHTS, Ballots, Bools, Floats, Ints
 from .label_scores import look_up
@@ -94,9 +94,7 @@ def _check_parts(parts: Sequence[NDArray[np.float32]]) -> None:
 def _check_members(members: Sequence[HeadScores], rule: str) -> None:
     """Raise ValueError for what combine_heads does not take, weights aside."""
     if rule not in RULES:
-        close = difflib.get_close_matches(rule, RULES, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(RULES)}"
-        raise ValueError(f"unknown rule '{rule}'; {hint}")
+        raise ValueError(f"unknown rule '{rule}'; {suggest(rule, RULES)}")
     if not members or (rule == "corrected" and len(members) != 2):
         wanted = "two: of the large set, then of the small" if rule == "corrected" else "1 or more"
         raise ValueError(f"rule '{rule}' was given {len(members)} members, expected {wanted}")

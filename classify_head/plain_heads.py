@@ -3,6 +3,7 @@
 A head knows the classes it was trained on and no others. Knows no landmark ids and no files.
 """
 
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from .cosines import direction_cosines
 
 
-class Head(nn.Module):
+class Head(nn.Module, ABC):
     """Features to one logit a class, in float32 whatever the precision around it.
 
     In bfloat16 two cosines of which one is .5 % larger are the same number.
@@ -55,9 +56,9 @@ class Head(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             return self.compute_logits(features.float(), labels)
 
+    @abstractmethod
     def compute_logits(self, features: Tensor, labels: Tensor | None) -> Tensor:
         """Return what forward does, of float32 features of the right length."""
-        raise NotImplementedError
 
     def score(self, logits: Tensor) -> Tensor:
         """Return how well each class fits [B, C], of logits that were computed without labels.
@@ -86,9 +87,9 @@ class DirectionHead(Head):
         """Sizes and scale."""
         return {**super().numbers, "scale": self.scale}
 
+    @abstractmethod
     def cosines(self, features: Tensor) -> Tensor:
         """Return cosines [B, C] of features [B, dim] float32 to the classes."""
-        raise NotImplementedError
 
     def compute_logits(self, features: Tensor, labels: Tensor | None) -> Tensor:
         """Return scaled cosines; the labels have no say."""

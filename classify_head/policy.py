@@ -1,12 +1,12 @@
 """Put together a way to answer queries: six steps, each with its numbers, validated when made."""
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from embed.settings import Settings
+from embed.suggest import suggest
 
 from .fusion import Fusion, VotesAlone
 from .head_fusion import InliersMix
@@ -60,7 +60,9 @@ def adjust(policy: Policy, steps: Mapping[str, Mapping[str, Any]]) -> Policy:
     values = policy.model_dump()
     for step, changes in steps.items():
         if step == "source" or step not in values:
-            raise ValueError(f"unknown step '{step}'; {_suggest(step, list(values)[1:])}")
+            raise ValueError(
+                f"unknown step '{step}'; {suggest(step, list(values)[1:], cutoff=0.4)}"
+            )
         replaced = changes.get("name", values[step]["name"]) != values[step]["name"]
         values[step] = dict(changes) if replaced else {**values[step], **changes}
     try:
@@ -76,9 +78,5 @@ def _explain(error: Any) -> str:
         return f"{'.'.join([step, *place])} = {error['input']!r}: {error['msg'].lower()}"
     name, number = place
     known = type(getattr(Policy.model_validate({"source": "", step: {"name": name}}), step))
-    return f"{step} '{name}' has no '{number}'; {_suggest(number, list(known.model_fields))}"
-
-
-def _suggest(wrong: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(wrong, known, n=1, cutoff=0.4)
-    return f"did you mean '{close[0]}'?" if close else f"there are {', '.join(known)}"
+    hint = suggest(number, known.model_fields, cutoff=0.4)
+    return f"{step} '{name}' has no '{number}'; {hint}"

@@ -1,12 +1,12 @@
 """Settings of training and extraction, validated when made. Imports nothing heavy."""
 
-import difflib
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
 from .presets import PRESETS
+from .suggest import suggest
 
 MAX_VARIANTS = 249  # of one image, itself included: see embed.variants
 
@@ -72,9 +72,7 @@ class AugmentSettings(Settings):
         if not isinstance(name, str):
             return values  # the field itself says what is wrong
         if name not in PRESETS:
-            close = difflib.get_close_matches(name, PRESETS, n=1)
-            hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(PRESETS)}"
-            raise ValueError(f"unknown preset '{name}'; {hint}")
+            raise ValueError(f"unknown preset '{name}'; {suggest(name, PRESETS)}")
         return {**PRESETS[name], **values}
 
 

@@ -14,6 +14,7 @@ from classify_head.pair_features import DEFAULT_FEATURES, PAIR_FEATURES
 from classify_head.policies import POLICIES
 from classify_head.policy import Policy, adjust
 from embed.settings import DecodeSettings, EmbedSettings, Settings, TrainSettings, later
+from embed.suggest import suggest
 from rerank.delf.settings import DelfSettings
 
 from .artifacts import hash_values
@@ -89,9 +90,7 @@ class DecideSettings(Settings):
     @classmethod
     def _know_policy(cls, policy: str) -> str:
         if policy not in POLICIES:
-            close = difflib.get_close_matches(policy, POLICIES, n=1)
-            hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(POLICIES)}"
-            raise ValueError(f"unknown policy; {hint}")
+            raise ValueError(f"unknown policy; {suggest(policy, POLICIES)}")
         return policy
 
     @field_validator("features")

@@ -3,7 +3,6 @@
 Says what they may hold. Imports nothing heavy; reads and writes no files.
 """
 
-import difflib
 import re
 from typing import Any, Self
 
@@ -11,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from classify_head.ensemble_rules import RULES, WITH_WEIGHTS
 from embed.settings import Settings, later
+from embed.suggest import suggest
 
 from .selection.settings import (
     Filters,
@@ -92,9 +92,7 @@ class EnsembleSettings(Settings):
     @classmethod
     def _know_rule(cls, rule: str) -> str:
         if rule not in RULES:
-            close = difflib.get_close_matches(rule, RULES, n=1)
-            hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(RULES)}"
-            raise ValueError(f"unknown rule; {hint}")
+            raise ValueError(f"unknown rule; {suggest(rule, RULES)}")
         return rule
 
     @model_validator(mode="after")
