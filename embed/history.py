@@ -28,7 +28,7 @@ SHARES = {
     "head_top1": "top-1 of the head, held-out",
     "top1": "top-1 of the head, training",
 }
-SMOOTHING = 0.9  # of the curve of steps: weight of what came before
+STEP_SMOOTHING, EPOCH_SMOOTHING = 0.9, 0.6  # of the curves: weight of what came before
 EVENTS = ".cairn"  # ends the names of our event files
 
 
@@ -96,8 +96,9 @@ def plot_history(rows: Sequence[Row], path: Path, steps: Sequence[Row] = ()) -> 
     Args:
         rows: one an epoch. A column that no row has a finite value of is left out.
         path: of the PNG; written over.
-        steps: one every few steps. With them the losses are theirs: each as it was, faint, and
-            smoothed; without, those of the epochs.
+        steps: one every few steps. With them the losses are theirs; without, those of the epochs.
+
+    Every curve is smoothed, its values as they were faint behind it.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -106,14 +107,11 @@ def plot_history(rows: Sequence[Row], path: Path, steps: Sequence[Row] = ()) -> 
     FigureCanvasAgg(figure)
     losses, shares = figure.subplots(1, 2)
     for column, label in LOSSES.items():
-        if steps:
-            _draw(losses, steps, "step", column, label, SMOOTHING)
-        else:
-            _draw(losses, rows, "epoch", column, label)
+        _draw(losses, steps or rows, column, label)
     for column, label in SHARES.items():
-        _draw(shares, rows, "epoch", column, label)
-    losses.set(xlabel="step" if steps else "epoch", title="Training loss", ylim=(0, None))
-    shares.set(xlabel="epoch", title="Right answers", ylim=(0, 1.02))
+        _draw(shares, rows, column, label)
+    losses.set(xlabel="step" if steps else "epoch", title="Training loss, smoothed", ylim=(0, None))
+    shares.set(xlabel="epoch", title="Right answers, smoothed", ylim=(0, 1.02))
     for axes in (losses, shares):
         axes.grid(alpha=0.3)
         if axes.lines:
@@ -124,25 +122,26 @@ def plot_history(rows: Sequence[Row], path: Path, steps: Sequence[Row] = ()) -> 
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
 
-def _draw(
-    axes: "Axes",
-    rows: Sequence[Row],
-    axis: str,
-    column: str,
-    label: str,
-    smoothing: float | None = None,
-) -> None:
-    """Draw a column over another, with its points, or smoothed in front of them; nan is a gap."""
+def _draw(axes: "Axes", rows: Sequence[Row], column: str, label: str) -> None:
+    """Draw a column over the steps of rows, or epochs if they have none, smoothed; nan is a gap."""
     values = [row.get(column, math.nan) for row in rows]
     values = [value if math.isfinite(value) else math.nan for value in values]
     if all(map(math.isnan, values)):
         return
-    places = [row[axis] for row in rows]
-    if smoothing is None or len(rows) == 1:
-        axes.plot(places, values, marker="o", markersize=4, label=label)
-        return
-    (line,) = axes.plot(places, smooth(values, smoothing), label=label)
-    axes.plot(places, values, color=line.get_color(), alpha=0.25, linewidth=0.8, zorder=1)
+    by_step = "step" in rows[0]
+    places = [row["step" if by_step else "epoch"] for row in rows]
+    smoothed = smooth(values, STEP_SMOOTHING if by_step else EPOCH_SMOOTHING)
+    (line,) = axes.plot(places, smoothed, label=label)
+    axes.plot(
+        places,
+        values,
+        color=line.get_color(),
+        alpha=0.3,
+        linewidth=0.8,
+        marker="" if by_step else "o",
+        markersize=4,
+        zorder=1,
+    )
 
 
 def require_tensorboard() -> None:
