@@ -114,7 +114,7 @@ def _select(job: Job, source: Dataset, artifact: Artifact) -> Manifest:
     except ValueError as error:
         raise ValueError(
             f"{error} (these are options of `cairn data select`; in a recipe they are keys of "
-            "[data]: --set data.min_count=5)"
+            "[data]: --set data.min_count=5; with --scale small the reports' recipes take any data)"
         ) from error
     counts = [
         f"{name} {part.images} images of {part.landmarks} landmarks"
