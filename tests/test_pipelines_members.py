@@ -13,6 +13,7 @@ from classify_head.ensemble import combine_heads, concatenate_descriptors
 from embed.head_scores import HeadScores
 from embed.shards import Embeddings
 from pipelines.members import combine_embeddings, keep_shared, link_first_model, list_member_jobs
+from pipelines.page.run_report import collect_report
 from pipelines.prepare import load_split_embeddings
 from pipelines.query import QueryEngine
 from pipelines.recipe_sections import EnsembleSettings
@@ -59,6 +60,15 @@ def test_each_member_has_a_model_of_its_own(together: Tiny) -> None:
         found[name] = model["spec"]["backbone"]["architecture"]
     assert found == {"small": "test_resnet", "other": "test_vit"}
     assert (together.run / "model").resolve() == together.run / "members" / "small" / "model"
+
+
+def test_the_report_names_every_model_and_shows_its_training(together: Tiny) -> None:
+    report = collect_report(make_job(together.data, together.run, together.recipe), None)
+    model = dict(report.facts)["model"]
+    assert "test_resnet at 32 px" in model and "test_vit at 32 px" in model
+    dim = load_split_embeddings(together.run, "train").vectors.shape[1]
+    assert model.endswith(f", {dim} values")
+    assert [picture.title for picture in report.curves] == ["small", "other"]
 
 
 def test_what_the_members_say_is_combined(together: Tiny) -> None:

@@ -79,7 +79,7 @@ class Report:
     scores: Scores | None  # None without a solution
     measured_on: str  # which photos the charts are of
     charts: tuple[Picture, ...]
-    curves: Picture | None  # of the training
+    curves: tuple[Picture, ...]  # of the training of each model
     groups: tuple[Group, ...]
     failures: tuple[tuple[str, str], ...]  # photos that could not be read: id, reason
 

@@ -6,7 +6,7 @@ run was made: the same run gives the same bytes.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from classify_head.submission import load_solution
 
 from ..evaluate import find_solution, find_submission
 from ..job import Job
+from ..members import list_member_jobs
 from . import confidence
 from .album import Album, open_album
 from .answers import RunAnswers, read_answers
@@ -65,7 +66,7 @@ def collect_report(job: Job, metrics: Mapping[str, Any] | None) -> Report:
         scores=None if metrics is None else make_scores(metrics),
         measured_on="" if judged is None else judged.photos,
         charts=() if judged is None else tuple(confidence.make_charts(judged)),
-        curves=_read_curves(job.run / "model" / "curves.png"),
+        curves=tuple(_read_curves(job)),
         groups=tuple(make_groups(answers, picked, Storyteller(answers, album))),
         failures=answers.unread,
     )
@@ -74,20 +75,17 @@ def collect_report(job: Job, metrics: Mapping[str, Any] | None) -> Report:
 def _facts(job: Job, album: Album, run: RunAnswers) -> list[tuple[str, str]]:
     """Return what the report is of, name by name."""
     recipe, rerank, database = job.recipe, job.recipe.rerank, album.database
-    model = json.loads((job.run / "model" / "model.json").read_text(encoding="utf-8"))
-    spec = model["spec"]
     name = Path(job.recipe_name).stem  # a path would differ between machines
     verified = f"{rerank.method}, {rerank.model} transforms, {rerank.candidates} candidates"
     threshold = _read_threshold(job)
     limit = "" if threshold is None else f", answers from confidence {threshold:.3f} on"
     landmarks = len(set(database.landmark_ids.tolist()))
-    architecture = f"{spec['backbone']['architecture']} at {spec['image_size']} px"
     return [
         ("recipe", f"{name}: {recipe.description}" if recipe.description else name),
         ("dataset", job.data.resolve().name),
         ("database", f"{len(database.image_ids)} photos of {landmarks} landmarks"),
         ("test", f"{len(run.answers.query_ids)} photos"),
-        ("model", f"{architecture}, {spec['dim']} values, {model['fingerprint'][:12]}"),
+        ("model", f"{_name_models(job)}, {database.index.d} values"),
         ("local features", "none" if rerank.method == "none" else verified),
         ("decision", f"{recipe.decide.policy}{limit}"),
     ]
@@ -101,11 +99,26 @@ def _read_threshold(job: Job) -> float | None:
     return math.inf if values["threshold"] is None else float(values["threshold"])
 
 
-def _read_curves(path: Path) -> Picture | None:
-    """Return the plot of the training, where one was made."""
-    if not path.is_file():
-        return None
-    with Image.open(path) as image:
-        width, height = image.size
-    uri = encode_data_uri(path.read_bytes(), "image/png")
-    return Picture(uri, "losses and held-out figures by epoch", width, height)
+def _name_models(job: Job) -> str:
+    """Return the networks of a run, with the first digits of what their weights are known by."""
+    names = []
+    for member in list_member_jobs(job):
+        model = json.loads((member.run / "model" / "model.json").read_text(encoding="utf-8"))
+        spec = model["spec"]
+        architecture = f"{spec['backbone']['architecture']} at {spec['image_size']} px"
+        names.append(f"{architecture} ({model['fingerprint'][:12]})")
+    return " + ".join(names)
+
+
+def _read_curves(job: Job) -> Iterator[Picture]:
+    """Yield the plot of each model's training, where one was made."""
+    members = list_member_jobs(job)
+    for member in members:
+        path = member.run / "model" / "curves.png"
+        if not path.is_file():
+            continue
+        with Image.open(path) as image:
+            width, height = image.size
+        uri = encode_data_uri(path.read_bytes(), "image/png")
+        title = member.run.name if len(members) > 1 else ""
+        yield Picture(uri, "losses and held-out figures by epoch", width, height, title)
