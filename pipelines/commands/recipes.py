@@ -57,10 +57,11 @@ def show(name: Name, scale: ScaleOption = "full", changes: Changes = None) -> No
 def check(name: Name) -> None:
     """Say whether a recipe is valid, at each of its scales, or what is wrong with it.
 
-    Its networks must be among those of timm.
+    Its networks must be among those of timm. Settings that another one switches off are named.
     """
     from ..recipe import load_recipe, member_recipe
     from ..recipe_files import read_chain
+    from ..unused_settings import find_unused
 
     scales: list[Scale] = ["full"]
     if any("small" in file.values for file in read_chain(name)):
@@ -72,6 +73,8 @@ def check(name: Name) -> None:
         for network in sorted(networks):
             check_network(network)
         print(f"{name}, {scale}: ok, {', '.join(sorted(networks))}, policy {recipe.decide.policy}")
+        for key, reason in find_unused(recipe).items():
+            print(f"  {key} changes nothing: {reason}")
 
 
 def check_network(name: str) -> None:

@@ -1,5 +1,6 @@
 """Open the job that the options of a command name."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..job import Job
     from ..recipe import Scale
+
+logger = logging.getLogger(__name__)
 
 
 def start_job(
@@ -43,6 +46,7 @@ def start_job(
         tensorboard=tensorboard,
     )
     job = _change_recipe(job, recipe, scale, changes)
+    _warn_of_unused(job, changes)
     if is_demo(source := find_source(job)):
         from ..data import render_demo
 
@@ -67,3 +71,13 @@ def _change_recipe(
     if scale is None and not (recipe and changes):
         return replace(job, recipe=change_recipe(job.recipe, changes)) if changes else job
     return replace(job, recipe=load_recipe(job.recipe_name, scale or "full", changes))
+
+
+def _warn_of_unused(job: "Job", changes: Sequence[str]) -> None:
+    """Log which of the changes change nothing."""
+    from ..unused_settings import find_unused
+
+    unused = find_unused(job.recipe) if changes else {}
+    for change in changes:
+        if reason := unused.get(change.partition("=")[0].strip()):
+            logger.warning("--set %s changes nothing: %s", change, reason)
