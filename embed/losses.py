@@ -188,18 +188,21 @@ def check_collapse(descriptors: Tensor, metric_loss: float, settings: TrainSetti
             f"(now {settings.learning_rate:g}) or set precision to float32"
         )
     alike = mean_cosine(descriptors)
-    triplet = settings.metric_loss == "triplet"
+    triplet = settings.triplet_weight > 0 and settings.metric_loss == "triplet"
     stuck = triplet and abs(metric_loss - settings.margin) < 0.02 * settings.margin
-    if alike > 0.98 or (stuck and alike > 0.9):
-        frozen = "" if settings.freeze_batch_norm else "set freeze_batch_norm = true, "
-        softer = 'miner = "semihard", ' if triplet and settings.miner == "hard" else ""
-        margin = (
-            "" if settings.metric_loss == "multi-similarity" else f" at margin {settings.margin:g}"
-        )
+    if alike <= 0.98 and not (stuck and alike > 0.9):
+        return ""
+    frozen = "" if settings.freeze_batch_norm else "set freeze_batch_norm = true, "
+    slower = f"lower learning_rate (now {settings.learning_rate:g})"
+    if not settings.triplet_weight:
         return (
-            f"the descriptors are all alike (mean cosine {alike:.3f}, {settings.metric_loss} loss "
-            f"{metric_loss:.3f}{margin}); {frozen}{softer}"
-            f"lower learning_rate (now {settings.learning_rate:g}) or raise head_weight "
-            f"(now {settings.head_weight:g})"
+            f"the descriptors are all alike (mean cosine {alike:.3f}); {frozen}{slower} or raise "
+            f"warmup (now {settings.warmup:g})"
         )
-    return ""
+    softer = 'miner = "semihard", ' if triplet and settings.miner == "hard" else ""
+    margin = "" if settings.metric_loss == "multi-similarity" else f" at margin {settings.margin:g}"
+    return (
+        f"the descriptors are all alike (mean cosine {alike:.3f}, {settings.metric_loss} loss "
+        f"{metric_loss:.3f}{margin}); {frozen}{softer}{slower} or raise head_weight "
+        f"(now {settings.head_weight:g})"
+    )

@@ -317,6 +317,14 @@ def test_what_is_set_already_is_not_advised() -> None:
     assert said and "freeze_batch_norm" not in said and "miner" not in said
 
 
+def test_a_classifier_alone_is_not_told_of_a_metric_loss_that_it_does_not_have() -> None:
+    changed = SETTINGS.model_copy(update={"triplet_weight": 0.0, "warmup": 0.0})
+    said = check_collapse(alike(0.01), 0.0, changed)
+    assert said.endswith("lower learning_rate (now 0.01) or raise warmup (now 0)")
+    assert "loss" not in said and "miner" not in said
+    assert not check_collapse(alike(0.25), 0.2, changed)
+
+
 def test_fairly_alike_descriptors_are_an_alarm_only_while_the_loss_is_stuck_at_the_margin() -> None:
     rows = alike(0.25)
     assert 0.9 < mean_cosine(rows) < 0.98
