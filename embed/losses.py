@@ -190,7 +190,7 @@ def check_collapse(descriptors: Tensor, metric_loss: float, settings: TrainSetti
     alike = mean_cosine(descriptors)
     triplet = settings.triplet_weight > 0 and settings.metric_loss == "triplet"
     stuck = triplet and abs(metric_loss - settings.margin) < 0.02 * settings.margin
-    if alike <= 0.98 and not (stuck and alike > 0.9):
+    if not (alike > 0.98 or (stuck and alike > 0.9)):  # nan of a single descriptor is none of both
         return ""
     frozen = "" if settings.freeze_batch_norm else "set freeze_batch_norm = true, "
     slower = f"lower learning_rate (now {settings.learning_rate:g})"

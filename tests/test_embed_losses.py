@@ -298,8 +298,9 @@ def alike(spread: float) -> torch.Tensor:
     return torch.nn.functional.normalize(rows, dim=1)
 
 
-def test_spread_descriptors_raise_no_alarm() -> None:
-    assert check_collapse(unit_rows(16, 8), 0.2, SETTINGS) == ""
+@pytest.mark.parametrize("rows", [1, 16])
+def test_spread_descriptors_raise_no_alarm(rows: int) -> None:
+    assert check_collapse(unit_rows(rows, 8), 0.2, SETTINGS) == ""
 
 
 def test_equal_descriptors_name_the_figures_and_what_to_change() -> None:
