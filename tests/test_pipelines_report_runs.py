@@ -21,6 +21,7 @@ freeze_batch_norm = false
 image_size = 32
 batch_size = 8
 epochs = 2
+freeze.last_convolutions = 10  # of 15
 
 [small.train.balance]
 upsample_to = 6
