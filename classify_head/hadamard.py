@@ -76,16 +76,16 @@ def walsh_hadamard(rows: Tensor) -> Tensor:
     return transformed
 
 
-def pick_columns(dim: int, classes: int) -> Tensor:
-    """Return which columns of the matrix the features stand for [dim] int64.
+def pick_columns(dim: int, order: int) -> Tensor:
+    """Return which columns of the matrix of this order the features stand for [dim] int64.
 
-    The first ones, as in the paper, as long as these tell all classes apart. The first 2 ** k
-    columns repeat after 2 ** k rows: with 2,048 features the classes 0, 2,048, 4,096 ... would have
-    one direction. With more classes than that, columns are drawn from all of them, always the
-    same; the cosine of two classes is then around 0, give or take 1 / sqrt(dim).
+    All, in their order, if there are as many. Else they are drawn, always the same: by the first
+    ones, as in the paper, classes are badly told apart. The first 2 ** k columns repeat after
+    2 ** k rows: with 2,048 features classes 2,048 apart would have one direction, and with 1,280
+    features classes 1,024 apart would agree in four fifths. The cosine of two drawn rows is around
+    0, give or take 1 / sqrt(dim).
     """
-    order = next_power_of_two(max(dim, classes))
-    if order == next_power_of_two(dim):
+    if dim == order:
         return torch.arange(dim)
     drawn = np.random.default_rng(COLUMNS_SEED).permutation(order)[:dim]
     return torch.from_numpy(drawn.astype(np.int64))
@@ -97,8 +97,9 @@ class HadamardHead(Head):
     One scale is learned for all: with the biases, classes + 1 parameters.
 
     Source: Hoffer, Hubara, Soudry: Fix your classifier, 2018, arXiv 1801.04540, section 3.2. We
-    differ in two points: rows are divided by sqrt(dim), so that the scale is that of cosines, and
-    the columns of more classes than features are those of pick_columns.
+    differ in three points: rows are divided by sqrt(dim), so that the scale is that of cosines; the
+    columns are those of pick_columns; and the first row, all ones, is no class: whatever comes out
+    of a ReLU points there, so that class got all answers and the others learned next to nothing.
     """
 
     kind = "hadamard"
@@ -107,14 +108,14 @@ class HadamardHead(Head):
     def __init__(self, dim: int, classes: int, scale: float = 16.0) -> None:
         """Start with this scale and without biases."""
         super().__init__(dim, classes)
-        self.order = next_power_of_two(max(dim, classes))
+        self.order = next_power_of_two(max(dim, classes + 1))
         self.scale = nn.Parameter(torch.tensor(float(scale)))
         self.bias = nn.Parameter(torch.zeros(classes))
-        self.register_buffer("columns", pick_columns(dim, classes))
+        self.register_buffer("columns", pick_columns(dim, self.order))
 
     def compute_logits(self, features: Tensor, labels: Tensor | None) -> Tensor:
         """Return scaled cosines plus biases; the labels have no say."""
         rows = nn.functional.normalize(features, dim=1)
         padded = rows.new_zeros(len(rows), self.order).index_copy(1, self.columns, rows)
-        cosines = walsh_hadamard(padded)[:, : self.classes] / math.sqrt(self.dim)
+        cosines = walsh_hadamard(padded)[:, 1 : self.classes + 1] / math.sqrt(self.dim)
         return self.scale * cosines + self.bias

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.linalg import hadamard
 from torch import Tensor
 
@@ -13,6 +14,14 @@ from classify_head.hadamard import HadamardHead, next_power_of_two, pick_columns
 
 def random(*shape: int) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def directions(dim: int, classes: int) -> NDArray[np.float64]:
+    """Rows of scipy's matrix that the classes stand for [C, dim], 1 and -1."""
+    order = next_power_of_two(max(dim, classes + 1))
+    rows = hadamard(order)[1 : classes + 1]
+    picked: NDArray[np.float64] = rows[:, pick_columns(dim, order).numpy()].astype(np.float64)
+    return picked
 
 
 @pytest.mark.parametrize("order", [2**bits for bits in range(12)])
@@ -46,30 +55,28 @@ def test_logits_are_those_of_the_whole_matrix(dim: int, classes: int) -> None:
     with torch.no_grad():
         head.bias.copy_(torch.linspace(-1, 1, classes))
     features = 3 * random(2, dim).float()
-    matrix = hadamard(next_power_of_two(max(dim, classes)))[:classes][:, pick_columns(dim, classes)]
     unit = features.numpy() / np.linalg.norm(features.numpy(), axis=1, keepdims=True)
-    expected = 5 * unit @ matrix.reshape(classes, dim).T / np.sqrt(dim) + head.bias.detach().numpy()
+    cosines = unit @ directions(dim, classes).T / np.sqrt(dim)
+    expected = 5 * cosines + head.bias.detach().numpy()
     np.testing.assert_allclose(head(features).detach().numpy(), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize(("dim", "classes"), [(2048, 1000), (2048, 2048), (100, 128)])
-def test_the_columns_are_the_first_where_they_tell_the_classes_apart(
-    dim: int, classes: int
-) -> None:
-    assert pick_columns(dim, classes).tolist() == list(range(dim))
+def test_as_many_features_as_columns_are_the_columns() -> None:
+    assert pick_columns(2048, 2048).tolist() == list(range(2048))
 
 
-@pytest.mark.parametrize(("dim", "classes"), [(32, 33), (32, 500), (50, 300)])
-def test_more_classes_than_features_still_have_directions_of_their_own(
-    dim: int, classes: int
-) -> None:
-    matrix = hadamard(next_power_of_two(classes))[:classes].astype(np.float64)
-    repeating = np.unique(matrix[:, :dim], axis=0)
-    assert len(repeating) == min(classes, next_power_of_two(dim))  # as in the paper
-    rows = matrix[:, pick_columns(dim, classes)]
+@pytest.mark.parametrize(("dim", "classes"), [(32, 32), (32, 500), (40, 50), (50, 300), (80, 127)])
+def test_all_classes_have_directions_of_their_own(dim: int, classes: int) -> None:
+    rows = directions(dim, classes)
     cosines = (rows @ rows.T / dim)[~np.eye(classes, dtype=np.bool_)]
     assert np.abs(cosines).max() < 0.9
     assert np.sqrt(np.mean(cosines**2)) < 1.05 * dim**-0.5
+
+
+@given(dim=st.integers(64, 200), classes=st.integers(2, 200))
+def test_no_class_is_ahead_of_the_others_for_features_after_a_relu(dim: int, classes: int) -> None:
+    logits = HadamardHead(dim, classes, scale=1.0)(torch.ones(1, dim))
+    assert float(logits.detach().abs().max()) < 0.5  # 1 for the row of ones
 
 
 def test_the_head_of_the_challenge_has_14952_parameters() -> None:
@@ -82,7 +89,7 @@ def test_scale_bias_and_features_get_the_gradients_of_the_dense_product() -> Non
     labels = torch.tensor([0, 19, 7, 7])
     inputs = (features, head.scale, head.bias)
     ours = torch.autograd.grad(torch.nn.functional.cross_entropy(head(features), labels), inputs)
-    matrix = torch.from_numpy(hadamard(32)[:20][:, pick_columns(6, 20)]).float() / 6**0.5
+    matrix = torch.from_numpy(directions(6, 20)).float() / 6**0.5
     dense = head.scale * torch.nn.functional.normalize(features, dim=1) @ matrix.T + head.bias
     theirs = torch.autograd.grad(torch.nn.functional.cross_entropy(dense, labels), inputs)
     for one, other in zip(ours, theirs, strict=True):

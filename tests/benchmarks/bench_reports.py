@@ -1,8 +1,9 @@
 """The five reports and our default on one dataset, and what came of the reports' own claims.
 
 Each recipe is a run of its own, as `cairn run` makes it, one after the other; runs that are there
-are not made again. Prints two tables in Markdown: the recipes, and with --claims changes of them,
-of which the classification head alone is scored: that is what the claims are about.
+are not made again. A recipe that trains from scratch gets no weights. Prints two tables in
+Markdown: the recipes, and with --claims changes of them, of which the classification head alone is
+scored: that is what the claims are about.
 
 python -m tests.benchmarks.bench_reports DATA --into FOLDER [--weights FILE] [--default NAME]
     [--set KEY=VALUE]... [--claims]
@@ -31,6 +32,7 @@ from classify_head.submission import (
 from pipelines.dataset import Dataset
 from pipelines.evaluate import find_solution
 from pipelines.prepare import load_split_embeddings
+from pipelines.recipe import load_recipe
 
 REPORTS = ("torino", "balanced-ensemble", "facenet-hadamard", "se-attention", "xception-bilinear")
 PLAIN = ("rerank.method=none", "decide.policy=head")  # claims are about the classifier
@@ -126,7 +128,7 @@ def make_run(
         return
     command = [sys.executable, "-m", "pipelines", "run", "--recipe", recipe, "--scale", scale]
     command += ["--data", str(arguments.data), "--run", str(folder)]
-    if arguments.weights:
+    if arguments.weights and load_recipe(recipe).train.pretrained:
         command += ["--weights", str(arguments.weights)]
     for change in changes:
         command += ["--set", change]
