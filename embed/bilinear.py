@@ -46,11 +46,15 @@ def signed_sqrt(values: Tensor, eps: float = 1e-8) -> Tensor:
 
 
 class CompactBilinear(nn.Module):
-    """Sketch of all products of two channels, then the signed square root, in float32.
+    """Sketch of all products of two channels, signed square root, length 1, in float32.
+
+    A head needs that length: the roots of 8,192 sums of products are so large that the first cross
+    entropy of 31 classes was 24, where guessing has 3.4, and Adam never settled.
 
     Places and signs are the same in every module of the same channels, dim and seed. They are
     buffers all the same: a saved model does not depend on how a version of torch draws numbers.
-    The L2 norm that follows in the paper is left to those who compare.
+
+    Source: Gao, Beijbom, Zhang, Darrell: Compact Bilinear Pooling, 2016, as they classify by it.
     """
 
     places: Tensor
@@ -68,6 +72,6 @@ class CompactBilinear(nn.Module):
         self.register_buffer("signs", 2.0 * bits - 1.0)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map [B, C, H, W] to [B, dim] float32, under autocast too."""
+        """Map [B, C, H, W] to [B, dim] float32 of length 1, under autocast too."""
         sketch = sketch_products(features, self.places, self.signs, self.out_features)
-        return signed_sqrt(sketch)
+        return nn.functional.normalize(signed_sqrt(sketch), dim=1)

@@ -137,6 +137,22 @@ def test_autocast_and_half_maps_are_sketched_in_float32() -> None:
     torch.testing.assert_close(pooled, pool(features.float()), rtol=0, atol=0)
 
 
+def test_the_roots_are_brought_to_length_1() -> None:
+    pool, features = CompactBilinear(8, 64), feature_map(2, 8, 3, 3)
+    roots = signed_sqrt(sketch(pool, features))
+    expected = roots / roots.square().sum(dim=1, keepdim=True).sqrt()
+    torch.testing.assert_close(pool(features), expected)
+    torch.testing.assert_close(pool(30 * features), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_an_empty_map_is_pooled_to_zeros_with_a_slope() -> None:
+    features = torch.zeros(1, 8, 2, 2, requires_grad=True)
+    pooled = CompactBilinear(8, 64)(features)
+    assert not pooled.any()
+    pooled.sum().backward()
+    assert features.grad is not None and torch.isfinite(features.grad).all()
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_sketches_as_the_cpu_does() -> None:
     pool, features = CompactBilinear(64, 1024), feature_map(2, 64, 7, 7)

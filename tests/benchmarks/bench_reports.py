@@ -114,7 +114,7 @@ CLAIMS = (
         ),
     ),
     Claim(
-        "A fixed Hadamard classifier does as well as a learned one (facenet-hadamard)",
+        "A fixed Hadamard classifier instead of a learned one (facenet-hadamard-fc)",
         _vary("facenet-hadamard-fc", learned="", hadamard="train.head.kind=hadamard"),
     ),
 )
