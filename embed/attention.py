@@ -25,8 +25,8 @@ class SpatialAttention(nn.Module):
     """Weigh each location by the softmax of its sum over channels; nothing is learned.
 
     The weights of a map add up to 1 and are not rescaled, as in the report this comes from: values
-    shrink by h * w on average, which a norm after the pooling undoes. Sums of many channels lie far
-    apart, so that nearly all of the weight falls on few locations.
+    shrink by h * w on average, which the length 1 of descriptors undoes, not for heads.
+    Sums of many channels lie far apart: nearly all of the weight falls on few locations.
 
     Source: Yep, Chen: Xceptional Landmark Recognition, CS231N report, 2018.
     """
