@@ -32,7 +32,7 @@ from .database import Database
 from .extras import make_extras
 from .job import Job
 from .prepare import open_recognizer
-from .recipe import Recipe
+from .recipe import Recipe, change_recipe
 from .stage import Artifact
 
 if TYPE_CHECKING:
@@ -276,7 +276,12 @@ def load_decision(run: Path, recipe: Recipe, database: Database) -> Decision:
 
 
 def at_precision(decision: Decision, run: Path, min_precision: float) -> Decision:
-    """Return the decision with the threshold that another precision asks for."""
+    """Return the decision with the threshold that another precision asks for.
+
+    Raises:
+        ValueError: the recipe's policy has a rejection of its own.
+    """
+    recipe = change_recipe(decision.recipe, [f"decide.min_precision={min_precision}"])
     point = choose_point(load_answered(run), min_precision)
     if point.answered:
         shares = (100 * point.coverage, 100 * point.precision, 100 * point.precision_low)
@@ -285,4 +290,4 @@ def at_precision(decision: Decision, run: Path, min_precision: float) -> Decisio
             "these are right (%.0f %% at least, with 95 %% confidence)",
             *(point.threshold, *shares),
         )
-    return replace(decision, threshold=point.threshold)
+    return replace(decision, recipe=recipe, threshold=point.threshold)

@@ -103,12 +103,23 @@ class DecideSettings(Settings):
 
     @model_validator(mode="after")
     def _know_steps(self) -> Self:
-        if self.make_policy().rejection.name == "landmark-head" and not self.landmark_head:
+        if self.rejection == "landmark-head" and not self.landmark_head:
             raise ValueError(
                 'the rejection "landmark-head" asks a head that is not fitted; set '
                 "decide.landmark_head = true"
             )
+        if self.rejection != "none" and self.min_precision is not None:
+            raise ValueError(
+                f'policy "{self.policy}" has a rejection of its own, "{self.rejection}", and '
+                f"min_precision {self.min_precision:g} would change nothing; leave it away, or set "
+                'steps.rejection.name = "none"'
+            )
         return self
+
+    @property
+    def rejection(self) -> str:
+        """Name of the policy's own rejection; "none" where the run's threshold rejects."""
+        return self.make_policy().rejection.name
 
     def make_policy(self) -> Policy:
         """Return the policy with its steps changed as the recipe says."""

@@ -288,8 +288,19 @@ def test_a_query_for_a_precision_out_of_reach_answers_nothing(
 
 @pytest.mark.parametrize("precision", [-0.1, 1.5, math.nan])
 def test_a_precision_that_is_no_share_is_refused(precision: float, calibrated: Tiny) -> None:
-    with pytest.raises(ValueError, match=r"min_precision is .* expected a share"):
+    with pytest.raises(ValueError, match=r"decide\.min_precision = .*: input should be"):
         QueryEngine(calibrated.run, precision)
+
+
+def test_a_precision_is_refused_where_no_threshold_rejects(copied: Tiny) -> None:
+    """It would change nothing, and the run would seem to be as precise as asked for."""
+    decide_anew(copied, "policy = 'torino'\n")
+    expected = 'policy "torino" has a rejection of its own, "torino", and min_precision 0.9'
+    with pytest.raises(ValueError, match=expected):
+        QueryEngine(copied.run, 0.9)
+    asked = cairn("submit", *copied.options, "--min-precision", 0.9)
+    assert asked.status == 1
+    assert expected in asked.err
 
 
 def test_distractors_are_never_right() -> None:

@@ -2,10 +2,12 @@
 
 import logging
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal
 
 import pytest
+from pydantic import TypeAdapter
 
+from classify_head.policies import POLICIES
 from pipelines.commands.recipes import check
 from pipelines.commands.start import start_job
 from pipelines.recipe import Recipe, make_recipe
@@ -14,6 +16,10 @@ from tests.datasets import make_dataset, make_recipe_file
 
 
 def annotation_of(key: str) -> Any:
+    if key == "decide.rejection":  # no setting: the name of one of the policy's steps
+        return str
+    if key == "decide.policy":
+        return Literal[tuple(POLICIES)]
     kind: Any = Recipe
     for part in key.split("."):
         kind = kind.model_fields[part].annotation
@@ -22,9 +28,10 @@ def annotation_of(key: str) -> Any:
 
 @pytest.mark.parametrize("key", USED_WITH)
 def test_both_settings_exist_and_take_the_values(key: str) -> None:
-    other, values = USED_WITH[key]
     annotation_of(key)  # raises KeyError
-    assert set(values) <= set(get_args(annotation_of(other)))
+    for other, values in USED_WITH[key].items():
+        for value in values:
+            TypeAdapter(annotation_of(other)).validate_python(value)
 
 
 def test_the_defaults_are_never_unused() -> None:
@@ -42,12 +49,37 @@ def test_the_defaults_are_never_unused() -> None:
         # What it depends on is itself not used.
         ({"margin": 0.3, "triplet_weight": 0.0}, {"train.margin"}),
         ({"step_epochs": 3, "schedule": "plateau"}, {"train.step_epochs"}),
+        # Triplets come in groups, whatever the sampler.
+        ({"batch_size": 32, "sampler": "uniform"}, {"train.batch_size"}),
+        ({"batch_size": 32, "sampler": "uniform", "triplet_weight": 0.0}, set()),
     ],
 )
 def test_a_setting_is_unused_where_another_one_says_so(
     train: dict[str, Any], unused: set[str]
 ) -> None:
     assert set(find_unused(make_recipe({"train": train}, "test"))) == unused
+
+
+@pytest.mark.parametrize(
+    ("decide", "unused"),
+    [
+        ({"least_probability": 0.4}, set()),
+        ({"least_probability": 0.4, "min_precision": 0.9}, {"decide.least_probability"}),
+        ({"least_probability": 0.4, "policy": "head"}, {"decide.least_probability"}),
+        ({"reject_share": 0.9}, {"decide.reject_share"}),
+        ({"reject_share": 0.9, "policy": "head"}, set()),
+        ({"reject_below": 0.2, "policy": "torino"}, {"decide.reject_below"}),
+    ],
+)
+def test_a_threshold_is_unused_where_another_one_rejects(
+    decide: dict[str, Any], unused: set[str]
+) -> None:
+    assert set(find_unused(make_recipe({"decide": decide}, "test"))) == unused
+
+
+def test_a_reason_names_no_long_list_of_values() -> None:
+    recipe = make_recipe({"decide": {"reject_share": 0.9}}, "test")
+    assert find_unused(recipe) == {"decide.reject_share": "decide.policy is 'calibrated'"}
 
 
 def test_what_one_model_of_an_ensemble_uses_is_used() -> None:

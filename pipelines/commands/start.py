@@ -34,6 +34,7 @@ def start_job(
     """
     from ..job import count_workers, is_demo, open_job
     from ..prepared_data import find_source, prepare_data
+    from ..recipe import change_recipe
 
     job = open_job(
         data,
@@ -46,6 +47,9 @@ def start_job(
         tensorboard=tensorboard,
     )
     job = _change_recipe(job, recipe, scale, changes)
+    if min_precision is not None:
+        precise = change_recipe(job.recipe, [f"decide.min_precision={min_precision}"])
+        job = replace(job, recipe=precise)
     _warn_of_unused(job, changes)
     if is_demo(source := find_source(job)):
         from ..data import render_demo
@@ -53,9 +57,6 @@ def start_job(
         render_demo(source)
     job = prepare_data(job)
     job.dataset.check()
-    if min_precision is not None:
-        decide = job.recipe.decide.model_copy(update={"min_precision": min_precision})
-        job = replace(job, recipe=job.recipe.model_copy(update={"decide": decide}))
     return job
 
 
