@@ -279,7 +279,7 @@ def at_precision(decision: Decision, run: Path, min_precision: float) -> Decisio
     """Return the decision with the threshold that another precision asks for.
 
     Raises:
-        ValueError: the recipe's policy has a rejection of its own.
+        ValueError: no share between 0 and 1, or the policy has a rejection of its own.
     """
     recipe = change_recipe(decision.recipe, [f"decide.min_precision={min_precision}"])
     point = choose_point(load_answered(run), min_precision)

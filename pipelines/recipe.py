@@ -102,7 +102,7 @@ class DecideSettings(Settings):
         return features
 
     @model_validator(mode="after")
-    def _know_steps(self) -> Self:
+    def _fit_together(self) -> Self:
         if self.rejection == "landmark-head" and not self.landmark_head:
             raise ValueError(
                 'the rejection "landmark-head" asks a head that is not fitted; set '
