@@ -27,6 +27,7 @@ from classify_head.trained_head import TrainedHead
 from embed.extract import extract_all
 from embed.failure import Failure
 from embed.history import save_history
+from embed.losses import TrainingCollapsed
 from embed.model import DescriptorModel, load_model
 from embed.precision import pick_precision
 from embed.settings import BalanceSettings, FreezeSettings, Settings, TrainSettings
@@ -48,12 +49,16 @@ class Effort(Settings):
     """How long heads are trained anew: the baseline shall lack nothing that time would give it.
 
     With features of ImageNet and ten photos each of 16 products, twice as many passes gave a cosine
-    head nothing, a linear one .03 to .04 of GAP.
+    head nothing, a linear one .03 to .04 of GAP. At the rate of some recipes a head has not learned
+    its photos by then.
     """
 
     epochs: int = Field(30, ge=1)
     passes: int = Field(4, ge=1)  # of an epoch over all photos, each time changed at random
     least_steps: int = Field(10, ge=1)  # of an epoch, where the photos are few
+    # A head that tells a smaller share of its photos in the end is trained again, faster.
+    enough: float = Field(0.95, ge=0, le=1)
+    faster: float = Field(10.0, gt=1)  # factor of the rate
 
 
 EFFORT = Effort()
@@ -68,6 +73,11 @@ class RefittedHead:
     classifier: TrainedHead
     history: tuple[dict[str, float], ...]  # a row an epoch: head_loss, top1 in training, ...
     failures: tuple[Failure, ...]  # photos that could not be trained on, by position
+
+    @property
+    def learned(self) -> float:
+        """Share of the photos that the head told in the last epoch of its training."""
+        return self.history[-1]["top1"]
 
     def answer(self, table: ImageTable) -> tuple[Embeddings, tuple[Failure, ...]]:
         """Return what the head says of a table's images, and those that could not be read."""
@@ -127,7 +137,8 @@ def refit_head(
     Args:
         job: of a run with a model, not of an ensemble.
         known: photos of the landmarks that the head shall know, two landmarks or more.
-        checkpoint: the file that the training goes on from; the caller deletes it.
+        checkpoint: the file that the training goes on from, and with "-faster" at the end of its
+            stem that of a second one; the caller deletes them.
         effort: how long.
 
     Raises:
@@ -142,8 +153,24 @@ def refit_head(
             "and needs two: add some"
         )
     settings = refit_settings(job.recipe.train, len(known.ids), len(landmarks), effort)
+    found = _train_head(job, known, checkpoint, settings)
+    if found.learned >= effort.enough:
+        return found
+    faster = {"head_learning_rate": effort.faster * settings.head_learning_rate}
+    checkpoint = checkpoint.with_stem(f"{checkpoint.stem}-faster")
+    try:
+        again = _train_head(job, known, checkpoint, settings.model_copy(update=faster))
+    except TrainingCollapsed as error:
+        logger.info("%s: at %g times the rate: %s", job.run, effort.faster, error)
+        return found
+    return max(found, again, key=lambda head: head.learned)
+
+
+def _train_head(
+    job: Job, known: ImageTable, checkpoint: Path, settings: TrainSettings
+) -> RefittedHead:
     model, _ = load_model(job.run / "model")
-    labels = np.searchsorted(landmarks, known.landmark_ids)
+    landmarks, labels = np.unique(known.landmark_ids, return_inverse=True)
     torch.manual_seed(settings.seed)
     head = build_head(settings.head, model.dim, np.bincount(labels), settings.head_scale)
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
@@ -161,13 +188,19 @@ def refit_head(
         )
         for _ in trainer.run(_judge_nothing):
             pass
-    history = tuple(trainer.progress.history)
-    logger.info(
-        "%s: a head of %d landmarks, trained on %d photos, tells %.1f %% of them",
-        *(job.run, len(landmarks), len(known.ids), 100 * history[-1]["top1"]),
+    found = RefittedHead(
+        job,
+        model.eval(),
+        TrainedHead(head.eval(), landmarks),
+        tuple(trainer.progress.history),
+        tuple(trainer.failures),
     )
-    failures = tuple(trainer.failures)
-    return RefittedHead(job, model.eval(), TrainedHead(head.eval(), landmarks), history, failures)
+    logger.info(
+        "%s: a head of %d landmarks, trained on %d photos at a rate of %g, tells %.1f %% of them",
+        *(job.run, len(landmarks), len(known.ids), settings.head_learning_rate),
+        100 * found.learned,
+    )
+    return found
 
 
 def answer_refitted(
@@ -241,6 +274,7 @@ def _find_artifact(
         "asked": hash_values(asked.ids),
     }
     settings: dict[str, Any] = {
+        "effort": effort.model_dump(),
         "ensemble": job.recipe.ensemble.model_dump(include={"rule", "weights"}),
         "decode": job.recipe.decode.model_dump(),
     }

@@ -19,13 +19,14 @@ from pipelines.dataset import Dataset, ImageTable
 from pipelines.job import Job
 from pipelines.members import list_member_jobs
 from pipelines.progress import Move
+from pipelines.recipe import change_recipe
 from pipelines.refit import Effort, answer_refitted, refit_head, refit_settings
 from pipelines.train import train
 from tests.benchmarks.bench_unseen import measure, open_run
 from tests.benchmarks.landmark_split import split_landmarks
 from tests.datasets import PHOTOS, make_dataset, make_job, make_recipe_file, results
 
-SHORT = Effort(epochs=2, least_steps=2, passes=1)
+SHORT = Effort(epochs=2, least_steps=2, passes=1, enough=0)
 CHANGES = """
 [train]
 epochs = 1
@@ -98,6 +99,33 @@ def test_a_head_learns_the_photos_and_the_backbone_stays(job: Job, tmp_path: Pat
     before, after = load_model(member.run / "model")[0].state_dict(), refitted.model.state_dict()
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"pool", "neck", "neck_norm"}
+
+
+def learned_at(job: Job, rate: float, effort: Effort, checkpoint: Path) -> float:
+    recipe = change_recipe(job.recipe, [f"train.head_learning_rate={rate}"])
+    known = job.dataset.load_split("index")
+    return refit_head(replace(job, recipe=recipe), known, checkpoint, effort).learned
+
+
+def test_a_head_that_did_not_learn_is_trained_faster(job: Job, tmp_path: Path) -> None:
+    member, effort = list_member_jobs(job)[0], Effort(epochs=6, least_steps=5, enough=0)
+    slow = learned_at(member, 2e-6, effort, tmp_path / "slow.pt")
+    fast = learned_at(member, 2e-2, effort, tmp_path / "fast.pt")
+    assert slow < 0.8 < fast
+    demanding = effort.model_copy(update={"enough": 0.8, "faster": 1e4})
+    assert learned_at(member, 2e-6, demanding, tmp_path / "anew.pt") == fast
+    assert learned_at(member, 2e-2, demanding, tmp_path / "not-anew.pt") == fast
+    assert not (tmp_path / "not-anew-faster.pt").exists()
+
+
+@pytest.mark.parametrize("faster", [1.01, 1e30])  # learns no more; and collapses
+def test_a_head_stays_where_a_higher_rate_is_no_better(
+    faster: float, job: Job, tmp_path: Path
+) -> None:
+    member, effort = list_member_jobs(job)[0], Effort(epochs=2, least_steps=1, enough=0)
+    first = learned_at(member, 2e-6, effort, tmp_path / "first.pt")
+    demanding = effort.model_copy(update={"enough": 1, "faster": faster})
+    assert learned_at(member, 2e-6, demanding, tmp_path / "second.pt") == first
 
 
 def test_an_interrupted_fit_ends_as_one_that_was_not(
