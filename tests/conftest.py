@@ -5,6 +5,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # Read when torch is imported, and by subprocesses: on a busy machine the threads of so small
@@ -12,6 +13,12 @@ import pytest
 os.environ["OMP_NUM_THREADS"] = "1"
 
 from tests.datasets import Finished, cairn, make_dataset, make_recipe_file, options
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def test_the_comparison_equals_a_naive_loop_over_the_same_draws() -> None:
 
 
 @given(st.integers(1, 30), st.integers(0, 99), st.randoms())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_equal_answers_in_any_row_order_differ_by_nothing(
     size: int, seed: int, random: Random
 ) -> None:
@@ -66,7 +66,7 @@ def test_equal_answers_in_any_row_order_differ_by_nothing(
 
 
 @given(st.integers(0, 99), st.randoms())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_row_order_and_increasing_maps_of_the_confidence_change_nothing(
     seed: int, random: Random
 ) -> None:

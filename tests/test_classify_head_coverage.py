@@ -69,7 +69,7 @@ def test_each_point_counts_the_answers_at_its_threshold(drawn: Queries) -> None:
 
 
 @given(queries(max_size=6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_area_is_the_mean_over_all_orders_of_ties(drawn: Queries) -> None:
     correct, confidence = drawn
     areas = [
@@ -81,7 +81,7 @@ def test_the_area_is_the_mean_over_all_orders_of_ties(drawn: Queries) -> None:
 
 
 @given(queries(max_size=6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_ideal_area_is_the_smallest_over_all_orders(drawn: Queries) -> None:
     correct, confidence = drawn
     curve = risk_coverage(correct, confidence)

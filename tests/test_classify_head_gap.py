@@ -94,7 +94,6 @@ def test_the_tie_envelope_of_one_wrong_and_two_right_is_the_known_one() -> None:
 
 
 @given(tables())
-@settings(deadline=None)
 def test_gap_equals_the_slow_loop(rows: list[Row]) -> None:
     assert module.gap(of(rows)) == pytest.approx(slow_gap(rows))
     landmarks = [row for row in rows if row[3]]
@@ -104,7 +103,7 @@ def test_gap_equals_the_slow_loop(rows: list[Row]) -> None:
 
 
 @given(tables(max_size=6))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_the_tie_envelope_equals_the_enumeration_of_all_orders(rows: list[Row]) -> None:
     answered = [row for row in rows if row[1] != -1]
     total = len([row for row in rows if row[3]])
@@ -118,7 +117,7 @@ def test_the_tie_envelope_equals_the_enumeration_of_all_orders(rows: list[Row]) 
 
 
 @given(tables(max_size=6))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_the_reorder_bound_is_the_best_gap_over_all_orders(rows: list[Row]) -> None:
     answered = [row for row in rows if row[1] != -1]
     total = len([row for row in rows if row[3]])
@@ -128,7 +127,6 @@ def test_the_reorder_bound_is_the_best_gap_over_all_orders(rows: list[Row]) -> N
 
 
 @given(tables())
-@settings(deadline=None)
 def test_a_better_order_wins_back_what_distractors_and_ranks_cost(rows: list[Row]) -> None:
     lost = module.lost_gap(of(rows))
     gain = module.reorder_bound(of(rows)) - module.gap(of(rows))
@@ -136,7 +134,6 @@ def test_a_better_order_wins_back_what_distractors_and_ranks_cost(rows: list[Row
 
 
 @given(tables())
-@settings(deadline=None)
 def test_gap_lies_in_its_tie_envelope(rows: list[Row]) -> None:
     low, high, mean = module.tie_envelope(of(rows))
     assert low - 1e-12 <= module.gap(of(rows)) <= high + 1e-12
@@ -144,7 +141,6 @@ def test_gap_lies_in_its_tie_envelope(rows: list[Row]) -> None:
 
 
 @given(tables(), st.randoms())
-@settings(deadline=None)
 def test_the_row_order_and_increasing_maps_of_the_scores_change_nothing(
     rows: list[Row], random: Random
 ) -> None:
@@ -155,7 +151,6 @@ def test_the_row_order_and_increasing_maps_of_the_scores_change_nothing(
 
 
 @given(tables(), st.integers(0, 3), st.sets(LABELS, max_size=2))
-@settings(deadline=None)
 def test_an_answer_below_all_others_never_lowers_gap(
     rows: list[Row], label: int, truth: set[int]
 ) -> None:
@@ -164,7 +159,6 @@ def test_an_answer_below_all_others_never_lowers_gap(
 
 
 @given(tables())
-@settings(deadline=None)
 def test_the_parts_of_the_lost_gap_sum_to_what_is_missing(rows: list[Row]) -> None:
     lost = module.lost_gap(of(rows))
     assert list(lost) == ["wrong_label", "distractor_above", "ranked_too_low", "unanswered"]
@@ -188,7 +182,6 @@ def test_each_cause_of_lost_gap_is_told_apart(row: Row, cause: str, amount: floa
 
 
 @given(tables(), st.data())
-@settings(deadline=None)
 def test_counts_equal_a_table_with_repeated_rows(rows: list[Row], data: st.DataObject) -> None:
     size = len(rows)
     counts = data.draw(st.lists(st.integers(0, 4), min_size=size, max_size=size))

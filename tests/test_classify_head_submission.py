@@ -183,7 +183,7 @@ IDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 @given(st.dictionaries(IDS, ANSWERS, max_size=5))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_what_is_saved_is_read_back_exactly(
     tmp_path_factory: pytest.TempPathFactory, suffix: str, table: dict[str, tuple[int, float]]
 ) -> None:

@@ -46,7 +46,7 @@ def attended(backbone: Backbone) -> list[str]:
     return [n for n, module in backbone.named_modules() if isinstance(module, SEAttention)]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 3), st.integers(1, 5), st.integers(1, 6), st.integers(1, 6))
 def test_spatial_attention_equals_numpy(batch: int, channels: int, h: int, w: int) -> None:
     features = feature_map(batch, channels, h, w, seed=h * 8 + w)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -30,7 +30,6 @@ def test_small_classes_are_left_out(labels: NDArray[np.int64], least: int) -> No
     assert keep_large_classes(labels, least).tolist() == expected
 
 
-@settings(deadline=None)
 @given(label_arrays(), st.integers(0, 12), st.integers(0, 4), st.integers(0, 3))
 def test_a_sample_has_the_cap_of_each_class(
     labels: NDArray[np.int64], cap: int, number: int, seed: int

@@ -83,7 +83,7 @@ def slow_flatten(values: Map, grid: int) -> Map:
 SHAPES = (st.integers(1, 3), st.integers(1, 5), st.integers(1, 7), st.integers(1, 7))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(*SHAPES, st.floats(1.0, 8.0))
 def test_gem_equals_numpy_for_any_spatial_size(
     batch: int, channels: int, height: int, width: int, p: float
@@ -93,7 +93,7 @@ def test_gem_equals_numpy_for_any_spatial_size(
     np.testing.assert_allclose(gem(features, p).numpy(), expected, rtol=2e-4, atol=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(*SHAPES, st.integers(1, 9))
 def test_mean_maximum_and_grid_equal_numpy_for_any_spatial_size(
     batch: int, channels: int, height: int, width: int, grid: int
@@ -121,7 +121,7 @@ def test_a_square_map_has_1_and_4_and_9_regions() -> None:
     assert counts == [1, 4, 9]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 8))
 def test_regions_lie_on_the_map_once_and_the_first_level_covers_it(
     height: int, width: int, levels: int
@@ -153,7 +153,7 @@ def test_exponent_1_is_the_mean() -> None:
     torch.testing.assert_close(gem(features, 1.0), spoc(features))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 7), st.integers(1, 7), st.floats(1.0, 30.0))
 def test_a_large_exponent_approaches_the_maximum_from_below(
     height: int, width: int, p: float

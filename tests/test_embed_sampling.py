@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pytorch_metric_learning.samplers import MPerClassSampler
@@ -57,7 +57,6 @@ def order_of(labels: NDArray[np.int64], sampler: str, **changes: int) -> NDArray
     return epoch_order(labels, sampler, **given)
 
 
-@settings(deadline=None)
 @given(label_arrays(), st.sampled_from(SAMPLERS), st.data())
 def test_groups_share_a_class_and_batches_are_whole(
     labels: NDArray[np.int64], sampler: str, data: st.DataObject
@@ -134,7 +133,6 @@ def test_m_per_class_has_the_distribution_of_the_library() -> None:
         assert stats.chi2_contingency(counts).pvalue > 0.001
 
 
-@settings(deadline=None)
 @given(label_arrays(), st.sampled_from(sorted(EXPONENTS)), st.integers(1, 4))
 def test_a_weighted_epoch_is_off_its_expectation_by_less_than_one(
     labels: NDArray[np.int64], sampler: str, per_class: int

@@ -111,7 +111,8 @@ def test_a_shard_of_another_job_does_not_count(tmp_path: Path) -> None:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.floats(0, 1, exclude_max=True))
 def test_a_half_written_shard_does_not_count(tmp_path: Path, share: float) -> None:

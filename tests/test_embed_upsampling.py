@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -26,7 +26,6 @@ def label_arrays() -> st.SearchStrategy[NDArray[np.int64]]:
     return values.map(lambda drawn: np.array(drawn, dtype=np.int64))
 
 
-@settings(deadline=None)
 @given(label_arrays(), st.integers(0, MAX_VARIANTS), st.integers(0, 9))
 def test_small_classes_get_exactly_the_target_and_counts_differ_by_one(
     labels: NDArray[np.int64], target: int, seed: int
@@ -44,7 +43,6 @@ def test_small_classes_get_exactly_the_target_and_counts_differ_by_one(
     assert (np.diff(made.rows) >= 0).all()
 
 
-@settings(deadline=None)
 @given(label_arrays(), st.integers(2, MAX_VARIANTS), st.integers(0, 9))
 def test_an_image_has_itself_once_and_no_set_again_before_all_were_used(
     labels: NDArray[np.int64], target: int, seed: int

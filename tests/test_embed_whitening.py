@@ -27,7 +27,7 @@ def descriptors(count: int = 200, dim: int = 12, seed: int = 0) -> NDArray[np.fl
     return unit(turned).astype(np.float32)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(20, 200), st.integers(1, 12), st.integers(0, 10**6))
 def test_full_power_is_whitening_by_scikit_learn(count: int, dim: int, seed: int) -> None:
     fitted, asked = descriptors(count, seed=seed), descriptors(30, seed=seed + 1)

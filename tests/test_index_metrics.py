@@ -5,7 +5,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from index import metrics
@@ -59,7 +59,6 @@ def test_the_values_of_the_public_delf_test_are_reproduced() -> None:
 
 
 @given(searches(), st.integers(1, 8))
-@settings(deadline=None)
 def test_every_metric_equals_the_slow_loop(
     search: tuple[np.ndarray, list[set[int]]], k: int
 ) -> None:
@@ -81,7 +80,6 @@ def test_every_metric_equals_the_slow_loop(
 
 
 @given(searches(), st.randoms())
-@settings(deadline=None)
 def test_the_order_of_queries_and_the_names_of_ids_change_nothing(
     search: tuple[np.ndarray, list[set[int]]], random: Random
 ) -> None:

@@ -47,7 +47,7 @@ def slow_search(
     return rows, scores
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 80), st.integers(0, 30), st.integers(1, 90), st.integers(0, 10**6))
 def test_many_equal_scores_come_out_as_if_all_had_been_sorted(
     count: int, queries: int, k: int, seed: int

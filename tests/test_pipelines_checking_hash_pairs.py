@@ -57,7 +57,7 @@ def test_all_close_pairs_are_found_and_no_other(
     assert most < 2 or len(expected) > 10
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.integers(0, 2**64 - 1), max_size=20), st.sampled_from([0, 3, 5]), st.data())
 def test_any_hashes_are_looked_up_as_they_are_compared(
     values: list[int], most: int, data: st.DataObject

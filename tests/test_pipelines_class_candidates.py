@@ -106,7 +106,7 @@ def merge_slowly(
     return order[:count] + [row for row in order[count:] if row in chosen], set(chosen)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 1000),
     count=st.integers(1, 14),

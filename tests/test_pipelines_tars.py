@@ -84,7 +84,7 @@ def test_slices_are_what_tarfile_extracts(tmp_path: Path, format: int) -> None:
 
 
 @given(ids=st.lists(st.text("abé-0 .", min_size=1, max_size=6).filter(lambda i: i[0] != ".")))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_ids_are_found_as_in_a_dictionary(
     ids: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

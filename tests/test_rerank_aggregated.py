@@ -79,7 +79,7 @@ def test_matches_equal_those_of_a_tree_and_plain_loops(
     assert sum(map(len, expected)) > 5
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 1000))
 def test_order_of_images_changes_nothing(seed: int) -> None:
     query, *images = _related(seed, [20, 15, 10, 25])

@@ -54,7 +54,7 @@ def slow_augmentation(
     return np.array(augmented)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(0, 12),
     st.integers(1, 30),
@@ -74,7 +74,7 @@ def test_expansion_is_the_weighted_sum(
     assert found.dtype == np.float32
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 30), st.integers(1, 14), st.integers(1, 12), st.integers(0, 10**6))
 def test_augmentation_is_the_weighted_sum(count: int, k: int, used: int, seed: int) -> None:
     xb = unit_rows(count, 6, seed)

@@ -50,7 +50,7 @@ def _corner_error(found: Floats | None, planted: Floats) -> float:
 
 
 @pytest.mark.parametrize("model", MODELS)
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000))
 def test_planted_transform_is_recovered_among_60_percent_outliers(model: Model, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -143,7 +143,7 @@ def test_matches_that_all_hit_one_point_have_no_transform(model: Model) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     rows=st.lists(
         st.tuples(*[st.sampled_from([-1.0, 0.0, 0.25, 7.0, 320.0, 1e5])] * 4), max_size=12
@@ -176,7 +176,7 @@ def test_homography_that_folds_the_inliers_is_implausible() -> None:
     assert not is_plausible(np.zeros((3, 3)), corners)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10_000))
 def test_order_of_matches_changes_nothing(seed: int) -> None:
     rng = np.random.default_rng(seed)

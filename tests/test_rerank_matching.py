@@ -70,7 +70,7 @@ def test_rows_that_tie_are_matched_once_to_the_lowest() -> None:
     assert match_mutual(unit[[0]], [unit[[0, 0]]], max_ratio=1.0)[0].tolist() == [[0, 0]]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 1000), n=st.integers(1, 40))
 def test_exact_copies_pass_any_ratio_whatever_the_rounding(seed: int, n: int) -> None:
     # Both distances are 0; the order of BLAS's sums makes either of them 0 or 5e-4.
@@ -91,7 +91,7 @@ def test_threads_of_blas_change_nothing() -> None:
         np.testing.assert_array_equal(expected, found)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 1000), factor=st.floats(0.1, 10.0))
 def test_descriptor_norms_change_nothing(seed: int, factor: float) -> None:
     query, candidate = _related(np.random.default_rng(seed), np.float32, [20, 25])
