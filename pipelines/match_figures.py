@@ -142,9 +142,8 @@ def draw_match(run: RunAnswers, album: Album, kind: Kind, matched: Matched) -> I
     photos = album.draw_pair(query_id, near, found, PHOTO_BOX)
     inliers = matched.inliers if found is None else found.n_inliers
     answer = "answered" if run.given[matched.row] else "refused"
-    note = (
-        f"{query_id} beside {near.image_id} · {describe('', near.similarity, inliers)} · {answer}"
-    )
+    facts = f"{answer} · {describe('', near.similarity, inliers)}"
+    note = f"{facts} · {query_id} beside {near.image_id}"  # ids may be long: what is cut off
     size = (photos.width + 2 * MARGIN, photos.height + 2 * MARGIN + CAPTION)
     sheet = Image.new("RGB", size, PAPER)
     sheet.paste(photos, (MARGIN, MARGIN))
