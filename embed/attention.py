@@ -25,7 +25,7 @@ class SpatialAttention(nn.Module):
     """Weigh each location by the softmax of its sum over channels; nothing is learned.
 
     The weights of a map add up to 1 and are not rescaled, as in the report this comes from: values
-    shrink by h * w on average, which the length 1 of descriptors undoes, not for heads.
+    shrink by h * w on average. Descriptors of length 1 do not show that, a linear head sees it.
     Sums of many channels lie far apart: nearly all of the weight falls on few locations.
 
     Source: Yep, Chen: Xceptional Landmark Recognition, CS231N report, 2018.
