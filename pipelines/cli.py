@@ -4,6 +4,7 @@ The commands are in commands/. Imports nothing heavy: `cairn --help` and `cairn 
 fast.
 """
 
+import functools
 import logging
 import os
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 from .commands import (
     ask,
@@ -49,6 +51,32 @@ class _DataFirst(TyperGroup):
         return sorted(super().list_commands(context), key=lambda name: name != "data")
 
 
+def _guard(function: Callable[..., None]) -> Callable[..., None]:
+    """Return a command that ends in advice where its user can mend what is wrong.
+
+    Anything else is told as a fault of ours. With CAIRN_DEBUG in the environment every error shows
+    where it came from.
+    """
+
+    @functools.wraps(function)
+    def guarded(**options: Any) -> None:
+        try:
+            function(**options)
+        except (typer.Exit, typer.Abort, TyperException, BrokenPipeError):
+            raise  # typer knows what to do with its own
+        except Exception as error:
+            if os.environ.get("CAIRN_DEBUG"):
+                raise
+            from .faults import OURS, advise, report_fault
+
+            if advice := advise(error):
+                sys.exit(f"error: {advice}")
+            print(report_fault(error, function.__name__, options), file=sys.stderr)
+            sys.exit(OURS)
+
+    return guarded
+
+
 def _make_app(help: str, commands: Commands) -> typer.Typer:
     app = typer.Typer(
         help=help,
@@ -62,7 +90,8 @@ def _make_app(help: str, commands: Commands) -> typer.Typer:
     for panel, functions in commands.items():
         for function in functions:
             name = function.__name__.rstrip("_")  # list_ is list: it hides no builtin
-            app.command(name, rich_help_panel=panel, help=_unwrap(function.__doc__))(function)
+            command = app.command(name, rich_help_panel=panel, help=_unwrap(function.__doc__))
+            command(_guard(function))
     return app
 
 
@@ -116,7 +145,11 @@ class _StderrHandler(logging.Handler):
 
 
 def main() -> None:
-    """Run the command line; a deliberate error is one line of advice and exit status 1."""
+    """Run the command line.
+
+    Exit status 1: what was given has to be mended, and standard error says how. 2: the command was
+    not understood. 70: a fault of Cairn. 130: interrupted.
+    """
     # With workers beside the main process, threads that spin while they wait starve the others:
     # seen to slow training down fivefold on two cores. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -129,39 +162,3 @@ def main() -> None:
         if end.code == INTERRUPTED:
             print("interrupted; the same command goes on from here", file=sys.stderr)
         raise
-    except Exception as error:
-        sys.exit(_advise(error))
-
-
-def _advise(error: Exception) -> str:
-    """Return what to tell the user of an error; raises it again if it is not a deliberate one.
-
-    With CAIRN_DEBUG in the environment every error shows where it came from.
-    """
-    from .artifacts import is_disk_full
-
-    if is_disk_full(error):
-        first = (str(error).splitlines() or [""])[0]  # torch adds its call stack
-        return f"error: the disk is full; free some space and run the same command ({first})"
-    if os.environ.get("CAIRN_DEBUG"):
-        raise error
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"error: {error.filename}: {error.strerror.lower()}"
-    is_extra = isinstance(error, ImportError) and error.name is None  # Python's own name a module
-    if isinstance(error, ValueError | OSError) or is_extra:
-        return f"error: {_explain(error)}"
-    raise error
-
-
-def _explain(error: Exception) -> str:
-    """Return the message of an error; of settings that pydantic refuses a short one."""
-    from pydantic import ValidationError
-
-    if not isinstance(error, ValidationError):
-        return str(error)
-    return "; ".join(_explain_setting(found) for found in error.errors())
-
-
-def _explain_setting(found: Any) -> str:
-    place, message = ".".join(map(str, found["loc"])), found["msg"].removeprefix("Value error, ")
-    return f"{place} = {found['input']!r}: {message}" if place else message

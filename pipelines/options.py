@@ -1,9 +1,13 @@
 """The options that several commands of the command line share."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from embed.errors import InputError
 
 Data = Annotated[
     Path | None,
@@ -63,3 +67,19 @@ def min_precision_option(default: str) -> Any:
 
 
 MinPrecision = Annotated[float | None, min_precision_option("that of the run, else of the recipe")]
+
+
+@contextlib.contextmanager
+def naming_options() -> Iterator[None]:
+    """Raise InputError for settings that pydantic refuses: they were options of the command."""
+    from pydantic import ValidationError  # a tenth of a second that `cairn --help` has no need of
+
+    try:
+        yield
+    except ValidationError as error:
+        reasons = (
+            f"{'.'.join(map(str, found['loc']))} = {found['input']!r}: "
+            f"{found['msg'].removeprefix('Value error, ')}"
+            for found in error.errors()
+        )
+        raise InputError("; ".join(reasons)) from error

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from ..options import naming_options
+
 
 def balance(
     data: Annotated[Path, typer.Argument(help="Dataset folder, which stays as it is.")],
@@ -42,7 +44,8 @@ def balance(
     from ..balance.make import balance_dataset
     from ..dataset import Dataset
 
-    settings = BalanceSettings(min_count=min_count, cap=cap, upsample_to=upsample_to)
+    with naming_options():
+        settings = BalanceSettings(min_count=min_count, cap=cap, upsample_to=upsample_to)
     done = balance_dataset(
         Dataset(data), into, settings, sets=sets, seed=seed, materialise=materialise
     )

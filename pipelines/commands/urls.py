@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from ..options import naming_options
+
 
 def urls(
     train: Annotated[Path, typer.Argument(help="Table id,url,landmark_id: CSV or Parquet.")],
@@ -67,16 +69,17 @@ def urls(
     from ..download.dataset import download_dataset
     from ..download.settings import DownloadSettings
 
-    settings = DownloadSettings(
-        size=size,
-        connections=connections,
-        per_host=per_host,
-        max_tries=tries,
-        silence_timeout=timeout,
-        max_bytes=int(max_megabytes * (1 << 20)),
-        allow_private=allow_private,
-        **({} if user_agent is None else {"user_agent": user_agent}),
-    )
+    with naming_options():
+        settings = DownloadSettings(
+            size=size,
+            connections=connections,
+            per_host=per_host,
+            max_tries=tries,
+            silence_timeout=timeout,
+            max_bytes=int(max_megabytes * (1 << 20)),
+            allow_private=allow_private,
+            **({} if user_agent is None else {"user_agent": user_agent}),
+        )
     done = download_dataset(
         train,
         data,

@@ -1,0 +1,88 @@
+"""Why a command ended, for people: advice where they can mend it, else a report of our fault.
+
+Writes fault-<time>.txt with the traceback into the run folder of the command that failed, or into
+the current folder where it has none.
+"""
+
+import errno
+import importlib.metadata
+import os
+import platform
+import sys
+import traceback
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from embed.errors import InputError
+
+from .artifacts import is_disk_full
+from .job import pick_run
+
+OURS = 70  # exit status of a fault of Cairn: EX_SOFTWARE of sysexits.h
+# What the system says of a path that was named, or of the machine: no fault of the code.
+OF_THE_SYSTEM = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOMEM),
+}
+
+
+def advise(error: Exception) -> str | None:
+    """Return what the user can do about an error in a line or a list; None if it is our fault."""
+    if is_disk_full(error):
+        first = (str(error).splitlines() or [""])[0]  # torch adds its call stack
+        return f"the disk is full; free some space and run the same command ({first})"
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
+        return f"the memory is full; end other programs, or lower the batch size ({error})"
+    if isinstance(error, OSError) and error.errno in OF_THE_SYSTEM and error.filename:
+        return f"{error.filename}: {os.strerror(error.errno or 0).lower()}"
+    return None
+
+
+def report_fault(error: Exception, command: str, options: Mapping[str, Any]) -> str:
+    """Write the traceback of a fault of ours; return what to tell the user.
+
+    Args:
+        error: that ended the command.
+        command: its name, such as `submit`.
+        options: of the command, by parameter.
+    """
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{_shorten(last.filename)}:{last.lineno}"
+    version = importlib.metadata.version("cairn")
+    line = (
+        f"cairn {version}, Python {platform.python_version()}, {platform.platform(terse=True)}: "
+        f"`cairn {command}` ended in {type(error).__name__} at {place}"
+    )
+    path = _find_folder(options) / f"fault-{datetime.now():%Y%m%d-%H%M%S}.txt"
+    text = "".join(traceback.format_exception(error))
+    try:
+        path.write_text(f"{line}\n{' '.join(sys.argv)}\n\n{text}", "utf-8", "backslashreplace")
+        where = f"The traceback is in {path}"
+    except OSError:
+        where = f"{text}The traceback is above"
+    first = (str(error).splitlines() or [""])[0]
+    return (
+        f"error: this is a fault of Cairn, not of what you gave it: {type(error).__name__}: "
+        f"{first}\n{where}; please report it with this line:\n{line}"
+    )
+
+
+def _find_folder(options: Mapping[str, Any]) -> Path:
+    """Return the run folder that the options of a command name, or the current folder."""
+    if "run" in options:
+        run = pick_run(options.get("data"), options["run"])
+    else:
+        run = next(iter(options.get("runs") or ()), Path())
+    return run if run.is_dir() else Path()
+
+
+def _shorten(filename: str) -> str:
+    """Return a source file below its package: where Cairn is installed tells nobody anything."""
+    parts = Path(filename).parts
+    packages = ("embed", "index", "rerank", "classify_head", "pipelines", "site-packages")
+    starts = [place for place, part in enumerate(parts) if part in packages]
+    return "/".join(parts[starts[-1] :]) if starts else parts[-1]
