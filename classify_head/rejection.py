@@ -209,20 +209,21 @@ def count_inliers(evidence: Evidence, labels: Ints, images: int | None = None) -
     return InlierCounts(count, inliers.max(axis=1, initial=0), mean)
 
 
-def self_verified_gap(confidences: Floats, verdicts: Ints) -> float:
+def self_verified_gap(confidences: Floats, verdicts: Ints) -> float | None:
     """Compute the "self-verified GAP" of the torino report, which is no GAP.
 
     It has the formula of GAP, but rel(i) is 1 where the verification confirms answer i, and M
     counts the queries that it takes to show a landmark (verdict CONFIRMED or WRONG_LABEL). No
     ground truth goes in: it measures how well the confidence agrees with the verification, rises
-    when the verification confirms wrong answers, and must never be compared with a GAP.
+    when the verification confirms wrong answers, and must never be compared with a GAP. None where
+    no query is taken to show a landmark: it is undefined.
 
     Args:
         confidences: [Q] float64; ties keep their order.
         verdicts: [Q] of Verdict, as by RejectTorino.judge.
 
     Raises:
-        ValueError: shapes differ, or no query is taken to show a landmark.
+        ValueError: shapes differ.
 
     Source: Di Pietro and Martini; the reading of M is ours.
 
@@ -237,9 +238,6 @@ def self_verified_gap(confidences: Floats, verdicts: Ints) -> float:
         raise ValueError(f"{shapes}, expected [Q] both")
     shown = np.isin(verdicts, [Verdict.CONFIRMED, Verdict.WRONG_LABEL])
     if not shown.any():
-        raise ValueError(
-            f"the verification takes none of the {len(verdicts)} queries to show a landmark: the "
-            "self-verified GAP is undefined"
-        )
+        return None
     order = np.argsort(-confidences, kind="stable")
     return average_precision(verdicts[order] == Verdict.CONFIRMED, int(shown.sum()))

@@ -218,8 +218,8 @@ def _verify_itself(stored: Stored) -> float | None:
     """Return the "self-verified GAP" of torino; None without a head, or with nothing verified."""
     try:
         decisions = stored.decide("torino")
-        choice = Choice(decisions.guesses, decisions.confidences)
-        verdicts = RejectTorino().judge(stored.evidence, choice)
-        return self_verified_gap(decisions.confidences, verdicts)
-    except ValueError:
+    except MissingEvidenceError:
         return None
+    choice = Choice(decisions.guesses, decisions.confidences)
+    verdicts = RejectTorino().judge(stored.evidence, choice)
+    return self_verified_gap(decisions.confidences, verdicts)

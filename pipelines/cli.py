@@ -157,7 +157,7 @@ def main() -> None:
     for noisy in ("faiss", "httpx", "matplotlib", "timm"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
-        app()
+        app(prog_name="cairn")
     except SystemExit as end:
         if end.code == INTERRUPTED:
             print("interrupted; the same command goes on from here", file=sys.stderr)

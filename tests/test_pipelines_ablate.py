@@ -201,3 +201,14 @@ def test_what_is_not_there_is_named(missing: str, advice: str, tiny: Tiny) -> No
     (tiny.run / missing).unlink()
     end = cairn("ablate", tiny.run)
     assert (end.status, advice in end.err) == (1, True)
+
+
+def test_a_fault_in_a_policy_is_not_taken_for_a_missing_head(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("classify_head.rejection.RejectTorino.judge", fail)
+    with pytest.raises(ValueError, match="a bug"):
+        ablate_run(open_tiny(tiny))

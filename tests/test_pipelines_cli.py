@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from embed.errors import InputError
 from pipelines import cli
 from pipelines.decision import load_answered
+from pipelines.faults import OURS
 from tests.conftest import Tiny
 from tests.datasets import cairn, list_commands, make_recipe_file
 
@@ -125,15 +127,66 @@ def test_data_from_folders_says_what_it_made(tmp_path: Path) -> None:
     assert end.out == f"{tmp_path / 'data'}: 1 landmarks, 1 train, 0 test, 0 non_landmark\n"
 
 
-def test_an_error_of_ours_keeps_its_traceback(
-    finished: Tiny, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "error", [KeyError("a bug"), ValueError("a bug"), FileNotFoundError(2, "x")]
+)
+def test_an_error_of_ours_is_said_to_be_ours(
+    error: Exception, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*arguments: object) -> None:
-        raise KeyError("a bug")
+        raise error
 
     monkeypatch.setattr("pipelines.evaluate.evaluate_run", fail)
-    with pytest.raises(KeyError, match="a bug"):
-        cairn("evaluate", "--run", finished.run)
+    end = cairn("evaluate", "--run", tiny.run)
+    assert end.status == OURS
+    (path,) = tiny.run.glob("fault-*.txt")
+    said, where, line = end.err.splitlines()
+    assert said.startswith(
+        f"error: this is a fault of Cairn, not of what you gave it: {error!r:.8}"
+    )
+    assert where == f"The traceback is in {path}; please report it with this line:"
+    assert re.fullmatch(
+        rf"cairn \S+, Python \S+, .+: `cairn evaluate` ended in {name} at \S+:\d+", line
+    )
+    text = path.read_text()
+    assert text.startswith(f"{line}\n")
+    assert "Traceback (most recent call last)" in text and "in evaluate" in text
+    monkeypatch.setenv("CAIRN_DEBUG", "1")
+    with pytest.raises(type(error)):
+        cairn("evaluate", "--run", tiny.run)
+
+
+def test_a_fault_without_a_run_is_written_where_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise TypeError("a bug")
+
+    monkeypatch.setattr("pipelines.data.render_demo", fail)
+    monkeypatch.chdir(tmp_path)
+    assert cairn("data", "demo").status == OURS
+    assert len(list(tmp_path.glob("fault-*.txt"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (InputError("mend it"), "error: mend it\n"),
+        (PermissionError(13, "no", "a/b"), "error: a/b: permission denied\n"),
+        (OSError(28, "no space", "a/b"), "error: the disk is full; free some space and run the "),
+        (MemoryError("12 GB"), "error: the memory is full; end other programs, or lower the "),
+    ],
+)
+def test_what_the_user_can_mend_is_advice(
+    error: Exception, advice: str, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr("pipelines.evaluate.evaluate_run", fail)
+    end = cairn("evaluate", "--run", tiny.run)
+    assert (end.status, end.err[: len(advice)]) == (1, advice)
+    assert not list(tiny.run.glob("fault-*.txt"))
 
 
 def test_an_extra_that_is_missing_is_named_before_anything_is_done(
