@@ -141,9 +141,8 @@ def test_an_error_of_ours_is_said_to_be_ours(
     assert end.status == OURS
     (path,) = tiny.run.glob("fault-*.txt")
     said, where, line = end.err.splitlines()
-    assert said.startswith(
-        f"error: this is a fault of Cairn, not of what you gave it: {error!r:.8}"
-    )
+    name = type(error).__name__
+    assert said.startswith(f"error: this is a fault of Cairn, not of what you gave it: {name}: ")
     assert where == f"The traceback is in {path}; please report it with this line:"
     assert re.fullmatch(
         rf"cairn \S+, Python \S+, .+: `cairn evaluate` ended in {name} at \S+:\d+", line
