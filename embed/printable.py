@@ -21,7 +21,15 @@ def printable(text: str) -> str:
     >>> printable("caf\udce9.jpg"), printable("new\nline \x1b[31mred")
     ('caf\\xe9.jpg', 'new line  [31mred')
     """
-    return _CONTROLS.sub(" ", _SURROGATES.sub(_escape, text))
+    return _CONTROLS.sub(" ", encodable(text))
+
+
+def encodable(text: str) -> str:
+    r"""Return text that UTF-8 can encode: what printable writes as \xNN and \uNNNN, and no more.
+
+    For those who read by machine: a line break in a file name stays one.
+    """
+    return _SURROGATES.sub(_escape, text)
 
 
 def _escape(found: re.Match[str]) -> str:

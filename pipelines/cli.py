@@ -4,6 +4,7 @@ The commands are in commands/. Imports nothing heavy: `cairn --help` and `cairn 
 fast.
 """
 
+import io
 import logging
 import os
 import sys
@@ -12,6 +13,8 @@ from typing import Any
 
 import typer
 from typer.core import TyperGroup
+
+from embed.printable import printable
 
 from .commands import (
     ask,
@@ -115,12 +118,24 @@ class _StderrHandler(logging.Handler):
         print(self.format(record), file=sys.stderr, flush=True)
 
 
+class _OneLine(logging.Formatter):
+    """Write messages, which name files and classes, so that any terminal can show them."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # logging's name
+        return printable(record.getMessage())
+
+
 def main() -> None:
     """Run the command line; a deliberate error is one line of advice and exit status 1."""
     # With workers beside the main process, threads that spin while they wait starve the others:
     # seen to slow training down fivefold on two cores. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_StderrHandler()])
+    handler = _StderrHandler()
+    handler.setFormatter(_OneLine())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names that it cannot encode end no command
+            stream.reconfigure(errors="backslashreplace")
     for noisy in ("faiss", "httpx", "matplotlib", "timm"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
@@ -130,7 +145,7 @@ def main() -> None:
             print("interrupted; the same command goes on from here", file=sys.stderr)
         raise
     except Exception as error:
-        sys.exit(_advise(error))
+        sys.exit(printable(_advise(error)))
 
 
 def _advise(error: Exception) -> str:
