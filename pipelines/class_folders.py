@@ -72,7 +72,8 @@ def _order(path: Path) -> tuple[str, str, str]:
 def _list_entries(folder: Path, prefix: str, left_out: _LeftOut) -> list[Path]:
     """Return what is in a folder and not hidden, sorted; without names that are no text."""
     entries = [path for path in folder.iterdir() if path.name[0] != "."]
-    left_out.undecodable += sorted(f"{prefix}{p.name}" for p in entries if not is_text(p.name))
+    odd = sorted(path for path in entries if not is_text(path.name))
+    left_out.undecodable += [f"{prefix}{path.name}{'/' * path.is_dir()}" for path in odd]
     return sorted((path for path in entries if is_text(path.name)), key=_order)
 
 

@@ -14,12 +14,12 @@ from embed.errors import InputError, MissingFileError
 
 from .class_folders import list_classes
 from .dataset import Dataset
-from .derive import SUFFIXES, read_rows, write_rows
+from .derive import read_rows, write_rows
 from .images import SUFFIXES as IMAGE_SUFFIXES
 from .linking import link_image
 from .naming import make_id, name_landmark
 from .origin import claim
-from .renewal import Renewal, renewing
+from .renewal import SUFFIXES, Renewal, renewing
 
 NO_LANDMARK_FOLDER = "_none"  # its photos show none of the things
 

@@ -76,9 +76,9 @@ def finish_renewal(folder: Path) -> None:
     for path in sorted(p for p in ready.rglob("*") if p.is_file() and p != record):
         target = folder / path.relative_to(ready)
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(path, target)  # a rename, but where images/ lies on another disk
         if target.is_relative_to(folder / IMAGES):
-            remove_others(target)
+            _remove_others(target)
+        shutil.move(path, target)  # a rename, but where images/ lies on another disk
     shutil.rmtree(ready)
 
 
@@ -88,7 +88,7 @@ def list_files(image: Path) -> list[Path]:
     return [path for path in names if path.exists()]
 
 
-def remove_others(image: Path) -> None:
+def _remove_others(image: Path) -> None:
     """Delete the files of an image with other suffixes: one of them might be read instead."""
     for path in list_files(image):
         if path != image:

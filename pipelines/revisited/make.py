@@ -27,7 +27,7 @@ from ..derive import write_rows
 from ..images import SUFFIXES as IMAGE_SUFFIXES
 from ..images import list_images
 from ..linking import link_image
-from ..naming import is_text
+from ..naming import is_text, make_id
 from ..origin import claim
 from ..progress import progress_bar
 from ..renewal import Renewal, renewing
@@ -166,7 +166,7 @@ def _list_distractors(folder: Path | None, taken: set[str]) -> _Photos:
         )
     paths = tuple(path for path, name in listed if is_text(name))
     files = pa.array([name for _, name in listed if is_text(name)], pa.string())
-    ids = tuple(ids_of_files(files).to_pylist())
+    ids = tuple(map(make_id, ids_of_files(files).to_pylist()))
     _refuse_repeated((*taken, *ids), f"distractors are named by their paths in {folder}")
     return _Photos(ids, paths, (DISTRACTOR,) * len(ids))
 

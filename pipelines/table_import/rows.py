@@ -3,6 +3,7 @@
 Reads columns through table_sources. Writes nothing, and opens no image.
 """
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ import pyarrow.compute as pc
 from ..images import SUFFIXES
 from ..naming import MAX_ID, make_id, name_landmark
 from .sources import TableSource, find_bytes
+
+logger = logging.getLogger(__name__)
 
 # Where no column is named, the first of these that is there.
 ID_COLUMNS = ("id", "image_id", "file_name", "filename", "path")
@@ -27,8 +30,8 @@ SPLIT_NAMES = {name: name for name in ("train", "index", "test", "validation", "
     "gallery": "index",
     "query": "test",
 }
-# Categories of Unicode that hold, besides others, what make_id replaces.
-_UNPRINTABLE = r"[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]"
+# What embed.printable takes for control characters.
+_CONTROLS = r"[\p{Cc}\x{2028}\x{2029}\x{202a}-\x{202e}\x{2066}-\x{2069}]"
 _SUFFIX = "(?i)(" + "|".join(map(re.escape, SUFFIXES)) + ")$"
 
 
@@ -228,12 +231,16 @@ def _check_ids(ids: pa.Array, source: TableSource) -> None:
 def _shorten(ids: pa.Array) -> pa.Array:
     """Return ids [N] as naming.make_id makes them: composed, on one line, not too long."""
     ids = pc.utf8_normalize(ids, form="NFC")
-    odd = pc.or_(
-        pc.greater(pc.binary_length(ids), MAX_ID), pc.match_substring_regex(ids, _UNPRINTABLE)
-    )
+    too_long = pc.greater(pc.binary_length(ids), MAX_ID)
+    odd = pc.or_(too_long, pc.match_substring_regex(ids, _CONTROLS))
     if not pc.any(odd).as_py():
         return ids
-    made = pa.array([make_id(text) for text in ids.filter(odd).to_pylist()], pa.string())
+    changed = ids.filter(odd)
+    made = pa.array(map(make_id, changed.to_pylist()), pa.string())
+    logger.warning(
+        "%d ids are too long for file names, or hold what cannot be shown: '%s' becomes '%s'",
+        *(len(changed), changed[0], made[0]),
+    )
     return pc.replace_with_mask(ids, odd, made)
 
 
