@@ -515,3 +515,79 @@ def test_the_command_says_what_it_did(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "data/table: 2 landmarks, 2 train\n" in end.stdout
     assert "1 of 3 images are not there; data/table/failures.parquet says why" in end.stdout
     assert tables(tmp_path / "data/table")["train"] == [["a", "0"], ["b", "1"]]
+
+
+# What is interrupted, and odd names
+
+
+@pytest.mark.parametrize("kind", ["bytes", "files"])
+def test_an_import_that_is_interrupted_leaves_the_dataset_as_it_was(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second table has other images under the same ids."""
+
+    def prepare(first: bytes, second: bytes) -> dict[str, Any]:
+        if kind == "bytes":
+            table = write_parquet(tmp_path / "t.parquet", [first, second], label=["x", "y"])
+            return {"paths": [table]}
+        for name, data in (("000.jpg", first), ("001.jpg", second)):
+            (tmp_path / "photos").mkdir(exist_ok=True)
+            (tmp_path / "photos" / name).unlink(missing_ok=True)
+            (tmp_path / "photos" / name).write_bytes(data)
+        table = write_csv(tmp_path, "id,label\n000,x\n001,y\n")
+        return {"paths": [table], "images": tmp_path / "photos"}
+
+    data = tmp_path / "data"
+    import_table(**prepare(JPEG, PNG), folder=data, test_every=0)
+    before = contents(data)
+    again = prepare(PNG, JPEG)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("pipelines.table_import.make._number_labels", _interrupt)
+        import_table(**again, folder=data, test_every=0)
+    assert contents(data) == before
+    import_table(**again, folder=data, test_every=0)
+    assert [located(data, i) for i in ("000", "001")] == [PNG, JPEG]
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_files_and_names_are_found_in_any_spelling(tmp_path: Path) -> None:
+    names = ["Cafe\u0301-1.jpg", "below/Cafe\u0301-2.png", "Caf\xe9-3.jpg"]
+    photos = write_photos(tmp_path / "photos", *names)
+    text = "file_name,label\nCaf\xe9-1.jpg,Caf\xe9\nbelow/Caf\xe9-2,Cafe\u0301\n"
+    table = write_csv(tmp_path, text + "Cafe\u0301-3,Caf\xe9\n")
+    done = import_table([table], tmp_path / "data", images=photos, test_every=0)
+    assert (done.landmarks, done.failed) == (1, 0)
+    assert Dataset(tmp_path / "data").names == {0: "Caf\xe9"}
+    assert tables(tmp_path / "data")["train"] == [
+        ["Caf\xe9-1", "0"],
+        ["below-Caf\xe9-2", "0"],
+        ["Caf\xe9-3", "0"],
+    ]
+
+
+def test_ids_that_are_too_long_are_cut_and_stay_distinct(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = [f"{'ö' * 90}/{'x' * 100}{number}.jpg" for number in range(2)]
+    photos = write_photos(tmp_path / "photos", *names, "a\x1bb.jpg")
+    table = write_csv(tmp_path, "\n".join(["file_name,label", *(f"{n},m" for n in names)]))
+    table.write_text(table.read_text() + "\na\x1bb.jpg,m\n")
+    import_table([table], tmp_path / "data", images=photos, test_every=0)
+    ids = [row[0] for row in tables(tmp_path / "data")["train"]]
+    assert len(set(ids)) == 3 and ids[2] == "a_b"
+    assert all(len(i.encode()) <= 200 for i in ids)
+    assert [located(tmp_path / "data", i) for i in ids[:2]] == [n.encode() for n in names]
+    assert "3 ids are too long for file names, or hold what cannot be shown" in caplog.text
+
+
+def test_an_image_without_suffix_is_told_how_to_name_it(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", "a.jpg")
+    (photos / "bare").write_bytes(PNG)
+    table = write_csv(tmp_path, "id,label\na,m\nbare,m\n")
+    import_table([table], tmp_path / "data", images=photos, test_every=0)
+    assert (
+        "add .png to its name" in read_failures(tmp_path / "data" / "failures.parquet")["bare"][1]
+    )
