@@ -26,7 +26,7 @@ def test_folders_without_any_image_are_an_error_that_names_them(tmp_path: Path) 
     folders = [tmp_path / "a", tmp_path / "b"]
     for folder in folders:
         folder.mkdir()
-    with pytest.raises(InputError, match="a, .*b holds no image"):
+    with pytest.raises(InputError, match=r"a, .*b holds no image"):
         list_images(folders)
 
 
