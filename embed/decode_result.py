@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .printable import printable
+
 _REMEDIES = {
     "missing": "check the path",
     "not_a_file": "give the path of one image file",
@@ -44,7 +46,8 @@ class ImageError(ValueError):
 
     def __str__(self) -> str:
         """Say which file, what was found, and what to do."""
-        return f"{self.name}: {self.found}; {_REMEDIES[self.reason]} ({self.reason})"
+        remedy = f"{_REMEDIES[self.reason]} ({self.reason})"
+        return f"{printable(self.name)}: {self.found}; {remedy}"
 
 
 @dataclass(frozen=True)

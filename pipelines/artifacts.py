@@ -57,7 +57,9 @@ def write_json(values: object, path: Path) -> None:
     """Write values as indented JSON, whole or not at all."""
     with writing(path) as temporary:
         text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-        temporary.write_text(text, encoding="utf-8")
+        # A path may hold bytes that are no UTF-8: \udce9, as which Python writes one of them where
+        # it cannot encode it, is how JSON writes it, too, so that it is read back as it was.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def hash_file(path: Path) -> str:

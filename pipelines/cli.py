@@ -5,6 +5,7 @@ fast.
 """
 
 import functools
+import io
 import logging
 import os
 import sys
@@ -14,6 +15,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
+
+from embed.printable import printable
 
 from .commands import (
     ask,
@@ -70,8 +73,8 @@ def _guard(function: Callable[..., None]) -> Callable[..., None]:
             from .faults import OURS, advise, report_fault
 
             if advice := advise(error):
-                sys.exit(f"error: {advice}")
-            print(report_fault(error, function.__name__, options), file=sys.stderr)
+                sys.exit(_fit_lines(f"error: {advice}"))
+            print(_fit_lines(report_fault(error, function.__name__, options)), file=sys.stderr)
             sys.exit(OURS)
 
     return guarded
@@ -137,11 +140,22 @@ app.add_typer(data, name="data", rich_help_panel=MAKE)
 app.add_typer(recipe, name="recipe", rich_help_panel=MAKE)
 
 
+def _fit_lines(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))
+
+
 class _StderrHandler(logging.Handler):
     """Print to what is standard error now: a progress bar puts itself in its place."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print(self.format(record), file=sys.stderr, flush=True)
+
+
+class _OneLine(logging.Formatter):
+    """Write messages, which name files and classes, so that any terminal can show them."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # logging's name
+        return printable(record.getMessage())
 
 
 def main() -> None:
@@ -153,7 +167,12 @@ def main() -> None:
     # With workers beside the main process, threads that spin while they wait starve the others:
     # seen to slow training down fivefold on two cores. Read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_StderrHandler()])
+    handler = _StderrHandler()
+    handler.setFormatter(_OneLine())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names that it cannot encode end no command
+            stream.reconfigure(errors="backslashreplace")
     for noisy in ("faiss", "httpx", "matplotlib", "timm"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from embed.image_file import ImageFile
 
 from .image_folder import ImageFolder
+from .renewal import finish_renewal
 
 # Tables of a dataset folder, each <name>.csv or <name>.parquet. All but train are optional.
 LABELLED = ("train", "index", "validation")
@@ -37,6 +38,7 @@ class Dataset:
     def __init__(self, folder: Path) -> None:
         """Take the folder. Raises FileNotFoundError if it has no train table."""
         self.folder = folder
+        finish_renewal(folder)
         if not folder.is_dir():
             raise FileNotFoundError(
                 f"no dataset folder at {folder}; make one with `cairn data`, or name yours: --data"

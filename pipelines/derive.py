@@ -4,6 +4,7 @@ Reads and writes tables and dataset.json; images/ becomes a symbolic link, so th
 millions of images takes no time and no space. Opens no image.
 """
 
+import csv
 import os
 import shutil
 from collections.abc import Mapping
@@ -16,11 +17,11 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from .artifacts import writing
+from .artifacts import write_json, writing
 from .dataset import TABLES, Dataset
 from .origin import claim
+from .renewal import SUFFIXES, renewing
 
-SUFFIXES = (".csv", ".parquet")
 # What a dataset of some kind has beside its tables, and what is made of it needs, too.
 SIDE_TABLES = ("groups", "variants", "ground_truth", "index_landmarks", "hierarchy")
 # A table of more rows is written as Parquet: nobody reads it as text, and CSV takes ten times as
@@ -35,6 +36,7 @@ def write_derived(
     origin: dict[str, Any],
     *,
     images: Path | None = None,
+    record: Mapping[str, object] | None = None,
 ) -> None:
     """Write a dataset folder that shares the images of another.
 
@@ -43,9 +45,10 @@ def write_derived(
             small, and may be edited. It stays as it is, and must not be deleted.
         folder: the folder to write: new, or one of the same origin, whose tables are replaced.
         tables: what is to be written, by name (train, test, rejected, ...); None takes a table
-            away. train is written last.
+            away.
         origin: goes to dataset.json; says whose folder it is.
         images: folder to use instead of the source's images, where more is to be in it.
+        record: values of other files of the dataset, by name (selection.json): written as JSON.
 
     Raises:
         FileExistsError: the folder holds a dataset of another origin, or images of its own.
@@ -54,16 +57,18 @@ def write_derived(
     if folder.resolve().is_relative_to(source.folder.resolve()):
         raise ValueError(f"{folder} is in {source.folder}, which stays as it is; name another one")
     claim(folder, origin)
-    names = dict.fromkeys([*TABLES, *SIDE_TABLES, *tables])
-    names["train"] = names.pop("train")  # last: without it the folder is no dataset yet
-    for suffix in SUFFIXES:
-        (folder / f"train{suffix}").unlink(missing_ok=True)
     share_images(images or source.folder / "images", folder / "images")
-    for name in names:
-        if name in tables:
-            write_rows(tables[name], folder / name)
-        else:
-            _copy_table(source.find_table(name), folder / name)
+    names = dict.fromkeys([*TABLES, *SIDE_TABLES, *tables])
+    files = record or {}
+    with renewing(folder, [*names, *files]) as renewal:
+        for name in names:
+            if name in tables:
+                write_rows(tables[name], renewal.waiting / name)
+            elif found := source.find_table(name):
+                with writing(renewal.waiting / found.name) as temporary:
+                    shutil.copyfile(found, temporary)
+        for name, values in files.items():
+            write_json(values, renewal.waiting / name)
 
 
 def share_images(source: Path, target: Path) -> None:
@@ -116,35 +121,22 @@ def separate_rows(rows: pa.Table, reasons: Mapping[str, str]) -> tuple[pa.Table,
 
 
 def write_rows(table: pa.Table | None, path: Path) -> None:
-    """Write a table as <path>.csv, or .parquet if it is large; with None delete what is there."""
-    large = table is not None and table.num_rows > MAX_CSV_ROWS
-    kept = None if table is None else path.with_name(f"{path.name}{SUFFIXES[large]}")
-    if kept is not None:
-        with writing(kept) as temporary:
-            if large:
-                pq.write_table(table, temporary)
-            else:
-                _write_csv(table, temporary)
-    _delete_others(path, kept)
+    """Write a table as <path>.csv, or .parquet if it is large; nothing for None."""
+    if table is None:
+        return
+    large = table.num_rows > MAX_CSV_ROWS
+    with writing(path.with_name(f"{path.name}{SUFFIXES[large]}")) as temporary:
+        if large:
+            pq.write_table(table, temporary)
+        else:
+            _write_csv(table, temporary)
 
 
 def _write_csv(table: pa.Table, path: Path) -> None:
     # pyarrow would put quotes around every text.
     frame = table.to_pandas(types_mapper=pd.ArrowDtype)
-    frame.to_csv(path, index=False, lineterminator="\n", encoding="utf-8")
-
-
-def _copy_table(source: Path | None, path: Path) -> None:
-    kept = None if source is None else path.with_name(source.name)
-    if source is not None and kept is not None:
-        with writing(kept) as temporary:
-            shutil.copyfile(source, temporary)
-    _delete_others(path, kept)
-
-
-def _delete_others(path: Path, kept: Path | None) -> None:
-    """Delete the table in its other formats: one of them might be read instead of this one."""
-    for suffix in SUFFIXES:
-        other = path.with_name(f"{path.name}{suffix}")
-        if other != kept:
-            other.unlink(missing_ok=True)
+    texts = (column for column in table.columns if pa.types.is_string(column.type))
+    # Python's writer puts no quotes around a carriage return alone, which readers end lines at.
+    returns = any(pc.any(pc.match_substring(column, "\r")).as_py() for column in texts)
+    quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
+    frame.to_csv(path, index=False, lineterminator="\n", encoding="utf-8", quoting=quoting)

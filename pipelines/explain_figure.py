@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from embed.transforms import Square
 
 from .artifacts import hash_file, writing
+from .naming import make_id
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,11 +75,13 @@ def draw_panels(panels: Sequence[Panel], square: Square, photo: Path, path: Path
 def pick_path(folder: Path, photo: Path) -> Path:
     """Return where the explanation of a photo goes: <stem>.png, or <stem>-2.png and so on.
 
+    Of a stem that is too long, or no text, what naming.make_id makes of it.
+
     A file that is there is written over only if it explains the same photo.
     """
     digest = hash_file(photo)
     for number in itertools.count(1):
-        path = folder / f"{photo.stem}{'' if number == 1 else f'-{number}'}.png"
+        path = folder / f"{make_id(photo.stem)}{'' if number == 1 else f'-{number}'}.png"
         if not path.exists() or _read_mark(path) == digest:
             return path
     raise AssertionError("there is always a next number")

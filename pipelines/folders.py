@@ -1,26 +1,26 @@
 """Make a dataset of a folder a class: photos/<name of the thing>/*.jpg.
 
-Reads file names only. Writes images/ (hard links, or copies across file systems), the tables and,
-last, train.csv or index.csv.
+Reads file names, and what class_folders reads. Writes images/ (hard links, or copies across file
+systems) and the tables; see renewal for how they take the place of older ones.
 """
 
-import csv
-import logging
-import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .artifacts import writing
+import pyarrow as pa
+
+from embed.errors import InputError, MissingFileError
+
+from .class_folders import list_classes
 from .dataset import Dataset
-from .images import SUFFIXES
+from .derive import read_rows, write_rows
+from .images import SUFFIXES as IMAGE_SUFFIXES
 from .linking import link_image
+from .naming import make_id, name_landmark
 from .origin import claim
+from .renewal import SUFFIXES, Renewal, renewing
 
-logger = logging.getLogger(__name__)
-
-UNUSABLE = re.compile(r"[\\\0\n\r]")  # in an id
 NO_LANDMARK_FOLDER = "_none"  # its photos show none of the things
 
 
@@ -59,28 +59,26 @@ def import_folders(
             folder is in source, or source is a dataset.
     """
     check_test_every(test_every)
-    classes = _list_classes(source)
+    classes = list_classes(source)
     names = [name for name in classes if name != NO_LANDMARK_FOLDER]
-    if not any(classes[name] for name in names):
-        raise FileNotFoundError(
-            f"{source} holds no folder with photos ({', '.join(SUFFIXES)}); put the photos of each "
-            "thing into a folder of its own, named after it"
+    if not names:
+        raise MissingFileError(
+            f"{source} holds no folder with photos ({', '.join(IMAGE_SUFFIXES)}); put the photos "
+            "of each thing into a folder of its own, named after it"
         )
     check_apart(source, folder)
     claim(folder, {"folders": "a folder a class"})
     landmark_ids = assign_ids(names, folder)
     trained = Dataset(folder).load_split("train").ids if keep_training else ()
     tables = _Tables(trained=frozenset(trained))
-    database = "index.csv" if keep_training else "train.csv"
-    # Images change from here on: without this table an interrupted import is no dataset.
-    (folder / database).unlink(missing_ok=True)
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-    for name, files in classes.items():
-        _add_class(tables, name, files, landmark_ids.get(name), folder / "images", test_every)
-    _write_tables(tables, landmark_ids, folder, database)
+    database = ("index",) if keep_training else ("train", "index")
+    with renewing(folder, ("labels", "test", "solution", "non_landmark", *database)) as renewal:
+        for name, files in classes.items():
+            _add_class(tables, files, landmark_ids.get(name), renewal, test_every)
+        _write_tables(tables, landmark_ids, renewal.waiting, database[0])
     return {
         "landmarks": len(names),
-        "index" if keep_training else "train": len(tables.database),
+        database[0]: len(tables.database),
         "test": len(tables.test),
         "non_landmark": len(tables.non_landmark),
     }
@@ -100,60 +98,47 @@ def check_test_every(test_every: int) -> None:
         raise ValueError(f"test_every is {test_every}; 0 keeps no photo for the test, 5 a fifth")
 
 
-def _list_classes(source: Path) -> dict[str, list[Path]]:
-    """Return the photos of each folder in source, both sorted by name."""
-    if not source.is_dir():
-        raise FileNotFoundError(f"no folder at {source}")
-    classes, others = {}, Counter[str]()
-    misplaced: list[str] = []  # photos beside the folders, folders below them
-    for folder in sorted(path for path in source.iterdir() if path.name[0] != "."):
-        if not folder.is_dir():
-            misplaced.append(folder.name)
-            continue
-        entries = sorted(path for path in folder.iterdir() if path.name[0] != ".")
-        files = [path for path in entries if path.is_file()]
-        misplaced += [f"{folder.name}/{path.name}/" for path in entries if path.is_dir()]
-        classes[folder.name] = [path for path in files if path.suffix.lower() in SUFFIXES]
-        others.update(p.suffix.lower() or p.name for p in files if p.suffix.lower() not in SUFFIXES)
-    if others:
-        left_out = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
-        logger.warning("left out files of other kinds: %s; convert photos to JPEG", left_out)
-    if misplaced:
-        logger.warning(
-            "left out %d files and folders that are not photos directly in the folder of a thing, "
-            "the first: %s",
-            *(len(misplaced), ", ".join(misplaced[:3])),
-        )
-    return classes
-
-
 def assign_ids(names: Sequence[str], folder: Path) -> dict[str, int]:
-    """Return an id for each name, those of an earlier import included, which are kept."""
-    known: dict[str, int] = {}
-    labels = folder / "labels.csv"
-    if labels.is_file():
-        with labels.open(newline="", encoding="utf-8") as file:
-            known = {row["name"]: int(row["landmark_id"]) for row in csv.DictReader(file)}
+    """Return an id for each name, those of an earlier import included, which are kept.
+
+    Args:
+        names: of landmarks, as name_landmark returns them.
+        folder: the dataset folder, maybe with a table of labels.
+    """
+    path = next((p for s in SUFFIXES if (p := folder / f"labels{s}").is_file()), None)
+    known = {} if path is None else _read_labels(path)
     following = max(known.values(), default=-1) + 1
     fresh = [name for name in names if name not in known]
     return {**known, **{name: following + place for place, name in enumerate(fresh)}}
 
 
+def _read_labels(path: Path) -> dict[str, int]:
+    """Return the landmark of each name, whatever the spelling it was written in."""
+    rows = read_rows(path)
+    if not {"landmark_id", "name"} <= {*rows.column_names}:
+        raise InputError(
+            f"{path} has the columns {', '.join(rows.column_names)}, not landmark_id,name; mend "
+            "its header, or delete the dataset folder to number all landmarks anew"
+        )
+    named = zip(rows["name"].to_pylist(), rows["landmark_id"].to_pylist(), strict=True)
+    return {name_landmark(name): landmark_id for name, landmark_id in named}
+
+
 def _add_class(
     tables: _Tables,
-    name: str,
     files: Sequence[Path],
     landmark_id: int | None,
-    images: Path,
+    renewal: Renewal,
     test_every: int,
 ) -> None:
     """Link the photos of a class and give each to a table."""
     for place, path in enumerate(files):
-        image_id = UNUSABLE.sub("_", f"{name}-{path.stem}")
+        suffix = path.suffix.lower()
+        image_id = make_id(f"{path.parent.name}-{path.stem}")
         while image_id in tables.taken:  # tower.jpg beside tower.png, a/b-c.jpg beside a-b/c.jpg
-            image_id = f"{image_id}_{path.suffix[1:].lower()}"
+            image_id = make_id(f"{image_id}_{suffix[1:]}")
         tables.taken.add(image_id)
-        link_image(path, images / f"{image_id}{path.suffix.lower()}")
+        link_image(path, renewal.folder / "images" / f"{image_id}{suffix}", renewal)
         for_test = test_every and place % test_every == test_every - 1
         if for_test and image_id not in tables.trained:
             tables.test.append((image_id, landmark_id))
@@ -166,24 +151,16 @@ def _add_class(
 def _write_tables(
     tables: _Tables, landmark_ids: dict[str, int], folder: Path, database: str
 ) -> None:
-    """Write the tables that have rows, take away those that have none, the database last."""
+    """Write the tables that have rows."""
     labels = [(label, name) for name, label in landmark_ids.items()]
-    solution = [(i, "" if label is None else label, "Public") for i, label in tables.test]
-    _write_csv(folder / "labels.csv", ("landmark_id", "name"), labels)
-    _write_csv(folder / "test.csv", ("id",), [(image_id,) for image_id, _ in tables.test])
-    _write_csv(folder / "solution.csv", ("id", "landmarks", "Usage"), solution)
-    _write_csv(folder / "non_landmark.csv", ("id",), [(i,) for i in tables.non_landmark])
-    if database == "train.csv":
-        (folder / "index.csv").unlink(missing_ok=True)
-    _write_csv(folder / database, ("id", "landmark_id"), tables.database)
-
-
-def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    rows = list(rows)
-    if not rows:
-        path.unlink(missing_ok=True)
-        return
-    with writing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+    solution = [(i, "" if label is None else str(label), "Public") for i, label in tables.test]
+    for name, columns, rows in (
+        ("labels", ("landmark_id", "name"), labels),
+        ("test", ("id",), [(image_id,) for image_id, _ in tables.test]),
+        ("solution", ("id", "landmarks", "Usage"), solution),
+        ("non_landmark", ("id",), [(image_id,) for image_id in tables.non_landmark]),
+        (database, ("id", "landmark_id"), tables.database),
+    ):
+        if rows:
+            table = pa.table(dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True)))
+            write_rows(table, folder / name)

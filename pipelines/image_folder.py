@@ -12,10 +12,16 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from embed.errors import MissingFileError
 from embed.image_file import FileSlice, ImageFile
+from embed.printable import printable
 
 from .images import SUFFIXES
+from .naming import compose, spellings
 from .tars.index import INDEX_NAME, Places, TarIndex
+
+ASKED = 16  # images that are looked for in the hope of one
+WALKED = 200_000  # files that are looked at to tell where a missing image might be
 
 
 class ImageFolder:
@@ -28,8 +34,9 @@ class ImageFolder:
     def locate(self, image_id: str) -> ImageFile:
         """Return where an image is, or where it was expected if it is nowhere.
 
-        Looked for as <id>.jpg (.jpeg, .png, .webp), in the tars that tars.parquet lists, and as
-        a/b/c/<id>.jpg, where a, b and c are the first characters of the id.
+        Looked for as <id>.jpg (another of SUFFIXES, in any case, or none), in the tars that
+        tars.parquet lists, and as a/b/c/<id>.jpg, where a, b and c are the first characters of the
+        id. Where no file is spelled as the id, one counts that differs in the Unicode form alone.
 
         Raises:
             FileNotFoundError: there is no folder.
@@ -39,12 +46,49 @@ class ImageFolder:
 
     def choose(self, image_id: str, place: FileSlice | None) -> ImageFile:
         """As locate, of an image whose place in a tar is known; None if it is in no tar."""
-        if name := self._flat_files.get(image_id):
+        name = self._flat_files.get(image_id) or self._composed_files.get(compose(image_id))
+        if name is not None:
             return self.folder / name
         if place is not None:
             return place
-        nested = self.folder / Path(*image_id[:3]) / f"{image_id}.jpg"
-        return nested if nested.is_file() else self.folder / f"{image_id}.jpg"
+        names = (Path(*form[:3]) / f"{form}.jpg" for form in spellings(image_id))
+        nested = (path for name in names if (path := self.folder / name).is_file())
+        return next(nested, self.folder / f"{image_id}.jpg")
+
+    def check_some(self, ids: Sequence[str], table: Path) -> None:
+        """Look for a few of the images of a table, before anything long is begun.
+
+        Raises:
+            MissingFileError: none of these is there.
+        """
+        asked = [ids[row] for row in np.linspace(0, len(ids) - 1, ASKED).astype(int)] if ids else []
+        places = self.locate_all(asked)
+        if asked and not any(isinstance(p, FileSlice) or p.is_file() for p in places):
+            found = self.explain_missing(asked[0]) or "put the image files there"
+            raise MissingFileError(
+                f"none of the images of {table} was found that were looked for, the first is "
+                f"{printable(str(places[0]))}; {found}"
+            )
+
+    def explain_missing(self, image_id: str) -> str:
+        """Say where below the folder an image is that locate does not find, and what to do, or "".
+
+        Walks through folders, of WALKED files at most: for an error, not for each image.
+        """
+        forms, looked_at = spellings(image_id), 0
+        for folder, below, names in os.walk(self.folder):
+            below.sort()
+            for name in sorted(names):
+                stem, suffix = os.path.splitext(name)
+                if name in forms or (stem in forms and suffix.lower() in SUFFIXES):
+                    return (
+                        f"{printable(os.path.join(folder, name))} has its name: move all such "
+                        f"files into {printable(str(self.folder))} itself"
+                    )
+            looked_at += len(names)
+            if looked_at > WALKED:
+                break
+        return ""
 
     def locate_all(self, ids: Sequence[str]) -> "LocatedImages":
         """Return where each of many images is; errors are locate's."""
@@ -70,12 +114,24 @@ class ImageFolder:
                 f"{self.folder.parent} has no folder images/ with the image files"
             )
         with os.scandir(self.folder) as entries:
-            names = [entry.name for entry in entries]
+            names = [entry.name for entry in entries if _may_be_image(entry)]
         found: dict[str, str] = {}
+        found.update({name: name for name in names if not name.lower().endswith(SUFFIXES)})
         for suffix in reversed(SUFFIXES):
             matching = (name for name in names if name.lower().endswith(suffix))
             found.update({name[: -len(suffix)]: name for name in sorted(matching)})
         return found
+
+    @cached_property
+    def _composed_files(self) -> dict[str, str]:
+        """File name by composed id, of the files whose names are not ASCII; the first wins."""
+        odd = [stem for stem in sorted(self._flat_files, reverse=True) if not stem.isascii()]
+        return {compose(stem): self._flat_files[stem] for stem in odd}
+
+
+def _may_be_image(entry: os.DirEntry[str]) -> bool:
+    """Tell whether an entry is no folder; of those named as images it is not asked, for speed."""
+    return entry.name.lower().endswith(SUFFIXES) or not entry.is_dir()
 
 
 class LocatedImages(Sequence[ImageFile]):

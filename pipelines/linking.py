@@ -1,29 +1,31 @@
 """Put an image into a dataset folder without a second copy of its bytes, where that can be."""
 
+import filecmp
 import os
 import shutil
 from pathlib import Path
 
 from .artifacts import writing
-from .images import SUFFIXES
+from .renewal import Renewal, list_files
 
 
-def link_image(source: Path, target: Path) -> None:
-    """Make target the same file as source, or a copy where that cannot be.
+def link_image(source: Path, target: Path, renewal: Renewal) -> None:
+    """Make target, a path in images/, the same file as source, or a copy where that cannot be.
 
-    Files of the same id with other suffixes go: one of them might be read instead of this one.
+    An image of that id which is there is replaced when the dataset is renewed, whatever its suffix.
     """
-    for suffix in SUFFIXES:
-        if suffix != target.suffix.lower():
-            target.with_suffix(suffix).unlink(missing_ok=True)
-    if target.exists() and os.path.samefile(source, target):
+    if list_files(target) == [target] and _is_same(source, target):
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
+    place = renewal.place_image(target)
+    place.parent.mkdir(parents=True, exist_ok=True)
     try:
         # There whole or not at all, so no temporary name is needed. A link to a symbolic link
         # might lead nowhere from here.
-        os.link(source.resolve(), target)
+        os.link(source.resolve(), place)
     except OSError:  # another file system, or one without links
-        with writing(target) as temporary:
+        with writing(place) as temporary:
             shutil.copyfile(source, temporary)
+
+
+def _is_same(source: Path, target: Path) -> bool:
+    return os.path.samefile(source, target) or filecmp.cmp(source, target, shallow=False)

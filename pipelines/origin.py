@@ -7,7 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from embed.errors import InputError
+from embed.printable import printable
+
 from .artifacts import write_json
+from .naming import is_text
+from .renewal import finish_renewal
 
 
 def claim(folder: Path, origin: dict[str, Any]) -> None:
@@ -15,7 +20,14 @@ def claim(folder: Path, origin: dict[str, Any]) -> None:
 
     Raises:
         FileExistsError: it holds tables of another origin, or of nobody known.
+        InputError: its path is no UTF-8: libraries that read tables can open none there.
     """
+    if not is_text(str(folder.resolve())):
+        raise InputError(
+            f"{printable(str(folder.resolve()))} is no UTF-8, which tables and indexes cannot be "
+            "written to; name another dataset folder: --data"
+        )
+    finish_renewal(folder)
     marker = folder / "dataset.json"
     found: Any = None
     if marker.is_file() and not _is_empty(folder):

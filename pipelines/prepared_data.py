@@ -11,8 +11,9 @@ from pathlib import Path
 
 from .artifacts import Manifest, hash_file, invalidate, load_manifest, record_file
 from .dataset import TABLES, Dataset
-from .derive import SIDE_TABLES, SUFFIXES
+from .derive import SIDE_TABLES
 from .job import Job
+from .renewal import SUFFIXES
 from .selection.select import select_dataset
 from .selection.settings import Split
 from .stage import Artifact

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
+from rich.markup import escape as escape_markup
 from rich.table import Table
+
+from embed.printable import printable
 
 if TYPE_CHECKING:  # what makes them takes seconds to import
     from .ablate import Ablation, Row
@@ -29,6 +31,11 @@ SOURCES_WIDTH = 120  # columns; narrower, the policies of an ablation go without
 NAMED = 10  # queries that are named of a list; --json has all
 
 Rows = Iterator[tuple[str, str]]
+
+
+def escape(text: str) -> str:
+    """Return text that rich prints as it stands, on one line, whatever it holds."""
+    return escape_markup(printable(text))
 
 
 def open_console() -> Console:

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from embed.errors import InputError
 from embed.failure import Failure
 from embed.shards import read_shard_failures, write_failures
 
@@ -96,7 +97,7 @@ class Artifact:
         Parts of an interrupted run are kept: each carries the key and its failures.
 
         Raises:
-            ValueError: none of the images could be read.
+            InputError: none of the images could be read.
         """
         invalidate(self.folder)
         paths, failures = self._fill_parts(table, size, write_part)
@@ -104,9 +105,9 @@ class Artifact:
         if failed == requested:
             for path in paths:  # nothing is in them, and the same command shall look again
                 path.unlink()
-            raise ValueError(
+            raise InputError(
                 f"none of the {requested} images of {table.path} could be read; "
-                f"the first: {failures[0].message}"
+                f"the first: {self._explain(failures[0], table)}"
             )
         record = self.folder / "failures.parquet"
         with writing(record) as temporary:
@@ -115,12 +116,19 @@ class Artifact:
             logger.warning(
                 "%s %s: %d of %d images could not be read; %s says why, the first: %s; when they "
                 "are mended: cairn embed --redo --run %s",
-                *(self.stage, table.path.stem, failed, requested, record, failures[0].message),
-                self.job.run,
+                *(self.stage, table.path.stem, failed, requested, record),
+                *(self._explain(failures[0], table), self.job.run),
             )
         counts = {"requested": requested, "written": requested - failed, "failed": failed}
         outputs = [record_file(path) for path in [*paths, record]]
         return self.sign(outputs, model=model, counts=counts)
+
+    def _explain(self, failure: Failure, table: "ImageTable") -> str:
+        """Return the message of a failure; of an image that is elsewhere also where."""
+        found = ""
+        if failure.reason == "missing":
+            found = self.job.dataset.images.explain_missing(table.ids[failure.position])
+        return f"{failure.message}; {found}" if found else failure.message
 
     def _fill_parts(
         self, table: "ImageTable", size: int, write_part: WritePart

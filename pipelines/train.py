@@ -86,6 +86,7 @@ def train(job: Job) -> Manifest:
         for name in ("precision.json", LOCAL_FILE, *checkpoints):
             (folder / name).unlink(missing_ok=True)
     training = load_training_set(job.dataset, job.recipe.train)
+    job.dataset.images.check_some(training.ids, training.table.path)
     _check(training, job)
     model, head, trainer = _fit(job, training, folder / f"checkpoint-{artifact.key[:12]}.pt")
     invalidate(folder)

@@ -195,3 +195,11 @@ def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         write_json({"a": object()}, tmp_path / "a.json")
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"näme": 1}
     assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_paths_that_are_no_utf8_are_read_back_from_json(tmp_path: Path) -> None:
+    values = {"data": os.fsdecode(b"caf\xe9"), "name": "Köln 大阪"}
+    write_json(values, tmp_path / "run.json")
+    text = (tmp_path / "run.json").read_text(encoding="utf-8")
+    assert json.loads(text) == values
+    assert "Köln 大阪" in text

@@ -145,9 +145,9 @@ def test_verification_goes_on_after_the_last_whole_part(
 def test_writing_goes_on_after_an_interrupt(
     noisy: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for place in ("share_images", "_copy_table", "write_rows"):
+    for module, step in ((derive, "share_images"), (shutil, "copyfile"), (derive, "write_rows")):
         with monkeypatch.context() as patch:
-            patch.setattr(derive, place, refuse)
+            patch.setattr(module, step, refuse)
             with pytest.raises(Interrupted):
                 clean_training(job_of(noisy), tmp_path / "new", PUBLISHED)
         assert not (tmp_path / "new" / "train.csv").exists()

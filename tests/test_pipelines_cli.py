@@ -2,7 +2,9 @@
 
 import json
 import logging
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from pipelines.decision import load_answered
 from pipelines.faults import OURS
 from tests.conftest import Tiny
 from tests.datasets import cairn, list_commands, make_recipe_file
+
+ROOT = Path(__file__).resolve().parents[1]
 
 COMMANDS = list_commands()
 # What these ask for is done, or not: there is no default to tell.
@@ -274,3 +278,24 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.data.render_demo", interrupt)
     end = cairn("data", "demo")
     assert (end.status, end.err) == (130, "interrupted; the same command goes on from here\n")
+
+
+def test_warnings_and_errors_cannot_drive_the_terminal(tmp_path: Path) -> None:
+    """In a process of its own: here, pytest has the log."""
+    names = (b"photos/tower/a.jpg", b"photos/new\nline\x1b[31m\xe9/b.jpg")
+    for name in names:
+        path = tmp_path / os.fsdecode(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    program = [sys.executable, "-m", "pipelines", "data", "folders"]
+    options = ["--data", str(tmp_path / "data")]
+    end = subprocess.run(
+        [*program, str(tmp_path / "photos"), *options], cwd=ROOT, capture_output=True
+    )
+    assert end.returncode == 0
+    assert b"whose names are no UTF-8 (rename them): new line [31m\\xe9/\n" in end.stderr
+    end = subprocess.run(
+        [*program, b"absent\n\x1b[31m\xe9", *options], cwd=ROOT, capture_output=True
+    )
+    assert end.returncode == 1
+    assert b"no folder at absent  [31m\\xe9; name" in end.stderr

@@ -12,6 +12,7 @@ from pipelines import derive
 from pipelines.dataset import Dataset
 from pipelines.derive import read_rows, separate_rows, write_derived, write_rows
 from pipelines.linking import link_image
+from pipelines.renewal import renewing
 from tests.datasets import find_file, write_table
 
 ORIGIN = {"made from": "source"}
@@ -99,16 +100,16 @@ def test_a_table_can_be_taken_away(source: Dataset, tmp_path: Path) -> None:
     assert Dataset(tmp_path / "new").load_split("train").ids == source.load_split("train").ids
 
 
-def test_it_is_no_dataset_until_all_of_it_is_written(
+def test_it_stays_what_it_was_until_all_of_it_is_written(
     source: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reject(source, tmp_path / "new", {})
+    before = {path: path.read_bytes() for path in (tmp_path / "new").glob("*.*")}
     with monkeypatch.context() as patch, pytest.raises(RuntimeError):
-        patch.setattr(derive, "_copy_table", _interrupt)
+        patch.setattr(shutil, "copyfile", _interrupt)
         reject(source, tmp_path / "new", {"a": "wrong"})
-    assert Dataset.find_table(source, "train")
-    with pytest.raises(FileNotFoundError, match=r"has no train\.csv"):
-        Dataset(tmp_path / "new")
+    assert {path: path.read_bytes() for path in (tmp_path / "new").glob("*.*")} == before
+    assert Dataset(tmp_path / "new").load_split("train").ids == source.load_split("train").ids
 
 
 def _interrupt(*_: object) -> None:
@@ -132,9 +133,16 @@ def test_a_large_table_is_written_as_parquet_in_place_of_the_csv(
     write_rows(table, tmp_path / "train")
     assert read_rows(tmp_path / "train.csv").equals(table)
     monkeypatch.setattr(derive, "MAX_CSV_ROWS", 2)
-    write_rows(table, tmp_path / "train")
+    with renewing(tmp_path, ["train"]) as renewal:
+        write_rows(table, renewal.waiting / "train")
     assert not (tmp_path / "train.csv").exists()
     assert pq.read_table(tmp_path / "train.parquet").equals(table)
+
+
+def test_texts_with_any_line_break_are_read_as_they_were_written(tmp_path: Path) -> None:
+    table = pa.table({"id": ["a", "b", "c"], "landmark_id": [0, 1, 2], "name": ["\r", "\n", '",']})
+    write_rows(table, tmp_path / "train")
+    assert read_rows(tmp_path / "train.csv").equals(table)
 
 
 @pytest.mark.parametrize("text", ["id,landmark_id\na,one\n", "id,landmark_id\na,1,2\n", ""])
@@ -149,6 +157,8 @@ def test_a_symbolic_link_to_a_photo_is_followed(tmp_path: Path) -> None:
     photo.parent.mkdir()
     photo.write_text("a")
     (tmp_path / "photos" / "b.jpg").symlink_to("a.jpg")
-    link_image(tmp_path / "photos" / "b.jpg", tmp_path / "data" / "b.jpg")
-    assert (tmp_path / "data" / "b.jpg").samefile(photo)
-    assert not (tmp_path / "data" / "b.jpg").is_symlink()
+    target = tmp_path / "data" / "images" / "b.jpg"
+    with renewing(tmp_path / "data", []) as renewal:
+        link_image(tmp_path / "photos" / "b.jpg", target, renewal)
+    assert target.samefile(photo)
+    assert not target.is_symlink()

@@ -278,6 +278,24 @@ def test_ctrl_c_ends_in_order_and_a_second_process_is_kept_out(
     assert count_images(tmp_path / "data") >= 20
 
 
+def test_tables_that_cannot_be_written_leave_the_old_ones(
+    server: ImageServer, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    download(write_table(tmp_path / "t.csv", [server.url("ok", 1)]), data)
+    before = (data / "train.csv").read_bytes()
+    table = write_table(tmp_path / "t.csv", [server.url("ok", number) for number in (1, 2)])
+    full = OSError(28, os.strerror(28))
+    with (
+        mock.patch("pipelines.download.outcome.write_rows", side_effect=full),
+        pytest.raises(OSError, match="No space left"),
+    ):
+        download(table, data)
+    assert (data / "train.csv").read_bytes() == before
+    download(table, data)
+    assert len(Dataset(data).load_split("train").ids) == 2
+
+
 def test_a_full_disk_ends_the_download_and_not_the_images(
     server: ImageServer, tmp_path: Path
 ) -> None:

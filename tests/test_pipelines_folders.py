@@ -3,12 +3,19 @@
 import csv
 import logging
 import os
+import tempfile
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from embed.printable import printable
+from pipelines import class_folders, folders
 from pipelines.dataset import Dataset
 from pipelines.folders import import_folders
+from pipelines.naming import MAX_ID, is_text
 from tests.datasets import find_file
 
 
@@ -215,3 +222,186 @@ def test_what_no_id_can_have_is_replaced(tmp_path: Path) -> None:
     assert dataset.load_split("train").ids == ("a_b-li_ne",)
     assert dataset.names == {0: "a\\b"}
     assert find_file(dataset, "a_b-li_ne").is_file()
+
+
+# Odd names
+
+
+def make_bytes(folder: Path, *names: bytes) -> Path:
+    """Write files of any names below a folder; the files' bytes are their names."""
+    for name in names:
+        path = folder / os.fsdecode(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name)
+    return folder
+
+
+def imported(data: Path) -> dict[str, bytes]:
+    """Return the bytes of each image of all tables by its id; all of them are there."""
+    dataset = Dataset(data)
+    dataset.check()
+    splits = [name for name in ("train", "test", "non_landmark") if dataset.find_table(name)]
+    ids = [image_id for name in splits for image_id in dataset.load_split(name).ids]
+    assert len(set(ids)) == len(ids)
+    return {image_id: find_file(dataset, image_id).read_bytes() for image_id in ids}
+
+
+def test_names_that_are_no_utf8_are_left_out_by_name_and_the_rest_is_imported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = make_bytes(tmp_path / "photos", b"c/a.jpg", b"c/caf\xe9.jpg", b"bad\xe9/b.jpg")
+    with caplog.at_level(logging.WARNING):
+        counts = import_folders(source, tmp_path / "data", test_every=0)
+    assert counts["landmarks"] == counts["train"] == 1
+    assert imported(tmp_path / "data") == {"c-a": b"c/a.jpg"}
+    shown = printable(caplog.text)
+    assert "left out 2 files and folders whose names are no UTF-8" in shown
+    assert "c/caf\\xe9.jpg" in shown and "bad\\xe9/" in shown
+
+
+@pytest.mark.parametrize("step", ["link_image", "write_rows"])
+def test_an_import_that_fails_leaves_the_dataset_as_it_was(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_source(tmp_path / "photos", bridge=3, tower=2)
+    import_folders(source, tmp_path / "data", test_every=2)
+    before = files(tmp_path / "data")
+    (source / "bridge" / "p0.jpg").unlink()
+    (source / "bridge" / "p1.jpg").unlink()
+    (source / "bridge" / "p1.jpg").write_text("another photo")
+    real, calls = getattr(folders, step), []
+
+    def fail(*arguments: object) -> None:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        real(*arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr(folders, step, fail)
+        import_folders(source, tmp_path / "data", test_every=0)
+    assert files(tmp_path / "data") == before
+    import_folders(source, tmp_path / "data", test_every=0)
+    assert imported(tmp_path / "data")["bridge-p1"] == b"another photo"
+    assert len(imported(tmp_path / "data")) == 4
+
+
+def test_control_characters_are_spaces_in_names_and_tables_are_read_again(tmp_path: Path) -> None:
+    source = make_bytes(tmp_path / "photos", b"new\nline\r/a\tb.jpg", b"\x1b[31mred/c.jpg")
+    for _ in range(2):
+        import_folders(source, tmp_path / "data", test_every=0)
+        assert Dataset(tmp_path / "data").names == {0: " [31mred", 1: "new line "}
+        assert imported(tmp_path / "data") == {
+            "_[31mred-c": b"\x1b[31mred/c.jpg",
+            "new_line_-a_b": b"new\nline\r/a\tb.jpg",
+        }
+
+
+def test_a_landmark_is_the_same_however_its_name_is_spelled(tmp_path: Path) -> None:
+    source = make_bytes(tmp_path / "photos", "Caf\xe9/a.jpg".encode(), b"Zoo/b.jpg")
+    import_folders(source, tmp_path / "data", test_every=0)
+    first = rows(tmp_path / "data", "labels")
+    (source / "Caf\xe9").rename(source / "Cafe\u0301")
+    make_source(source, A=1)
+    import_folders(source, tmp_path / "data", test_every=0)
+    assert rows(tmp_path / "data", "labels") == [*first, ["2", "A"]]
+    assert set(imported(tmp_path / "data")) == {"Caf\xe9-a", "Zoo-b", "A-p0"}
+
+
+def test_names_that_differ_in_spelling_alone_are_one_landmark_and_no_photo_is_lost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = [f"{n}/{n}.jpg".encode() for n in ("Caf\xe9", "Cafe\u0301")]
+    source = make_bytes(tmp_path / "photos", *names, "Caf\xe9/Cafe\u0301.jpg".encode())
+    with caplog.at_level(logging.WARNING):
+        counts = import_folders(source, tmp_path / "data", test_every=0)
+    assert counts == {"landmarks": 1, "train": 3, "test": 0, "non_landmark": 0}
+    assert len(set(imported(tmp_path / "data").values())) == 3
+    assert "2 folders are called Caf\xe9" in caplog.text
+
+
+@pytest.mark.parametrize("letter", ["x", "ö", "大"])
+def test_long_names_make_ids_that_fit_and_differ(letter: str, tmp_path: Path) -> None:
+    width = len(letter.encode())
+    folder, stem = letter * (250 // width), letter * (240 // width)
+    names = [f"{folder}/{stem}{number}.jpg".encode() for number in range(3)]
+    source = make_bytes(tmp_path / "photos", *names)
+    import_folders(source, tmp_path / "data", test_every=0)
+    found = imported(tmp_path / "data")
+    assert sorted(found.values()) == sorted(names)
+    for image_id in found:
+        assert len(f".{image_id}.jfif.4194304.tmp.jfif".encode()) <= 255
+        assert image_id.startswith(letter * 40)
+    assert Dataset(tmp_path / "data").names == {0: folder}
+
+
+def test_folders_without_a_photo_are_no_landmarks(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = make_source(tmp_path / "photos", tower=1, empty=0, texts=0)
+    (source / "texts" / "a.txt").touch()
+    with caplog.at_level(logging.WARNING):
+        counts = import_folders(source, tmp_path / "data", test_every=0)
+    assert counts["landmarks"] == 1
+    assert rows(tmp_path / "data", "labels") == [["0", "tower"]]
+    assert "left out 2 folders without a photo, which are no landmarks: empty/, texts/" in (
+        caplog.text
+    )
+
+
+def test_every_suffix_of_jpeg_is_imported_and_images_without_one_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = (b"c/a.jfif", b"c/b.jpe", b"c/d.JPG", b"c/e.JPEG", b"c/f.JFIF")
+    source = make_bytes(tmp_path / "photos", *names, b"c/README")
+    (source / "c" / "bare").write_bytes(b"\xff\xd8\xff\xe0")
+    with caplog.at_level(logging.WARNING):
+        import_folders(source, tmp_path / "data", test_every=0)
+    assert sorted(imported(tmp_path / "data").values()) == sorted(names)
+    assert "left out 1 images without a suffix (add .jpg to their names): c/bare" in caplog.text
+    assert "1 README" in caplog.text
+
+
+def test_a_link_that_leads_nowhere_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = make_source(tmp_path / "photos", tower=1)
+    (source / "tower" / "gone.jpg").symlink_to("nowhere.jpg")
+    with caplog.at_level(logging.WARNING):
+        import_folders(source, tmp_path / "data", test_every=0)
+    assert "tower/gone.jpg" in caplog.text
+
+
+# Any bytes but those that end a name; half of the names are made of few, to collide.
+NAME = st.binary(min_size=1, max_size=40) | st.text("e\u0301\xe9-\n\\_ .jpg", min_size=1).map(
+    str.encode
+)
+NAMES = NAME.map(lambda name: name.translate(None, b"/\0").lstrip(b".")[:250]).filter(bool)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.dictionaries(NAMES, st.sets(NAMES, min_size=1, max_size=3), min_size=1, max_size=4))
+def test_whatever_photos_are_called_each_is_in_a_table_or_named(
+    names: dict[bytes, set[bytes]],
+) -> None:
+    with (
+        tempfile.TemporaryDirectory() as below,
+        mock.patch.object(class_folders.logger, "warning") as warned,
+    ):
+        photos = [b"%s/%s.jpg" % (folder, stem) for folder in names for stem in names[folder]]
+        source = make_bytes(Path(below, "photos"), b"first/a.jpg", *photos)
+        data = Path(below, "data")
+        import_folders(source, data, test_every=2)
+        found = imported(data)
+        told = " ".join(str(call.args[0] % call.args[1:]) for call in warned.call_args_list)
+        lost = {b"first/a.jpg", *photos} - set(found.values())
+        assert len(found) + len(lost) == len({b"first/a.jpg", *photos})
+        for name in map(os.fsdecode, lost):
+            assert not is_text(name)
+            assert name in told or f"{name.split('/')[0]}/" in told
+        assert all(len(image_id.encode()) <= MAX_ID for image_id in found)
+        truth = Dataset(data)
+        assert set(truth.names) == set(range(len(truth.names)))
+        first = files(data)
+        import_folders(source, data, test_every=2)
+        assert files(data) == first

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from embed.errors import InputError
 from embed.image_file import FileSlice, read_image_file
 from pipelines.image_folder import ImageFolder
 from pipelines.tars.build import build_tar_index
@@ -77,3 +78,71 @@ def test_a_run_on_tars_is_that_on_files(finished: Tiny, tmp_path: Path) -> None:
     assert {n: h for n, h in told.items() if n not in named} == {
         n: h for n, h in other.items() if n not in named
     }
+
+
+COMPOSED, DECOMPOSED = "Caf\xe9", "Cafe\u0301"
+
+
+@pytest.mark.parametrize("asked", [COMPOSED, DECOMPOSED])
+@pytest.mark.parametrize("there", [COMPOSED, DECOMPOSED])
+@pytest.mark.parametrize("place", ["flat", "nested", "tar"])
+def test_an_image_is_found_in_any_spelling_of_its_id(
+    asked: str, there: str, place: str, tmp_path: Path
+) -> None:
+    name = "/".join((*there[:3], f"{there}.jpg")) if place == "nested" else f"{there}.jpg"
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("it")
+    if place == "tar":
+        put_into_tar(tmp_path, [name])
+    images = ImageFolder(tmp_path)
+    assert read_image_file(images.locate(asked), 100) == b"it"
+    assert read_image_file(images.locate_all(["other", asked])[1], 100) == b"it"
+
+
+def test_of_two_spellings_the_one_that_is_asked_for_is_found(tmp_path: Path) -> None:
+    for name in (COMPOSED, DECOMPOSED):
+        (tmp_path / f"{name}.jpg").write_text(name)
+    images = ImageFolder(tmp_path)
+    for name in (COMPOSED, DECOMPOSED):
+        assert read_image_file(images.locate(name), 100) == name.encode()
+
+
+@pytest.mark.parametrize("suffix", ["", ".jfif", ".jpe", ".JPG", ".JPEG", ".JFIF"])
+def test_an_image_is_found_with_any_suffix_of_jpeg_or_none(suffix: str, tmp_path: Path) -> None:
+    (tmp_path / f"v1.5{suffix}").write_text("it")
+    assert read_image_file(ImageFolder(tmp_path).locate("v1.5"), 100) == b"it"
+
+
+def test_a_suffix_counts_before_none_and_a_folder_is_no_image(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("bare")
+    (tmp_path / "a.png").write_text("png")
+    (tmp_path / "b").mkdir()
+    assert ImageFolder(tmp_path).locate("a") == tmp_path / "a.png"
+    assert ImageFolder(tmp_path).locate("b") == tmp_path / "b.jpg"
+
+
+def test_where_images_are_nested_otherwise_the_error_says_where(tmp_path: Path) -> None:
+    images = ImageFolder(tmp_path / "images")
+    for name in ("0/1/012.jpg", "a/345"):
+        (images.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (images.folder / name).touch()
+    assert "images/0/1/012.jpg has its name: move all" in images.explain_missing("012")
+    assert "images/a/345 has its name: move all" in images.explain_missing("345")
+    assert images.explain_missing("678") == ""
+    with pytest.raises(InputError, match=r"none of the images of t.csv .*0/1/012.jpg has its name"):
+        images.check_some(("012", "345"), Path("t.csv"))
+    (images.folder / "345.png").touch()
+    ImageFolder(images.folder).check_some(("012", "345"), Path("t.csv"))
+
+
+def test_a_run_on_images_nested_otherwise_says_where_they_are(
+    finished: Tiny, tmp_path: Path
+) -> None:
+    shutil.copytree(finished.data, tmp_path / "data")
+    images = tmp_path / "data" / "images"
+    (images / "below").mkdir()
+    for path in images.glob("*.jpg"):
+        path.rename(images / "below" / path.name)
+    end = Tiny(tmp_path / "data", finished.recipe, tmp_path / "run").submit()
+    assert end.status == 1
+    assert "images/below/thing" in end.err and "move all such files into" in end.err

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -181,3 +182,36 @@ def test_a_query_needs_no_pandas(finished: Tiny) -> None:
     command = [sys.executable, "-c", code, str(finished.run), str(photo)]
     end = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert end.stdout.strip() == "False"
+
+
+def test_a_name_that_is_no_utf8_is_answered_everywhere(finished: Tiny, tmp_path: Path) -> None:
+    odd, good = tmp_path / os.fsdecode(b"caf\xe9\x1b[31m.jpg"), tmp_path / "good.jpg"
+    for path in (odd, good):
+        shutil.copy(finished.data / "images" / "q3.jpg", path)
+    (tmp_path / os.fsdecode(b"broken\xe9.jpg")).touch()
+    page = tmp_path / "page.html"
+    command = ("query", tmp_path, "--run", finished.run, "--html", page)
+    end = cairn(*command, "--json")
+    answers = [json.loads(line) for line in end.out.encode("utf-8").splitlines()]
+    assert [answer["landmark_id"] for answer in answers] == [None, 3, 3]
+    assert [Path(answer["image"]).name for answer in answers] == [
+        *("broken\\xe9.jpg", "caf\\xe9\x1b[31m.jpg", "good.jpg")
+    ]
+    assert "broken\\xe9.jpg: 0 bytes" in answers[0]["error"]
+    html = page.read_text(encoding="utf-8")
+    assert html.count("Thing 3 <span") == 2
+    assert "photo caf\\xe9 [31m.jpg" in html
+    end = cairn(*command)
+    assert end.out.encode("utf-8").count(b"Thing 3 (3)") == 2
+    assert "\x1b[31m" not in end.out
+    assert "caf\\xe9 [31m.jpg" in end.out
+
+
+def test_a_class_that_would_drive_a_terminal_does_not(tiny: Tiny) -> None:
+    labels = tiny.data / "labels.csv"
+    text = labels.read_text().replace("Thing 3", '"Thing\n\x1b]0;3\x07"')
+    labels.write_text(text)
+    assert cairn("index", *tiny.options).status == 0
+    end = cairn("query", tiny.data / "images" / "q3.jpg", "--run", tiny.run)
+    assert "Thing  ]0;3  (3), confidence" in end.out
+    assert "\x1b" not in end.out

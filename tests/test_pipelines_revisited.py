@@ -274,8 +274,8 @@ def test_photos_may_lie_in_folders_as_the_archives_have_them(source: Path, tmp_p
 
 
 def test_distractors_are_searched_too(source: Path, tmp_path: Path) -> None:
-    for name in ("0a/x.jpg", "0b/x.jpg"):
-        (tmp_path / "r1m" / name).parent.mkdir(parents=True)
+    for name in ("0a/x.jpg", "0b/x.jpg", os.fsdecode(b"0b/\xe9.jpg")):  # the last is left out
+        (tmp_path / "r1m" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "r1m" / name).write_bytes((source / "jpg/oxford_000500.jpg").read_bytes())
     truth, photos = source / "gnd_tiny.pkl", source / "jpg"
     counts = import_revisited(truth, photos, tmp_path / "data", distractors=tmp_path / "r1m")

@@ -116,7 +116,7 @@ def test_odd_values_survive(tmp_path: Path) -> None:
     dataset = Dataset(tmp_path / "data")
     dataset.check()
     assert dataset.load_split("train").ids == ("007", "NA", "1e5", "ö")
-    assert set(dataset.names.values()) == {'Köln, "Dom"', "null", "two\nlines", "NA"}
+    assert set(dataset.names.values()) == {'Köln, "Dom"', "null", "two lines", "NA"}
 
 
 def test_ids_of_names_stay_when_more_are_added(tmp_path: Path) -> None:
@@ -330,12 +330,12 @@ def test_an_interrupted_import_goes_on_after_the_last_whole_part(
     written: list[str] = []
     write = table_images.ImageFolder.write
 
-    def stop_at_eight(folder: Any, image_id: str, data: Any, suffix: str) -> None:
+    def stop_at_eight(folder: Any, image_id: str, data: Any, suffix: str, renewal: Any) -> Any:
         if image_id == "i8" and "i8" not in written:
             written.append("i8")
             raise KeyboardInterrupt
         written.append(image_id)
-        write(folder, image_id, data, suffix)
+        return write(folder, image_id, data, suffix, renewal)
 
     monkeypatch.setattr(table_images.ImageFolder, "write", stop_at_eight)
     data = tmp_path / "data"
@@ -515,3 +515,81 @@ def test_the_command_says_what_it_did(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "data/table: 2 landmarks, 2 train\n" in end.stdout
     assert "1 of 3 images are not there; data/table/failures.parquet says why" in end.stdout
     assert tables(tmp_path / "data/table")["train"] == [["a", "0"], ["b", "1"]]
+
+
+# What is interrupted, and odd names
+
+
+@pytest.mark.parametrize("kind", ["bytes", "files"])
+def test_an_import_that_is_interrupted_leaves_the_dataset_as_it_was(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second table has other images under the same ids."""
+
+    def prepare(first: bytes, second: bytes) -> dict[str, Any]:
+        if kind == "bytes":
+            table = write_parquet(tmp_path / "t.parquet", [first, second], label=["x", "y"])
+            return {"paths": [table]}
+        for name, data in (("000.jpg", first), ("001.jpg", second)):
+            (tmp_path / "photos").mkdir(exist_ok=True)
+            (tmp_path / "photos" / name).unlink(missing_ok=True)
+            (tmp_path / "photos" / name).write_bytes(data)
+        table = write_csv(tmp_path, "id,label\n000,x\n001,y\n")
+        return {"paths": [table], "images": tmp_path / "photos"}
+
+    data = tmp_path / "data"
+    import_table(**prepare(JPEG, PNG), folder=data, test_every=0)
+    before = contents(data)
+    again = prepare(PNG, JPEG)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("pipelines.table_import.make._number_labels", _interrupt)
+        import_table(**again, folder=data, test_every=0)
+    after = contents(data)
+    assert after == {name: text for name, text in before.items() if name in after}
+    assert all(name.startswith("imported/") for name in {*before} - {*after})
+    import_table(**again, folder=data, test_every=0)
+    assert [located(data, i) for i in ("000", "001")] == [PNG, JPEG]
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_files_and_names_are_found_in_any_spelling(tmp_path: Path) -> None:
+    names = ["Cafe\u0301-1.jpg", "below/Cafe\u0301-2.png", "Caf\xe9-3.jpg"]
+    photos = write_photos(tmp_path / "photos", *names)
+    text = "file_name,label\nCaf\xe9-1.jpg,Caf\xe9\nbelow/Caf\xe9-2,Cafe\u0301\n"
+    table = write_csv(tmp_path, text + "Cafe\u0301-3,Caf\xe9\n")
+    done = import_table([table], tmp_path / "data", images=photos, test_every=0)
+    assert (done.landmarks, done.failed) == (1, 0)
+    assert Dataset(tmp_path / "data").names == {0: "Caf\xe9"}
+    assert tables(tmp_path / "data")["train"] == [
+        ["Caf\xe9-1", "0"],
+        ["below-Caf\xe9-2", "0"],
+        ["Caf\xe9-3", "0"],
+    ]
+
+
+def test_ids_that_are_too_long_are_cut_and_stay_distinct(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = [f"{'ö' * 90}/{'x' * 100}{number}.jpg" for number in range(2)]
+    photos = write_photos(tmp_path / "photos", *names, "a\x1bb.jpg")
+    table = write_csv(tmp_path, "\n".join(["file_name,label", *(f"{n},m" for n in names)]))
+    table.write_text(table.read_text() + "\na\x1bb.jpg,m\n")
+    import_table([table], tmp_path / "data", images=photos, test_every=0)
+    ids = [row[0] for row in tables(tmp_path / "data")["train"]]
+    assert len(set(ids)) == 3 and ids[2] == "a_b"
+    assert all(len(i.encode()) <= 200 for i in ids)
+    assert [located(tmp_path / "data", i) for i in ids[:2]] == [n.encode() for n in names]
+    assert "3 ids are too long for file names, or hold what cannot be shown" in caplog.text
+
+
+def test_an_image_without_suffix_is_told_how_to_name_it(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", "a.jpg")
+    (photos / "bare").write_bytes(PNG)
+    table = write_csv(tmp_path, "id,label\na,m\nbare,m\n")
+    import_table([table], tmp_path / "data", images=photos, test_every=0)
+    assert (
+        "add .png to its name" in read_failures(tmp_path / "data" / "failures.parquet")["bare"][1]
+    )

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 
-from ..report import make_table
+from ..report import escape, make_table
 from .catalogue import ASKED, CLEANED
 from .problems import KINDS, MEANINGS, Findings, Kind, Problems
 from .removal import Left

@@ -27,6 +27,8 @@ def query(
     ] = None,
 ) -> None:
     """Recognise photos: label, name, confidence, or no known landmark, and the neighbours."""
+    from embed.printable import encodable
+
     from ..images import list_images
     from ..job import pick_run
     from ..query import QueryEngine
@@ -39,7 +41,9 @@ def query(
         answer = engine.ask(path, neighbors)
         answers.append(answer)
         if as_json:
-            print(json.dumps(asdict(answer), ensure_ascii=False), flush=True)
+            # Of a name that is no UTF-8 the bytes are shown: JSON is UTF-8.
+            texts = {"image": encodable(answer.image), "error": encodable(answer.error)}
+            print(json.dumps(asdict(answer) | texts, ensure_ascii=False), flush=True)
         else:
             print_recognition(answer, console)
     if html is not None:

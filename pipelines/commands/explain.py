@@ -32,6 +32,8 @@ def explain(
     ] = None,
 ) -> None:
     """Draw what in a photo spoke for the answer: saliency, Grad-CAM, and the attention of DELF."""
+    from embed.printable import printable
+
     from ..explain import Explainer
     from ..images import list_images
     from ..job import pick_run
@@ -44,10 +46,11 @@ def explain(
         answer = explained.answer
         if answer.error:
             unread += 1
-            print(f"{path}: not read: {answer.error}", flush=True)
+            print(printable(f"{path}: not read: {answer.error}"), flush=True)
             continue
         known = answer.landmark_id is not None
         said = f"{answer.name}, confidence {answer.confidence:.3f}" if known else "no landmark"
-        print(f"{path}: {said}; {explained.subject}; wrote {explained.path}", flush=True)
+        shown = f"{path}: {said}; {explained.subject}; wrote {explained.path}"
+        print(printable(shown), flush=True)
     if unread:
         raise typer.Exit(1)

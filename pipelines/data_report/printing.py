@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator
 
 from rich.console import Console, RenderableType
-from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
+from ..report import escape
 from .sections import Grid, Section
 
 INDENT, BETWEEN = 2, 5  # columns before a table, and between two side by side

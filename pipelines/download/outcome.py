@@ -1,6 +1,6 @@
 """Turn what was stored, and what failed, into the tables of a dataset.
 
-Writes failures.parquet, download.json and the tables, train last.
+Writes failures.parquet, download.json and the tables.
 """
 
 import logging
@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..artifacts import write_json, writing
-from ..derive import SUFFIXES, write_rows
+from ..derive import write_rows
+from ..renewal import renewing
 from .journal import SCHEMA, Journal
 from .rows import REFUSALS, Tables, find_hosts
 from .settings import DownloadSettings
@@ -121,8 +122,6 @@ def write_outcome(
     Raises:
         ValueError: no image of train is there.
     """
-    for suffix in SUFFIXES:  # without it the folder is no dataset until all is written
-        (folder / f"train{suffix}").unlink(missing_ok=True)
     with writing(folder / "failures.parquet") as temporary:
         pq.write_table(failures, temporary)
     requested = sum(table.num_rows for table in tables.values())
@@ -143,9 +142,11 @@ def write_outcome(
     write_json(record, folder / "download.json")
     if not kept["train"].num_rows:
         raise ValueError(f"{folder} got no training image: {done}; failures.parquet says more")
-    for split in ("index", "test", "non_landmark", "train"):
-        rows = kept.get(split)
-        write_rows(rows if rows is not None and rows.num_rows else None, folder / split)
+    splits = ("index", "test", "non_landmark", "train")
+    with renewing(folder, splits) as renewal:
+        for split in splits:
+            rows = kept.get(split)
+            write_rows(rows if rows else None, renewal.waiting / split)
     return done
 
 

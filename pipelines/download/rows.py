@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-MAX_ID = 200  # bytes; file names have 255
+from ..naming import MAX_ID
+
 MAX_URL = 8000  # bytes; more is no URL of a photo but a broken table
 _NOTHING = ("", "None", "none", "null", "NULL")  # Kaggle's tables of 2018 write None
 _URL = r"^[hH][tT][tT][pP][sS]?://(?P<host>[^/?#\\\s]+)"

@@ -1,8 +1,8 @@
 """Make a dataset folder of a mirror of GLDv2, or of the part of it that is there.
 
 Reads the mirror's tables and the headers of its tars. Writes images/ (links to the mirror, and
-tars.parquet), missing.parquet (what is left out, and why), hierarchy.parquet, the tables of a
-dataset and, last, train. Opens no image.
+tars.parquet), missing.parquet (what is left out, and why), hierarchy.parquet and the tables of a
+dataset. Opens no image.
 """
 
 import logging
@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..artifacts import writing
-from ..derive import SUFFIXES, share_images, write_rows
+from ..derive import share_images, write_rows
 from ..origin import claim
+from ..renewal import renewing
 from ..tars.build import build_tar_index
 from ..tars.index import INDEX_NAME, TarIndex
 from .catalog import SPLITS, TASK_SPLITS, Subset, Task
@@ -26,6 +27,10 @@ from .unpacked import is_unpacked, link_unpacked, list_unpacked
 
 logger = logging.getLogger(__name__)
 
+WRITTEN = (
+    *("train", "index", "test", "solution", "labels"),
+    *("hierarchy.parquet", "index_landmarks.parquet", "missing.parquet"),
+)
 NO_FILE, NO_LANDMARK = "no file in the mirror", "the index gives it no landmark"
 
 
@@ -63,8 +68,6 @@ def import_gldv2(
         raise ValueError(f"{folder} holds GLDv2's own files; name another folder: --data")
     contents = read_contents(mirror, task, subset)
     claim_folder(folder, task, subset)
-    for suffix in SUFFIXES:  # without it an interrupted import is no dataset
-        (folder / f"train{suffix}").unlink(missing_ok=True)
     images = folder / "images"
     _share_splits(mirror, images, task)
     build_tar_index(images)
@@ -73,7 +76,8 @@ def import_gldv2(
     for name, table in found.items():
         _check_found(name, len(table), len(contents.splits[name]), mirror)
     missing = _list_missing(contents, there)
-    _write_dataset(contents, found, missing, folder)
+    with renewing(folder, WRITTEN) as renewal:
+        _write_dataset(contents, found, missing, renewal.waiting)
     _log_use(found, contents.solution)
     return {**{name: len(table) for name, table in found.items()}, "missing": len(missing)}
 
@@ -137,7 +141,7 @@ def _list_missing(contents: Contents, there: Mapping[str, pa.ChunkedArray]) -> p
 def _write_dataset(
     contents: Contents, found: Mapping[str, pa.Table], missing: pa.Table, folder: Path
 ) -> None:
-    """Write all tables, those of the searched images last."""
+    """Write all tables."""
     test = found["test"] if len(found["test"]) else None
     write_rows(test, folder / "test")
     write_rows(_solve(contents.solution, test), folder / "solution")
@@ -150,11 +154,9 @@ def _write_dataset(
 
 
 def _write_parquet(table: pa.Table | None, path: Path) -> None:
-    if table is None:
-        path.unlink(missing_ok=True)
-        return
-    with writing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    if table is not None:
+        with writing(path) as temporary:
+            pq.write_table(table, temporary, compression="zstd")
 
 
 def _solve(solution: pa.Table | None, test: pa.Table | None) -> pa.Table | None:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..naming import is_text
 from ..progress import progress_bar
 
 SUFFIX = ".jpg"
@@ -31,7 +32,11 @@ def list_unpacked(folder: Path) -> list[str]:
         # Of a file elsewhere, x/y/z/<id>.jpg, nobody would know where it is.
         prefix = "".join(path.split(os.sep)[-3:])
         names = os.listdir(path)
-        ids += [n[: -len(SUFFIX)] for n in names if n.endswith(SUFFIX) and n.startswith(prefix)]
+        ids += [
+            name[: -len(SUFFIX)]
+            for name in names
+            if name.endswith(SUFFIX) and name.startswith(prefix) and is_text(name)
+        ]
     return sorted(ids)
 
 

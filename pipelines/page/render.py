@@ -8,6 +8,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from embed.printable import printable
+
 from ..artifacts import writing
 
 # By name of the template: what a page says that it is.
@@ -29,8 +31,14 @@ def render(template: str, page: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_show,
     )
     return environment.get_template(f"{template}.html").render(page=page, kind=TITLES[template])
+
+
+def _show(value: object) -> object:
+    """Make a text fit to be shown; HTML that a template has made stays as it is."""
+    return printable(value) if type(value) is str else value
 
 
 def save_page(template: str, page: Any, path: Path) -> None:

@@ -1,13 +1,14 @@
 """Make a dataset of revisited Oxford or Paris: the database, cropped queries, the ground truth.
 
 Reads a published ground truth and the folder of photos that belongs to it. Writes images/ (the
-database as links, queries as crops), index, test, labels, ground_truth.parquet and, last, train.
+database as links, queries as crops) and the tables index, test, labels, ground_truth and train.
 
 What the photos are called (all_souls_000013) names the tag that they were found by, not what they
 show. So it only names answers: figures come from the ground truth alone, and train says of all
 photos the same, so that nothing can be trained on what is to be measured.
 """
 
+import logging
 import re
 import shutil
 from collections import Counter
@@ -20,16 +21,21 @@ import pyarrow as pa
 from PIL import Image, ImageOps
 
 from ..artifacts import hash_file, writing
+from ..class_folders import name_some
 from ..dataset import Dataset
-from ..derive import SUFFIXES, write_rows
+from ..derive import write_rows
 from ..images import SUFFIXES as IMAGE_SUFFIXES
 from ..images import list_images
 from ..linking import link_image
+from ..naming import is_text, make_id
 from ..origin import claim
 from ..progress import progress_bar
+from ..renewal import Renewal, renewing
 from ..table_import.images import FLAT_LIMIT, ImageFolder
 from ..table_import.rows import ids_of_files
 from .truth import NAME, Box, GroundTruth, Query, read_published, save_truth
+
+logger = logging.getLogger(__name__)
 
 UNLABELLED = "not labelled"  # what train says of every photo
 DISTRACTOR = "distractor"
@@ -79,15 +85,14 @@ def import_revisited(
     others = _list_distractors(distractors, {*database.ids, *query_ids})
     origin = {"ground truth": published.name, "sha256": hash_file(published)}
     claim(folder, {"revisited": origin})
-    for suffix in SUFFIXES:  # without train an interrupted import is no dataset
-        (folder / f"train{suffix}").unlink(missing_ok=True)
     flat = ImageFolder(folder / "images", nested=False)
-    _link(database, flat)
-    _link(others, ImageFolder(flat.path, nested=len(others.ids) > FLAT_LIMIT))
-    for query_id, query, path in zip(query_ids, truth.queries, asked, strict=True):
-        _write_crop(query, path, flat.place(query_id, ".png"))
-    save_truth(truth, database.ids, query_ids, folder / f"{NAME}.parquet")
-    _write_tables(database, others, query_ids, folder, training)
+    with renewing(folder, ("index", "test", "labels", "train", NAME)) as renewal:
+        _link(database, flat, renewal)
+        _link(others, ImageFolder(flat.path, nested=len(others.ids) > FLAT_LIMIT), renewal)
+        for query_id, query, path in zip(query_ids, truth.queries, asked, strict=True):
+            _write_crop(query, path, renewal.place_image(flat.place(query_id, ".png")))
+        save_truth(truth, database.ids, query_ids, renewal.waiting / f"{NAME}.parquet")
+        _write_tables(database, others, query_ids, renewal.waiting, training)
     return {
         "queries": len(query_ids),
         "images": len(database.ids),
@@ -153,9 +158,15 @@ def _list_distractors(folder: Path | None, taken: set[str]) -> _Photos:
         return _Photos((), (), ())
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder of distractors at {folder}")
-    paths = tuple(list_images([folder]))
-    files = pa.array([path.relative_to(folder).as_posix() for path in paths])
-    ids = tuple(ids_of_files(files).to_pylist())
+    listed = [(path, path.relative_to(folder).as_posix()) for path in list_images([folder])]
+    if bad := [name for _, name in listed if not is_text(name)]:
+        logger.warning(
+            "left out %d distractors whose names are no UTF-8 (rename them): %s",
+            *(len(bad), name_some(bad)),
+        )
+    paths = tuple(path for path, name in listed if is_text(name))
+    files = pa.array([name for _, name in listed if is_text(name)], pa.string())
+    ids = tuple(map(make_id, ids_of_files(files).to_pylist()))
     _refuse_repeated((*taken, *ids), f"distractors are named by their paths in {folder}")
     return _Photos(ids, paths, (DISTRACTOR,) * len(ids))
 
@@ -166,10 +177,10 @@ def _refuse_repeated(ids: Sequence[str], why: str) -> None:
         raise ValueError(f"two images would be called '{repeated}': {why}; rename one")
 
 
-def _link(photos: _Photos, images: ImageFolder) -> None:
+def _link(photos: _Photos, images: ImageFolder, renewal: Renewal) -> None:
     with progress_bar("link images", len(photos.ids)) as advance:
         for image_id, path in zip(photos.ids, photos.paths, strict=True):
-            link_image(path, images.place(image_id, path.suffix.lower()))
+            link_image(path, images.place(image_id, path.suffix.lower()), renewal)
             advance(1)
 
 
@@ -207,7 +218,7 @@ def fit_box(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
 def _write_tables(
     database: _Photos, others: _Photos, query_ids: list[str], folder: Path, training: Path | None
 ) -> None:
-    """Write index, test, labels and, last, train."""
+    """Write index, test, labels and train."""
     source = None if training is None else Dataset(training)
     start = 0
     if source is not None:

@@ -14,11 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ..artifacts import write_json
 from ..checking.scan_parts import load_scanned_ids
 from ..dataset import Dataset
 from ..derive import read_rows, write_derived
-from ..origin import claim
 from .filters import Step, filter_images, find_classes
 from .quotas import PARTS, TEST, TRAIN, VALIDATION, ask_parts
 from .settings import Filters, Split, Unknown
@@ -267,7 +265,4 @@ def _name_sizes(split: Split) -> list[tuple[str, float]]:
 
 def _write(source: Dataset, folder: Path, tables: Tables, record: dict[str, object]) -> None:
     origin = {"selected from": str(source.folder.resolve())}
-    claim(folder, origin)
-    (folder / "selection.json").unlink(missing_ok=True)
-    write_derived(source, folder, tables, origin)
-    write_json(record, folder / "selection.json")
+    write_derived(source, folder, tables, origin, record={"selection.json": record})

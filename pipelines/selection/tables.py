@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ..derive import SUFFIXES, read_rows
+from ..derive import read_rows
+from ..renewal import SUFFIXES
 from .order import order_keys
 
 Ints = NDArray[np.int64]

@@ -15,12 +15,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from embed.failure import Failure
+from embed.printable import printable
 from embed.shards import read_shard_failures, shard_notes
 
 from ..artifacts import hash_values, writing
-from ..images import SUFFIXES
+from ..images import SUFFIXES, sniff_file, sniff_suffix
 from ..linking import link_image
+from ..naming import compose, spellings
 from ..progress import Advance, progress_bar
+from ..renewal import Renewal, list_files
 from .rows import Rows
 from .sources import TableSource, find_bytes
 
@@ -28,8 +31,6 @@ FLAT_LIMIT = 50_000  # images; more go into folders of the first three character
 PART_ROWS = 2_000  # rows that an interrupted import does again at most, or one row group
 BATCH_ROWS = 16  # images in memory at a time
 READ_BUFFER = 1 << 20  # bytes; without it Arrow reads a column of a whole row group at once
-# What a file starts with; WebP has its size between the two.
-JPEG, PNG, RIFF, WEBP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"WEBP"
 
 
 @dataclass(frozen=True)
@@ -49,19 +50,23 @@ class ImageFolder:
             return self.path / Path(*image_id[:3]) / f"{image_id}.jpg"
         return self.path / f"{image_id}{suffix}"
 
-    def write(self, image_id: str, data: pa.Buffer, suffix: str) -> None:
-        """Write bytes as the one file of an image."""
+    def write(self, image_id: str, data: pa.Buffer, suffix: str, renewal: Renewal) -> bool:
+        """Write bytes as the one file of an image; tell whether it is at its place already.
+
+        If it is not, other bytes are there, and are replaced when the dataset is renewed.
+        """
         target = self.place(image_id, suffix)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if list_files(target) == [target] and target.read_bytes() == data:
+            return True
+        place = renewal.place_image(target)
+        place.parent.mkdir(parents=True, exist_ok=True)
         # Not `writing`: it looks through the whole folder for what a killed process left, and waits
         # for the disk at every file. Here the name is the same the next time, and a part is done
         # when all of it is on the disk.
-        temporary = target.with_name(f".{target.name}.tmp")
+        temporary = place.with_name(f".{place.name}.tmp")
         temporary.write_bytes(data)
-        for other in () if self.nested else SUFFIXES:
-            if other != suffix:
-                target.with_suffix(other).unlink(missing_ok=True)
-        os.replace(temporary, target)
+        os.replace(temporary, place)
+        return place == target
 
 
 def open_images(folder: Path, count: int) -> ImageFolder:
@@ -73,7 +78,7 @@ def open_images(folder: Path, count: int) -> ImageFolder:
     return ImageFolder(path, count > FLAT_LIMIT if first is None else first.is_dir())
 
 
-def link_files(rows: Rows, source: Path, images: ImageFolder) -> list[Failure]:
+def link_files(rows: Rows, source: Path, images: ImageFolder, renewal: Renewal) -> list[Failure]:
     """Link the files of N rows; return those that are not there, by row.
 
     A file is named with its suffix, or without: then the first of SUFFIXES counts that is there.
@@ -86,7 +91,8 @@ def link_files(rows: Rows, source: Path, images: ImageFolder) -> list[Failure]:
             path = _find_file(source, name.as_py(), stems)
             failure = _find_problem(path, row)
             if failure is None:
-                link_image(path, images.place(image_id.as_py(), path.suffix.lower()))
+                target = images.place(image_id.as_py(), path.suffix.lower())
+                link_image(path, target, renewal)
             else:
                 failures.append(failure)
             advance(1)
@@ -94,24 +100,27 @@ def link_files(rows: Rows, source: Path, images: ImageFolder) -> list[Failure]:
 
 
 def _list_stems(folder: Path) -> dict[str, Path]:
-    """Return the images directly in a folder by their names without suffix."""
+    """Return the images directly in a folder by their composed names without suffix."""
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries)
     found: dict[str, Path] = {}
     for suffix in reversed(SUFFIXES):
         matching = (name for name in names if name.lower().endswith(suffix))
-        found.update({name[: -len(suffix)]: folder / name for name in matching})
+        found.update({compose(name[: -len(suffix)]): folder / name for name in matching})
     return found
 
 
 def _find_file(source: Path, name: str, stems: Mapping[str, Path]) -> Path:
     """Return the file of a name, or where it would be."""
     path = source / name
-    if path.suffix.lower() in SUFFIXES or path.is_file():
+    for spelled in spellings(name):
+        if (source / spelled).is_file():
+            return source / spelled
+    if path.suffix.lower() in SUFFIXES:
         return path
-    if name in stems:
-        return stems[name]
-    guesses = (source / f"{name}{suffix}" for suffix in SUFFIXES)
+    if found := stems.get(compose(name)):
+        return found
+    guesses = (source / f"{form}{suffix}" for form in spellings(name) for suffix in SUFFIXES)
     return next((guess for guess in guesses if guess.is_file()), path)
 
 
@@ -119,11 +128,13 @@ def _find_problem(path: Path, row: int) -> Failure | None:
     if path.is_file() and path.suffix.lower() in SUFFIXES:
         return None
     if path.is_file():
-        return Failure(row, "unsupported_format", f"{path}: no {', '.join(SUFFIXES)}; convert it")
+        name = printable(str(path))
+        advice = f"add {suffix} to its name" if (suffix := sniff_file(path)) else "convert it"
+        return Failure(row, "unsupported_format", f"{name}: no {', '.join(SUFFIXES)}; {advice}")
     kind = "a folder" if path.is_dir() else "no such file"
     if path.suffix.lower() not in SUFFIXES:
         kind += f", and none with {', '.join(SUFFIXES)} added"
-    return Failure(row, "missing", f"{path}: {kind}")
+    return Failure(row, "missing", f"{printable(str(path))}: {kind}")
 
 
 @dataclass(frozen=True)
@@ -136,7 +147,7 @@ class _Part:
 
 
 def write_bytes(
-    rows: Rows, source: TableSource, images: ImageFolder, folder: Path
+    rows: Rows, source: TableSource, images: ImageFolder, renewal: Renewal
 ) -> list[Failure]:
     """Write the bytes of N rows as files; return those that are no image, by row.
 
@@ -147,28 +158,32 @@ def write_bytes(
         rows: the ids, and the column of bytes.
         source: the Parquet files.
         images: where the files go.
-        folder: the dataset folder, for imported/.
+        renewal: of the dataset folder, for imported/.
 
     Raises:
         ValueError: a file is damaged.
     """
     failures: list[Failure] = []
-    done = set()
+    folder, done = renewal.folder / "imported", set()
     with progress_bar("write images", len(rows.ids)) as advance:
         for part in _list_parts(source):
             ids = rows.ids[part.rows.start : part.rows.stop]
             key = _make_key(part, rows.image_column, ids, images)
-            record = folder / "imported" / f"{key[:16]}.parquet"
+            record = folder / f"{key[:16]}.parquet"
             found = read_shard_failures(record, key) if record.is_file() else None
             if found is None:
-                found = _write_part(part, rows.image_column, ids, images, advance)
+                found, in_place = _write_part(
+                    part, rows.image_column, ids, images, renewal, advance
+                )
                 os.sync()  # once a part: 45 times as fast as waiting for the disk file by file
-                _write_record(record, found, key)
+                # Images that wait for the renewal are gone without it, and so is their record.
+                waiting = renewal.waiting / "imported" / record.name
+                _write_record(record if in_place else waiting, found, key)
             else:
                 advance(len(part.rows))
             failures += [Failure(f.position + part.rows.start, f.reason, f.message) for f in found]
             done.add(record)
-    for stray in set((folder / "imported").iterdir()) - done:  # of a table that has changed
+    for stray in set(folder.glob("*")) - done:  # of a table that has changed
         stray.unlink()
     return failures
 
@@ -202,19 +217,28 @@ def _write_record(record: Path, failures: Sequence[Failure], key: str) -> None:
 
 
 def _write_part(
-    part: _Part, column: str, ids: pa.Array, images: ImageFolder, advance: Advance
-) -> list[Failure]:
-    """Write the images of a part; return what is no image, by row of the part."""
-    failures = []
+    part: _Part,
+    column: str,
+    ids: pa.Array,
+    images: ImageFolder,
+    renewal: Renewal,
+    advance: Advance,
+) -> tuple[list[Failure], bool]:
+    """Write the images of a part.
+
+    Returns:
+        What is no image, by row of the part; and whether all images are at their places.
+    """
+    failures, in_place = [], True
     for row, value in enumerate(_read_values(part, column)):
         data = value.as_buffer() if value.is_valid else None
         suffix = sniff_suffix(data[:16].to_pybytes()) if data is not None else None
         if data is not None and suffix is not None:
-            images.write(ids[row].as_py(), data, suffix)
+            in_place &= images.write(ids[row].as_py(), data, suffix, renewal)
         else:
             failures.append(_describe_problem(row, data))
         advance(1)
-    return failures
+    return failures, in_place
 
 
 def _read_values(part: _Part, column: str) -> Iterator[pa.Scalar]:
@@ -235,19 +259,6 @@ def _read_values(part: _Part, column: str) -> Iterator[pa.Scalar]:
         if getattr(error, "errno", None) is not None:  # of writing an image: the disk is full
             raise
         raise ValueError(f"{part.path} cannot be read: {error}; copy it again") from error
-
-
-def sniff_suffix(start: bytes) -> str | None:
-    r"""Return the suffix that fits an image's first 12 bytes or more; None if it is none we read.
-
-    >>> sniff_suffix(b"\xff\xd8\xff\xe0"), sniff_suffix(b"GIF89a")
-    ('.jpg', None)
-    """
-    if start.startswith(JPEG):
-        return ".jpg"
-    if start.startswith(PNG):
-        return ".png"
-    return ".webp" if start.startswith(RIFF) and start[8:12] == WEBP else None
 
 
 def _describe_problem(row: int, data: pa.Buffer | None) -> Failure:

@@ -1,7 +1,8 @@
 """Make a dataset of a table and its images: files in a folder, or bytes in Parquet.
 
 Reads the table through table_sources and table_rows; table_images places the images. Writes the
-dataset's tables, train last, and failures.parquet where images are missing.
+dataset's tables, and failures.parquet where images are missing; see renewal for how they take the
+place of older ones.
 """
 
 import logging
@@ -19,16 +20,18 @@ from embed.failure import Failure
 from embed.shards import write_failures
 
 from ..artifacts import writing
-from ..dataset import LABELLED, SPLITS
+from ..dataset import LABELLED, SPLITS, TABLES
 from ..derive import write_rows
 from ..folders import assign_ids, check_test_every
 from ..origin import claim
+from ..renewal import renewing
 from .images import link_files, open_images, write_bytes
 from .rows import USUAL, Columns, Rows, read_rows
 from .sources import open_source
 
 logger = logging.getLogger(__name__)
 
+FAILURES = "failures.parquet"
 # What rows without a label are: photos of nothing known, or photos that nobody has labelled.
 Unlabelled = Literal["non_landmark", "test"]
 
@@ -96,22 +99,25 @@ def import_table(
     _check_splits(rows, splits)
     numbered = pa.types.is_integer(rows.labels.type)
     claim(folder, {"table": "labelled by numbers" if numbered else "labelled by names"})
-    # Images change from here on: without train an interrupted import is no dataset.
-    write_rows(None, folder / "train")
     place = open_images(folder, len(rows.ids))
-    if images is not None:
-        failures = link_files(rows, images, place)
-    else:
-        failures = write_bytes(rows, source, place, folder)
-    if len(failures) == len(rows.ids):
-        raise FileNotFoundError(
-            f"none of the {len(rows.ids)} images of {source.name} is there, the first: "
-            f"{failures[0].message}"
-        )
-    labels, names = _number_labels(rows, folder)
-    tables = _make_tables(rows, splits, labels, names, failures, unlabelled)
-    _write_tables(tables, folder)
-    _write_failures(rows.ids, failures, folder)
+    with renewing(folder, (*TABLES, FAILURES)) as renewal:
+        if images is not None:
+            failures = link_files(rows, images, place, renewal)
+        else:
+            failures = write_bytes(rows, source, place, renewal)
+        if len(failures) == len(rows.ids):
+            raise FileNotFoundError(
+                f"none of the {len(rows.ids)} images of {source.name} is there, the first: "
+                f"{failures[0].message}"
+            )
+        labels, names = _number_labels(rows, folder)
+        tables = _make_tables(rows, splits, labels, names, failures, unlabelled)
+        for name, table in tables.items():
+            write_rows(table, renewal.waiting / name)
+        if failures:
+            _write_failures(rows.ids, failures, renewal.waiting / FAILURES)
+    if failures:
+        _warn(rows.ids, failures, folder)
     kept = {name: tables[name] for name in SPLITS}
     counts = {name: table.num_rows for name, table in kept.items() if table is not None}
     return Imported(counts, len(pc.unique(labels.drop_null())), len(rows.ids), len(failures))
@@ -218,22 +224,16 @@ def _make_solution(test: pa.Table, unlabelled: Unlabelled) -> pa.Table | None:
     )
 
 
-def _write_tables(tables: Mapping[str, pa.Table | None], folder: Path) -> None:
-    """Write the tables that have rows, take away those that have none, train last."""
-    for name in sorted(tables, key=lambda name: name == "train"):
-        write_rows(tables[name], folder / name)
-
-
-def _write_failures(ids: pa.Array, failures: Sequence[Failure], folder: Path) -> None:
-    path = folder / "failures.parquet"
-    if not failures:
-        path.unlink(missing_ok=True)
-        return
+def _write_failures(ids: pa.Array, failures: Sequence[Failure], path: Path) -> None:
     named = {failure.position: ids[failure.position].as_py() for failure in failures}
     places = [Failure(row, f.reason, f.message) for row, f in enumerate(failures)]
     with writing(path) as temporary:
         write_failures(temporary, list(named.values()), places)
+
+
+def _warn(ids: pa.Array, failures: Sequence[Failure], folder: Path) -> None:
     logger.warning(
         "%d of %d images are left out; %s says why, the first: %s: %s",
-        *(len(failures), len(ids), path, ids[failures[0].position], failures[0].message),
+        *(len(failures), len(ids), folder / FAILURES),
+        *(ids[failures[0].position], failures[0].message),
     )

@@ -3,6 +3,7 @@
 Reads columns through table_sources. Writes nothing, and opens no image.
 """
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..images import SUFFIXES
+from ..naming import MAX_ID, make_id, name_landmark
 from .sources import TableSource, find_bytes
+
+logger = logging.getLogger(__name__)
 
 # Where no column is named, the first of these that is there.
 ID_COLUMNS = ("id", "image_id", "file_name", "filename", "path")
@@ -26,6 +30,8 @@ SPLIT_NAMES = {name: name for name in ("train", "index", "test", "validation", "
     "gallery": "index",
     "query": "test",
 }
+# What embed.printable takes for control characters.
+_CONTROLS = r"[\p{Cc}\x{2028}\x{2029}\x{202a}-\x{202e}\x{2066}-\x{2069}]"
 _SUFFIX = "(?i)(" + "|".join(map(re.escape, SUFFIXES)) + ")$"
 
 
@@ -57,7 +63,8 @@ class Rows:
 def read_rows(source: TableSource, columns: Columns, images: Path | None) -> Rows:
     """Read what a table says of its images.
 
-    The id of a file is its path without suffix, with - for each /: photos/a.jpg is photos-a. Bytes
+    The id of a file is its path without suffix, with - for each /: photos/a.jpg is photos-a. One of
+    more than MAX_ID bytes is cut, and ends in a hash of the whole. Bytes
     without a column of ids are called by the path beside them if all have one of their own, else by
     the number of their row.
 
@@ -85,13 +92,15 @@ def read_rows(source: TableSource, columns: Columns, images: Path | None) -> Row
     else:
         ids, files = _name_files(source, columns, images)
     _check_ids(ids, source)
+    ids = _shorten(ids)
+    _check_distinct(ids, source)
     return Rows(
         ids=ids,
         labels=_read_labels(_column(source, label), label, source),
         splits=None if split is None else _read_splits(_column(source, split), source),
         files=files,
         image_column=column,
-        names=source.read_class_names(label),
+        names={i: name_landmark(name) for i, name in source.read_class_names(label).items()},
     )
 
 
@@ -217,6 +226,25 @@ def _check_ids(ids: pa.Array, source: TableSource) -> None:
             f"{source.name}, row {row + 1}: the id {ids[row].as_py()!r} cannot be a file name; use "
             "ids without line breaks or a leading dot"
         )
+
+
+def _shorten(ids: pa.Array) -> pa.Array:
+    """Return ids [N] as naming.make_id makes them: composed, on one line, not too long."""
+    ids = pc.utf8_normalize(ids, form="NFC")
+    too_long = pc.greater(pc.binary_length(ids), MAX_ID)
+    odd = pc.or_(too_long, pc.match_substring_regex(ids, _CONTROLS))
+    if not pc.any(odd).as_py():
+        return ids
+    changed = ids.filter(odd)
+    made = pa.array(map(make_id, changed.to_pylist()), pa.string())
+    logger.warning(
+        "%d ids are too long for file names, or hold what cannot be shown: '%s' becomes '%s'",
+        *(len(changed), changed[0], made[0]),
+    )
+    return pc.replace_with_mask(ids, odd, made)
+
+
+def _check_distinct(ids: pa.Array, source: TableSource) -> None:
     if len(pc.unique(ids)) < len(ids):
         counts = pc.value_counts(ids)
         most = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
@@ -252,7 +280,7 @@ def _read_labels(values: pa.Array, column: str, source: TableSource) -> pa.Array
                 f"{source.name}: landmark_id '{wrong}' is not an integer of 0 or more; if "
                 "these are names, call the column name"
             )
-        return values
+        return _name_labels(values)
     values = pc.cast(values, pa.int64())
     values = pc.if_else(pc.equal(values, -1), None, values)  # of Hugging Face: nobody says
     least = pc.min(values).as_py()
@@ -268,6 +296,13 @@ def _parse_labels(values: pa.Array) -> pa.Array:
     if pc.all(pc.match_substring_regex(values, r"^-?[0-9]{1,18}(\.0)?$"), min_count=0).as_py():
         return pc.cast(pc.replace_substring_regex(values, r"\.0$", ""), pa.int64())
     return values
+
+
+def _name_labels(values: pa.Array) -> pa.Array:
+    """Return labels as names of landmarks: on one line, the same however they are spelled."""
+    coded = values.dictionary_encode()
+    names = [name_landmark(text) for text in coded.dictionary.to_pylist()]
+    return pc.take(pa.array(names, pa.string()), coded.indices)
 
 
 def _read_splits(values: pa.Array, source: TableSource) -> pa.Array:

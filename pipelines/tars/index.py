@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from embed.image_file import FileSlice
 
 from ..artifacts import writing
+from ..naming import spellings
 
 INDEX_NAME = "tars.parquet"
 FORMAT = 1
@@ -162,12 +163,21 @@ class TarIndex:
         return len(self.ids)
 
     def locate(self, image_id: str) -> FileSlice | None:
-        """Return where an image is, or None if it is in no tar."""
+        """Return where an image is, or None if it is in no tar.
+
+        Where none is spelled as the id, one counts that differs in the Unicode form alone.
+        """
+        row = self._find(image_id)
+        return None if row < 0 else self._places[row]
+
+    def _find(self, image_id: str) -> int:
+        """Return the row of an image, or -1."""
         rows = range(len(self.ids))
-        row = bisect.bisect_left(rows, image_id, key=lambda row: self.ids[row].as_py())
-        if row == len(self.ids) or self.ids[row].as_py() != image_id:
-            return None
-        return self._places[row]
+        for spelled in spellings(image_id):
+            row = bisect.bisect_left(rows, spelled, key=lambda row: self.ids[row].as_py())
+            if row < len(self.ids) and self.ids[row].as_py() == spelled:
+                return row
+        return -1
 
     def locate_all(self, ids: Sequence[str] | pa.Array) -> Places:
         """Return where each of many images is, in their order; quicker than one by one."""
@@ -178,6 +188,9 @@ class TarIndex:
         rows = np.flatnonzero(np.asarray(found.is_valid()))[::-1]
         row_of = np.full(len(wanted.dictionary), -1, dtype=np.int64)
         row_of[np.asarray(found.take(pa.array(rows)), dtype=np.int64)] = rows
+        for place in np.flatnonzero(row_of < 0):
+            image_id = wanted.dictionary[place].as_py()
+            row_of[place] = -1 if image_id.isascii() else self._find(image_id)
         return self._places.take(row_of[np.asarray(wanted.indices)])
 
 
