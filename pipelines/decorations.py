@@ -35,6 +35,7 @@ def draw(path: Path, function: Callable[[], object]) -> list[Path]:
             "could not draw %s: %s; everything else is written, and the same command tries again",
             *(printable(path.name), cause),
         )
+        return []
     return [path] if path.exists() else []
 
 

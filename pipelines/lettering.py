@@ -7,7 +7,7 @@ an installed font that has it; what none has is spelled out, \u7167. Reads font 
 import itertools
 import logging
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -124,7 +124,7 @@ def _has(path: str, character: str) -> bool:
     return character.isascii() or ord(character) in _list_characters(path)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _list_characters(path: str) -> frozenset[int]:
     """Return the characters that Pillow can draw with a font; none if it cannot read it."""
     from matplotlib.ft2font import FT2Font

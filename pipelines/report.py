@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from .supporters import name_landmark
+
 if TYPE_CHECKING:  # what makes them takes seconds to import
     from .ablate import Ablation, Row
     from .compare import Compared
@@ -215,7 +217,7 @@ def _ablation_cells(row: "Row") -> list[str]:
 
 
 def print_recognition(answer: "Recognition", console: Console) -> None:
-    """Print the answer to one photo and its neighbours."""
+    """Print the answer to one photo, and the database photos for it and for another."""
     image = escape(answer.image)
     if answer.error:
         console.print(f"[bold]{image}[/]\n  not read: {escape(answer.error)}", highlight=False)
@@ -229,10 +231,11 @@ def print_recognition(answer: "Recognition", console: Console) -> None:
     console.print(f"[bold]{image}[/]\n  {line}", highlight=False)
     table = Table("neighbour", "landmark", "similarity", "inliers", box=None, padding=(0, 2))
     for match in answer.neighbors:
-        inliers = "-" if match.inliers is None else str(match.inliers)
-        table.add_row(
-            escape(match.image_id), escape(match.name), f"{match.similarity:.3f}", inliers
-        )
+        inliers = "-" if match.inliers is None else "not verified"
+        if match.verified:
+            inliers = str(match.inliers)
+        name = name_landmark(match, answer.guess, match.name)
+        table.add_row(escape(match.image_id), escape(name), f"{match.similarity:.3f}", inliers)
     console.print(table)
 
 

@@ -15,10 +15,10 @@ from pipelines.page.pictures import (
     PAIR_BOX,
     draw_matches,
     draw_pair,
-    make_thumbnail,
     placeholder,
     to_data_uri,
 )
+from pipelines.tiles import fit_tile
 from rerank.features import LocalFeatures
 from rerank.geometry import Verification
 
@@ -114,7 +114,7 @@ def test_photos_keep_their_pixels_beside_the_lines() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (3000, 10), (10, 3000), (1, 999)])
 def test_odd_sizes_fit_their_box(size: tuple[int, int]) -> None:
-    width, height = make_thumbnail(black(*size), PAIR_BOX).size
+    width, height = fit_tile(Image.fromarray(black(*size)), PAIR_BOX).size
     assert 1 <= width <= PAIR_BOX[0]
     assert 1 <= height <= PAIR_BOX[1]
     pair = draw_pair(black(*size), black(*SIZE0))

@@ -15,7 +15,12 @@ def query(
     images: Annotated[list[Path], typer.Argument(help="Photos, or folders of them.")],
     data: Data = None,
     run: Run = None,
-    neighbors: Annotated[int, typer.Option(min=0, help="Neighbours to show.")] = 5,
+    neighbors: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Photos of the database to show: for the answer, the last for another."
+        ),
+    ] = 5,
     min_precision: Annotated[float | None, min_precision_option("that of the run")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one line a photo.")] = False,
     html: Annotated[

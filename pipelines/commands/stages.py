@@ -80,6 +80,8 @@ def submit(
     redo: Redo = False,
 ) -> None:
     """Do the whole job: everything above that is missing, submission.csv, and its figures."""
+    from ..answers_sheet import SHEET, draw_answers
+    from ..decorations import draw_missing
     from ..evaluate import can_evaluate, evaluate_run
     from ..report import print_run
     from ..submit import submit as submit_stage
@@ -89,4 +91,7 @@ def submit(
         submit_stage(job)
         if can_evaluate(job.dataset):
             print_run(evaluate_run(job.run, job.dataset))
-    print(f"\nwrote {job.run / 'submission.csv'}")
+        print()
+        drawn = draw_missing(job.run / SHEET, lambda: draw_answers(job))
+    for path in (job.run / "submission.csv", *drawn):
+        print(f"wrote {path}")
