@@ -17,8 +17,8 @@ from rich.console import Console
 
 from pipelines.query import QueryEngine
 from pipelines.report import print_recognition
-from tests.conftest import Tiny
 from rerank.geometry import CHANCE_INLIERS
+from tests.conftest import Tiny
 from tests.datasets import LANDMARKS, QUERIES, SIDE, cairn, write_photo
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -23,7 +23,7 @@ class Sized:
 
     def resize(self, size: tuple[int, int], _: object, box: tuple[float, ...]) -> "Sized":
         """Refuse what Pillow does, which reads the box as 32-bit floats."""
-        left, top, right, bottom = np.float32(box).tolist()
+        left, top, right, bottom = np.array(box, dtype=np.float32).tolist()
         assert left >= 0 and top >= 0 and right <= self.size[0] and bottom <= self.size[1]
         assert right > left and bottom > top
         return Sized(size)

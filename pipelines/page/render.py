@@ -1,12 +1,15 @@
 """Write pages: records into templates, one HTML file each that needs no other file.
 
-Texts are escaped by the templates, for names and ids come from anybody.
+Texts are escaped by the templates, and control characters left out, for names and ids come from
+anybody.
 """
 
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from embed.printable import printable
 
 from ..artifacts import writing
 
@@ -29,8 +32,16 @@ def render(template: str, page: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_finalize,
     )
     return environment.get_template(f"{template}.html").render(page=page, kind=TITLES[template])
+
+
+def _finalize(value: Any) -> Any:
+    """Return a value as it goes into a page; what the templates made of it before stays."""
+    if not isinstance(value, str) or hasattr(value, "__html__") or value.isprintable():
+        return value
+    return printable(value)
 
 
 def save_page(template: str, page: Any, path: Path) -> None:
