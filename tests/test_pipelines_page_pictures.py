@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from pipelines.page.pairs import Photo, count_lines, draw_compared
 from pipelines.page.pictures import (
     GUTTER,
     LINES,
@@ -20,7 +21,7 @@ from pipelines.page.pictures import (
 )
 from pipelines.tiles import fit_tile
 from rerank.features import LocalFeatures
-from rerank.geometry import Verification
+from rerank.geometry import CHANCE_INLIERS, Verification
 
 SIZE0, SIZE1 = (640, 480), (300, 400)  # width, height of the original images
 
@@ -102,6 +103,17 @@ def test_of_many_inliers_some_are_drawn_from_top_to_bottom() -> None:
     assert len(starts) == LINES
     assert starts.min() < 10
     assert starts.max() > 250
+
+
+@pytest.mark.parametrize(("count", "lines"), [(CHANCE_INLIERS, False), (CHANCE_INLIERS + 1, True)])
+def test_matches_at_the_level_of_chance_are_not_drawn(count: int, lines: bool) -> None:
+    query = Photo(black(*SIZE0), make_features(random_points(count, SIZE0), SIZE0))
+    other = Photo(black(*SIZE1), make_features(random_points(count, SIZE1), SIZE1))
+    found = make_verification([True] * count)
+    drawn = np.asarray(draw_compared(query, other, found))
+    bare = np.asarray(draw_pair(black(*SIZE0), black(*SIZE1)))
+    assert np.array_equal(drawn, bare) != lines
+    assert count_lines(found) == (f", {count} matches drawn as lines" if lines else "")
 
 
 def test_photos_keep_their_pixels_beside_the_lines() -> None:

@@ -102,7 +102,10 @@ def test_the_surest_right_answers_are_shown(finished: Tiny) -> None:
         f"Thing {landmark}" for landmark in range(LANDMARKS)
     ]
     assert {case.badge for case in cases} == {"right"}
-    assert all(len(case.neighbors) == 3 for case in cases)
+    for case in cases:
+        *own, other = [picture.title for picture in case.neighbors]
+        assert own == [case.title.split(",")[0]] * 2
+        assert other.startswith("another: Thing ")
 
 
 def test_the_figures_are_those_of_the_metrics(finished: Tiny) -> None:

@@ -31,7 +31,12 @@ def query(
         ),
     ] = None,
 ) -> None:
-    """Recognise photos: label, name, confidence, or no known landmark, and the neighbours."""
+    """Recognise photos: label, name, confidence, or no known landmark, and what speaks for it.
+
+    Photos of the database stand below each answer: first those of the landmark, or of the likeliest
+    one where none is known, the strongest first; the last is the strongest of another. "not
+    verified" is what has no more inliers than chance gives.
+    """
     from ..images import list_images
     from ..job import pick_run
     from ..query import QueryEngine
