@@ -3,6 +3,7 @@
 Knows no picture: each is a function of its user's.
 """
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable
@@ -27,7 +28,8 @@ def draw(path: Path, function: Callable[[], object]) -> list[Path]:
         function()
     except Exception as error:  # whatever it is: nobody waits for a picture alone
         if path.is_file():
-            path.unlink()
+            with contextlib.suppress(OSError):
+                path.unlink()
         if os.environ.get("CAIRN_DEBUG"):
             raise
         cause = printable(f"{type(error).__name__}: {error}").strip()

@@ -10,6 +10,7 @@ along.
 import logging
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,6 @@ def train(job: Job) -> Manifest:
     artifact = Artifact(job, "train", folder, settings, inputs, redo=job.redo)
     if done := artifact.find():
         job.fill()
-        draw_missing(folder / CURVES, lambda: _draw_curves(folder))
         return done
     if not job.redo:
         _refuse_other_model(job, folder, settings, inputs)
@@ -117,6 +117,13 @@ def train(job: Job) -> Manifest:
         checkpoint.unlink()
     draw(folder / CURVES, lambda: _draw_curves(folder))
     return manifest
+
+
+def draw_missing_curves(job: Job) -> None:
+    """Draw curves.png of each finished model of a run that has none: it failed, or was deleted."""
+    for folder in (member.run / "model" for member in list_member_jobs(job)):
+        if load_manifest(folder) is not None:
+            draw_missing(folder / CURVES, partial(_draw_curves, folder))
 
 
 def _draw_curves(folder: Path) -> None:

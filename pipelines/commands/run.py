@@ -104,34 +104,38 @@ def make_report(job: "Job") -> list[Path]:
 
     All tables come first: pictures and pages, each of which may fail, after them.
     """
+    from ..confusions import write_confusions
     from ..evaluate import can_evaluate, evaluate_run
     from ..report import print_run
     from ..run_figures import write_predictions
     from ..submit import submit
+    from ..train import draw_missing_curves
 
     with job.locked():
+        draw_missing_curves(job)
         submit(job)
         metrics = evaluate_run(job.run, job.dataset) if can_evaluate(job.dataset) else None
         if metrics is not None:
             print_run(metrics)
-        tables = [job.run / "submission.csv", write_predictions(job.run)]
-        confusions, tables[2:] = _count_confusions(job)
+        written = [job.run / "submission.csv", write_predictions(job.run)]
+        confusions = _count_confusions(job)
+        if confusions is not None:
+            written.append(write_confusions(confusions, job.run / "confusions.csv"))
         judged = metrics if job.dataset.find_table("solution") else None
-        return [*tables, *_draw_all(job, judged, confusions)]
+        return [*written, *_draw_all(job, judged, confusions)]
 
 
-def _count_confusions(job: "Job") -> "tuple[Confusions | None, list[Path]]":
-    """Write which landmarks are taken for which, where the dataset has a solution."""
+def _count_confusions(job: "Job") -> "Confusions | None":
+    """Count which landmarks are taken for which, where the dataset has a solution."""
     from classify_head.submission import load_solution
 
-    from ..confusions import count_confusions, write_confusions
+    from ..confusions import count_confusions
     from ..evaluate import load_steps
 
     path = job.dataset.find_table("solution")
     if path is None:
-        return None, []
-    found = count_confusions(load_steps(job.run, load_solution(path))["final"])
-    return found, [write_confusions(found, job.run / "confusions.csv")]
+        return None
+    return count_confusions(load_steps(job.run, load_solution(path))["final"])
 
 
 def _draw_all(
@@ -150,26 +154,22 @@ def _draw_all(
     from ..prepared_data import find_source
     from ..run_figures import write_class_histogram, write_events
 
-    run = job.run
-    report, histogram, matrix = (
-        run / NAME,
-        run / "class_histogram.png",
-        run / "confusion_matrix.png",
+    run, before = job.run, Dataset(find_source(job))
+    histogram, matrix, matches = (
+        run / name for name in ("class_histogram.png", "confusion_matrix.png", "matches")
     )
-    before, matches = Dataset(find_source(job)), run / "matches"
     curves = [member.run / "model" / CURVES for member in list_member_jobs(job)]
     if job.tensorboard:  # training does, too, unless it was done before
         draw(job.tensorboard, lambda: write_events(job))
     drawn = [
         *draw_missing(run / SHEET, lambda: draw_answers(job)),
-        *draw(report, lambda: write_report(job, metrics)),
+        *draw(run / NAME, lambda: write_report(job, metrics)),
         *(path for path in curves if path.is_file()),
         *draw(histogram, lambda: write_class_histogram(before, job.dataset, histogram)),
     ]
     if confusions is not None:
         drawn += draw(matrix, lambda: draw_confusions(confusions, matrix))
-    if job.recipe.rerank.method != "none" and draw(
-        matches, lambda: write_match_figures(job, matches)
-    ):
-        drawn += [matches] if any(matches.iterdir()) else []
+    if job.recipe.rerank.method != "none":
+        made = draw(matches, lambda: write_match_figures(job, matches))
+        drawn += [folder for folder in made if any(folder.iterdir())]
     return drawn
