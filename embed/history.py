@@ -30,6 +30,7 @@ SHARES = {
 }
 STEP_SMOOTHING, EPOCH_SMOOTHING = 0.9, 0.6  # of the curves: weight of what came before
 EVENTS = ".cairn"  # ends the names of our event files
+CURVES = "curves.png"  # in the folder of a model
 
 
 def save_history(rows: Sequence[Row], path: Path) -> None:

@@ -40,6 +40,7 @@ def predictions_table(
         {
             "query_id": prediction.query_id,
             "landmark_id": prediction.landmark_id,
+            "guess": prediction.guess,
             "confidence": prediction.confidence,
             "reason": prediction.reason,
             **{name: prediction.evidence.get(name) for name in KNOWN},
@@ -59,8 +60,8 @@ def predictions_table(
         for image_id, (_, message) in failures.items()
     ]
     schema = pa.schema(
-        [("query_id", pa.string()), ("landmark_id", pa.int64()), ("confidence", pa.float64())]
-        + [("reason", pa.string())]
+        [("query_id", pa.string()), ("landmark_id", pa.int64()), ("guess", pa.int64())]
+        + [("confidence", pa.float64()), ("reason", pa.string())]
         + [(name, pa.float64()) for name in KNOWN]
         + [(f"{name}_label", pa.int64()) for name in steps]
         + [(f"{name}_confidence", pa.float64()) for name in steps]

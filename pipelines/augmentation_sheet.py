@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from embed.augment import build_augmentation
 from embed.decode import ImageError, decode_image
@@ -20,6 +20,7 @@ from embed.variants import TRANSFORMS, make_variant
 
 from .artifacts import writing
 from .dataset import Dataset
+from .lettering import write_line
 
 TILE = 112  # pixels, side of an image
 GAP = 4  # pixels between images
@@ -122,10 +123,9 @@ def _draw(images: Sequence[NDArray[np.uint8]], rows: dict[str, Change]) -> Image
     step = TILE + GAP
     sheet = Image.new("RGB", (LABEL + len(images) * step + GAP, len(rows) * step + GAP), PAPER)
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(size=13)
     for number, (name, change) in enumerate(rows.items()):
         top = GAP + number * step
-        draw.text((GAP * 2, top + TILE // 2), name, INK, font, anchor="lm")
+        write_line(draw, (GAP * 2, top + TILE // 2), name, 13, INK, width=LABEL - 3 * GAP)
         for place, pixels in enumerate(images):
             tile = Image.fromarray(resize_square(change(pixels, place), TILE))
             sheet.paste(tile, (LABEL + place * step, top))

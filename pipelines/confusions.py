@@ -77,6 +77,12 @@ def draw_confusions(confusions: Confusions, path: Path) -> Path:
 
     "No landmark" and "no answer" are the first row and column, where they occur.
     """
+    with writing(path) as temporary:
+        _draw(confusions, temporary)
+    return path
+
+
+def _draw(confusions: Confusions, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -91,6 +97,4 @@ def draw_confusions(confusions: Confusions, path: Path) -> Path:
     axes.set(xlabel="answer", ylabel="landmark, in order of ids", title=title)
     axes.set(xticks=[], yticks=[])
     figure.colorbar(drawn, label="share of the landmark's photos")
-    with writing(path) as temporary:
-        figure.savefig(temporary, dpi=120, metadata={"Software": None})
-    return path
+    figure.savefig(path, dpi=120, metadata={"Software": None})

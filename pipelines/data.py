@@ -10,6 +10,7 @@ from .artifacts import writing
 from .city.contact_sheet import contact_sheet
 from .city.dataset import render_city
 from .city.plan import CityPlan
+from .decorations import draw
 from .origin import claim
 from .progress import progress_to
 
@@ -28,7 +29,10 @@ def render_demo(folder: Path, *, seed: int = 0) -> None:
         with progress_to("render the demo city") as move:
             render_city(folder, CityPlan(), seed=seed, report=move)
     sheet = folder / "contact_sheet.jpg"
-    if not sheet.is_file():
-        with writing(sheet) as temporary:
-            contact_sheet(folder, temporary)
+    if not sheet.is_file() and draw(sheet, lambda: _draw_sheet(folder, sheet)):
         logger.info("rendered the demo city; have a look at %s", sheet)
+
+
+def _draw_sheet(folder: Path, sheet: Path) -> None:
+    with writing(sheet) as temporary:
+        contact_sheet(folder, temporary)

@@ -3,7 +3,7 @@
 Known queries are asked like any other. The calibrated policy is fitted on them; for every policy
 they set the confidence below which the answer is "no known landmark". Reads index/, features/ and
 embeddings/. Writes decision/: decision.json, known_queries.parquet (the answer to each, by a model
-that did not see it), reliability.png, manifest.json.
+that did not see it), manifest.json; then reliability.png, which no stage needs.
 """
 
 import json
@@ -29,6 +29,7 @@ from classify_head.reliability import reliability_bins
 
 from .artifacts import Manifest, invalidate, load_manifest, record_file, write_json, writing
 from .database import Database
+from .decorations import draw_missing
 from .extras import make_extras
 from .job import Job
 from .prepare import open_recognizer
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FEW = 20  # distractors say little of where "not known" begins
-OUTPUTS = ("decision.json", "known_queries.parquet", "reliability.png")
+PLOT = "reliability.png"
 
 
 NO_EXTRAS = Extras()
@@ -96,8 +97,17 @@ def set_decision(job: Job, indexed: Manifest) -> Manifest:
     folder = job.run / "decision"
     inputs = {"index": indexed.key}
     artifact = Artifact(job, "decision", folder, _settings(job.recipe), inputs, redo=job.redo)
-    if done := artifact.find():
-        return done
+    manifest = artifact.find()
+    if manifest is None:
+        (folder / PLOT).unlink(missing_ok=True)
+        manifest = _make(job, indexed, artifact)
+    draw_missing(folder / PLOT, lambda: _plot(job.run))
+    return manifest
+
+
+def _make(job: Job, indexed: Manifest, artifact: Artifact) -> Manifest:
+    """Write decision/ and sign it."""
+    folder = artifact.folder
     invalidate(folder)
     from .known_queries import load_known_queries  # 1.5 s that a query has no need of
 
@@ -115,8 +125,7 @@ def set_decision(job: Job, indexed: Manifest) -> Manifest:
     }
     write_json(values, folder / "decision.json")
     _write_answered(answered, folder / "known_queries.parquet")
-    _plot(answered, folder / "reliability.png")
-    outputs = [folder / name for name in OUTPUTS if (folder / name).is_file()]
+    outputs = [folder / name for name in ("decision.json", "known_queries.parquet")]
     return artifact.sign([record_file(path) for path in outputs], model=indexed.model)
 
 
@@ -236,13 +245,14 @@ def _write_answered(answered: Answered, path: Path) -> None:
         pq.write_table(table, temporary)
 
 
-def _plot(answered: Answered, path: Path) -> None:
-    from classify_head.plots import plot_reliability  # matplotlib takes a second
-
-    path.unlink(missing_ok=True)
+def _plot(run: Path) -> None:
+    """Draw what the confidences of a decision are worth; nothing without a known query."""
+    answered = load_answered(run)
     if not answered.ids:
         return
-    with writing(path) as temporary:
+    from classify_head.plots import plot_reliability  # matplotlib takes a second
+
+    with writing(run / "decision" / PLOT) as temporary:
         bins = reliability_bins(answered.correct, np.clip(answered.confidences, 0, 1))
         plot_reliability(bins, temporary)
 

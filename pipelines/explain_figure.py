@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from embed.transforms import Square
 
 from .artifacts import hash_file, writing
+from .lettering import spell
 from .naming import make_id
 
 if TYPE_CHECKING:
@@ -63,7 +64,9 @@ def draw_panels(panels: Sequence[Panel], square: Square, photo: Path, path: Path
     row = figure.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0]
     for axes, panel, width in zip(row, panels, widths, strict=True):
         _draw_panel(axes, panel, square)
-        lines = textwrap.wrap(panel.title, int(width * LETTERS), max_lines=LINES, placeholder=" …")
+        lines = textwrap.wrap(
+            spell(panel.title), int(width * LETTERS), max_lines=LINES, placeholder=" …"
+        )
         # Names come from anybody: "$" is no formula.
         axes.set_title("\n".join(lines), fontsize=9, loc="left", parse_math=False)
     # No version in the file: two equal explanations give equal bytes.

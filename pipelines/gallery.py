@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from embed.decode import ImageError, decode_image
 from embed.image_file import ImageFile
+
+from .lettering import write_line
+from .tiles import fill_tile
 
 TILE = (208, 156)  # pixels, width and height of a picture
 GAP, CAPTION, MARGIN = 8, 40, 20  # pixels
@@ -48,8 +51,9 @@ def draw_gallery(rows: Sequence[Sequence[Picture]], path: Path) -> None:
             sheet.paste(_thumbnail(picture.path), (left, top))
             colour = {None: INK, True: ANSWERED, False: REJECTED}[picture.answered]
             size = 15 if picture.answered is not None else 13
-            _write(draw, (left, top + TILE[1] + 3), picture.title, size, colour)
-            _write(draw, (left, top + TILE[1] + 21), picture.note, 12, SOFT)
+            below = top + TILE[1]
+            write_line(draw, (left, below + 12), picture.title, size, colour, width=TILE[0])
+            write_line(draw, (left, below + 29), picture.note, 12, SOFT, width=TILE[0])
     sheet.save(path, quality=88)
 
 
@@ -70,22 +74,4 @@ def _thumbnail(path: ImageFile) -> Image.Image:
         image = Image.fromarray(decode_image(path, min_side=TILE[0]).pixels)
     except ImageError:
         return Image.new("RGB", TILE, (200, 200, 200))
-    scale = max(TILE[0] / image.width, TILE[1] / image.height)
-    wide, high = TILE[0] / scale, TILE[1] / scale
-    left, top = (image.width - wide) / 2, (image.height - high) / 2
-    box = (left, top, left + wide, top + high)
-    return image.resize(TILE, Image.Resampling.LANCZOS, box=box)
-
-
-def _write(
-    draw: ImageDraw.ImageDraw,
-    place: tuple[int, int],
-    text: str,
-    size: int,
-    colour: tuple[int, int, int],
-) -> None:
-    """Write one line, cut to the width of a tile."""
-    font = ImageFont.load_default(size)
-    while text and draw.textlength(text, font) > TILE[0]:
-        text = text[:-2].rstrip(" .") + "…" if len(text) > 2 else ""
-    draw.text(place, text, colour, font)
+    return fill_tile(image, TILE)

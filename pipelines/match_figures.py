@@ -1,42 +1,46 @@
 """Draw what geometry found between photos: good matches, wrong classes, mismatches.
 
 Queries of a finished run are drawn beside the database photo that speaks most for their guess, with
-a line for each inlier. Reads predictions.parquet, verified.parquet and what `open_album` reads.
-Writes JPEG files.
+a line for each inlier, if there are more than chance gives. Reads predictions.parquet,
+verified.parquet and what `open_album` reads. Writes JPEG files.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import pyarrow.parquet as pq
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from classify_head.gap import NO_LANDMARK
 from classify_head.submission import load_solution
+from rerank.geometry import CHANCE_INLIERS, is_verified
 
 from .artifacts import writing
+from .decorations import draw
 from .evaluate import find_solution, find_submission
 from .job import Job
+from .lettering import write_line
 from .page.album import Album, open_album
 from .page.answers import RunAnswers, read_answers
 from .page.pairs import describe
 
 Kind = Literal["good", "wrong-class", "mismatch"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 SHOWN = 3  # of each kind
 PHOTO_BOX = (520, 400)  # pixels, largest width and height of a photo
 MARGIN, CAPTION = 14, 60  # pixels
 TITLE_SIZE, NOTE_SIZE = 20, 15  # pixels, of the letters
-Colour = tuple[int, int, int]
 PAPER, INK, SOFT = (255, 255, 255), (35, 40, 48), (95, 101, 110)
 QUALITY = 90  # of JPEG
 
 
 @dataclass(frozen=True)
 class Matched:
-    """A query beside the verified database photo that speaks most for its guess."""
+    """A query beside the database photo that speaks most for its guess."""
 
     row: int  # of the answers
     image_id: str
@@ -47,9 +51,12 @@ class Matched:
 def write_match_figures(job: Job, folder: Path) -> list[Path]:
     """Draw up to three queries of each kind, and return the files: good-1.jpg and so on.
 
-    good: the class is right, and the answer was given. wrong-class: the photo shows another
-    landmark. mismatch: the photo shows no landmark, or its class is right but was refused. Without
-    a solution, answers that were given are good, refused ones are mismatches. Of each kind those
+    A figure that cannot be drawn is a warning.
+
+    good: the class is right, the answer was given, and there are more inliers than chance gives.
+    wrong-class: the photo shows another landmark. mismatch: the photo shows no landmark, or its
+    class is right but was refused, or not verified. Without a solution, answers that were given and
+    verified are good, others are mismatches. Of each kind those
     with the most inliers are drawn, one a landmark, and photos without a landmark first.
 
     Args:
@@ -60,31 +67,39 @@ def write_match_figures(job: Job, folder: Path) -> list[Path]:
         FileNotFoundError: the run has no finished submission.
         ValueError: the run verified nothing: its recipe has no local features.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind in KINDS:
+        for place in range(SHOWN):
+            _name_file(folder, kind, place).unlink(missing_ok=True)
     find_submission(job.run)
     known = job.dataset.find_table("solution") is not None
     run = read_answers(job.run, load_solution(find_solution(job.dataset)) if known else None)
     picked = pick_matches(run, find_best_matches(job, run))
     rows = [found.row for matches in picked.values() for found in matches]
     album = open_album(job, [run.answers.query_ids[row] for row in rows])
-    folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for kind, matches in picked.items():
-        for place in range(SHOWN):
-            path = folder / f"{kind}-{place + 1}.jpg"
-            path.unlink(missing_ok=True)
-            if place < len(matches):
-                picture = draw_match(run, album, kind, matches[place])
-                with writing(path) as temporary:
-                    picture.save(temporary, "JPEG", quality=QUALITY, subsampling=0)
-                paths.append(path)
+        for place, matched in enumerate(matches):
+            path = _name_file(folder, kind, place)
+            paths += draw(path, partial(_save_match, run, album, kind, matched, path))
     return paths
 
 
+def _name_file(folder: Path, kind: Kind, place: int) -> Path:
+    return folder / f"{kind}-{place + 1}.jpg"
+
+
+def _save_match(run: RunAnswers, album: Album, kind: Kind, matched: Matched, path: Path) -> None:
+    picture = draw_match(run, album, kind, matched)
+    with writing(path) as temporary:
+        picture.save(temporary, "JPEG", quality=QUALITY, subsampling=0)
+
+
 def find_best_matches(job: Job, run: RunAnswers) -> list[Matched]:
-    """Return, for each query of which a photo was verified, the one with the most inliers.
+    """Return, for each query that was compared with photos, the one with the most inliers.
 
     Photos of the guessed landmark alone are looked at; all, where nothing was guessed. Of equal
-    ones the nearest is taken.
+    ones, and of those that have as few as chance gives, the nearest is taken.
 
     Raises:
         ValueError: nothing was verified.
@@ -103,9 +118,10 @@ def find_best_matches(job: Job, run: RunAnswers) -> list[Matched]:
     row_of = {query_id: row for row, query_id in enumerate(run.answers.query_ids)}
     table = table[table["query_id"].isin(row_of.keys())]
     table["row"] = table["query_id"].map(row_of)
-    guesses = run.answers.predicted[table["row"]]
+    guesses = run.guesses[table["row"]]
     table = table[(guesses == NO_LANDMARK) | (guesses == table["label"])]
-    best = table.sort_values(["row", "inliers", "rank"], ascending=[True, False, True])
+    table["beyond"] = table["inliers"].where(table["inliers"] > CHANCE_INLIERS, 0)
+    best = table.sort_values(["row", "beyond", "rank"], ascending=[True, False, True])
     best = best.drop_duplicates("row")
     columns = (best[name].tolist() for name in ("row", "image_id", "label", "inliers"))
     return [Matched(*each) for each in zip(*columns, strict=True)]
@@ -118,7 +134,7 @@ def pick_matches(run: RunAnswers, matches: Sequence[Matched]) -> dict[Kind, list
         has_landmark = bool(run.answers.truths[found.row])
         return has_landmark, -found.inliers, run.answers.query_ids[found.row]
 
-    picked: dict[Kind, dict[int, Matched]] = {"good": {}, "wrong-class": {}, "mismatch": {}}
+    picked: dict[Kind, dict[int, Matched]] = {kind: {} for kind in KINDS}
     for found in sorted(matches, key=urgency):
         picked[name_kind(run, found)].setdefault(found.landmark_id, found)
     return {kind: list(found.values())[:SHOWN] for kind, found in picked.items()}
@@ -131,7 +147,7 @@ def name_kind(run: RunAnswers, found: Matched) -> Kind:
         return "wrong-class"
     if run.has_solution and not truths:
         return "mismatch"
-    return "good" if given else "mismatch"
+    return "good" if given and is_verified(found.inliers) else "mismatch"
 
 
 def draw_match(run: RunAnswers, album: Album, kind: Kind, matched: Matched) -> Image.Image:
@@ -148,9 +164,10 @@ def draw_match(run: RunAnswers, album: Album, kind: Kind, matched: Matched) -> I
     sheet = Image.new("RGB", size, PAPER)
     sheet.paste(photos, (MARGIN, MARGIN))
     below = photos.height + 2 * MARGIN
-    draw = ImageDraw.Draw(sheet)
-    _write(draw, below - 4, _title(run, album, kind, matched), TITLE_SIZE, INK, photos.width)
-    _write(draw, below + TITLE_SIZE + 6, note, NOTE_SIZE, SOFT, photos.width)
+    title, width = _title(run, album, kind, matched), photos.width
+    paper = ImageDraw.Draw(sheet)
+    write_line(paper, (MARGIN, below + 8), title, TITLE_SIZE, INK, width=width)
+    write_line(paper, (MARGIN, below + 34), note, NOTE_SIZE, SOFT, width=width)
     return sheet
 
 
@@ -165,13 +182,3 @@ def _title(run: RunAnswers, album: Album, kind: Kind, matched: Matched) -> str:
     if run.has_solution and not truths:
         return f"Mismatch: no known landmark, compared with {name}"
     return f"Mismatch: {name}, not confirmed"
-
-
-def _write(
-    draw: ImageDraw.ImageDraw, top: int, text: str, size: int, colour: Colour, width: int
-) -> None:
-    """Write one line, cut to a width."""
-    font = ImageFont.load_default(size)
-    while text and draw.textlength(text, font) > width:
-        text = f"{text[:-2]}…" if len(text) > 2 else ""
-    draw.text((MARGIN, top), text, colour, font)

@@ -1,12 +1,14 @@
 """Put decisions and the evidence of the label that was guessed into words and records."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from classify_head.evidence import Evidence
 from classify_head.policies import Decisions
 from classify_head.prediction import Prediction
 
 from .recognition import Recognizer
+from .supporters import say_verified
 
 VOTE_POWER, VOTES, POOL = 8, 5, 5  # as the policies knn-power and nl-gate count
 
@@ -36,8 +38,15 @@ def _predict(
     }
     if decisions.labels[query] >= 0:
         return Prediction(query_id, guess, confidence, known, guess=guess)
-    reason = (
-        f"{decisions.reasons[query]}; nearest is {recognizer.name(guess)} (similarity "
-        f"{known['similarity']:.2f}, {known['inliers']:.0f} inliers)"
-    )
+    likeliest = f"the likeliest is {recognizer.name(guess)}{_say_near(evidence, query, mine)}"
+    reason = f"{decisions.reasons[query]}; {likeliest}"
     return Prediction(query_id, None, confidence, known, guess=guess, reason=reason)
+
+
+def _say_near(evidence: Evidence, query: int, mine: NDArray[np.bool_]) -> str:
+    """Say how near the photos [K] of a landmark come to a query."""
+    if not mine.any():  # a head named it
+        return ", of which no photo is near"
+    inliers = int(evidence.inliers[query][mine].max())
+    found = f"similarity {evidence.similarities[query][mine].max():.2f}"
+    return f" ({', '.join(filter(None, [found, say_verified(inliers if inliers >= 0 else None)]))})"

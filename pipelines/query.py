@@ -15,6 +15,7 @@ from classify_head.evidence import Evidence
 from embed.decode import ImageError, decode_image
 from embed.image_file import ImageFile
 from rerank.features import LocalFeatures
+from rerank.geometry import is_verified
 
 from .decision import at_precision, load_decision
 from .describer import load_describer
@@ -25,17 +26,20 @@ from .predictions import make_predictions
 from .prepare import open_recognizer
 from .recipe import Recipe, make_recipe
 from .recognition import Recognizer
+from .supporters import order_supporters
 
 
 @dataclass(frozen=True)
 class Match:
-    """One neighbour of a photo."""
+    """A database photo beside the one that was asked about."""
 
     image_id: str
     landmark_id: int
     name: str
+    rank: int | None  # among the neighbours, from 0 for the nearest; None if behind them
     similarity: float  # cosine
-    inliers: int | None  # None where it was not verified
+    inliers: int | None  # None where it was not compared
+    verified: bool  # there are more inliers than chance gives
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,9 @@ class Recognition:
     name: str | None = None
     confidence: float = 0.0
     reason: str = ""  # why there is no known landmark
-    neighbors: tuple[Match, ...] = ()
-    best: Match | None = None  # what speaks most for the landmark, or for the one it might be
+    guess: int | None = None  # the likeliest landmark, answered or not
+    neighbors: tuple[Match, ...] = ()  # what speaks for the guess, then what for another
+    best: Match | None = None  # what speaks most for the guess
     error: str = ""
 
 
@@ -80,7 +85,12 @@ class QueryEngine:
             self.extractor = build_extractor(run, self.recipe.rerank)
 
     def ask(self, path: ImageFile, neighbors: int = 5) -> Recognition:
-        """Recognise one photo; a photo that cannot be read is an answer with an error."""
+        """Recognise one photo; a photo that cannot be read is an answer with an error.
+
+        Args:
+            path: of the photo.
+            neighbors: how many database photos come with the answer, see order_supporters.
+        """
         try:
             # Decoded for each use as stages `embed` and `index` do: a JPEG that is scaled down
             # while it is decoded differs a little from one that is resized after.
@@ -93,15 +103,18 @@ class QueryEngine:
         extras = make_extras(self.decision.policy, database, asked.vectors, rows)
         decisions = self.decision.answer(evidence, extras)
         prediction = make_predictions(self.recognizer, evidence, decisions)[0]
-        known = prediction.landmark_id
+        known, guess = prediction.landmark_id, prediction.guess
+        matches = order_supporters(self._matches(rows[0], evidence), guess)
+        best = matches[0] if matches and matches[0].landmark_id == guess else None
         return Recognition(
             str(path),
             known,
             None if known is None else self.recognizer.name(known),
             prediction.confidence,
             prediction.reason,
-            tuple(self._matches(rows[0], evidence, neighbors)),
-            self._best_match(rows[0], evidence, prediction.guess),
+            guess,
+            tuple(order_supporters(matches, guess, neighbors)),
+            best,
         )
 
     def find_features(self, path: ImageFile) -> LocalFeatures | None:
@@ -116,30 +129,18 @@ class QueryEngine:
         image = decode_image(path, min_side=self.extractor.min_side, max_pixels=limit)
         return self.extractor.extract(image)
 
-    def _matches(self, rows: NDArray[np.int64], evidence: Evidence, count: int) -> Iterator[Match]:
-        """Yield the nearest neighbours of the one query."""
-        for rank in range(min(count, len(rows))):
-            if rows[rank] < 0:
-                return
-            yield self._match(rows, evidence, rank)
-
-    def _best_match(
-        self, rows: NDArray[np.int64], evidence: Evidence, landmark_id: int | None
-    ) -> Match | None:
-        """Return the neighbour with the most inliers, then the nearest, of a landmark."""
-        ranks = np.flatnonzero((evidence.labels[0] == landmark_id) & (rows >= 0))
-        if not len(ranks):
-            return None
-        best = int(ranks[np.argmax(evidence.inliers[0, ranks])])
-        return self._match(rows, evidence, best)
-
-    def _match(self, rows: NDArray[np.int64], evidence: Evidence, rank: int) -> Match:
-        landmark_id = int(evidence.labels[0, rank])
-        inliers = int(evidence.inliers[0, rank])
-        return Match(
-            self.recognizer.database.image_ids[rows[rank]],
-            landmark_id,
-            self.recognizer.name(landmark_id),
-            float(evidence.similarities[0, rank]),
-            inliers if inliers >= 0 else None,
-        )
+    def _matches(self, rows: NDArray[np.int64], evidence: Evidence) -> Iterator[Match]:
+        """Yield the neighbours [K] of the one query, nearest first."""
+        for place in np.flatnonzero(rows >= 0).tolist():
+            landmark_id = int(evidence.labels[0, place])
+            inliers = int(evidence.inliers[0, place])
+            yield Match(
+                self.recognizer.database.image_ids[rows[place]],
+                landmark_id,
+                self.recognizer.name(landmark_id),
+                # Behind the neighbours are images that were verified for their class.
+                place if place < self.recipe.search.neighbors else None,
+                float(evidence.similarities[0, place]),
+                inliers if inliers >= 0 else None,
+                is_verified(inliers),
+            )

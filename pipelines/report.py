@@ -9,6 +9,8 @@ from rich.table import Table
 
 from embed.printable import printable
 
+from .supporters import name_landmark
+
 if TYPE_CHECKING:  # what makes them takes seconds to import
     from .ablate import Ablation, Row
     from .compare import Compared
@@ -222,25 +224,32 @@ def _ablation_cells(row: "Row") -> list[str]:
 
 
 def print_recognition(answer: "Recognition", console: Console) -> None:
-    """Print the answer to one photo and its neighbours."""
-    image = escape(answer.image)
+    """Print the answer to one photo, and the database photos for it and for another."""
+    image = _show(answer.image)
     if answer.error:
-        console.print(f"[bold]{image}[/]\n  not read: {escape(answer.error)}", highlight=False)
+        console.print(f"[bold]{image}[/]\n  not read: {_show(answer.error)}", highlight=False)
         return
     if answer.landmark_id is None:
-        line = f"no known landmark: {escape(answer.reason)}"
+        line = f"no known landmark: {_show(answer.reason)}"
     else:
         label = str(answer.landmark_id)
-        name = escape(answer.name) if answer.name and answer.name != label else "landmark"
+        name = _show(answer.name) if answer.name and answer.name != label else "landmark"
         line = f"[green]{name}[/] ({label}), confidence {answer.confidence:.3f}"
     console.print(f"[bold]{image}[/]\n  {line}", highlight=False)
     table = Table("neighbour", "landmark", "similarity", "inliers", box=None, padding=(0, 2))
     for match in answer.neighbors:
-        inliers = "-" if match.inliers is None else str(match.inliers)
-        table.add_row(
-            escape(match.image_id), escape(match.name), f"{match.similarity:.3f}", inliers
-        )
+        inliers = "-" if match.inliers is None else "not verified"
+        if match.verified:
+            inliers = str(match.inliers)
+        name = name_landmark(match, answer.guess, match.name)
+        shown = [_show(text) for text in (match.image_id, name)]
+        table.add_row(*shown, f"{match.similarity:.3f}", inliers)
     console.print(table)
+
+
+def _show(text: str) -> str:
+    """Return anybody's text as rich can print it: no markup, no control characters."""
+    return escape(printable(text))
 
 
 def print_run(metrics: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 Reads index/, features/, decision/ and the test images. Writes submission.csv (a row for every test
 id, sorted by id), predictions.parquet, neighbors.parquet, verified.parquet, evidence.parquet,
-answers.jpg (a sample to look at), submit/manifest.json.
+submit/manifest.json. Removes answers.jpg (`answers_sheet`), which shows the submission before.
 """
 
 from dataclasses import replace
@@ -16,21 +16,19 @@ from classify_head.policies import POLICIES, Decisions, decide
 from classify_head.policy import Policy, adjust
 from classify_head.submission import save_submission
 from embed.shards import Embeddings, read_failures
-from index.neighbors import Neighbors
 
 from .answer_tables import Step, neighbors_table, predictions_table, verified_table
+from .answers_sheet import SHEET
 from .artifacts import Manifest, invalidate, record_file, writing
 from .decision import load_decision
 from .embed import embed_split
 from .evidence_store import write_evidence
 from .extras import make_extras
 from .features import extract_split
-from .gallery import Picture, draw_gallery, spread
 from .index import index_database
 from .job import Job
 from .predictions import make_predictions
 from .prepare import load_split_embeddings, open_features, open_recognizer
-from .recognition import Recognizer
 from .stage import Artifact
 
 SECTIONS = ("search", "rerank", "decide")
@@ -40,10 +38,7 @@ OUTPUTS = (
     "neighbors.parquet",
     "verified.parquet",
     "evidence.parquet",
-    "answers.jpg",
 )
-SAMPLE, SHOWN = 8, 4  # queries in answers.jpg, and database images beside each
-
 
 # What local features alone add to the votes.
 GEOMETRY_ALONE = adjust(POLICIES["weighted"], {"fusion": {"penalty_weight": 0.0}})
@@ -71,6 +66,7 @@ def submit(job: Job) -> Manifest:
     if done := artifact.find():
         return done
     invalidate(artifact.folder)
+    (job.run / SHEET).unlink(missing_ok=True)
     counts = _recognize(job, indexed)
     outputs = [replace(record_file(job.run / name), name=f"../{name}") for name in OUTPUTS]
     return artifact.sign(outputs, model=indexed.model, counts=counts)
@@ -111,36 +107,7 @@ def _recognize(job: Job, indexed: Manifest) -> dict[str, int]:
     _write(job, "verified", verified_table(recognizer, neighbors, evidence))
     with writing(job.run / "evidence.parquet") as temporary:
         write_evidence(evidence, temporary)
-    with writing(job.run / "answers.jpg") as temporary:
-        draw_gallery(_sample_rows(job, recognizer, neighbors, evidence, decisions), temporary)
     return {"requested": len(ids), "written": len(queries.ids), "failed": len(failures)}
-
-
-def _sample_rows(
-    job: Job,
-    recognizer: Recognizer,
-    neighbors: Neighbors,
-    evidence: Evidence,
-    decisions: Decisions,
-) -> list[list[Picture]]:
-    """Return some queries from the surest answer to the least sure, and what speaks for each."""
-    rows = []
-    for query in spread(decisions.confidences.tolist(), SAMPLE):
-        label = int(decisions.labels[query])
-        title = "no known landmark" if label < 0 else recognizer.name(label)
-        note = f"confidence {decisions.confidences[query]:.3f}"
-        path = job.dataset.locate(evidence.query_ids[query])
-        row = [Picture(path, title, note, answered=label >= 0)]
-        scores, inliers = evidence.similarities[query], evidence.inliers[query]
-        for rank in np.lexsort((-scores, -inliers))[:SHOWN]:
-            if evidence.labels[query, rank] < 0:
-                continue
-            image_id = recognizer.database.image_ids[neighbors.rows[query, rank]]
-            name = recognizer.name(int(evidence.labels[query, rank]))
-            note = f"similarity {scores[rank]:.2f}, {max(int(inliers[rank]), 0)} inliers"
-            row.append(Picture(job.dataset.locate(image_id), name, note))
-        rows.append(row)
-    return rows
 
 
 def _head_step(queries: Embeddings) -> Step:

@@ -2,13 +2,15 @@
 
 Reads train, validation, non_landmark and their images. Writes model/: model.safetensors,
 model.json, head.safetensors, history.csv (a row an epoch), metrics.csv (a row every few steps),
-curves.png, failures.parquet, manifest.json; while it trains also the checkpoint that it goes on
-from. With train.local_weight also local.safetensors, what DELF learned along.
+failures.parquet, manifest.json; then curves.png, which no stage needs. While it trains also the
+checkpoint that it goes on from. With train.local_weight also local.safetensors, what DELF learned
+along.
 """
 
 import logging
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,14 @@ from numpy.typing import NDArray
 from classify_head.heads import Head, build_head, save_head
 from classify_head.trained_head import HEAD_FILE
 from embed.backbone import BackboneSpec, build_backbone
-from embed.history import plot_history, save_history, save_steps, write_tensorboard
+from embed.history import (
+    CURVES,
+    load_rows,
+    plot_history,
+    save_history,
+    save_steps,
+    write_tensorboard,
+)
 from embed.image_file import ImageFile
 from embed.model import DescriptorModel, ModelSpec, fingerprint_model, save_model
 from embed.precision import pick_precision
@@ -30,7 +39,8 @@ from embed.train import Trainer, TrainingImages
 from rerank.delf.joint import LOCAL_FILE, build_joint_objective, joint_settings, save_joint
 from rerank.delf.objective import MapObjective
 
-from .artifacts import Manifest, hash_file, invalidate, load_manifest, record_file
+from .artifacts import Manifest, hash_file, invalidate, load_manifest, record_file, writing
+from .decorations import draw, draw_missing
 from .job import Job, weights_inputs
 from .members import link_first_model, list_member_jobs
 from .progress import progress_to
@@ -46,7 +56,6 @@ OUTPUTS = (
     HEAD_FILE,
     "history.csv",
     "metrics.csv",
-    "curves.png",
     "failures.parquet",
 )
 
@@ -90,6 +99,7 @@ def train(job: Job) -> Manifest:
     _check(training, job)
     model, head, trainer = _fit(job, training, folder / f"checkpoint-{artifact.key[:12]}.pt")
     invalidate(folder)
+    (folder / CURVES).unlink(missing_ok=True)
     ids = training.ids  # failures count among the images trained on
     save_model(model, folder)
     save_head(head, training.landmarks, folder / HEAD_FILE)
@@ -106,7 +116,22 @@ def train(job: Job) -> Manifest:
     )
     for checkpoint in folder.glob("checkpoint-*.pt"):
         checkpoint.unlink()
+    draw(folder / CURVES, lambda: _draw_curves(folder))
     return manifest
+
+
+def draw_missing_curves(job: Job) -> None:
+    """Draw curves.png of each finished model of a run that has none: it failed, or was deleted."""
+    for folder in (member.run / "model" for member in list_member_jobs(job)):
+        if load_manifest(folder) is not None:
+            draw_missing(folder / CURVES, partial(_draw_curves, folder))
+
+
+def _draw_curves(folder: Path) -> None:
+    """Draw how the training of a finished model went."""
+    history, metrics = load_rows(folder / "history.csv"), load_rows(folder / "metrics.csv")
+    with writing(folder / CURVES) as temporary:
+        plot_history(history, temporary, metrics)
 
 
 def _refuse_other_model(
@@ -203,13 +228,18 @@ def _fit(
         for row in trainer.run(validation.score):
             if fabric.is_global_zero:
                 _tell(row, settings)
-                if job.tensorboard:
-                    record = trainer.progress
-                    write_tensorboard(record.history, record.steps, job.tensorboard)
+                _write_events(job, trainer)
     if not fabric.is_global_zero:
         raise SystemExit(0)  # the first process does the rest alone
     trainer.restore_best()
     return model.cpu().eval(), head.cpu().eval(), trainer
+
+
+def _write_events(job: Job, trainer: Trainer) -> None:
+    """Show TensorBoard how far the training has come, if it is wanted."""
+    if (folder := job.tensorboard) is not None:
+        record = trainer.progress
+        draw(folder, lambda: write_tensorboard(record.history, record.steps, folder))
 
 
 def _pick_strategy(job: Job) -> str:
@@ -298,5 +328,4 @@ def _save_record(trainer: Trainer, ids: tuple[str, ...], folder: Path) -> None:
     record = trainer.progress
     save_history(record.history, folder / "history.csv")
     save_steps(record.steps, folder / "metrics.csv")
-    plot_history(record.history, folder / "curves.png", record.steps)
     write_failures(folder / "failures.parquet", ids, trainer.failures)

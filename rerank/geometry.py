@@ -23,6 +23,12 @@ MINIMUM_MATCHES: dict[Model, int] = {"similarity": 3, "affine": 4, "homography":
 REFERENCE_SIDE = 512.0
 # Inliers must spread by this fraction of the threshold across their narrowest direction.
 MINIMUM_SPREAD = 0.25
+# So many are found by chance, and show nothing. Of 100 photos of offices against 100 of groceries
+# the best pair had 5 for 99 of 100 queries, 6 at most, by any model; with aggregated matching 6 at
+# most; with a distance of .7 in place of a ratio 6 for 95 of 100. Of pairs of offices 2 in 2,500
+# had 6, none more. Matches drawn at random tell that descriptors matter little: 600 of them gave
+# 5 by an affine transform and 7 by a similarity for 99 of 100 pairs.
+CHANCE_INLIERS = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +83,11 @@ class Verification:
     def n_inliers(self) -> int:
         """Inliers at distinct locations."""
         return int(self.inliers.sum())
+
+
+def is_verified(inliers: int | None) -> bool:
+    """Tell whether two photos have more inliers than chance gives; None is not compared."""
+    return inliers is not None and inliers > CHANCE_INLIERS
 
 
 def verify_matches(

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from pipelines.commands.data_report import report
+from pipelines.data_report.before import Before
 from pipelines.data_report.figure import draw_report
 from pipelines.data_report.image_sizes import Measured
 from pipelines.data_report.machine import Machine
@@ -194,3 +196,11 @@ def test_the_command_refuses_weights_that_are_not_there(fresh: Tiny, tmp_path: P
     done = run(fresh.data, "--weights", tmp_path / "none.safetensors")
     assert isinstance(done.exception, FileNotFoundError)
     assert not (fresh.data / "report").exists()
+
+
+def test_a_folder_of_any_name_is_compared_with(finished: Tiny, tmp_path: Path) -> None:
+    made, measured = make_report(Dataset(finished.data))
+    for name in ("naïve 照片", "$\\frac{1$", "a\udce9\x00"):
+        before = Before(name, made.facts.sizes["train"], ())
+        draw_report(replace(made.facts, before=before), measured, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").is_file()

@@ -199,3 +199,12 @@ def test_the_extent_of_a_crop_is_the_part_that_the_network_sees(size: tuple[int,
     assert (top + 0.5, left + 0.5) == tuple(seen[0, 0, :2])
     assert (bottom - 0.5, right - 0.5) == tuple(seen[-1, -1, :2])
     assert find_extent(size, "squeeze") == (-0.5, size[1] - 0.5, size[0] - 0.5, -0.5)
+
+
+def test_names_in_any_script_are_drawn_without_a_warning(tmp_path: Path) -> None:
+    pixels = np.zeros((20, 90, 3), dtype=np.uint8)
+    photo = tmp_path / "x.jpg"
+    Image.fromarray(pixels).save(photo)
+    panels = [Panel(title, pixels) for title in ("Café Ελλάδα", "naïve 照片", "a\x00\udce9")]
+    draw_panels(panels, "crop", photo, pick_path(tmp_path, photo))
+    assert (tmp_path / "x.png").is_file()

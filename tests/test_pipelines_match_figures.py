@@ -23,6 +23,7 @@ from pipelines.match_figures import (
 )
 from pipelines.page.album import open_album
 from pipelines.page.answers import read_answers
+from rerank.geometry import CHANCE_INLIERS
 from tests.conftest import Tiny
 from tests.datasets import LANDMARKS, PHOTOS, QUERIES, make_job, make_recipe_file
 
@@ -147,6 +148,13 @@ def test_the_predicted_class_is_what_a_run_verifies(torino: Tiny) -> None:
 
 def test_a_run_that_verifies_the_predicted_class_has_figures(torino: Tiny, tmp_path: Path) -> None:
     assert write_match_figures(job_of(torino), tmp_path)
+
+
+def test_an_answer_that_geometry_did_not_verify_is_no_good_match(finished: Tiny) -> None:
+    run = read_answers(finished.run, load_solution(finished.data / "solution.csv"))
+    row = run.answers.query_ids.index("q1")
+    kinds = [name_kind(run, Matched(row, "thing1-0", 1, CHANCE_INLIERS + more)) for more in (0, 1)]
+    assert kinds == ["mismatch", "good"]
 
 
 def test_without_a_solution_refused_answers_are_mismatches(tiny: Tiny, tmp_path: Path) -> None:

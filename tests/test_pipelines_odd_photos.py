@@ -108,7 +108,7 @@ def test_photos_that_geometry_says_nothing_of_are_no_known_landmark(
     assert row["inliers"] <= 4  # as many fit by chance
     for reason in (row["reason"], answer.reason):
         assert reason.startswith("confidence 0.")
-        assert "nearest is Thing" in reason
+        assert "; the likeliest is Thing" in reason
     assert answer.error == ""
     assert all(match.inliers is not None and match.inliers <= 4 for match in answer.neighbors)
 

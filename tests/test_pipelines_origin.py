@@ -37,7 +37,7 @@ def _source(folder: Path) -> Path:
     return folder / "source"
 
 
-class Interrupted(Exception):
+class Interrupted(BaseException):
     """What stands for kill -9 here."""
 
 

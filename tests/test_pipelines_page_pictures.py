@@ -9,18 +9,19 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from pipelines.page.pairs import Photo, count_lines, draw_compared
 from pipelines.page.pictures import (
     GUTTER,
     LINES,
     PAIR_BOX,
     draw_matches,
     draw_pair,
-    make_thumbnail,
     placeholder,
     to_data_uri,
 )
+from pipelines.tiles import fit_tile
 from rerank.features import LocalFeatures
-from rerank.geometry import Verification
+from rerank.geometry import CHANCE_INLIERS, Verification
 
 SIZE0, SIZE1 = (640, 480), (300, 400)  # width, height of the original images
 
@@ -104,6 +105,17 @@ def test_of_many_inliers_some_are_drawn_from_top_to_bottom() -> None:
     assert starts.max() > 250
 
 
+@pytest.mark.parametrize(("count", "lines"), [(CHANCE_INLIERS, False), (CHANCE_INLIERS + 1, True)])
+def test_matches_at_the_level_of_chance_are_not_drawn(count: int, lines: bool) -> None:
+    query = Photo(black(*SIZE0), make_features(random_points(count, SIZE0), SIZE0))
+    other = Photo(black(*SIZE1), make_features(random_points(count, SIZE1), SIZE1))
+    found = make_verification([True] * count)
+    drawn = np.asarray(draw_compared(query, other, found))
+    bare = np.asarray(draw_pair(black(*SIZE0), black(*SIZE1)))
+    assert np.array_equal(drawn, bare) != lines
+    assert count_lines(found) == (f", {count} matches drawn as lines" if lines else "")
+
+
 def test_photos_keep_their_pixels_beside_the_lines() -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (260, 260, 3), dtype=np.uint8)
@@ -114,7 +126,7 @@ def test_photos_keep_their_pixels_beside_the_lines() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (3000, 10), (10, 3000), (1, 999)])
 def test_odd_sizes_fit_their_box(size: tuple[int, int]) -> None:
-    width, height = make_thumbnail(black(*size), PAIR_BOX).size
+    width, height = fit_tile(Image.fromarray(black(*size)), PAIR_BOX).size
     assert 1 <= width <= PAIR_BOX[0]
     assert 1 <= height <= PAIR_BOX[1]
     pair = draw_pair(black(*size), black(*SIZE0))

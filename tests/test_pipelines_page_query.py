@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipelines.page.query_page import write_query_page
-from pipelines.query import QueryEngine
+from pipelines.query import QueryEngine, Recognition
 from tests.conftest import Tiny
 from tests.datasets import SIDE, cairn, write_photo
 
@@ -75,3 +75,12 @@ def test_without_its_dataset_a_run_answers_with_placeholders(tiny: Tiny, tmp_pat
     write_query_page(engine, [answer], tmp_path / "again.html")
     for name in ("page", "again"):
         assert "Thing 0" in (tmp_path / f"{name}.html").read_text(encoding="utf-8")
+
+
+def test_no_name_breaks_a_page(tmp_path: Path, engine: QueryEngine) -> None:
+    """Not even one with control characters, or with bytes that are no text."""
+    answer = Recognition("a\x00\udce9\n.jpg", None, reason="\x1b[31m red \ufffe")
+    write_query_page(engine, [answer], tmp_path / "page.html")
+    html = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "photo a \\xe9 .jpg" in html
+    assert not set(html) & {"\x00", "\x1b", "\ufffe"}

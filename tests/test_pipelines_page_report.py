@@ -102,7 +102,10 @@ def test_the_surest_right_answers_are_shown(finished: Tiny) -> None:
         f"Thing {landmark}" for landmark in range(LANDMARKS)
     ]
     assert {case.badge for case in cases} == {"right"}
-    assert all(len(case.neighbors) == 3 for case in cases)
+    for case in cases:
+        *own, other = [picture.title for picture in case.neighbors]
+        assert own == [case.title.split(",")[0]] * 2
+        assert other.startswith("another: Thing ")
 
 
 def test_the_figures_are_those_of_the_metrics(finished: Tiny) -> None:
@@ -303,7 +306,8 @@ def test_right_answers_that_are_hardly_sure_are_shown_apart() -> None:
     """Ten right answers to one landmark: the surest, the six least sure, but for one refused."""
     rows = [(f"q{place}", 1, 0.9 - place / 20, [1]) for place in range(10)]
     given = np.array([place != 9 for place in range(10)])
-    run = RunAnswers(Answers.from_rows(rows), given, ("",) * 10, (), has_solution=True)
+    answers = Answers.from_rows(rows)
+    run = RunAnswers(answers, answers.predicted, given, ("",) * 10, (), has_solution=True)
     picked = pick_cases(run)
     assert picked.errors == ()
     assert [run.answers.query_ids[row] for row in picked.barely] == [

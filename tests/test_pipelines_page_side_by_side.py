@@ -49,7 +49,8 @@ def job(tiny: Tiny, run: Path) -> Job:
 
 def make_run(rows: list[tuple[str, int, float, list[int]]], given: list[bool]) -> RunAnswers:
     reasons = tuple("" if kept else "unsure" for kept in given)
-    return RunAnswers(Answers.from_rows(rows), np.array(given), reasons, (), True)
+    answers = Answers.from_rows(rows)
+    return RunAnswers(answers, answers.predicted, np.array(given), reasons, (), True)
 
 
 def test_photos_are_grouped_by_who_is_right(finished: Tiny, other: Path) -> None:

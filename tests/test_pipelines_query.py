@@ -1,19 +1,24 @@
 """Asking a run: the same answers as its submission, and advice where there is none."""
 
 import csv
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from pipelines.query import QueryEngine
+from pipelines.report import print_recognition
+from rerank.geometry import CHANCE_INLIERS
 from tests.conftest import Tiny
 from tests.datasets import LANDMARKS, QUERIES, SIDE, cairn, write_photo
 
@@ -65,15 +70,23 @@ def test_the_answer_is_that_of_the_submission(
 def test_as_many_neighbours_as_asked_for(count: int, engine: QueryEngine, finished: Tiny) -> None:
     answer = engine.ask(finished.data / "images" / "q0.jpg", count)
     assert len(answer.neighbors) == min(count, engine.recipe.search.neighbors)
-    similarities = [match.similarity for match in answer.neighbors]
-    assert similarities == sorted(similarities, reverse=True)
+    assert answer.guess == 0
+    own = [match.landmark_id == 0 for match in answer.neighbors]
+    assert own == sorted(own, reverse=True)  # what speaks for the answer is first
+    if count > 1:
+        assert answer.neighbors[0] == answer.best
+        assert not own[-1]  # the last speaks for another landmark
+    for match in answer.neighbors:
+        assert match.verified == (match.inliers is not None and match.inliers > CHANCE_INLIERS)
+    if count == 1000:
+        assert sorted(match.rank or 0 for match in answer.neighbors) == list(range(24))
 
 
 def test_noise_is_no_known_landmark(engine: QueryEngine, tmp_path: Path) -> None:
     answer = engine.ask(write_noise(tmp_path / "noise.png"))
     assert (answer.landmark_id, answer.name, answer.error) == (None, None, "")
     assert answer.reason.startswith(f"confidence {answer.confidence:.3f} is below ")
-    assert "nearest is Thing" in answer.reason
+    assert "; the likeliest is Thing" in answer.reason
 
 
 def test_an_unreadable_photo_is_an_answer_with_an_error(
@@ -110,6 +123,32 @@ def test_a_table_for_people(finished: Tiny, tmp_path: Path) -> None:
     assert end.status == 0
     assert "Thing 3 (3), confidence 0." in end.out
     assert "no known landmark: confidence" in end.out
+    assert "another: Thing" in end.out
+
+
+def test_chance_is_no_evidence_for_people_and_a_figure_for_programs(
+    engine: QueryEngine, finished: Tiny
+) -> None:
+    answer = engine.ask(finished.data / "images" / "q0.jpg", 1)
+    assert answer.best is not None
+    chance = replace(answer.best, inliers=CHANCE_INLIERS, verified=False)
+    console = Console(width=200, file=io.StringIO())
+    print_recognition(replace(answer, neighbors=(chance,), best=chance), console)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().rstrip().endswith("not verified")
+    assert asdict(chance)["inliers"] == CHANCE_INLIERS
+
+
+def test_the_reason_names_the_likeliest_and_not_the_nearest(
+    engine: QueryEngine, tmp_path: Path
+) -> None:
+    answer = engine.ask(write_noise(tmp_path / "noise.png"), 1000)
+    assert answer.guess is not None and answer.best is not None
+    own = [match for match in answer.neighbors if match.landmark_id == answer.guess]
+    nearest = max(match.similarity for match in own)
+    name = engine.recognizer.name(answer.guess)
+    ending = f"; the likeliest is {name} (similarity {nearest:.2f}, not verified)"
+    assert answer.reason.endswith(ending)
 
 
 def test_brackets_are_no_markup(tiny: Tiny) -> None:

@@ -54,7 +54,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 def test_it_ends_with_a_page_though_no_local_features_were_compared(report: Report) -> None:
     assert report.end.status == 0, report.end.err
-    assert report.end.out.count("wrote ") == 6 + len(MEMBERS)  # curves of each; no matches/
+    assert report.end.out.count("wrote ") == 7 + len(MEMBERS)  # curves of each; no matches/
     assert "The costliest errors" in (report.run / "report.html").read_text()
     for name, count in (("predictions", len(QUERIES)), ("data/validation", 2 * LANDMARKS)):
         assert len((report.run / f"{name}.csv").read_text().splitlines()) == 1 + count

@@ -4,10 +4,11 @@ Writes into the dataset folder scan/, groups.parquet, problems.csv and problems.
 """
 
 from ..dataset import Dataset
+from ..decorations import draw
 from .catalogue import open_catalogue
 from .groups import number_groups, write_groups
 from .problems import MIN_SIDE, Findings, Problems, list_problems, write_problems
-from .problems_page import write_page
+from .problems_page import PAGE, write_page
 from .scan import scan_dataset
 from .twins import find_twins
 
@@ -34,6 +35,7 @@ def check_dataset(dataset: Dataset, *, min_side: int = MIN_SIDE) -> tuple[Findin
     findings = Findings(catalogue, twins, number_groups(catalogue, twins), min_side)
     problems = list_problems(findings)
     write_groups(catalogue.ids, findings.groups, dataset.folder)
-    write_page(dataset, findings, problems, dataset.folder / "problems.html")
     write_problems(problems, catalogue, dataset.folder / "problems.csv")
+    page = dataset.folder / PAGE
+    draw(page, lambda: write_page(dataset, findings, problems, page))
     return findings, problems

@@ -18,6 +18,7 @@ from ..page.render import save_page
 from .problems import MEANINGS, Findings, Kind, Problems
 from .summary import Count, count_problems, format_share
 
+PAGE = "problems.html"  # in the dataset folder
 SHOWN = 8  # problems of a kind
 TONES: dict[Kind, Tone] = {
     "missing": "bad",

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
+from PIL import Image, ImageDraw
 
-from .camera import Bytes
+from embed.errors import MissingFileError
+
+from ..lettering import write_line
+from ..tiles import fill_tile
 
 TILE = (224, 168)  # pixels, width and height of a photo
 GAP = 6  # pixels between photos
-MARGIN = 18  # pixels around them and above each row, for its caption
-PAPER = (250, 250, 249)
-INK = (70, 62, 56)
+MARGIN = 18  # pixels around them
+ABOVE = 28  # pixels above each row, for its captions
+PAPER = (249, 250, 250)
+INK = (56, 62, 70)
 
 
 def contact_sheet(
@@ -40,7 +45,8 @@ def contact_sheet(
         twins: landmark_ids of two look-alikes to show in the first row (see plan.City.twins).
 
     Raises:
-        ValueError: rows or columns is less than 2, or the city has too few landmarks.
+        ValueError: rows or columns is less than 2, the city has too few landmarks, or path does not
+            end as a picture.
         FileNotFoundError: a table or a photo is missing.
     """
     if rows < 2 or columns < 2:
@@ -61,21 +67,18 @@ def contact_sheet(
         raise ValueError(f"landmark {unknown[0]} has no photo in {folder / 'index.csv'}")
     order = [str(k) for k in rng.permutation(rich) if k not in first]
     picked = (first + order)[: 2 * (rows - 1)]
-    strips = []
+    strips: list[list[tuple[str, str]]] = []
     for left, right in zip(picked[::2], picked[1::2], strict=True):
         cells = []
         for label, count in ((left, half), (right, columns - half)):
             ids = [str(i) for i in rng.permutation(photos[label])[:count]]
             ids += [""] * (count - len(ids))
             cells += [(i, names[label] if k == 0 else "") for k, i in enumerate(ids)]
-        strips.append(_strip(folder, cells, columns))
+        strips.append(cells)
     pool = [row["id"] for row in _read(folder / "non_landmark.csv")]
     others = [str(i) for i in rng.permutation(pool)[:columns]]
     cells = [(i, "No landmark" if k == 0 else "") for k, i in enumerate(others)]
-    strips.append(_strip(folder, cells, columns))
-    picture = np.vstack([*strips, np.full((MARGIN, strips[0].shape[1], 3), PAPER, np.uint8)])
-    if not cv2.imwrite(str(path), picture):
-        raise ValueError(f"cannot write {path}; expected a .png or .jpg file in an existing folder")
+    _draw(folder, [*strips, cells]).save(path)
 
 
 def _read(path: Path) -> list[dict[str, str]]:
@@ -83,25 +86,26 @@ def _read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _strip(folder: Path, cells: list[tuple[str, str]], columns: int) -> Bytes:
-    """Lay photos side by side, each caption above its photo; missing ones leave a gap."""
-    width = 2 * MARGIN + columns * (TILE[0] + GAP) - GAP
-    strip = np.full((TILE[1] + 2 * MARGIN - 8, width, 3), PAPER, np.uint8)
-    for k, (image_id, caption) in enumerate(cells):
-        x, y = MARGIN + k * (TILE[0] + GAP), 2 * MARGIN - 8
-        if image_id:
-            strip[y : y + TILE[1], x : x + TILE[0]] = _tile(folder / "images" / f"{image_id}.jpg")
-        cv2.putText(strip, caption, (x, y - 7), cv2.FONT_HERSHEY_DUPLEX, 0.48, INK, 1, cv2.LINE_AA)
-    return strip
+def _draw(folder: Path, strips: Sequence[Sequence[tuple[str, str]]]) -> Image.Image:
+    """Lay strips of photos and captions below one another; no id leaves a gap."""
+    width = 2 * MARGIN + len(strips[0]) * (TILE[0] + GAP) - GAP
+    step = TILE[1] + ABOVE
+    sheet = Image.new("RGB", (width, len(strips) * step + MARGIN), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for row, cells in enumerate(strips):
+        top = row * step + ABOVE
+        for column, (image_id, caption) in enumerate(cells):
+            left = MARGIN + column * (TILE[0] + GAP)
+            if image_id:
+                sheet.paste(_tile(folder / "images" / f"{image_id}.jpg"), (left, top))
+            write_line(draw, (left, top - 12), caption, 14, INK, width=2 * TILE[0])
+    return sheet
 
 
-def _tile(path: Path) -> Bytes:
+def _tile(path: Path) -> Image.Image:
     """Read a photo and cut its middle to the shape of a tile."""
-    image = cv2.imread(str(path))
-    if image is None:
-        raise FileNotFoundError(f"no photo {path}; render the city again")
-    h, w = image.shape[:2]
-    cut_w, cut_h = min(w, round(h * TILE[0] / TILE[1])), min(h, round(w * TILE[1] / TILE[0]))
-    x, y = (w - cut_w) // 2, (h - cut_h) * 2 // 5
-    part = np.ascontiguousarray(image[y : y + cut_h, x : x + cut_w])
-    return np.asarray(cv2.resize(part, TILE, interpolation=cv2.INTER_AREA), np.uint8)
+    try:
+        with Image.open(path) as image:
+            return fill_tile(image.convert("RGB"), TILE, height=0.4)
+    except FileNotFoundError as error:
+        raise MissingFileError(f"no photo {path}; render the city again") from error

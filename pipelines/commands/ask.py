@@ -15,7 +15,12 @@ def query(
     images: Annotated[list[Path], typer.Argument(help="Photos, or folders of them.")],
     data: Data = None,
     run: Run = None,
-    neighbors: Annotated[int, typer.Option(min=0, help="Neighbours to show.")] = 5,
+    neighbors: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Photos of the database to show: for the answer, the last for another."
+        ),
+    ] = 5,
     min_precision: Annotated[float | None, min_precision_option("that of the run")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one line a photo.")] = False,
     html: Annotated[
@@ -26,7 +31,12 @@ def query(
         ),
     ] = None,
 ) -> None:
-    """Recognise photos: label, name, confidence, or no known landmark, and the neighbours."""
+    """Recognise photos: label, name, confidence, or no known landmark, and what speaks for it.
+
+    Photos of the database stand below each answer: first those of the landmark, or of the likeliest
+    one where none is known, the strongest first; the last is the strongest of another. "not
+    verified" is what has no more inliers than chance gives.
+    """
     from embed.printable import encodable
 
     from ..images import list_images

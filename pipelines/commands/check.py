@@ -35,6 +35,7 @@ def check(
     keeps near duplicates together.
     """
     from ..checking.check import check_dataset
+    from ..checking.problems_page import PAGE
     from ..checking.removal import parse_kinds, remove_problems
     from ..checking.summary import count_problems, print_counts, print_left
     from ..dataset import Dataset
@@ -46,7 +47,8 @@ def check(
     dataset, console = Dataset(data), open_console()
     found, problems = check_dataset(dataset, min_side=min_side)
     print_counts(count_problems(found, problems), console)
-    console.print(f"wrote {data / 'problems.csv'} and problems.html", markup=False, highlight=False)
+    page = f" and {PAGE}" if (data / PAGE).is_file() else ""
+    console.print(f"wrote {data / 'problems.csv'}{page}", markup=False, highlight=False)
     if into is not None:
         left = remove_problems(dataset, found, problems, kinds, into)
         console.print()

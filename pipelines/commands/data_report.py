@@ -63,11 +63,12 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Say what is in a dataset, and what time, disk and memory a run will take on this machine."""
-    from ..data_report.page import open_folder, save_report
+    from ..data_report.page import PAGE, open_folder, save_report
     from ..data_report.printing import print_sections
     from ..data_report.report import Planned, make_report, to_json
     from ..data_report.sections import make_sections
     from ..dataset import Dataset
+    from ..decorations import draw
     from ..job import count_workers, is_demo
     from ..recipe import load_recipe
     from ..report import open_console
@@ -85,12 +86,13 @@ def report(
         asked = Planned(full_name, settings, weights, processes, scratch=folder)
     made, measured = make_report(dataset, before, asked)
     sections = make_sections(made)
-    page = save_report(made, measured, sections, folder)
     if as_json:
         print(json.dumps(to_json(made), indent=2, ensure_ascii=False))
     else:
         print_sections(sections, open_console())
-    print(f"wrote {page}", file=sys.stderr)  # standard output may be JSON
+    page = folder / PAGE
+    if draw(page, lambda: save_report(made, measured, sections, folder)):
+        print(f"wrote {page}", file=sys.stderr)  # standard output may be JSON
 
 
 def _name_recipe(name: str, scale: str, changes: Sequence[str]) -> str:

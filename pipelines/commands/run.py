@@ -1,7 +1,8 @@
 """The command run: a recipe from the data to its report."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -9,6 +10,7 @@ from ..options import Data, RecipeName, Weights, Workers
 from .start import start_job
 
 if TYPE_CHECKING:
+    from ..confusions import Confusions
     from ..job import Job
 
 Changes = Annotated[
@@ -58,9 +60,9 @@ def run(
 ) -> None:
     """Do a recipe from its data to its report: all that submit does, and all it shows.
 
-    Writes submission.csv, metrics.json and report.html as submit, evaluate and report do, and
-    predictions.csv, class_histogram.png, confusions.csv, confusion_matrix.png and, of matched
-    photos, matches/.
+    Writes submission.csv, metrics.json, answers.jpg and report.html as submit, evaluate and report
+    do, and predictions.csv, class_histogram.png, confusions.csv, confusion_matrix.png and, of
+    matched photos, matches/. A picture that cannot be drawn is a warning.
     """
     if tensorboard is not None:
         from embed.history import require_tensorboard
@@ -98,57 +100,76 @@ def pick_folder(
 
 
 def make_report(job: "Job") -> list[Path]:
-    """Do all stages of a job and print its figures; return what there is to look at."""
-    from ..dataset import Dataset
+    """Do all stages of a job and print its figures; return what was written to look at.
+
+    All tables come first: pictures and pages, each of which may fail, after them.
+    """
+    from ..confusions import write_confusions
     from ..evaluate import can_evaluate, evaluate_run
-    from ..members import list_member_jobs
-    from ..page.run_report import write_report
-    from ..prepared_data import find_source
     from ..report import print_run
-    from ..run_figures import write_class_histogram, write_events, write_predictions
+    from ..run_figures import write_predictions
     from ..submit import submit
+    from ..train import draw_missing_curves
 
     with job.locked():
+        draw_missing_curves(job)
         submit(job)
-        write_events(job)  # training does, too, unless it was done before
         metrics = evaluate_run(job.run, job.dataset) if can_evaluate(job.dataset) else None
         if metrics is not None:
             print_run(metrics)
-        histogram = job.run / "class_histogram.png"
-        return [
-            job.run / "submission.csv",
-            write_predictions(job.run),
-            write_report(job, metrics if job.dataset.find_table("solution") else None),
-            *(member.run / "model" / "curves.png" for member in list_member_jobs(job)),
-            write_class_histogram(Dataset(find_source(job)), job.dataset, histogram),
-            *_count_confusions(job),
-            *_draw_matches(job),
-        ]
+        written = [job.run / "submission.csv", write_predictions(job.run)]
+        confusions = _count_confusions(job)
+        if confusions is not None:
+            written.append(write_confusions(confusions, job.run / "confusions.csv"))
+        judged = metrics if job.dataset.find_table("solution") else None
+        return [*written, *_draw_all(job, judged, confusions)]
 
 
-def _count_confusions(job: "Job") -> list[Path]:
-    """Write which landmarks are taken for which, where the dataset has a solution."""
+def _count_confusions(job: "Job") -> "Confusions | None":
+    """Count which landmarks are taken for which, where the dataset has a solution."""
     from classify_head.submission import load_solution
 
-    from ..confusions import count_confusions, draw_confusions, write_confusions
+    from ..confusions import count_confusions
     from ..evaluate import load_steps
 
     path = job.dataset.find_table("solution")
     if path is None:
-        return []
-    found = count_confusions(load_steps(job.run, load_solution(path))["final"])
-    return [
-        write_confusions(found, job.run / "confusions.csv"),
-        draw_confusions(found, job.run / "confusion_matrix.png"),
-    ]
+        return None
+    return count_confusions(load_steps(job.run, load_solution(path))["final"])
 
 
-def _draw_matches(job: "Job") -> list[Path]:
-    """Draw the local features that matched, where the recipe verifies by any."""
-    if job.recipe.rerank.method == "none":
-        return []
+def _draw_all(
+    job: "Job", metrics: "Mapping[str, Any] | None", confusions: "Confusions | None"
+) -> list[Path]:
+    """Make all pictures and pages of a run, and return those that could be made."""
+    from embed.history import CURVES
+
+    from ..answers_sheet import SHEET, draw_answers
+    from ..confusions import draw_confusions
+    from ..dataset import Dataset
+    from ..decorations import draw, draw_missing
     from ..match_figures import write_match_figures
+    from ..members import list_member_jobs
+    from ..page.run_report import NAME, write_report
+    from ..prepared_data import find_source
+    from ..run_figures import write_class_histogram, write_events
 
-    folder = job.run / "matches"
-    write_match_figures(job, folder)
-    return [folder]
+    run, before = job.run, Dataset(find_source(job))
+    histogram, matrix, matches = (
+        run / name for name in ("class_histogram.png", "confusion_matrix.png", "matches")
+    )
+    curves = [member.run / "model" / CURVES for member in list_member_jobs(job)]
+    if job.tensorboard:  # training does, too, unless it was done before
+        draw(job.tensorboard, lambda: write_events(job))
+    drawn = [
+        *draw_missing(run / SHEET, lambda: draw_answers(job)),
+        *draw(run / NAME, lambda: write_report(job, metrics)),
+        *(path for path in curves if path.is_file()),
+        *draw(histogram, lambda: write_class_histogram(before, job.dataset, histogram)),
+    ]
+    if confusions is not None:
+        drawn += draw(matrix, lambda: draw_confusions(confusions, matrix))
+    if job.recipe.rerank.method != "none":
+        made = draw(matches, lambda: write_match_figures(job, matches))
+        drawn += [folder for folder in made if any(folder.iterdir())]
+    return drawn

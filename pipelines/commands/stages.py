@@ -21,10 +21,12 @@ def train(
 
     Goes on after the last epoch of an interrupted training.
     """
+    from ..train import draw_missing_curves
     from ..train import train as train_stage
 
     job = start_job(data, run, recipe, weights, workers, redo, devices)
     with job.locked():
+        draw_missing_curves(job)
         train_stage(job)
         if job.recipe.rerank.method == "delf":
             from ..train_delf import train_local_features
@@ -80,13 +82,20 @@ def submit(
     redo: Redo = False,
 ) -> None:
     """Do the whole job: everything above that is missing, submission.csv, and its figures."""
+    from ..answers_sheet import SHEET, draw_answers
+    from ..decorations import draw_missing
     from ..evaluate import can_evaluate, evaluate_run
     from ..report import print_run
     from ..submit import submit as submit_stage
+    from ..train import draw_missing_curves
 
     job = start_job(data, run, recipe, weights, workers, redo, min_precision=min_precision)
     with job.locked():
+        draw_missing_curves(job)
         submit_stage(job)
         if can_evaluate(job.dataset):
             print_run(evaluate_run(job.run, job.dataset))
-    print(f"\nwrote {job.run / 'submission.csv'}")
+        print()
+        drawn = draw_missing(job.run / SHEET, lambda: draw_answers(job))
+    for path in (job.run / "submission.csv", *drawn):
+        print(f"wrote {path}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ..lettering import spell
 from .class_sizes import ClassSizes, SizeBin
 from .image_sizes import TINY, Measured
 from .report import Facts
@@ -64,7 +65,9 @@ def _draw_sizes(axes: "Axes", facts: Facts) -> None:
 
 
 def _cut(name: str) -> str:
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    """Return a folder's name as a legend can hold it: short, no formula, no missing letters."""
+    shown = name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    return spell(shown).replace("$", r"\$")
 
 
 def _draw_bins(

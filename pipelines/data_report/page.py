@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..artifacts import writing
+from ..decorations import draw
 from ..page.pictures import encode_data_uri
 from ..page.records import Picture, Tile
 from ..page.render import save_page
@@ -29,7 +30,7 @@ class Page:
     title: str
     facts: tuple[tuple[str, str], ...]
     tiles: tuple[Tile, ...]
-    figure: Picture
+    figure: Picture | None  # None where it could not be drawn
     sections: tuple[Section, ...]
 
 
@@ -55,27 +56,38 @@ def open_folder(folder: Path) -> Path:
 def save_report(
     report: DataReport, measured: Measured, sections: Sequence[Section], folder: Path
 ) -> Path:
-    """Write both files into a folder, and return where the page is."""
-    with writing(folder / FIGURE) as temporary:
-        draw_report(report.facts, measured, temporary)
-    page = make_page(report, sections, folder / FIGURE)
+    """Write both files into a folder, and return where the page is.
+
+    A figure that cannot be drawn is a warning, and missing from the page.
+    """
+    drawn = draw(folder / FIGURE, lambda: _save_figure(report, measured, folder / FIGURE))
+    page = make_page(report, sections, _load_figure(drawn[0]) if drawn else None)
     save_page("data_report", page, folder / PAGE)
     return folder / PAGE
 
 
-def make_page(report: DataReport, sections: Sequence[Section], figure: Path) -> Page:
+def _save_figure(report: DataReport, measured: Measured, path: Path) -> None:
+    with writing(path) as temporary:
+        draw_report(report.facts, measured, temporary)
+
+
+def _load_figure(path: Path) -> Picture:
+    with Image.open(path) as image:
+        width, height = image.size
+    uri = encode_data_uri(path.read_bytes(), "image/png")
+    alt = "histogram of the images of a landmark, sizes of images, sizes of files"
+    return Picture(uri, alt, width, height)
+
+
+def make_page(report: DataReport, sections: Sequence[Section], figure: Picture | None) -> Page:
     """Put a report and its figure into what the template shows."""
     facts = report.facts
-    with Image.open(figure) as image:
-        width, height = image.size
-    uri = encode_data_uri(figure.read_bytes(), "image/png")
-    alt = "histogram of the images of a landmark, sizes of images, sizes of files"
     shown = [(table.name, f"{table.rows:,} rows") for table in facts.tables]
     return Page(
         title=facts.dataset,
         facts=tuple(shown),
         tiles=tuple(_make_tiles(report)),
-        figure=Picture(uri, alt, width, height),
+        figure=figure,
         sections=tuple(sections),
     )
 

@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from PIL import Image
 
 from embed.shards import Embeddings
@@ -22,10 +19,13 @@ from ..artifacts import load_manifest
 from ..database import Database, load_database
 from ..job import Job
 from ..prepare import load_split_embeddings, open_features
+from ..supporters import measure_strength, name_landmark, order_supporters
 from ..verifier import Verifier
+from .neighbors import Neighbor, read_neighbors
 from .pairs import (
     NO_PHOTO,
     Photo,
+    count_lines,
     describe,
     draw_compared,
     name_place,
@@ -35,17 +35,6 @@ from .pairs import (
 )
 from .pictures import PAIR_BOX
 from .records import Picture
-
-
-@dataclass(frozen=True)
-class Neighbor:
-    """A database photo beside a query."""
-
-    image_id: str
-    landmark_id: int
-    rank: int | None  # from 0; None where it is not among the neighbours
-    similarity: float  # cosine
-    inliers: int | None  # None where it was not verified
 
 
 @dataclass(frozen=True)
@@ -72,12 +61,12 @@ class Album:
     def find_best(self, query_id: str, landmark_id: int) -> Neighbor | None:
         """Return the database photo that speaks most for a landmark.
 
-        That is the neighbour with the most inliers. Where no neighbour shows the landmark, it is
-        the most similar of its photos. None if it has no photo, or the query could not be read.
+        That is the strongest neighbour. Where no neighbour shows the landmark, it is the most
+        similar of its photos. None if it has no photo, or the query could not be read.
         """
         near = [found for found in self.neighbors[query_id] if found.landmark_id == landmark_id]
         if near:
-            return max(near, key=lambda found: (found.inliers or 0, found.similarity))
+            return max(near, key=measure_strength)
         rows = np.flatnonzero(self.database.landmark_ids == landmark_id)
         place = self._query_rows.get(query_id)
         if place is None or not len(rows):
@@ -89,6 +78,10 @@ class Album:
         best = int(np.argmax(cosines))
         image_id = self.database.image_ids[rows[best]]
         return Neighbor(image_id, landmark_id, None, float(cosines[best]), None)
+
+    def find_supporters(self, query_id: str, landmark_id: int | None, count: int) -> list[Neighbor]:
+        """Return neighbours that speak for a landmark, then those that speak for another."""
+        return order_supporters(self.neighbors[query_id], landmark_id, count)
 
     def show_pair(self, query_id: str, near: Neighbor | None, title: str) -> Picture:
         """Return the query beside a database photo, or beside an empty place, and how near it is.
@@ -105,8 +98,8 @@ class Album:
         if near.rank is not None:
             place = name_place(near.rank)
         note = describe(place, near.similarity, inliers)
-        lines = "" if inliers is None else f", {inliers} matches drawn as lines"
-        return to_picture(drawn, f"{query_id} beside {near.image_id}{lines}", title, note)
+        alt = f"{query_id} beside {near.image_id}{count_lines(found)}"
+        return to_picture(drawn, alt, title, note)
 
     def draw_pair(
         self,
@@ -134,12 +127,13 @@ class Album:
         }
         return found.get(row)
 
-    def show_neighbor(self, near: Neighbor) -> Picture:
-        """Return the thumbnail of a neighbour, and how near it is."""
+    def show_neighbor(self, near: Neighbor, landmark_id: int | None) -> Picture:
+        """Return the thumbnail of a neighbour, marked if it shows another landmark."""
         place = "" if near.rank is None else name_place(near.rank)
         note = describe(place, near.similarity, near.inliers)
         photo = read_photo(self.job.dataset.locate(near.image_id), self.job.max_pixels)
-        return show_photo(photo, near.image_id, self.name(near.landmark_id), note)
+        title = name_landmark(near, landmark_id, self.name(near.landmark_id))
+        return show_photo(photo, near.image_id, title, note)
 
     def _read(self, image_id: str, side: int, box: tuple[int, int]) -> Photo:
         """Read a query (side 0) or a database photo (side 1) with its features."""
@@ -174,23 +168,4 @@ def open_album(job: Job, query_ids: Sequence[str]) -> Album:
     asked = open_features(job.run, "test", job.recipe)
     known = open_features(job.run, database.split, job.recipe)
     features = (asked, known) if asked is not None and known is not None else None
-    return Album(job, database, _read_neighbors(job, query_ids), features)
-
-
-def _read_neighbors(job: Job, query_ids: Sequence[str]) -> dict[str, list[Neighbor]]:
-    """Return the neighbours of some queries, nearest first."""
-    found: dict[str, list[Neighbor]] = {query_id: [] for query_id in query_ids}
-    # Types are named: runs that verified nothing have an untyped column, and no query may be asked.
-    filters = pc.field("query_id").cast(pa.string()).isin(pa.array(sorted(found), pa.string()))
-    verified = pq.read_table(job.run / "verified.parquet", filters=filters).to_pylist()
-    inliers = {(row["query_id"], row["rank"]): row["inliers"] for row in verified}
-    rows = pq.read_table(job.run / "neighbors.parquet", filters=filters).to_pylist()
-    for row in sorted(rows, key=lambda row: int(row["rank"])):
-        query_id, place = row["query_id"], row["rank"]
-        # Behind the neighbours are images that were verified for their class: no true places.
-        rank = place if place < job.recipe.search.neighbors else None
-        known = inliers.get((query_id, place))
-        found[query_id].append(
-            Neighbor(row["image_id"], row["landmark_id"], rank, row["score"], known)
-        )
-    return found
+    return Album(job, database, read_neighbors(job, query_ids), features)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from classify_head.gap import Answers
+from classify_head.gap import NO_LANDMARK, Answers
 from classify_head.submission import IGNORED, Solution
 from embed.shards import read_failures
 
@@ -20,6 +20,7 @@ class RunAnswers:
     """The final answers of a run to Q photos, with a solution to those that it scores."""
 
     answers: Answers  # as submitted; without a solution no photo has a true landmark
+    guesses: NDArray[np.int64]  # [Q] the likeliest landmark, submitted or not; -1 for none
     given: NDArray[np.bool_]  # [Q] False where a user is told "no known landmark"
     reasons: tuple[str, ...]  # [Q] why that is; empty where an answer is given
     unread: tuple[tuple[str, str], ...]  # id and reason of photos that could not be read
@@ -43,11 +44,14 @@ def read_answers(run: Path, solution: Solution | None) -> RunAnswers:
     ids = sorted(truths)
     kept = [rows[query_id] for query_id in ids]
     failures = read_failures(run / "embeddings" / "test" / "failures.parquet")
+    answers = Answers.from_rows(
+        (query_id, row["final_label"], row["final_confidence"], truths[query_id])
+        for query_id, row in zip(ids, kept, strict=True)
+    )
+    guesses = np.array([-1 if row["guess"] is None else row["guess"] for row in kept], np.int64)
     return RunAnswers(
-        Answers.from_rows(
-            (query_id, row["final_label"], row["final_confidence"], truths[query_id])
-            for query_id, row in zip(ids, kept, strict=True)
-        ),
+        answers,
+        np.where(answers.predicted == NO_LANDMARK, guesses, answers.predicted),
         np.array([row["landmark_id"] is not None for row in kept], dtype=np.bool_),
         tuple(row["reason"] or "" for row in kept),
         tuple((image_id, reason) for image_id, (reason, _) in sorted(failures.items())),

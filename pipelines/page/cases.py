@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 from classify_head.gap import NO_LANDMARK
 
-from .album import Album, Neighbor
+from ..supporters import measure_strength
+from .album import Album
 from .answers import RunAnswers
 from .errors import Error, Kind
+from .neighbors import Neighbor
 from .records import Case, Picture, Tone
 
 NEIGHBORS = 3  # shown of each query
@@ -54,8 +56,10 @@ class Storyteller:
             facts.insert(1, f"confidence {answers.confidence[row]:.3f}")
         if not self.run.given[row]:
             facts.append(f"refused: {self.run.reasons[row]}")
-        near = self.album.neighbors[answers.query_ids[row]][:NEIGHBORS]
-        pictures = tuple(self.album.show_neighbor(found) for found in near)
+        guess = int(self.run.guesses[row])
+        label = None if guess == NO_LANDMARK else guess
+        near = self.album.find_supporters(answers.query_ids[row], label, NEIGHBORS)
+        pictures = tuple(self.album.show_neighbor(found, label) for found in near)
         return Case(title, badge, tone, tuple(facts), tuple(self._pairs(row)), pictures)
 
     def _pairs(self, row: int) -> list[Picture]:
@@ -100,4 +104,4 @@ def _format_loss(lost: float) -> str:
 
 def _strength(near: Neighbor | None) -> tuple[bool, int, float]:
     """Order the photos of several true landmarks: no photo, few inliers, little similarity."""
-    return (False, 0, 0.0) if near is None else (True, near.inliers or 0, near.similarity)
+    return (False, 0, 0.0) if near is None else (True, *measure_strength(near))

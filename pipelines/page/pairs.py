@@ -11,15 +11,17 @@ from PIL import Image
 from embed.decode import ImageError, decode_image
 from embed.image_file import ImageFile
 from rerank.features import LocalFeatures
-from rerank.geometry import Verification
+from rerank.geometry import Verification, is_verified
 from rerank.verify import VerifySettings, verify_candidates
 
+from ..supporters import say_verified
+from ..tiles import fit_tile
 from .pictures import (
     PAIR_BOX,
+    THUMBNAIL_BOX,
     Pixels,
     draw_matches,
     draw_pair,
-    make_thumbnail,
     placeholder,
     to_data_uri,
 )
@@ -70,7 +72,8 @@ def draw_compared(
 ) -> Image.Image:
     """Return both photos side by side, with a line for each inlier.
 
-    There are no lines where one photo cannot be shown, or has no local features.
+    There are no lines where one photo cannot be shown, or has no local features, or where there are
+    as few as chance gives.
 
     Args:
         query: photo 0 of what was found.
@@ -82,7 +85,16 @@ def draw_compared(
     whole = query.pixels is not None and other.pixels is not None
     if not whole or found is None or query.features is None or other.features is None:
         return draw_pair(pixels0, pixels1, box)
+    if not is_verified(found.n_inliers):
+        return draw_pair(pixels0, pixels1, box)
     return draw_matches(pixels0, pixels1, query.features, other.features, found, box)
+
+
+def count_lines(found: Verification | None) -> str:
+    """Say how many lines are drawn between two photos, for those who cannot see them."""
+    if found is None or not is_verified(found.n_inliers):
+        return ""
+    return f", {found.n_inliers} matches drawn as lines"
 
 
 def _shown(photo: Photo) -> Pixels:
@@ -91,7 +103,8 @@ def _shown(photo: Photo) -> Pixels:
 
 def show_photo(photo: Photo, alt: str, title: str = "", note: str = "") -> Picture:
     """Return the thumbnail of a photo."""
-    return to_picture(make_thumbnail(_shown(photo)), alt, title, note)
+    thumbnail = fit_tile(Image.fromarray(_shown(photo)), THUMBNAIL_BOX)
+    return to_picture(thumbnail, alt, title, note)
 
 
 def to_picture(image: Image.Image, alt: str, title: str = "", note: str = "") -> Picture:
@@ -105,13 +118,13 @@ def describe(place: str, similarity: float, inliers: int | None) -> str:
     Args:
         place: among the neighbours; may be empty.
         similarity: cosine.
-        inliers: None where it was not verified.
+        inliers: None where it was not compared.
 
     >>> describe(name_place(1), 0.8123, 1)
-    '2nd nearest · similarity 0.81 · 1 inlier'
+    '2nd nearest · similarity 0.81 · not verified'
     """
-    verified = "" if inliers is None else f"{inliers} inlier{'s' * (inliers != 1)}"
-    return " · ".join(filter(None, [place, f"similarity {similarity:.2f}", verified]))
+    parts = [place, f"similarity {similarity:.2f}", say_verified(inliers)]
+    return " · ".join(filter(None, parts))
 
 
 def name_place(rank: int) -> str:

@@ -9,10 +9,13 @@ import io
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from rerank.features import LocalFeatures
 from rerank.geometry import Verification
+
+from ..lettering import measure_line, write_line
+from ..tiles import fit_tile
 
 Pixels = npt.NDArray[np.uint8]  # [H, W, 3] RGB
 Box = tuple[int, int, int, int]  # left, top, width, height: pixels of the picture
@@ -63,19 +66,11 @@ def draw_pair(pixels0: Pixels, pixels1: Pixels, box: tuple[int, int] = PAIR_BOX)
     return Image.fromarray(_join(pixels0, pixels1, box)[0])
 
 
-def make_thumbnail(pixels: Pixels, box: tuple[int, int] = THUMBNAIL_BOX) -> Image.Image:
-    """Return a photo scaled to touch a box of (width, height) from the inside."""
-    image = Image.fromarray(pixels)
-    scale = min(box[0] / image.width, box[1] / image.height)
-    size = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
-    return image.resize(size, Image.Resampling.LANCZOS)
-
-
 def placeholder() -> Pixels:
     """Return what is shown in place of a photo that cannot be: [H, W, 3] uint8."""
     image = Image.new("RGB", (320, 240), (GREY, GREY, GREY))
-    font = ImageFont.load_default(24)
-    ImageDraw.Draw(image).text((160, 120), "no image", (70, 70, 70), font, anchor="mm")
+    left = 160 - measure_line("no image", 24) / 2
+    write_line(ImageDraw.Draw(image), (left, 120), "no image", 24, (70, 70, 70))
     return np.asarray(image)
 
 
@@ -94,7 +89,7 @@ def encode_data_uri(content: bytes, media_type: str) -> str:
 
 def _join(pixels0: Pixels, pixels1: Pixels, box: tuple[int, int]) -> tuple[Pixels, Box, Box]:
     """Return both photos on one sheet, at equal heights where their widths allow it."""
-    photos = [np.asarray(make_thumbnail(pixels, box)) for pixels in (pixels0, pixels1)]
+    photos = [np.asarray(fit_tile(Image.fromarray(pixels), box)) for pixels in (pixels0, pixels1)]
     height = max(len(photo) for photo in photos)
     width = photos[0].shape[1] + GUTTER + photos[1].shape[1]
     sheet = np.full((height, width, 3), GREY, dtype=np.uint8)

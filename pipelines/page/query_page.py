@@ -12,11 +12,13 @@ from embed.decode import ImageError
 
 from ..dataset import Dataset
 from ..query import Match, QueryEngine, Recognition
+from ..supporters import name_landmark
 from ..verifier import verify_settings
 from .pairs import (
     NO_PHOTO,
     Photo,
     compare,
+    count_lines,
     describe,
     draw_compared,
     name_place,
@@ -59,9 +61,7 @@ class _Shower:
         file = Path(answer.image).name
         if answer.error:
             return Case(file, "not read", "warn", (answer.error,), (), ())
-        neighbors = tuple(
-            self._show_neighbor(rank, near) for rank, near in enumerate(answer.neighbors)
-        )
+        neighbors = tuple(self._show_neighbor(near, answer.guess) for near in answer.neighbors)
         photo, pairs = f"photo {file}", (self._show_best(answer),)
         if answer.landmark_id is None:
             title = "No known landmark"
@@ -80,13 +80,15 @@ class _Shower:
         found = compare(query, other, verify_settings(engine.recipe.rerank))
         inliers = None if found is None else found.n_inliers
         drawn = draw_compared(query, other, found)
-        lines = "" if inliers is None else f", {inliers} matches drawn as lines"
         note = describe("", near.similarity, inliers)
-        return to_picture(drawn, f"{file} beside {near.image_id}{lines}", near.name, note)
+        alt = f"{file} beside {near.image_id}{count_lines(found)}"
+        return to_picture(drawn, alt, near.name, note)
 
-    def _show_neighbor(self, rank: int, near: Match) -> Picture:
-        note = describe(name_place(rank), near.similarity, near.inliers)
-        return show_photo(self._read_database(near.image_id), near.image_id, near.name, note)
+    def _show_neighbor(self, near: Match, guess: int | None) -> Picture:
+        place = "" if near.rank is None else name_place(near.rank)
+        note = describe(place, near.similarity, near.inliers)
+        title = name_landmark(near, guess, near.name)
+        return show_photo(self._read_database(near.image_id), near.image_id, title, note)
 
     def _read_query(self, path: Path) -> Photo:
         """Read a photo and find its features again: kept, those of many would fill the memory."""

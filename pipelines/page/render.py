@@ -1,6 +1,7 @@
 """Write pages: records into templates, one HTML file each that needs no other file.
 
-Texts are escaped by the templates, for names and ids come from anybody.
+Texts are escaped by the templates, and control characters left out, for names and ids come from
+anybody.
 """
 
 from pathlib import Path

@@ -13,6 +13,7 @@ from typing import Any
 from PIL import Image
 
 from classify_head.submission import load_solution
+from embed.history import CURVES
 
 from ..evaluate import find_solution, find_submission
 from ..job import Job
@@ -114,7 +115,7 @@ def _read_curves(job: Job) -> Iterator[Picture]:
     """Yield the plot of each model's training, where one was made."""
     members = list_member_jobs(job)
     for member in members:
-        path = member.run / "model" / "curves.png"
+        path = member.run / "model" / CURVES
         if not path.is_file():
             continue
         with Image.open(path) as image:

@@ -1,0 +1,86 @@
+"""The sheet of answers: what spoke for each, marked where it speaks for another."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipelines import answers_sheet
+from pipelines.answers_sheet import SHOWN, draw_answers
+from pipelines.gallery import Picture
+from tests.conftest import Tiny
+from tests.datasets import (
+    LANDMARKS,
+    QUERIES,
+    cairn,
+    make_job,
+    make_recipe_file,
+    options,
+    write_table,
+)
+
+Rows = list[list[Picture]]
+NAMES = ("Café", "naïve 照片", "Ελλάδα", "Москва", "a\tb", "W" * 90)
+
+
+def collect(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> Rows:
+    """Return what would be drawn."""
+    drawn: Rows = []
+
+    def keep(rows: Rows, path: Path) -> None:
+        drawn.extend(rows)
+        path.touch()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(answers_sheet, "draw_gallery", keep)
+        draw_answers(make_job(tiny.data, tiny.run, tiny.recipe))
+    return drawn
+
+
+def test_the_photos_of_the_answer_are_first_and_the_last_is_of_another(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = collect(tiny, monkeypatch)
+    assert len(rows) == len(QUERIES)
+    assert sum(row[0].answered is True for row in rows) == LANDMARKS
+    for query, *found in rows:
+        guess = query.title if query.answered else query.note.partition(" of ")[2]
+        assert len(found) == SHOWN
+        assert [near.title for near in found[:-1]] == [guess] * (SHOWN - 1)
+        assert found[-1].title.startswith("another: Thing ")
+        assert guess not in found[-1].title
+        if query.answered:
+            inliers = [int(near.note.split()[-2]) for near in found[:-1]]
+            assert inliers == sorted(inliers, reverse=True)
+        assert found[-1].note.endswith(" · not verified")
+
+
+def test_what_was_refused_and_left_empty_is_shown_by_its_guess(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_recipe_file(tiny.recipe, "[decide]\nrejected = 'empty'\n")
+    assert tiny.submit().status == 0
+    for query, first, *_ in collect(tiny, monkeypatch):
+        if not query.answered:
+            assert query.title == "no known landmark"
+            assert query.note.endswith(f" of {first.title}")
+
+
+def test_names_of_any_script_are_drawn(tiny: Tiny) -> None:
+    rows = [f"{label},{name}" for label, name in enumerate(NAMES)]
+    write_table(tiny.data / "labels.csv", "landmark_id,name", rows)
+    draw_answers(make_job(tiny.data, tiny.run, tiny.recipe))
+    with Image.open(tiny.run / "answers.jpg") as sheet:
+        assert sheet.format == "JPEG"
+
+
+def test_photos_that_cannot_be_read_are_not_in_the_sample(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tiny.data / "images" / "q2.jpg").write_bytes(b"nothing")
+    command = options(tiny.data, tiny.run, tiny.recipe)
+    assert cairn("embed", *command, "--redo").status == 0
+    assert tiny.submit().status == 0
+    rows = collect(tiny, monkeypatch)
+    assert len(rows) == len(QUERIES) - 1
+    assert tiny.data / "images" / "q2.jpg" not in [row[0].path for row in rows]
