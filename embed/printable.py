@@ -7,8 +7,11 @@ import re
 
 # Undecodable bytes of a file name reach Python as U+DC80 to U+DCFF; JSON may bring other halves.
 _SURROGATES = re.compile("[\ud800-\udfff]")
-# C0 with tab and line break, DEL, C1; line and paragraph separators; what reorders a line.
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# C0 with tab and line break, DEL, C1; line and paragraph separators; what reorders a line; what
+# Unicode promises never to be a character.
+_CONTROLS = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufdd0-\ufdef\ufffe\uffff]"
+)
 
 
 def printable(text: str) -> str:
