@@ -1,5 +1,6 @@
 """The record of an image that could not be used. Imports nothing heavy."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -10,3 +11,8 @@ class Failure:
     position: int  # in the list of images asked for
     reason: str  # short stable code
     message: str  # for people: what was wrong and what to do
+
+
+def name_first(failures: Sequence[Failure]) -> str:
+    """Return the first of some failures as the end of a sentence for people; "" where none is."""
+    return f"; the first: {failures[0].message}" if failures else ""

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from .augment import AugmentedFiles
-from .failure import Failure
+from .errors import InputError
+from .failure import Failure, name_first
 from .freezing import freeze, freeze_batch_norm, keep_frozen_norms
 from .head_losses import head_loss
 from .image_file import ImageFile
@@ -216,7 +217,9 @@ class Trainer:
             seen = [*seen[-3:], descriptors]
             self.report(epoch * self.steps + step + 1, self.steps * self.settings.epochs)
         if not count:
-            raise ValueError(f"no batch of training images could be read: {self.failures[0]}")
+            raise InputError(
+                f"no batch of training images could be read{name_first(self.failures)}"
+            )
         return self._name(sums / count), torch.cat(seen)
 
     def _start_stage(self, stage: Stage) -> None:

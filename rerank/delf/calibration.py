@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch.utils.data import DataLoader
 
-from embed.failure import Failure
+from embed.errors import InputError
+from embed.failure import Failure, name_first
 from embed.images import ImageFiles, collate
 from embed.losses import TrainingCollapsed
 from embed.model import DescriptorModel
@@ -62,7 +63,7 @@ def calibrate(
         Images that could not be read, by their place in files.
 
     Raises:
-        ValueError: no image can be read, or dim exceeds the descriptors there are.
+        InputError: no image can be read, or dim exceeds the descriptors there are.
         TrainingCollapsed: the attention is not finite, or the same everywhere.
     """
     local.eval()
@@ -82,7 +83,9 @@ def calibrate(
         rows = maps.flatten(2).movedim(1, 2)
         moments.add(rows.gather(1, best[..., None].expand(-1, -1, rows.shape[2])).flatten(0, 1))
     if not means:
-        raise ValueError(f"none of {len(files)} training images could be read: {failures[:1]}")
+        raise InputError(
+            f"none of {len(files)} training images could be read{name_first(failures)}"
+        )
     mean, contrast = torch.cat(means).mean(), float(torch.cat(contrasts).mean())
     _check(float(mean), contrast, remedies)
     local.mean_score.copy_(mean)

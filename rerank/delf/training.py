@@ -15,7 +15,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from embed.augment import AugmentedFiles
-from embed.failure import Failure
+from embed.errors import InputError
+from embed.failure import Failure, name_first
 from embed.image_file import ImageFile
 from embed.images import Batch, ImageFiles, collate
 from embed.model import DescriptorModel
@@ -139,7 +140,9 @@ class _Training:
             self.done += 1
             self.report(self.done, self.steps)
         if not count:
-            raise ValueError(f"no batch of training images could be read: {self.failures[:1]}")
+            raise InputError(
+                f"no batch of training images could be read{name_first(self.failures)}"
+            )
         loss, top1 = (sums / count).tolist()
         logger.info("DELF epoch %d of %d: loss %.3f", epoch + 1, self.settings.epochs, loss)
         return {"epoch": epoch + 1.0, "loss": loss, "top1": top1}
