@@ -4,11 +4,12 @@ The commands are in commands/. Imports nothing heavy: `cairn --help` and `cairn 
 fast.
 """
 
+import importlib.metadata
 import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -106,6 +107,24 @@ app = _make_app(
 )
 app.add_typer(data, name="data", rich_help_panel=MAKE)
 app.add_typer(recipe, name="recipe", rich_help_panel=MAKE)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"cairn {importlib.metadata.version('cairn')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _cairn(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and end."
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 class _StderrHandler(logging.Handler):
