@@ -11,7 +11,8 @@ from embed.suggest import suggest
 from .fusion import Fusion, VotesAlone
 from .head_fusion import InliersMix
 from .ordering import FrequentLast, KeepOrder, Order
-from .penalties import NoPenalty, Penalty
+from .pair_features import POOL_IMAGES
+from .penalties import NoPenalty, Penalty, QueryGate
 from .rejection import Rejection, RejectNone
 from .verification import NoVerification, Verification
 from .votes import SumVote, Vote
@@ -40,6 +41,15 @@ class Policy(Settings):
     def transductive(self) -> bool:
         """Whether the confidence of one query depends on the others that are asked with it."""
         return isinstance(self.fusion, InliersMix) or isinstance(self.order, FrequentLast)
+
+    @property
+    def pool_images(self) -> int:
+        """How many images of the pool a query's likeness to it is averaged over.
+
+        Where no step asks for it, as many as the calibrated fusion takes.
+        """
+        asking = self.penalty if isinstance(self.penalty, QueryGate) else self.fusion
+        return int(getattr(asking, "nearest", POOL_IMAGES))
 
 
 def adjust(policy: Policy, steps: Mapping[str, Mapping[str, Any]]) -> Policy:
