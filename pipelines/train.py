@@ -20,13 +20,16 @@ from numpy.typing import NDArray
 from classify_head.heads import Head, build_head, save_head
 from classify_head.trained_head import HEAD_FILE
 from embed.backbone import BackboneSpec, build_backbone
+from embed.errors import InputError
 from embed.history import plot_history, save_history, save_steps, write_tensorboard
 from embed.image_file import ImageFile
+from embed.image_sizes import check_training_sizes, check_view_sizes
 from embed.model import DescriptorModel, ModelSpec, fingerprint_model, save_model
-from embed.precision import pick_precision
+from embed.precision import NAMES, pick_precision
 from embed.settings import FreezeSettings, TrainSettings
 from embed.shards import write_failures
 from embed.train import Trainer, TrainingImages
+from embed.views import Views
 from rerank.delf.joint import LOCAL_FILE, build_joint_objective, joint_settings, save_joint
 from rerank.delf.objective import MapObjective
 
@@ -87,7 +90,9 @@ def train(job: Job) -> Manifest:
             (folder / name).unlink(missing_ok=True)
     training = load_training_set(job.dataset, job.recipe.train)
     _check(training, job)
-    model, head, trainer = _fit(job, training, folder / f"checkpoint-{artifact.key[:12]}.pt")
+    model, head, trainer, precision = _fit(
+        job, training, folder / f"checkpoint-{artifact.key[:12]}.pt"
+    )
     invalidate(folder)
     ids = training.ids  # failures count among the images trained on
     save_model(model, folder)
@@ -100,7 +105,12 @@ def train(job: Job) -> Manifest:
     failed = len(trainer.failures)
     manifest = artifact.sign(
         [record_file(folder / name) for name in outputs],
-        model={"fingerprint": fingerprint_model(model), **model.spec.to_json()},
+        model={
+            "fingerprint": fingerprint_model(model),
+            **model.spec.to_json(),
+            # What `auto` took, or what the processor has.
+            "training_precision": precision,
+        },
         counts={"requested": len(ids), "written": len(ids) - failed, "failed": failed},
     )
     for checkpoint in folder.glob("checkpoint-*.pt"):
@@ -171,18 +181,20 @@ def _check_joint(job: Job) -> None:
 
 def _fit(
     job: Job, training: TrainingSet, checkpoint: Path
-) -> tuple[DescriptorModel, Head, Trainer]:
-    """Return the best model and its head, and the trainer."""
+) -> tuple[DescriptorModel, Head, Trainer, str]:
+    """Return the best model and its head, the trainer, and the precision it took."""
     settings = job.recipe.train
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     images = _list_images(job, training)
     model, head, local = _build(job, images.labels)
+    _check_devices(job.devices)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it sets its own on import
+    precision = pick_precision(model, settings, checkpoint.with_name("precision.json"))
     fabric = Fabric(
         accelerator="auto" if torch.cuda.is_available() else "cpu",
         devices=job.devices,
         strategy=_pick_strategy(job),
-        precision=pick_precision(model, settings, checkpoint.with_name("precision.json")),
+        precision=precision,
     )
     fabric.launch()
     validation = _make_validation(job, images.paths, training, head)
@@ -208,7 +220,15 @@ def _fit(
     if not fabric.is_global_zero:
         raise SystemExit(0)  # the first process does the rest alone
     trainer.restore_best()
-    return model.cpu().eval(), head.cpu().eval(), trainer
+    name = next(name for name, chosen in NAMES.items() if chosen == precision)
+    return model.cpu().eval(), head.cpu().eval(), trainer, name
+
+
+def _check_devices(count: int) -> None:
+    """Raise InputError if there are GPUs, but fewer than asked for; processes may stand in else."""
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if 0 < there < count:
+        raise InputError(f"--devices {count}, but there are {there} GPUs here; ask for as many")
 
 
 def _pick_strategy(job: Job) -> str:
@@ -260,6 +280,8 @@ def _build(
         BackboneSpec(settings.backbone), weights=job.weights, pretrained=settings.pretrained
     )
     model = DescriptorModel(ModelSpec.of(spec, settings), backbone)
+    check_training_sizes(model, settings)
+    check_view_sizes(model, Views.of(job.recipe.embed))
     sizes = np.bincount(labels)
     head = build_head(settings.head, model.dim, sizes, settings.head_scale)
     if not settings.local_weight:
