@@ -70,9 +70,7 @@ def adjust(policy: Policy, steps: Mapping[str, Mapping[str, Any]]) -> Policy:
     values = policy.model_dump()
     for step, changes in steps.items():
         if step == "source" or step not in values:
-            raise ValueError(
-                f"unknown step '{step}'; {suggest(step, list(values)[1:], cutoff=0.4)}"
-            )
+            raise ValueError(f"unknown step '{step}'; {suggest(step, list(values)[1:])}")
         replaced = changes.get("name", values[step]["name"]) != values[step]["name"]
         values[step] = dict(changes) if replaced else {**values[step], **changes}
     try:
@@ -88,5 +86,5 @@ def _explain(error: Any) -> str:
         return f"{'.'.join([step, *place])} = {error['input']!r}: {error['msg'].lower()}"
     name, number = place
     known = type(getattr(Policy.model_validate({"source": "", step: {"name": name}}), step))
-    hint = suggest(number, known.model_fields, cutoff=0.4)
+    hint = suggest(number, known.model_fields)
     return f"{step} '{name}' has no '{number}'; {hint}"

@@ -251,7 +251,8 @@ def build_backbone(
 def _fetch_pretrained(spec: BackboneSpec) -> tuple[Backbone, BackboneSpec]:
     source = _find_repository(spec.architecture) or ""
     with one_try(source) as problem:
-        logger.info("%s the weights of %s", "looking for" if problem else "fetching", source)
+        if not problem:
+            logger.info("fetching the weights of %s", source)
         try:
             backbone = Backbone(spec, pretrained=True)
         except (OSError, RuntimeError, ValueError) as error:
