@@ -19,10 +19,19 @@ from embed.shards import Embeddings, read_failures
 from index.neighbors import Neighbors
 
 from .answer_tables import Step, neighbors_table, predictions_table, verified_table
-from .artifacts import Manifest, invalidate, record_file, writing
+from .artifacts import (
+    Manifest,
+    find_complete,
+    hash_values,
+    invalidate,
+    load_manifest,
+    make_key,
+    record_file,
+    writing,
+)
 from .decision import load_decision
 from .embed import embed_split
-from .evidence_store import write_evidence
+from .evidence_store import read_evidence, write_evidence
 from .extras import make_extras
 from .features import extract_split
 from .gallery import Picture, draw_gallery, spread
@@ -67,26 +76,37 @@ def submit(job: Job) -> Manifest:
     inputs = {"index": indexed.key, "test": tested.content}
     if job.recipe.rerank.method != "none":
         inputs["features test"] = extract_split(before, "test").content
+    inputs["names"] = hash_values({str(label): name for label, name in job.dataset.names.items()})
     artifact = Artifact(job, "submit", job.run / "submit", settings, inputs, redo=job.redo)
     if done := artifact.find():
         return done
+    gathered = _differs_in_names(artifact)
     invalidate(artifact.folder)
-    counts = _recognize(job, indexed)
+    counts = _recognize(job, indexed, gathered)
     outputs = [replace(record_file(job.run / name), name=f"../{name}") for name in OUTPUTS]
     return artifact.sign(outputs, model=indexed.model, counts=counts)
 
 
-def _recognize(job: Job, indexed: Manifest) -> dict[str, int]:
-    """Answer every test image and write the OUTPUTS; return the counts of the manifest."""
+def _differs_in_names(artifact: Artifact) -> bool:
+    """Tell whether what is there is the artifact but for the names of landmarks."""
+    old = None if artifact.redo else load_manifest(artifact.folder)
+    if old is None:
+        return False
+    same = {**old.inputs, "names": artifact.inputs["names"]}
+    key = make_key(artifact.stage, artifact.settings, same)
+    return key == artifact.key and find_complete(artifact.folder, old.key) is not None
+
+
+def _recognize(job: Job, indexed: Manifest, gathered: bool) -> dict[str, int]:
+    """Answer every test image and write the OUTPUTS; return the counts of the manifest.
+
+    Evidence that was gathered before is read, not gathered again.
+    """
     fingerprint = str(indexed.model["fingerprint"])
     recognizer = open_recognizer(job.run, job.recipe, fingerprint)
     decision = load_decision(job.run, job.recipe, recognizer.database)
     queries = load_split_embeddings(job.run, "test")
-    features = open_features(job.run, "test", job.recipe)
-    neighbors, evidence = recognizer.gather(
-        queries,
-        lambda row: features.get(queries.ids[row]) if features else None,
-    )
+    neighbors, evidence = (_read_gathered if gathered else _gather)(job, recognizer, queries)
     extras = make_extras(decision.policy, recognizer.database, queries.vectors, neighbors.rows)
     decisions = decision.answer(evidence, extras)
     steps = {
@@ -114,6 +134,29 @@ def _recognize(job: Job, indexed: Manifest) -> dict[str, int]:
     with writing(job.run / "answers.jpg") as temporary:
         draw_gallery(_sample_rows(job, recognizer, neighbors, evidence, decisions), temporary)
     return {"requested": len(ids), "written": len(queries.ids), "failed": len(failures)}
+
+
+def _gather(job: Job, recognizer: Recognizer, queries: Embeddings) -> tuple[Neighbors, Evidence]:
+    features = open_features(job.run, "test", job.recipe)
+    return recognizer.gather(
+        queries, lambda row: features.get(queries.ids[row]) if features else None
+    )
+
+
+def _read_gathered(
+    job: Job, recognizer: Recognizer, queries: Embeddings
+) -> tuple[Neighbors, Evidence]:
+    """Return what _gather returned when the files of the submission were written."""
+    evidence = read_evidence(job.run / "evidence.parquet")
+    table = pq.read_table(job.run / "neighbors.parquet")
+    place_of = {query_id: place for place, query_id in enumerate(queries.ids)}
+    places = [place_of[query_id] for query_id in table["query_id"].to_pylist()]
+    ranks = table["rank"].to_numpy()
+    rows = np.full(evidence.labels.shape, -1, dtype=np.int64)
+    scores = np.full(evidence.labels.shape, -np.inf, dtype=np.float32)
+    rows[places, ranks] = [recognizer.database.row_of[i] for i in table["image_id"].to_pylist()]
+    scores[places, ranks] = table["score"].to_numpy()
+    return Neighbors(queries.ids, rows, scores), evidence
 
 
 def _sample_rows(
