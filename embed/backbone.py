@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from .errors import InputError, MissingFileError
 from .hub import one_try
-from .weights_file import read_weights_metadata
+from .weights_file import Colours, read_weights_metadata
 
 logger = logging.getLogger(__name__)
 
@@ -190,7 +190,7 @@ def _with_published_statistics(spec: BackboneSpec) -> BackboneSpec:
     config = timm.get_pretrained_cfg(spec.architecture)
     if config is None:
         return spec
-    mean, std = (tuple(float(x) for x in values) for values in (config.mean, config.std))
+    mean, std = (cast(Colours, tuple(map(float, of))) for of in (config.mean, config.std))
     return replace(spec, mean=mean, std=std)
 
 

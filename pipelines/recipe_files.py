@@ -5,7 +5,6 @@ Reads pipelines/recipes/*.toml and files it is given. Imports nothing heavy.
 
 import difflib
 import tomllib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -93,24 +92,24 @@ def merge(below: Values, above: Values) -> Values:
     return merged
 
 
-def list_keys(values: Values, above: str = "") -> Iterator[str]:
-    """Yield the keys of values, and of the tables in them: section.key.
+def flatten(values: Values, above: str = "") -> Values:
+    """Return values, and those of the tables in them, by key: section.key.
 
-    >>> list(list_keys({"train": {"epochs": 3, "head": {"kind": "linear"}}}))
-    ['train.epochs', 'train.head.kind']
+    >>> flatten({"train": {"epochs": 3, "head": {"kind": "linear"}}})
+    {'train.epochs': 3, 'train.head.kind': 'linear'}
     """
+    flat: Values = {}
     for key, value in values.items():
-        if isinstance(value, dict):
-            yield from list_keys(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}"
+        inner = flatten(value, f"{above}{key}.") if isinstance(value, dict) else None
+        flat |= inner or {f"{above}{key}": value}
+    return flat
 
 
 def read_keys(name: str, scale: str) -> set[str]:
     """Return the keys that a recipe's own file says at a scale; those of its bases are not its."""
     values = dict(read_chain(name)[0].values)
     small = values.pop("small", {})
-    return set(list_keys(merge(values, small) if scale == "small" else values))
+    return set(flatten(merge(values, small) if scale == "small" else values))
 
 
 def parse_change(text: str) -> Values:

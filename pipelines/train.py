@@ -146,7 +146,18 @@ def _check(training: TrainingSet, job: Job) -> None:
             *(training.strangers, training.strangers + len(training.held_out.ids)),
             training.held_out.path,
         )
+    if job.dataset.find_table("validation"):
+        if settings.validation_share != TrainSettings().validation_share:
+            logger.warning(
+                "train.validation_share = %g changes nothing: %s is held out",
+                *(settings.validation_share, training.held_out.path),
+            )
     count = len(training.landmarks)
+    if settings.epochs and settings.group > 1 and count < settings.classes_per_batch:
+        logger.info(
+            "a batch has all %d landmarks: train.classes_per_batch = %d asks for more",
+            *(count, settings.classes_per_batch),
+        )
     dropped = len(np.unique(training.table.landmark_ids)) - count
     if dropped:
         logger.info(

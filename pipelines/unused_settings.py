@@ -142,6 +142,10 @@ def _find_unused(recipe: Recipe) -> dict[str, str]:
         reasons |= {
             f"decide.steps.{name}": reason for name in BEFORE_FUSION if name in recipe.decide.steps
         }
+    most = recipe.search.neighbors
+    for key in ("rerank.candidates", "search.expand_query"):
+        if _look_up(recipe, key) > most and recipe.rerank.of == "neighbors":
+            reasons[key] = f"beyond {most}: search.neighbors are no more"
     return {key: reason for key, reason in reasons.items() if reason}
 
 

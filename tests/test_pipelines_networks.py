@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 import timm
+import torch
 from safetensors.torch import save_file
 
 from embed.errors import InputError
-from pipelines.job import Job
+from pipelines.job import Job, pick_known_run
 from pipelines.networks import check_networks, settle_network
 from pipelines.recipe import make_recipe
+from pipelines.train import _check, _check_devices
+from pipelines.training_set import load_training_set
 from tests.conftest import Tiny
-from tests.datasets import cairn, make_recipe_file
+from tests.datasets import cairn, make_job, make_recipe_file
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +101,47 @@ def test_an_unknown_network_is_named_before_the_data_are_read(fresh: Tiny) -> No
     end = cairn("run", *fresh.options, "--set", "train.backbone=resnet5O")
     assert end.status == 1
     assert "timm has no network 'resnet5O' (train.backbone); close names: " in end.err
+
+
+def test_a_recipe_that_takes_back_what_was_set_is_told_of(
+    finished: Tiny, tiny: Tiny, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert cairn("index", *tiny.options, "--min-precision", 0.75).status == 0
+    caplog.clear()
+    caplog.set_level(logging.INFO)
+    assert cairn("index", *tiny.options).status == 0
+    told = f"{tiny.run} was begun with other settings: now others are decide.min_precision"
+    assert told in caplog.messages
+
+
+def test_data_beside_a_run_of_others_are_told_to_be_of_no_use(
+    finished: Tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert pick_known_run(finished.data, finished.run) == finished.run
+    assert caplog.messages == []
+    assert pick_known_run(tmp_path, finished.run) == finished.run
+    assert f"--data {tmp_path} changes nothing: {finished.run} is of {finished.data}" in caplog.text
+
+
+def test_a_share_that_a_validation_table_overrules_is_told_of(
+    fresh: Tiny, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = (fresh.data / "train.csv").read_text().splitlines()
+    (fresh.data / "train.csv").write_text("\n".join(rows[:-1]) + "\n")
+    (fresh.data / "validation.csv").write_text(f"{rows[0]}\n{rows[-1]}\n")
+    job = make_job(fresh.data, fresh.run, fresh.recipe)
+    caplog.set_level(logging.INFO)
+    _check(load_training_set(job.dataset, job.recipe.train), job)
+    assert "train.validation_share = 0.25 changes nothing: " in caplog.text
+    assert "a batch has all" not in caplog.text
+
+
+def test_more_gpus_than_there_are_end_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    _check_devices(1)
+    with pytest.raises(InputError, match="--devices 2, but there are 1 GPUs here"):
+        _check_devices(2)
 
 
 def test_a_trained_model_needs_no_network_of_timm(finished: Tiny) -> None:

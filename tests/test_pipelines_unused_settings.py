@@ -109,6 +109,13 @@ def test_a_setting_of_other_local_features_is_unused(
     assert set(find_unused(make_recipe({"rerank": rerank}, "test"), USED_WITH)) == unused
 
 
+def test_no_more_than_the_neighbours_is_looked_at() -> None:
+    values = {"search": {"neighbors": 10, "expand_query": 20}, "rerank": {"candidates": 50}}
+    assert find_unused(make_recipe(values, "test"), ["rerank.candidates", "search.neighbors"]) == {
+        "rerank.candidates": "beyond 10: search.neighbors are no more"
+    }
+
+
 def test_steps_that_the_calibrated_policy_passes_over_are_unused() -> None:
     values: dict[str, Any] = {"steps": {"vote": {"most": 3}}}
     said = ["decide.steps.vote.most"]

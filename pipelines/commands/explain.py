@@ -34,10 +34,10 @@ def explain(
     """Draw what in a photo spoke for the answer: saliency, Grad-CAM, and the attention of DELF."""
     from ..explain import Explainer
     from ..images import list_images
-    from ..job import pick_run
+    from ..job import pick_known_run
 
     paths = list_images(images)
-    explainer = Explainer(pick_run(data, run), into=into, landmark_id=landmark_id)
+    explainer = Explainer(pick_known_run(data, run), into=into, landmark_id=landmark_id)
     unread = 0
     for path in paths:
         explained = explainer.explain(path)

@@ -52,6 +52,7 @@ def start_job(
         precise = change_recipe(job.recipe, [f"decide.min_precision={min_precision}"])
         job = replace(job, recipe=precise)
     job = settle_network(job, changes)
+    _tell_changes(job)
     _warn_of_unused(job, recipe, scale, changes)
     source = find_source(job)
     if is_demo(source) or source.is_dir():  # else the error below is what matters
@@ -77,6 +78,25 @@ def _change_recipe(
     if scale is None and not (recipe and changes):
         return replace(job, recipe=change_recipe(job.recipe, changes)) if changes else job
     return replace(job, recipe=load_recipe(job.recipe_name, scale or "full", changes))
+
+
+def _tell_changes(job: "Job") -> None:
+    """Log which settings are otherwise than a run has recorded: all that was set before may go."""
+    from ..job import read_run
+    from ..recipe_files import flatten
+
+    recorded = read_run(job.run)
+    if recorded is None:
+        return
+    old, new = flatten(recorded["settings"]), flatten(job.recipe.model_dump(mode="json"))
+    keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    changed = [key for key in keys if key != "description"]
+    if changed:
+        more = f" and {len(changed) - 6} more" if len(changed) > 6 else ""
+        logger.info(
+            "%s was begun with other settings: now others are %s%s",
+            *(job.run, ", ".join(changed[:6]), more),
+        )
 
 
 def _warn_of_unused(
