@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from embed.errors import InputError
 from embed.whitening import fit_whitening
 from index.search import build_index, save_index, search
 from rerank.expansion import augment_database
@@ -96,7 +97,12 @@ def _whiten(
     if not settings.whiten:
         return vectors
     dim = settings.whiten_dim or vectors.shape[1]
-    whitening = fit_whitening(vectors, dim, power=settings.whiten_power)
+    try:
+        whitening = fit_whitening(vectors, dim, power=settings.whiten_power)
+    except ValueError as error:
+        raise InputError(
+            f"search.whiten_dim = {settings.whiten_dim}: {error}; or set search.whiten = false"
+        ) from error
     with writing(path) as temporary:
         whitening.save(temporary)
     return whitening.apply(vectors)

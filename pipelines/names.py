@@ -7,6 +7,7 @@ nothing stale but what shows it.
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 from .artifacts import hash_file, write_json
 from .job import Job, read_run
@@ -20,7 +21,17 @@ def write_names(job: Job) -> None:
     """Keep the names of a run's dataset, for when it is gone."""
     labels, path = job.dataset.find_table("labels"), job.run / "index" / FILE
     names = {str(label): name for label, name in job.dataset.names.items()}
-    write_json({"labels": hash_file(labels) if labels else None, "names": names}, path)
+    values = {"labels": hash_file(labels) if labels else None, "names": names}
+    if values != _read_stored(job.run):
+        write_json(values, path)
+
+
+def _read_stored(run: Path) -> dict[str, Any]:
+    path = run / "index" / FILE
+    if not path.is_file():
+        return {"labels": None, "names": {}}
+    values: dict[str, Any] = json.loads(path.read_bytes())
+    return values
 
 
 def load_names(run: Path) -> dict[int, str]:
@@ -28,8 +39,7 @@ def load_names(run: Path) -> dict[int, str]:
 
     A dataset whose labels cannot be read is warned of.
     """
-    path, recorded = run / "index" / FILE, read_run(run)
-    stored = json.loads(path.read_bytes()) if path.is_file() else {"labels": None, "names": {}}
+    stored, recorded = _read_stored(run), read_run(run)
     data = Path(recorded["data"]) if recorded else None
     if data is not None and data.is_dir():
         tables = (data / f"labels{suffix}" for suffix in (".csv", ".parquet"))
