@@ -185,7 +185,8 @@ class Stage:
 class TrainSettings(Settings):
     """How the descriptor model is trained."""
 
-    backbone: str = "resnet50"  # timm name; the metadata of a local weights file wins
+    # timm name. A local weights file that says what it is of decides, and that is what is recorded.
+    backbone: str = "resnet50"
     pretrained: bool = True  # fetch timm's weights for it, unless a local file is given
     image_size: int = Field(224, ge=32, le=MAX_SIDE)  # pixels, side of the square
     # Length of the descriptor; 0: that of what pooling returns, without a projection.
