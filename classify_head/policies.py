@@ -15,7 +15,7 @@ from .fusion import Calibrated, MinusPool, SoftmaxVotes, TimesHead, Weighted
 from .head_fusion import BetaMix, HeadAlone, InliersMix
 from .label_scores import look_up
 from .ordering import FrequentLast
-from .penalties import NeighborPenalty, QueryGate
+from .penalties import NeighborPenalty, QueryGate, average_pool
 from .policy import Policy
 from .rejection import RejectFewInliers, RejectTorino
 from .verification import AddHead, AddInliers, LabelAgreement, MultiplyInliers
@@ -95,6 +95,8 @@ class Decisions:
         guesses: [Q] int64, the best labels, also where they were rejected; -1 without neighbours.
         confidences: [Q] float64, of the guesses, finite, higher is surer; 0 without neighbours.
         votes: [Q] float64, the guess's score in the vote; 0 where it got none.
+        penalties: [Q] float64, how much the query looks like images without a landmark, as the
+            policy averages their cosines; 0 without a pool.
         reasons: [Q], why there is no answer, for people; "" where there is one.
 
     Raises:
@@ -105,11 +107,13 @@ class Decisions:
     guesses: NDArray[np.int64]
     confidences: NDArray[np.float64]
     votes: NDArray[np.float64]
+    penalties: NDArray[np.float64]
     reasons: tuple[str, ...]
 
     def __post_init__(self) -> None:
         """Check that each query has an answer or a reason."""
-        shapes = [array.shape for array in (self.guesses, self.confidences, self.votes)]
+        others = (self.guesses, self.confidences, self.votes, self.penalties)
+        shapes = [array.shape for array in others]
         if self.labels.ndim != 1 or set(shapes) != {self.labels.shape}:
             raise ValueError(f"labels {self.labels.shape} and other arrays {shapes}, expected [Q]")
         if [label < 0 for label in self.labels.tolist()] != [bool(why) for why in self.reasons]:
@@ -143,5 +147,6 @@ def decide(evidence: Evidence, policy: Policy, extras: Extras = NO_EXTRAS) -> De
         guesses=choice.labels,
         confidences=policy.order(choice),
         votes=look_up(votes.labels, votes.scores, choice.labels[:, None], missing=0.0)[:, 0],
+        penalties=average_pool(evidence.query_pool, policy.pool_images),
         reasons=reasons,
     )

@@ -11,7 +11,8 @@ from embed.suggest import suggest
 from .fusion import Fusion, VotesAlone
 from .head_fusion import InliersMix
 from .ordering import FrequentLast, KeepOrder, Order
-from .penalties import NoPenalty, Penalty
+from .pair_features import POOL_IMAGES
+from .penalties import NoPenalty, Penalty, QueryGate
 from .rejection import Rejection, RejectNone
 from .verification import NoVerification, Verification
 from .votes import SumVote, Vote
@@ -41,6 +42,15 @@ class Policy(Settings):
         """Whether the confidence of one query depends on the others that are asked with it."""
         return isinstance(self.fusion, InliersMix) or isinstance(self.order, FrequentLast)
 
+    @property
+    def pool_images(self) -> int:
+        """How many images of the pool a query's likeness to it is averaged over.
+
+        Where no step asks for it, as many as the calibrated fusion takes.
+        """
+        asking = self.penalty if isinstance(self.penalty, QueryGate) else self.fusion
+        return int(getattr(asking, "nearest", POOL_IMAGES))
+
 
 def adjust(policy: Policy, steps: Mapping[str, Mapping[str, Any]]) -> Policy:
     """Return the policy with some numbers or whole steps changed.
@@ -60,9 +70,7 @@ def adjust(policy: Policy, steps: Mapping[str, Mapping[str, Any]]) -> Policy:
     values = policy.model_dump()
     for step, changes in steps.items():
         if step == "source" or step not in values:
-            raise ValueError(
-                f"unknown step '{step}'; {suggest(step, list(values)[1:], cutoff=0.4)}"
-            )
+            raise ValueError(f"unknown step '{step}'; {suggest(step, list(values)[1:])}")
         replaced = changes.get("name", values[step]["name"]) != values[step]["name"]
         values[step] = dict(changes) if replaced else {**values[step], **changes}
     try:
@@ -78,5 +86,5 @@ def _explain(error: Any) -> str:
         return f"{'.'.join([step, *place])} = {error['input']!r}: {error['msg'].lower()}"
     name, number = place
     known = type(getattr(Policy.model_validate({"source": "", step: {"name": name}}), step))
-    hint = suggest(number, known.model_fields, cutoff=0.4)
+    hint = suggest(number, known.model_fields)
     return f"{step} '{name}' has no '{number}'; {hint}"

@@ -4,6 +4,7 @@ The fifth step of a policy: of a Choice it returns a reason a query, "" where th
 Arrays in, words out.
 """
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Annotated, Literal
@@ -48,7 +49,8 @@ class RejectBelow(Settings):
     """Reject guesses whose confidence is below a threshold."""
 
     name: Literal["threshold"] = "threshold"
-    threshold: float = 0.15
+    # Infinite where every guess, or none, is to be rejected; not nan.
+    threshold: float = Field(0.15, allow_inf_nan=True, ge=-math.inf)
 
     def __call__(self, evidence: Evidence, choice: Choice) -> list[str]:
         """Return a reason for each query, "" where the guess stands."""

@@ -7,14 +7,18 @@ weights need: architecture, pad_type, mean, std. Knows nothing of pooling or tra
 import contextlib
 import difflib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import timm
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
+
+from .errors import InputError, MissingFileError
+from .hub import one_try
+from .weights_file import Colours, read_weights_metadata
 
 logger = logging.getLogger(__name__)
 
@@ -126,58 +130,75 @@ def _tokens_to_map(tokens: Tensor, network: nn.Module, image_size: torch.Size) -
     return patches.transpose(1, 2).reshape(len(tokens), -1, height, width)
 
 
-def check_architecture(name: str) -> None:
-    """Raise ValueError, naming close names, unless timm has this architecture."""
-    if timm.is_model(name):
-        return
-    close = difflib.get_close_matches(name, timm.list_models(), n=5)
-    hint = f"; close names: {', '.join(close)}" if close else ""
-    raise ValueError(f"timm has no architecture '{name}'{hint}")
+def check_backbone(name: str, *, published: bool = False) -> None:
+    """Judge the name of a network before anything is made of it.
+
+    Args:
+        name: of timm; what follows a dot names weights.
+        published: whether weights of it will be fetched.
+
+    Raises:
+        InputError: timm has no such network, or no such weights; close names are named.
+    """
+    architecture, _, weights = name.partition(".")
+    if not timm.is_model(architecture):
+        close = difflib.get_close_matches(architecture, timm.list_models(), n=5)
+        hint = f"close names: {', '.join(close)}" if close else "timm.list_models() names them"
+        raise InputError(f"timm has no network '{name}' (train.backbone); {hint}")
+    known = [
+        full.partition(".")[2] for full in timm.list_models(f"{architecture}.*", pretrained=True)
+    ]
+    if weights and weights not in known:
+        raise InputError(
+            f"timm has no weights '{weights}' of the network '{architecture}' (train.backbone = "
+            f"'{name}'); there are {', '.join(known) or 'none'}"
+        )
+    if published and _find_repository(name) is None:
+        raise InputError(
+            f"timm has no pretrained weights for '{name}'; name another backbone, pass a local "
+            "file: --weights FILE, or set train.pretrained = false"
+        )
+
+
+def _find_repository(name: str) -> str | None:
+    """Return where the weights of a network are on the hub, if anywhere."""
+    config = timm.get_pretrained_cfg(name)
+    return config.hf_hub_id if config is not None else None
 
 
 def read_weights_spec(path: Path, default: BackboneSpec) -> BackboneSpec:
-    """Return default with what the metadata of a weights file says instead.
+    """Return what the metadata of a weights file say, and what they leave out.
 
-    Raises:
-        FileNotFoundError: no file there.
-        ValueError: not a safetensors file, or a metadata value that makes no sense.
+    Mean and std are then those of the weights that timm has of the network, for what is fetched
+    by hand says nothing of them; all else is the default's. Errors are those of
+    read_weights_metadata and check_backbone.
     """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no weights file at {path}; pass a .safetensors file of timm weights"
-        )
-    try:
-        with safe_open(str(path), "pt") as file:
-            metadata = file.metadata() or {}
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a safetensors file ({error})") from error
+    found = read_weights_metadata(path)
+    architecture = found.architecture or default.architecture
+    check_backbone(architecture)
+    usual = _with_published_statistics(replace(default, architecture=architecture))
     return BackboneSpec(
-        architecture=metadata.get("architecture", default.architecture),
-        pad_type=metadata.get("pad_type", default.pad_type),
-        mean=_three_numbers(metadata, "mean", path) or default.mean,
-        std=_three_numbers(metadata, "std", path) or default.std,
+        architecture,
+        default.pad_type if found.pad_type is None else found.pad_type,
+        found.mean or usual.mean,
+        found.std or usual.std,
     )
 
 
-def _three_numbers(
-    metadata: dict[str, str], key: str, path: Path
-) -> tuple[float, float, float] | None:
-    if key not in metadata:
-        return None
-    try:
-        red, green, blue = (float(value) for value in metadata[key].split(","))
-    except ValueError as error:
-        raise ValueError(
-            f"metadata '{key}' of {path} is '{metadata[key]}', expected three numbers as '.5,.5,.5'"
-        ) from error
-    return red, green, blue
+def _with_published_statistics(spec: BackboneSpec) -> BackboneSpec:
+    """Return the spec with mean and std of the weights that timm has of the network, if any."""
+    config = timm.get_pretrained_cfg(spec.architecture)
+    if config is None:
+        return spec
+    mean, std = (cast(Colours, tuple(map(float, of))) for of in (config.mean, config.std))
+    return replace(spec, mean=mean, std=std)
 
 
 def load_weights(backbone: Backbone, path: Path) -> None:
     """Copy a file's tensors into the backbone, converted to float32; the classifier is left out.
 
     Raises:
-        ValueError: tensors are missing, are too many, or have other shapes.
+        InputError: tensors are missing, are too many, or have other shapes.
     """
     with safe_open(str(path), "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}
@@ -187,7 +208,7 @@ def load_weights(backbone: Backbone, path: Path) -> None:
     missing = [name for name in wanted if name not in known]
     reshaped = [name for name, tensor in known.items() if tensor.shape != wanted[name].shape]
     if missing or extra or reshaped:
-        raise ValueError(
+        raise InputError(
             f"{path} does not fit the architecture: {len(missing)} tensors missing {missing[:3]}, "
             f"{len(extra)} unknown {extra[:3]}, {len(reshaped)} of another shape {reshaped[:3]}; "
             "name the architecture these weights were made for in the recipe (train.backbone)"
@@ -206,21 +227,20 @@ def build_backbone(
     """Make a backbone ready for training, and the spec that describes it.
 
     Args:
-        spec: architecture and input statistics, used where the weights do not say otherwise.
+        spec: architecture and input statistics; what weights say of themselves wins.
         weights: local file; wins over pretrained.
         pretrained: fetch the weights that timm names for the architecture.
 
     Raises:
-        FileNotFoundError: the weights file is missing, or the hub cannot be reached.
-        ValueError: unknown architecture, or weights that do not fit it.
+        MissingFileError: the weights file is missing, or the hub cannot be reached.
+        InputError: unknown architecture, or weights that do not fit it.
     """
     if weights is not None:
         spec = read_weights_spec(weights, spec)
-    check_architecture(spec.architecture)
-    if weights is not None:
         backbone = Backbone(spec)
         load_weights(backbone, weights)
         return backbone, spec
+    check_backbone(spec.architecture, published=pretrained)
     if not pretrained:
         backbone = Backbone(spec)
         open_residual_branches(backbone)
@@ -229,27 +249,21 @@ def build_backbone(
 
 
 def _fetch_pretrained(spec: BackboneSpec) -> tuple[Backbone, BackboneSpec]:
-    config = timm.get_pretrained_cfg(spec.architecture)
-    source = config.hf_hub_id if config is not None else None
-    if source is None:
-        raise ValueError(
-            f"timm has no pretrained weights for '{spec.architecture}'; name another backbone, "
-            "pass a local file as weights, or set pretrained = false"
-        )
-    logger.info("fetching the weights of %s", source)
-    try:
-        backbone = Backbone(spec, pretrained=True)
-    except (OSError, RuntimeError, ValueError) as error:
-        found = (str(error).splitlines() or ["no message"])[0][:120]
-        raise FileNotFoundError(
-            f"the weights of '{spec.architecture}' could not be fetched "
-            f"({type(error).__name__}: {found}); fetch "
-            f"model.safetensors of '{source}' from the Hugging Face hub by hand and pass it: "
-            "WEIGHTS=model.safetensors (--weights on the command line)"
-        ) from error
-    mean, std = (tuple(float(x) for x in values) for values in (config.mean, config.std))
-    fetched = BackboneSpec(spec.architecture, spec.pad_type, mean, std)  # type: ignore[arg-type]
-    return backbone, fetched
+    source = _find_repository(spec.architecture) or ""
+    with one_try(source) as problem:
+        if not problem:
+            logger.info("fetching the weights of %s", source)
+        try:
+            backbone = Backbone(spec, pretrained=True)
+        except (OSError, RuntimeError, ValueError) as error:
+            text = (str(error).splitlines() or ["no message"])[0][:120]
+            raise MissingFileError(
+                f"the weights of '{spec.architecture}' could not be fetched "
+                f"({problem or f'{type(error).__name__}: {text}'}); fetch "
+                f"model.safetensors of '{source}' from the Hugging Face hub by hand and pass it: "
+                "WEIGHTS=model.safetensors (--weights on the command line)"
+            ) from error
+    return backbone, _with_published_statistics(spec)
 
 
 def open_residual_branches(module: nn.Module) -> None:

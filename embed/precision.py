@@ -29,19 +29,26 @@ def pick_precision(
 ) -> FabricPrecision:
     """Return the precision of the settings, or the faster one where they say auto.
 
-    A processor without bfloat16 computes in float32, whatever the settings say.
+    A processor without bfloat16 of its own computes in float32, whatever the settings say.
     On a GPU auto is bfloat16 where the GPU has it. On a CPU both are measured once and kept in the
     file `record`: the choice decides the trained weights, so a resumed run must not choose anew.
     """
     if settings.precision == "float32":
         return NAMES["float32"]
-    if torch.cuda.is_available():
-        return NAMES["bfloat16" if torch.cuda.is_bf16_supported() else "float32"]
-    if not cpu_has_bfloat16():
+    on_gpu = torch.cuda.is_available()
+    # By default torch says yes for a GPU that emulates it, slower than float32.
+    has_bfloat16 = (
+        torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else cpu_has_bfloat16()
+    )
+    if not has_bfloat16:
         if settings.precision == "bfloat16":
-            logger.warning("this CPU has no bfloat16 arithmetic; training in float32, slower")
+            logger.warning(
+                "this %s has no bfloat16 arithmetic: train.precision = 'bfloat16' trains in "
+                "float32, slower",
+                "GPU" if on_gpu else "CPU",
+            )
         return NAMES["float32"]
-    if settings.precision == "bfloat16":
+    if on_gpu or settings.precision == "bfloat16":
         return NAMES["bfloat16"]
     if not record.is_file():
         seconds = measure_precisions(model, settings.image_size)

@@ -1,14 +1,23 @@
 """Settings of training and extraction, validated when made. Imports nothing heavy."""
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from .presets import PRESETS
 from .suggest import suggest
 
 MAX_VARIANTS = 249  # of one image, itself included: see embed.variants
+MAX_SIDE = 8192  # pixels of an image that a network or an extractor is given
+MAX_BATCH = 65536  # images
+MAX_LENGTH = 1 << 20  # of a vector
+MAX_EPOCHS = 1_000_000
+MAX_RATE = 1000.0  # of learning
+MAX_WEIGHT = 1e6  # of a loss, beside others
+MAX_SEED = 2**31 - 1  # what every library takes
+LARGEST = 2**53  # up to which floating-point numbers count: no setting means more
 
 
 def later(default: Any, **limits: Any) -> Any:
@@ -20,14 +29,25 @@ def later(default: Any, **limits: Any) -> Any:
     return Field(default, exclude_if=lambda value: value == default, **limits)
 
 
-class Settings(BaseModel, frozen=True, extra="forbid"):
-    """A part of a recipe: immutable, unknown keys are errors."""
+class Settings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
+    """A part of a recipe: immutable; unknown keys are errors, and so are numbers without sense."""
+
+    @field_validator("*")
+    @classmethod
+    def _be_countable(cls, value: Any) -> Any:
+        numbers = value if isinstance(value, tuple) else (value,)
+        for number in numbers:
+            if isinstance(number, int | float) and math.isfinite(number) and abs(number) > LARGEST:
+                raise ValueError(f"expected no more than {LARGEST:.1g} either way")
+        return value
 
 
 class DecodeSettings(Settings):
     """How image files are read."""
 
-    max_megapixels: float = Field(50.0, gt=0)  # larger images are refused before decoding
+    max_megapixels: float = Field(
+        50.0, gt=0, le=10_000
+    )  # larger images are refused before decoding
 
     @property
     def max_pixels(self) -> int:
@@ -48,7 +68,9 @@ class AugmentSettings(Settings):
     crop: Literal["random", "centre", "none"] = later("random")
     # Share of the area that a random crop keeps at least, a centre crop of its square exactly.
     crop_min_area: float = Field(0.4, gt=0, le=1)
-    crop_max_aspect: float = Field(1.33, ge=1)  # widest stretch of a random crop, width to height
+    crop_max_aspect: float = Field(
+        1.33, ge=1, le=100
+    )  # widest stretch of a random crop, width to height
     mirror: float = Field(0.0, ge=0, le=1)  # probability; signs and lettering dislike it
     rotation: float = Field(10.0, ge=0, le=180)  # degrees either way
     perspective: float = Field(0.2, ge=0, le=1)  # share of the half side that corners move
@@ -102,10 +124,12 @@ class PoolingSettings(Settings):
     """How the backbone's last map becomes one vector: see embed.pooling."""
 
     kind: Literal["gem", "spoc", "mac", "rmac", "flatten", "bilinear"] = "gem"
-    p: float = Field(3.0, ge=1)  # gem: the exponent that training starts from
+    p: float = Field(3.0, ge=1, le=100)  # gem: the exponent that training starts from
     levels: int = Field(3, ge=1, le=8)  # rmac: sizes of regions
-    grid: int = Field(4, ge=1)  # flatten: means of grid x grid cells, side by side
-    bilinear_dim: int = Field(8192, ge=2)  # bilinear: length of the sketch of all products
+    grid: int = Field(4, ge=1, le=64)  # flatten: means of grid x grid cells, side by side
+    bilinear_dim: int = Field(
+        8192, ge=2, le=MAX_LENGTH
+    )  # bilinear: length of the sketch of all products
 
 
 class AttentionSettings(Settings):
@@ -113,8 +137,8 @@ class AttentionSettings(Settings):
 
     # spatial and self work on the last map; se on that of every stage but the last.
     kind: Literal["none", "spatial", "self", "se"] = "none"
-    trunk: int = Field(1, ge=1)  # se: blocks of the trunk, t of the report
-    mask: int = Field(1, ge=1)  # se: blocks of the mask branch, each halves the map; p
+    trunk: int = Field(1, ge=1, le=16)  # se: blocks of the trunk, t of the report
+    mask: int = Field(1, ge=1, le=16)  # se: blocks of the mask branch, each halves the map; p
 
 
 class HeadSettings(Settings):
@@ -123,9 +147,9 @@ class HeadSettings(Settings):
     kind: Literal["cosine", "linear", "hadamard", "arcface", "cosface", "subcenter"] = "cosine"
     dropout: float = Field(0.0, ge=0, lt=1)  # linear: share of the features that are left out
     # arcface and subcenter: radians; cosface: cosine. subcenter: of the rarest class.
-    margin: float = Field(0.3, ge=0)
-    least_margin: float = Field(0.05, ge=0)  # subcenter: of the commonest class
-    centers: int = Field(3, ge=1)  # subcenter: directions a class
+    margin: float = Field(0.3, ge=0, le=math.pi)
+    least_margin: float = Field(0.05, ge=0, le=math.pi)  # subcenter: of the commonest class
+    centers: int = Field(3, ge=1, le=100)  # subcenter: directions a class
 
 
 class FreezeSettings(Settings):
@@ -139,10 +163,10 @@ class FreezeSettings(Settings):
 class StageSettings(Settings):
     """Some epochs of a training with settings of their own; None: those of the training."""
 
-    epochs: int = Field(ge=1)
-    image_size: int | None = Field(None, ge=32)
-    learning_rate: float | None = Field(None, gt=0)
-    head_learning_rate: float | None = Field(None, gt=0)
+    epochs: int = Field(ge=1, le=MAX_EPOCHS)
+    image_size: int | None = Field(None, ge=32, le=MAX_SIDE)
+    learning_rate: float | None = Field(None, gt=0, le=MAX_RATE)
+    head_learning_rate: float | None = Field(None, gt=0, le=MAX_RATE)
     freeze: FreezeSettings | None = None
 
 
@@ -161,28 +185,33 @@ class Stage:
 class TrainSettings(Settings):
     """How the descriptor model is trained."""
 
-    backbone: str = "resnet50"  # timm name; the metadata of a local weights file wins
+    # timm name. A local weights file that says what it is of decides, and that is what is recorded.
+    backbone: str = "resnet50"
     pretrained: bool = True  # fetch timm's weights for it, unless a local file is given
-    image_size: int = Field(224, ge=32)  # pixels, side of the square
+    image_size: int = Field(224, ge=32, le=MAX_SIDE)  # pixels, side of the square
     # Length of the descriptor; 0: that of what pooling returns, without a projection.
-    dim: int = Field(256, ge=0)
+    dim: int = Field(256, ge=0, le=MAX_LENGTH)
     input_norm: bool = later(False)  # a batch norm before the backbone
     attention: AttentionSettings = later(AttentionSettings())
     pooling: PoolingSettings = later(PoolingSettings())
     head: HeadSettings = later(HeadSettings())
-    epochs: int = Field(10, ge=0)  # 0 keeps the first weights: features without any training
-    classes_per_batch: int = Field(16, ge=2)
-    images_per_class: int = Field(4, ge=2)  # in a batch
+    epochs: int = Field(
+        10, ge=0, le=MAX_EPOCHS
+    )  # 0 keeps the first weights: features without any training
+    classes_per_batch: int = Field(16, ge=2, le=MAX_BATCH)
+    images_per_class: int = Field(4, ge=2, le=MAX_BATCH)  # in a batch
     # Images of a batch where classes do not come in groups; 0: classes times images.
-    batch_size: int = later(0, ge=0)
+    batch_size: int = later(0, ge=0, le=MAX_BATCH)
     epoch_share: float = later(1.0, gt=0, le=1)  # of its batches that an epoch is cut down to
     epoch_steps: int = later(0, ge=0)  # batches that an epoch has, of repeated images if need be
     stages: tuple[StageSettings, ...] = later(())  # their epochs add up to those above
     freeze: FreezeSettings = later(FreezeSettings())
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    learning_rate: float = Field(3e-4, gt=0)  # of the backbone
-    head_learning_rate: float = Field(3e-3, gt=0)  # of pooling, neck and classification head
-    weight_decay: float = Field(1e-2, ge=0)
+    learning_rate: float = Field(3e-4, gt=0, le=MAX_RATE)  # of the backbone
+    head_learning_rate: float = Field(
+        3e-3, gt=0, le=MAX_RATE
+    )  # of pooling, neck and classification head
+    weight_decay: float = Field(1e-2, ge=0, le=MAX_RATE)
     momentum: float = Field(0.9, ge=0, lt=1)  # SGD alone
     # cosine falls to 0; step and plateau multiply by decay; constant stays.
     schedule: Literal["cosine", "step", "plateau", "constant"] = later("cosine")
@@ -190,23 +219,29 @@ class TrainSettings(Settings):
     step_epochs: int = later(8, ge=1)  # step: after each so many
     plateau_epochs: int = later(2, ge=1)  # plateau: after so many without a better one
     warmup: float = Field(0.1, ge=0, lt=1)  # share of all steps
-    clip_norm: float = Field(5.0, gt=0)  # largest length of the gradient
+    clip_norm: float = Field(5.0, gt=0, le=1e9)  # largest length of the gradient
     metric_loss: Literal["triplet", "contrastive", "multi-similarity"] = later("triplet")
-    margin: float = Field(0.2, gt=0)  # of triplet and contrastive, in Euclidean distance
+    margin: float = Field(0.2, gt=0, le=2)  # of triplet and contrastive, in Euclidean distance
     miner: Literal["hard", "semihard", "all", "distance-weighted"] = "hard"  # of the triplet loss
-    memory: int = later(0, ge=0)  # descriptors of earlier batches that are compared with, too
-    triplet_weight: float = Field(1.0, ge=0)  # of the metric loss, whichever it is
+    memory: int = later(
+        0, ge=0, le=10_000_000
+    )  # descriptors of earlier batches that are compared with, too
+    triplet_weight: float = Field(1.0, ge=0, le=MAX_WEIGHT)  # of the metric loss, whichever it is
     head_loss: Literal["cross-entropy", "focal"] = later("cross-entropy")
-    focal_gamma: float = later(2.0, ge=0)
-    head_weight: float = Field(1.0, ge=0)  # of the classification head's own loss
-    head_scale: float = Field(16.0, gt=0)  # largest logit of the cosine head and its like
-    local_weight: float = later(0.0, ge=0)  # of DELF's loss, trained along; 0: trained after
+    focal_gamma: float = later(2.0, ge=0, le=100)
+    head_weight: float = Field(1.0, ge=0, le=MAX_WEIGHT)  # of the classification head's own loss
+    head_scale: float = Field(
+        16.0, gt=0, le=10_000
+    )  # largest logit of the cosine head and its like
+    local_weight: float = later(
+        0.0, ge=0, le=MAX_WEIGHT
+    )  # of DELF's loss, trained along; 0: trained after
     freeze_batch_norm: bool = False  # keep the backbone's running statistics
     precision: Literal["float32", "bfloat16", "auto"] = "auto"  # auto measures both at the start
     judge: Literal["neighbors", "head"] = later("neighbors")  # whose answers choose the epoch
     patience: int = Field(0, ge=0)  # stop after so many epochs without a better one; 0: never
     validation_share: float = Field(0.1, ge=0, lt=1)  # of the photos of each landmark
-    seed: int = 0
+    seed: int = Field(0, ge=0, le=MAX_SEED)
     # Which images make up an epoch: see embed.sampling.epoch_order.
     sampler: Literal["m-per-class", "uniform", "square-root", "class-balanced"] = later(
         "m-per-class"
@@ -270,8 +305,10 @@ Scale = Annotated[float, Field(gt=0, le=MAX_SCALE)]
 class EmbedSettings(Settings):
     """How descriptors are computed and stored."""
 
-    batch_size: int = Field(64, ge=1)
-    shard_size: int = Field(4096, ge=1)  # images in one Parquet file; the unit of resuming
+    batch_size: int = Field(64, ge=1, le=MAX_BATCH)
+    shard_size: int = Field(
+        4096, ge=1, le=10_000_000
+    )  # images in one Parquet file; the unit of resuming
     dtype: Literal["float16", "float32"] = "float32"  # of the stored values
     # Factors of image_size; the descriptors of all are summed. A scale costs its square in time.
     scales: tuple[Scale, ...] = Field((1.0,), min_length=1, max_length=MAX_SCALES)

@@ -5,12 +5,13 @@ fast.
 """
 
 import functools
+import importlib.metadata
 import io
 import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -142,6 +143,24 @@ app.add_typer(recipe, name="recipe", rich_help_panel=MAKE)
 
 def _fit_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"cairn {importlib.metadata.version('cairn')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _cairn(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and end."
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 class _StderrHandler(logging.Handler):

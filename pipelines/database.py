@@ -1,6 +1,6 @@
 """Load the index of a run and what its rows stand for.
 
-Reads index/. Imports no torch.
+Reads index/, and the names of landmarks where the dataset is still there. Imports no torch.
 """
 
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from index.search import load_index
 
 from .artifacts import load_manifest
 from .landmark_head import LANDMARK_HEAD, load_landmark_head
+from .names import load_names
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,11 @@ def load_database(run: Path, fingerprint: str) -> Database:
     table = read_parquet(folder / "ids.parquet")
     landmark_ids = to_array(table["landmark_id"])
     whitening, landmark_head = folder / "whitening.safetensors", folder / LANDMARK_HEAD
-    names = dict(zip(landmark_ids.tolist(), table["name"].to_pylist(), strict=True))
     return Database(
         load_index(folder / "index.faiss"),
         tuple(table["image_id"].to_pylist()),
         landmark_ids,
-        {label: name for label, name in names.items() if name},
+        load_names(run),
         fingerprint,
         str(manifest.settings["database"]),
         "non_landmark" in manifest.inputs,

@@ -11,6 +11,7 @@ from pathlib import Path
 from classify_head.trained_head import HEAD_FILE, TrainedHead
 from embed.extract import extract_all, pick_device
 from embed.failure import Failure
+from embed.image_sizes import check_view_sizes
 from embed.model import DescriptorModel, load_model
 from embed.shards import Embeddings, write_shard
 from embed.views import Views
@@ -63,6 +64,7 @@ def embed_table(job: Job, name: str, table: ImageTable, table_hash: str) -> Mani
     def open_model() -> tuple[DescriptorModel, TrainedHead]:
         device = pick_device()
         model, _ = load_model(job.run / "model")
+        check_view_sizes(model, Views.of(job.recipe.embed))
         return model.to(device), TrainedHead.load(job.run / "model" / HEAD_FILE, device)
 
     def write_part(rows: range, path: Path, advance: Advance) -> list[Failure]:

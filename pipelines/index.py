@@ -1,8 +1,8 @@
 """Stage `index`: embeddings of the database split to everything a query is compared with.
 
-Reads embeddings/. Writes index/: index.faiss, ids.parquet (row, image_id, landmark_id, name),
-whitening.safetensors and landmark_head.json where the recipe asks for them, manifest.json; by other
-stages features/ and decision/.
+Reads embeddings/. Writes index/: index.faiss, ids.parquet (row, image_id, landmark_id),
+names.json, whitening.safetensors and landmark_head.json where the recipe asks for them,
+manifest.json; by other stages features/ and decision/.
 """
 
 from pathlib import Path
@@ -13,17 +13,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from embed.errors import InputError
 from embed.whitening import fit_whitening
 from index.search import build_index, save_index, search
 from rerank.expansion import augment_database
 
-from .artifacts import Manifest, hash_values, invalidate, record_file, writing
+from .artifacts import Manifest, invalidate, record_file, writing
 from .decision import set_decision
 from .embed import embed_split
 from .features import extract_split
 from .job import Job
 from .known_queries import prepare_held_out
 from .landmark_head import LANDMARK_HEAD, write_landmark_head
+from .names import write_names
 from .prepare import load_split_embeddings, split_pool
 from .recipe import SearchSettings
 from .stage import Artifact
@@ -46,6 +48,7 @@ def index_database(job: Job) -> Manifest:
         features = {split: extract_split(before, split) for split in splits}
     prepare_held_out(before)
     manifest = _build(job, embedded, features)
+    write_names(job)
     set_decision(job, manifest)
     return manifest
 
@@ -59,7 +62,6 @@ def _build(job: Job, embedded: dict[str, Manifest], features: dict[str, Manifest
     split = job.dataset.database_split
     inputs = {name: manifest.content for name, manifest in embedded.items()}
     inputs |= {f"features {name}": manifest.content for name, manifest in features.items()}
-    inputs["names"] = hash_values({str(label): name for label, name in job.dataset.names.items()})
     folder = job.run / "index"
     settings: dict[str, Any] = {"database": split, "search": job.recipe.search.model_dump()}
     if job.recipe.decide.landmark_head:
@@ -75,9 +77,8 @@ def _build(job: Job, embedded: dict[str, Manifest], features: dict[str, Manifest
         vectors = _augment(vectors, job.recipe.search.augment_database)
     with writing(folder / "index.faiss") as temporary:
         save_index(build_index(vectors), temporary)
-    names = [job.dataset.names.get(int(label), "") for label in embeddings.landmark_ids]
     with writing(folder / "ids.parquet") as temporary:
-        _write_ids(temporary, embeddings.ids, embeddings.landmark_ids, names)
+        _write_ids(temporary, embeddings.ids, embeddings.landmark_ids)
     count = len(embeddings.ids)
     written = ("index.faiss", "ids.parquet", WHITENING, LANDMARK_HEAD)
     outputs = [folder / name for name in written if (folder / name).is_file()]
@@ -96,7 +97,12 @@ def _whiten(
     if not settings.whiten:
         return vectors
     dim = settings.whiten_dim or vectors.shape[1]
-    whitening = fit_whitening(vectors, dim, power=settings.whiten_power)
+    try:
+        whitening = fit_whitening(vectors, dim, power=settings.whiten_power)
+    except ValueError as error:
+        raise InputError(
+            f"search.whiten_dim = {settings.whiten_dim}: {error}; or set search.whiten = false"
+        ) from error
     with writing(path) as temporary:
         whitening.save(temporary)
     return whitening.apply(vectors)
@@ -121,15 +127,12 @@ def _augment(vectors: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     return augment_database(vectors, found.rows, weights=np.logspace(0, -1.5, count + 1).tolist())
 
 
-def _write_ids(
-    path: Path, ids: tuple[str, ...], landmark_ids: NDArray[np.int64], names: list[str]
-) -> None:
+def _write_ids(path: Path, ids: tuple[str, ...], landmark_ids: NDArray[np.int64]) -> None:
     table = pa.table(
         {
             "row": np.arange(len(ids)),
             "image_id": pa.array(ids, pa.string()),
             "landmark_id": landmark_ids,
-            "name": pa.array(names, pa.string()),
         }
     )
     pq.write_table(table, path)

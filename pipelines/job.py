@@ -97,6 +97,14 @@ def pick_run(data: Path | None, run: Path | None) -> Path:
     return DEMO_RUN if data is None or is_demo(data) else Path("runs") / data.resolve().name
 
 
+def pick_known_run(data: Path | None, run: Path | None) -> Path:
+    """Return the run folder that is asked; of a run the data are known, and others are no use."""
+    recorded = read_run(run) if data is not None and run is not None else None
+    if data is not None and recorded and Path(recorded["data"]) != data.resolve():
+        logger.warning("--data %s changes nothing: %s is of %s", data, run, recorded["data"])
+    return pick_run(data, run)
+
+
 def is_demo(data: Path) -> bool:
     """Tell whether this is the folder of the demo city, which is rendered when it is missing."""
     return data.resolve() == DEMO_DATA.resolve()

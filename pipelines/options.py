@@ -32,7 +32,8 @@ RecipeName = Annotated[
 Weights = Annotated[
     Path | None,
     typer.Option(
-        help="Local .safetensors file to start the backbone from.  "
+        help="Local .safetensors file to start the backbone from. Where it says what network it "
+        "is of, that is trained, not the recipe's.  "
         "\\[default: that of the run, else what the recipe says]",
         show_default=False,
     ),

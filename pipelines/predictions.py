@@ -10,8 +10,6 @@ from classify_head.prediction import Prediction
 from .recognition import Recognizer
 from .supporters import say_verified
 
-VOTE_POWER, VOTES, POOL = 8, 5, 5  # as the policies knn-power and nl-gate count
-
 
 def make_predictions(
     recognizer: Recognizer, evidence: Evidence, decisions: Decisions
@@ -32,9 +30,9 @@ def _predict(
     known = {
         # A head may name a landmark of which no image is among the neighbours.
         "similarity": float(cosines.max(initial=-1.0)),
-        "votes": float((np.maximum(cosines[:VOTES], 0) ** VOTE_POWER).sum()),
+        "votes": float(decisions.votes[query]),
         "inliers": float(evidence.inliers[query][mine].max(initial=0)),
-        "penalty": float(evidence.query_pool[query][:POOL].mean()) if evidence.has_pool else 0.0,
+        "penalty": float(decisions.penalties[query]),
     }
     if decisions.labels[query] >= 0:
         return Prediction(query_id, guess, confidence, known, guess=guess)

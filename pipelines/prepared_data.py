@@ -103,12 +103,19 @@ def _select(job: Job, source: Dataset, artifact: Artifact) -> Manifest:
     """Write the dataset, and say what was chosen."""
     settings, folder = job.recipe.data, artifact.folder
     invalidate(folder)
+    asked = settings.make_split()
+    split = fit_split(asked, source)
+    for name in ("validation", "test"):
+        if getattr(asked, f"makes_{name}") and not getattr(split, f"makes_{name}"):
+            logger.info(
+                "%s has a %s set of its own: that is kept, none is drawn", source.folder, name
+            )
     try:
         selection = select_dataset(
             source,
             folder,
             settings.make_filters(),
-            fit_split(settings.make_split(), source),
+            split,
             seed=settings.seed,
             unknown=settings.unknown,
         )

@@ -4,7 +4,6 @@ A recipe may name another as its `base` and then holds only what differs; `[smal
 otherwise on a laptop. The files are read by recipe_files. Imports nothing heavy.
 """
 
-import difflib
 from collections.abc import Sequence
 from typing import Any, Literal, Self, get_args, get_origin
 
@@ -13,26 +12,41 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from classify_head.pair_features import DEFAULT_FEATURES, PAIR_FEATURES
 from classify_head.policies import POLICIES
 from classify_head.policy import Policy, adjust
-from embed.settings import DecodeSettings, EmbedSettings, Settings, TrainSettings, later
+from embed.errors import InputError
+from embed.settings import (
+    MAX_LENGTH,
+    MAX_SIDE,
+    DecodeSettings,
+    EmbedSettings,
+    Settings,
+    TrainSettings,
+    later,
+)
 from embed.suggest import suggest
 from rerank.delf.settings import DelfSettings
 
 from .artifacts import hash_values
 from .recipe_files import Values, merge, merge_chain, parse_change, read_chain
 from .recipe_sections import DataSettings, EnsembleSettings, ReportSettings
+from .setting_names import suggest_setting
 
 Scale = Literal["full", "small"]
+MAX_NEIGHBORS = 100_000  # images of the database that are looked at for one query
 
 
 class SearchSettings(Settings):
     """How many neighbours a query gets, and what is done to descriptors before the search."""
 
-    neighbors: int = Field(100, ge=1)
-    expand_query: int = Field(0, ge=0)  # neighbours that are added to the query; 0: none
-    augment_database: int = Field(0, ge=0)  # neighbours that are added to database images
-    alpha: float = Field(3.0, ge=0)  # of query expansion: weight is cosine ** alpha
+    neighbors: int = Field(100, ge=1, le=MAX_NEIGHBORS)
+    expand_query: int = Field(
+        0, ge=0, le=MAX_NEIGHBORS
+    )  # neighbours that are added to the query; 0: none
+    augment_database: int = Field(
+        0, ge=0, le=MAX_NEIGHBORS
+    )  # neighbours that are added to database images
+    alpha: float = Field(3.0, ge=0, le=1000)  # of query expansion: weight is cosine ** alpha
     whiten: bool = False  # fit PCA whitening on the database's descriptors, apply it to all
-    whiten_dim: int = Field(0, ge=0)  # dimensions that are kept; 0: all
+    whiten_dim: int = Field(0, ge=0, le=MAX_LENGTH)  # dimensions that are kept; 0: all
     # 0 rotates alone, 1 makes all variances equal, those of noise too: on photos of cartons 0.5 was
     # better than both.
     whiten_power: float = Field(0.5, ge=0, le=1)
@@ -44,17 +58,21 @@ class RerankSettings(Settings):
     method: Literal["sift", "delf", "delf-hub", "none"] = "sift"
     # Which images: the nearest neighbours, or those of the class that the head finds most likely.
     of: Literal["neighbors", "predicted-class"] = later("neighbors")
-    candidates: int = Field(100, ge=1)  # that are verified, the nearest first
+    candidates: int = Field(100, ge=1, le=MAX_NEIGHBORS)  # that are verified, the nearest first
     # pairs: the query with each image; aggregated: with all of the class at once.
     matching: Literal["pairs", "aggregated"] = later("pairs")
-    max_side: int = Field(512, ge=32)  # pixels; images are resized to this longer side
-    max_features: int = Field(600, ge=1)  # of an image
+    max_side: int = Field(512, ge=32, le=MAX_SIDE)  # pixels; images are resized to this longer side
+    max_features: int = Field(600, ge=1, le=100_000)  # of an image
     ratio: float = Field(0.85, gt=0, le=1)  # of the distances to the nearest and second nearest
     max_distance: float = Field(2.0, gt=0, le=2)  # of matched descriptors of length 1
-    nearest: int = later(10, ge=1)  # aggregated: descriptors of the class looked at for each
+    nearest: int = later(
+        10, ge=1, le=MAX_NEIGHBORS
+    )  # aggregated: descriptors of the class looked at for each
     model: Literal["affine", "similarity", "homography"] = "affine"
-    threshold: float = Field(8.0, gt=0)  # pixels of an image whose longer side is 512
-    trials: int = later(1000, ge=1)  # samples that the search for a transform draws at most
+    threshold: float = Field(8.0, gt=0, le=512)  # pixels of an image whose longer side is 512
+    trials: int = later(
+        1000, ge=1, le=10_000_000
+    )  # samples that the search for a transform draws at most
     hub_model: str = ""  # of delf-hub: a folder with a SavedModel; empty is TF Hub's own
     delf: DelfSettings = DelfSettings()  # of delf: its training and extraction
 
@@ -195,6 +213,12 @@ def make_recipe(values: Values, source: str, *, above: tuple[str, ...] = ()) -> 
         above: the section of the file that all keys in errors are of, where it is not the whole.
     """
     recipe = _validate(values, source, above)
+    dim, kept = recipe.train.dim, recipe.search.whiten_dim
+    if recipe.search.whiten and kept > dim > 0 and not recipe.ensemble.members:
+        raise InputError(
+            f"recipe {source}: search.whiten_dim = {kept}: descriptors have train.dim = {dim} "
+            "values, and no more can be kept; lower it"
+        )
     for name in recipe.ensemble.members:
         _validate(_member_values(recipe, name), source, (*above, "ensemble", "members", name))
     return recipe
@@ -238,8 +262,7 @@ def _explain(error: Any, above: tuple[str, ...]) -> str:
     place = ".".join([*above, *map(str, error["loc"])])
     if error["type"] == "extra_forbidden":
         known = _known_keys(error["loc"][:-1], above)
-        close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1, cutoff=0.4)
-        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
+        hint = suggest_setting([*map(str, error["loc"])], known, Recipe)
         return f"unknown key '{place}'; {hint}"
     if error["type"] == "value_error" and isinstance(error["input"], dict):
         return f"[{place}]: {error['ctx']['error']}"  # a whole section would say nothing

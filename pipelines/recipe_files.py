@@ -92,6 +92,26 @@ def merge(below: Values, above: Values) -> Values:
     return merged
 
 
+def flatten(values: Values, above: str = "") -> Values:
+    """Return values, and those of the tables in them, by key: section.key.
+
+    >>> flatten({"train": {"epochs": 3, "head": {"kind": "linear"}}})
+    {'train.epochs': 3, 'train.head.kind': 'linear'}
+    """
+    flat: Values = {}
+    for key, value in values.items():
+        inner = flatten(value, f"{above}{key}.") if isinstance(value, dict) else None
+        flat |= inner or {f"{above}{key}": value}
+    return flat
+
+
+def read_keys(name: str, scale: str) -> set[str]:
+    """Return the keys that a recipe's own file says at a scale; those of its bases are not its."""
+    values = dict(read_chain(name)[0].values)
+    small = values.pop("small", {})
+    return set(flatten(merge(values, small) if scale == "small" else values))
+
+
 def parse_change(text: str) -> Values:
     """Read one change as it is written on a command line: section.key=value.
 

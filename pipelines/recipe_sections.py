@@ -4,12 +4,12 @@ Says what they may hold. Imports nothing heavy; reads and writes no files.
 """
 
 import re
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from classify_head.ensemble_rules import RULES, WITH_WEIGHTS
-from embed.settings import Settings, later
+from embed.settings import MAX_SEED, MAX_WEIGHT, Settings, later
 from embed.suggest import suggest
 
 from .selection.settings import (
@@ -45,7 +45,7 @@ class DataSettings(Settings):
     sizes: str = "9:0.25,100:0.05,rest:0.01"  # by-size: test shares of classes of so many images
     keep: int = Field(1, ge=0)  # images of a class that are never held out; random ignores it
     unknown: Unknown = "keep"  # what becomes of test images whose landmark was dropped
-    seed: int = Field(0, ge=0)  # decides which
+    seed: int = Field(0, ge=0, le=MAX_SEED)  # decides which
 
     @model_validator(mode="after")
     def _make_sense(self) -> Self:
@@ -85,7 +85,9 @@ class EnsembleSettings(Settings):
     """Several models of one run, whose heads answer together: see classify_head.ensemble."""
 
     rule: str = "mean"  # a name of classify_head.ensemble_rules
-    weights: tuple[float, ...] = ()  # one a member, for the rules that take some
+    weights: tuple[
+        Annotated[float, Field(ge=0, le=MAX_WEIGHT)], ...
+    ] = ()  # one a member, for the rules that take some
     members: dict[str, MemberSettings] = Field(default_factory=dict)  # by name; none: one model
 
     @field_validator("rule")
@@ -110,6 +112,8 @@ class EnsembleSettings(Settings):
             raise ValueError(
                 f"the rule {self.rule} takes no weights; {' and '.join(WITH_WEIGHTS)} do"
             )
+        if self.weights and not any(self.weights):
+            raise ValueError(f"weights {list(self.weights)} leave out every member; raise one")
         if count and len(self.weights) != count and (self.weights or self.rule == "weighted"):
             raise ValueError(f"{len(self.weights)} weights for {count} members; give each one")
         return self

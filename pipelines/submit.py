@@ -19,7 +19,7 @@ from embed.shards import Embeddings, read_failures
 
 from .answer_tables import Step, neighbors_table, predictions_table, verified_table
 from .answers_sheet import SHEET
-from .artifacts import Manifest, invalidate, record_file, writing
+from .artifacts import Manifest, hash_values, invalidate, record_file, writing
 from .decision import load_decision
 from .embed import embed_split
 from .evidence_store import write_evidence
@@ -62,6 +62,7 @@ def submit(job: Job) -> Manifest:
     inputs = {"index": indexed.key, "test": tested.content}
     if job.recipe.rerank.method != "none":
         inputs["features test"] = extract_split(before, "test").content
+    inputs["names"] = hash_values({str(label): name for label, name in job.dataset.names.items()})
     artifact = Artifact(job, "submit", job.run / "submit", settings, inputs, redo=job.redo)
     if done := artifact.find():
         return done

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from classify_head.heads import Head, build_head, save_head
 from classify_head.trained_head import HEAD_FILE
 from embed.backbone import BackboneSpec, build_backbone
+from embed.errors import InputError
 from embed.history import (
     CURVES,
     load_rows,
@@ -31,11 +32,13 @@ from embed.history import (
     write_tensorboard,
 )
 from embed.image_file import ImageFile
+from embed.image_sizes import check_training_sizes, check_view_sizes
 from embed.model import DescriptorModel, ModelSpec, fingerprint_model, save_model
-from embed.precision import pick_precision
+from embed.precision import NAMES, pick_precision
 from embed.settings import FreezeSettings, TrainSettings
 from embed.shards import write_failures
 from embed.train import Trainer, TrainingImages
+from embed.views import Views
 from rerank.delf.joint import LOCAL_FILE, build_joint_objective, joint_settings, save_joint
 from rerank.delf.objective import MapObjective
 
@@ -97,7 +100,9 @@ def train(job: Job) -> Manifest:
     training = load_training_set(job.dataset, job.recipe.train)
     job.dataset.images.check_some(training.ids, training.table.path)
     _check(training, job)
-    model, head, trainer = _fit(job, training, folder / f"checkpoint-{artifact.key[:12]}.pt")
+    model, head, trainer, precision = _fit(
+        job, training, folder / f"checkpoint-{artifact.key[:12]}.pt"
+    )
     invalidate(folder)
     (folder / CURVES).unlink(missing_ok=True)
     ids = training.ids  # failures count among the images trained on
@@ -111,7 +116,12 @@ def train(job: Job) -> Manifest:
     failed = len(trainer.failures)
     manifest = artifact.sign(
         [record_file(folder / name) for name in outputs],
-        model={"fingerprint": fingerprint_model(model), **model.spec.to_json()},
+        model={
+            "fingerprint": fingerprint_model(model),
+            **model.spec.to_json(),
+            # What `auto` took, or what the processor has.
+            "training_precision": precision,
+        },
         counts={"requested": len(ids), "written": len(ids) - failed, "failed": failed},
     )
     for checkpoint in folder.glob("checkpoint-*.pt"):
@@ -162,7 +172,18 @@ def _check(training: TrainingSet, job: Job) -> None:
             *(training.strangers, training.strangers + len(training.held_out.ids)),
             training.held_out.path,
         )
+    if job.dataset.find_table("validation"):
+        if settings.validation_share != TrainSettings().validation_share:
+            logger.warning(
+                "train.validation_share = %g changes nothing: %s is held out",
+                *(settings.validation_share, training.held_out.path),
+            )
     count = len(training.landmarks)
+    if settings.epochs and settings.group > 1 and count < settings.classes_per_batch:
+        logger.info(
+            "a batch has all %d landmarks: train.classes_per_batch = %d asks for more",
+            *(count, settings.classes_per_batch),
+        )
     dropped = len(np.unique(training.table.landmark_ids)) - count
     if dropped:
         logger.info(
@@ -197,18 +218,20 @@ def _check_joint(job: Job) -> None:
 
 def _fit(
     job: Job, training: TrainingSet, checkpoint: Path
-) -> tuple[DescriptorModel, Head, Trainer]:
-    """Return the best model and its head, and the trainer."""
+) -> tuple[DescriptorModel, Head, Trainer, str]:
+    """Return the best model and its head, the trainer, and the precision it took."""
     settings = job.recipe.train
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     images = _list_images(job, training)
     model, head, local = _build(job, images.labels)
+    _check_devices(job.devices)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it sets its own on import
+    precision = pick_precision(model, settings, checkpoint.with_name("precision.json"))
     fabric = Fabric(
         accelerator="auto" if torch.cuda.is_available() else "cpu",
         devices=job.devices,
         strategy=_pick_strategy(job),
-        precision=pick_precision(model, settings, checkpoint.with_name("precision.json")),
+        precision=precision,
     )
     fabric.launch()
     validation = _make_validation(job, images.paths, training, head)
@@ -232,7 +255,15 @@ def _fit(
     if not fabric.is_global_zero:
         raise SystemExit(0)  # the first process does the rest alone
     trainer.restore_best()
-    return model.cpu().eval(), head.cpu().eval(), trainer
+    name = next(name for name, chosen in NAMES.items() if chosen == precision)
+    return model.cpu().eval(), head.cpu().eval(), trainer, name
+
+
+def _check_devices(count: int) -> None:
+    """Raise InputError if there are GPUs, but fewer than asked for; processes may stand in else."""
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if 0 < there < count:
+        raise InputError(f"--devices {count}, but there are {there} GPUs here; ask for as many")
 
 
 def _write_events(job: Job, trainer: Trainer) -> None:
@@ -291,6 +322,8 @@ def _build(
         BackboneSpec(settings.backbone), weights=job.weights, pretrained=settings.pretrained
     )
     model = DescriptorModel(ModelSpec.of(spec, settings), backbone)
+    check_training_sizes(model, settings)
+    check_view_sizes(model, Views.of(job.recipe.embed))
     sizes = np.bincount(labels)
     head = build_head(settings.head, model.dim, sizes, settings.head_scale)
     if not settings.local_weight:

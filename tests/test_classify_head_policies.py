@@ -107,7 +107,7 @@ def run(name: str, evidence: Evidence) -> Decisions:
 
 
 def same(one: Decisions, other: Decisions) -> bool:
-    arrays = ("labels", "guesses", "confidences", "votes")
+    arrays = ("labels", "guesses", "confidences", "votes", "penalties")
     equal = all(np.array_equal(getattr(one, name), getattr(other, name)) for name in arrays)
     return equal and one.reasons == other.reasons
 

@@ -1,6 +1,7 @@
 """Feature maps of timm networks, and where their weights come from. Needs no network."""
 
 import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import huggingface_hub
@@ -10,15 +11,18 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from embed import hub
 from embed.backbone import (
     Backbone,
     BackboneSpec,
     Level,
     build_backbone,
+    check_backbone,
     load_weights,
     open_residual_branches,
     read_weights_spec,
 )
+from embed.errors import InputError, MissingFileError
 
 RESNET = BackboneSpec("test_resnet")
 
@@ -117,14 +121,20 @@ def test_a_stride_that_is_not_there_names_those_that_are(name: str, strides: str
 
 
 @pytest.mark.parametrize("name", ["resnet5O", "resnt50", "resnet_50"])
-def test_an_unknown_architecture_names_close_ones(name: str) -> None:
-    with pytest.raises(ValueError, match=rf"no architecture '{name}'; close names: .*resnet50"):
+def test_an_unknown_network_names_close_ones(name: str) -> None:
+    with pytest.raises(InputError, match=rf"no network '{name}' .* close names: .*resnet50"):
         build_backbone(BackboneSpec(name))
 
 
 def test_a_name_like_no_other_gets_no_hint() -> None:
-    with pytest.raises(ValueError, match=r"no architecture 'zzzzzz'$"):
+    with pytest.raises(InputError, match=r"no network 'zzzzzz' .*timm.list_models"):
         build_backbone(BackboneSpec("zzzzzz"))
+
+
+def test_weights_of_a_network_that_timm_does_not_have_are_named() -> None:
+    check_backbone("resnet18.tv_in1k", published=True)
+    with pytest.raises(InputError, match=r"no weights 'mine' of the network 'resnet18'.*tv_in1k"):
+        check_backbone("resnet18.mine")
 
 
 def test_the_metadata_of_a_weights_file_wins(tmp_path: Path) -> None:
@@ -141,10 +151,12 @@ def test_the_metadata_of_a_weights_file_wins(tmp_path: Path) -> None:
     assert any("Same" in type(module).__name__ for module in backbone.modules())
 
 
-def test_a_file_without_metadata_is_for_the_named_architecture(tmp_path: Path) -> None:
+def test_a_file_without_metadata_is_as_the_weights_that_would_be_fetched(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     write_weights(path, "test_resnet")
-    assert read_weights_spec(path, RESNET) == RESNET
+    config = timm.get_pretrained_cfg("test_resnet")
+    assert config.mean != RESNET.mean
+    assert read_weights_spec(path, RESNET) == replace(RESNET, mean=config.mean, std=config.std)
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext", "test_efficientnet"])
@@ -197,27 +209,72 @@ def test_senseless_metadata_is_refused(mean: str, tmp_path: Path) -> None:
         read_weights_spec(path, RESNET)
 
 
+@dataclass
+class Hub:
+    """Stands in for the network: it can be reached or not, and counts what it is asked."""
+
+    problem: Exception | None
+    asked: int = 0
+
+    def head(self, url: str, timeout: float) -> None:
+        """Answer as the hub does when asked for a file, or as a network without it."""
+        self.asked += 1
+        if self.problem:
+            raise self.problem
+
+
+def without_network(monkeypatch: pytest.MonkeyPatch, problem: Exception, cache: Path) -> Hub:
+    found = Hub(problem)
+    monkeypatch.setattr(hub, "get_hf_file_metadata", found.head)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+    return found
+
+
 @pytest.mark.parametrize("error", [OSError(), ConnectionError("refused\nby the proxy")])
-def test_an_unreachable_hub_says_which_file_to_fetch(
-    error: OSError, monkeypatch: pytest.MonkeyPatch
+def test_an_unreachable_hub_is_asked_once_and_the_advice_says_which_file_to_fetch(
+    error: OSError,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    found = without_network(monkeypatch, error, tmp_path)
+    with pytest.raises(MissingFileError) as caught:
+        build_backbone(RESNET, pretrained=True)
+    for part in ("test_resnet", type(error).__name__, "'timm/test_resnet.r160_in1k'", "WEIGHTS="):
+        assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert found.asked == 1
+    assert "Retrying" not in caplog.text
+    assert not huggingface_hub.constants.HF_HUB_OFFLINE
+
+
+def test_weights_in_the_cache_of_the_hub_need_no_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_network(monkeypatch, ConnectionError("no network"), tmp_path)
+    stored = tmp_path / "models--timm--test_resnet.r160_in1k"
+    snapshot = stored / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (stored / "refs").mkdir()
+    (stored / "refs" / "main").write_text("0" * 40)
+    torch.manual_seed(1)
+    tensors = timm.create_model("test_resnet").state_dict()
+    save_file(tensors, snapshot / "model.safetensors")
+    backbone, spec = build_backbone(RESNET, pretrained=True)
+    assert torch.equal(backbone.network.state_dict()["conv1.0.weight"], tensors["conv1.0.weight"])
+    assert spec.mean == tuple(timm.get_pretrained_cfg("test_resnet").mean)
+
+
+@pytest.mark.parametrize("error", [OSError("broken"), RuntimeError()])
+def test_a_hub_that_answers_and_gives_no_weights_gets_the_same_advice(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*args: object, **options: object) -> nn.Module:
         raise error
 
+    monkeypatch.setattr(hub, "get_hf_file_metadata", Hub(None).head)
     monkeypatch.setattr(timm, "create_model", fail)
-    with pytest.raises(FileNotFoundError) as caught:
-        build_backbone(RESNET, pretrained=True)
-    for part in ("test_resnet", type(error).__name__, "'timm/test_resnet.r160_in1k'", "WEIGHTS="):
-        assert part in str(caught.value)
-
-
-def test_the_hub_client_offline_gives_the_same_advice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The environment variables are read when the library is imported, which has been.
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=r"could not be fetched .* WEIGHTS="):
+    with pytest.raises(MissingFileError, match=rf"\({type(error).__name__}: .* WEIGHTS="):
         build_backbone(RESNET, pretrained=True)
 
 

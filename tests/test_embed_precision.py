@@ -85,18 +85,28 @@ def test_auto_measures_once_and_keeps_what_it_found(
     assert sizes == [] and record.read_bytes() == kept
 
 
+@pytest.mark.parametrize("asked", ["auto", "bfloat16"])
 @pytest.mark.parametrize(("supported", "given"), [(True, "bf16-mixed"), (False, "32-true")])
-def test_auto_asks_a_gpu_what_it_has(
+def test_a_gpu_is_asked_what_it_has_and_what_it_emulates_does_not_count(
     model: DescriptorModel,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    asked: str,
     supported: bool,
     given: str,
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: supported)
-    assert pick_precision(model, AUTO, tmp_path / "precision.json") == given
+    monkeypatch.setattr(
+        torch.cuda,
+        "is_bf16_supported",
+        lambda including_emulation=True: including_emulation or supported,
+    )
+    settings = AUTO.model_copy(update={"precision": asked})
+    assert pick_precision(model, settings, tmp_path / "precision.json") == given
     assert list(tmp_path.iterdir()) == []
+    overruled = asked == "bfloat16" and not supported
+    assert ("this GPU has no bfloat16" in caplog.text) is overruled
 
 
 def test_measuring_leaves_the_model_and_the_generator_alone(model: DescriptorModel) -> None:

@@ -1,5 +1,6 @@
 """The command line: help that says all, advice without a traceback, tracebacks for our bugs."""
 
+import importlib.metadata
 import json
 import logging
 import os
@@ -43,6 +44,11 @@ def test_help_lists_every_command_in_its_group() -> None:
     assert positions == sorted(positions)
     shown = "".join([end.out, *(cairn(group, "--help").out for group in ("data", "recipe"))])
     assert all(re.search(rf"│ {name.split()[-1]} ", shown) for name in COMMANDS)
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    end = cairn("--version")
+    assert (end.status, end.out) == (0, f"cairn {importlib.metadata.version('cairn')}\n")
 
 
 def test_nothing_asked_is_help() -> None:

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -270,10 +269,10 @@ def test_ctrl_c_ends_in_order_and_a_second_process_is_kept_out(
     with pytest.raises(BlockingIOError, match="another process downloads into"):
         download(table, tmp_path / "data", update={"size": "original"})
     process.send_signal(signal.SIGINT)
-    begun = time.monotonic()
-    process.communicate(timeout=30)
-    assert time.monotonic() - begun < 15
+    process.communicate()
     assert process.returncode != 0
+    # What had not answered was not waited for: else it had a reason there, and a table its rows.
+    assert not (tmp_path / "data" / "failures.parquet").exists()
     assert not (tmp_path / "data" / "train.csv").exists()
     assert count_images(tmp_path / "data") >= 20
 

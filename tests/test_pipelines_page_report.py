@@ -141,7 +141,8 @@ def test_inliers_are_those_of_the_submission(finished: Tiny) -> None:
 
 def test_names_and_ids_are_escaped(wrong: Tiny, tmp_path: Path) -> None:
     ids = wrong.run / "index" / "ids.parquet"
-    change_rows(ids, "name", {f"Thing {n}": {"name": f"{n}{ATTACK}"} for n in range(LANDMARKS)})
+    names = [f'{n},"{n}{ATTACK}"' for n in range(LANDMARKS)]
+    write_table(wrong.data / "labels.csv", "landmark_id,name", names)
     images = pq.read_table(ids)["image_id"].to_pylist()
     for table in ("neighbors", "verified"):
         changes = {image_id: {"image_id": f'"><b>{image_id}'} for image_id in images}

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from embed.errors import InputError
 from pipelines.recipe import Recipe, change_recipe, load_recipe, make_recipe, member_recipe
 from pipelines.recipe_files import list_recipes
+from pipelines.setting_names import ALIASES, list_settings
 
 
 def write(folder: Path, text: str, name: str = "mine.toml") -> str:
@@ -70,6 +72,45 @@ def test_an_unknown_key_names_the_closest(
     message = error_of(tmp_path, text)
     assert f"unknown key '{key}'; did you mean '{closest}'?" in message
     assert "mine.toml" in message
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("train.lr", "'learning_rate'"),
+        ("train.LR", "'learning_rate'"),
+        ("lr", "'train.learning_rate'"),
+        ("train.bs", "'classes_per_batch' or 'batch_size'"),
+        ("train.model", "'backbone'"),
+        ("train.arch", "'backbone'"),
+        ("search.k", "'neighbors'"),
+        ("search.neighbours", "'neighbors'"),
+        ("train.loss", "'metric_loss' or 'head_loss'"),
+        ("decide.threshold", "'min_precision' or 'least_probability'"),
+        ("rerank.delf.lr", "'learning_rate'"),
+        # The name is right, the section is not.
+        ("epochs", "'train.epochs' or 'rerank.delf.epochs'"),
+        ("train.neighbors", "'search.neighbors'"),
+        ("train.whitten", "'search.whiten'"),
+        ("train.min_precision", "'decide.min_precision'"),
+        ("train.learning-rate", "'learning_rate'"),
+    ],
+)
+def test_an_unknown_key_is_what_people_call_a_setting(key: str, hint: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        load_recipe("demo", changes=[f"{key}=1"])
+    assert f"unknown key '{key}'; did you mean {hint}?" in str(caught.value)
+
+
+def test_names_of_elsewhere_are_of_settings_that_there_are() -> None:
+    keys = set(list_settings(Recipe))
+    assert {key for found in ALIASES.values() for key in found} <= keys
+    assert not set(ALIASES) & {key for key in keys if "." not in key}
+
+
+def test_more_is_not_kept_by_whitening_than_descriptors_have() -> None:
+    with pytest.raises(InputError, match=r"search\.whiten_dim = 512: .* train\.dim = 128"):
+        load_recipe("demo", changes=["search.whiten=true", "search.whiten_dim=512"])
 
 
 def test_an_unknown_key_like_no_other_lists_the_known_ones(tmp_path: Path) -> None:

@@ -84,9 +84,9 @@ def test_an_option_that_is_taken_back_leaves_no_trace(calibrated: Tiny, tmp_path
 
 def test_too_few_images_for_a_whitening_say_so(calibrated: Tiny, tmp_path: Path) -> None:
     tiny = Tiny(calibrated.data, tmp_path / "tiny.toml", tmp_path / "run")
-    shutil.copytree(calibrated.run, tiny.run)
-    make_recipe_file(tiny.recipe, UNTRAINED + "[search]\nwhiten = true\nwhiten_dim = 99\n")
+    changes = UNTRAINED.replace("[train]", "[train]\ndim = 0")
+    make_recipe_file(tiny.recipe, changes + "[search]\nwhiten = true\nwhiten_dim = 90\n")
     end = tiny.submit()
     assert end.status == 1
-    assert "dim is 99 for vectors of shape (24, 16)" in end.err
+    assert "search.whiten_dim = 90: 24 vectors fill at most 23 directions" in end.err
     assert not (tiny.run / "index" / "manifest.json").exists()

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import torch
 from pydantic import TypeAdapter
+from safetensors.torch import save_file
 
 from classify_head.policies import POLICIES
 from pipelines.commands.recipes import check
@@ -20,6 +22,8 @@ def annotation_of(key: str) -> Any:
         return str
     if key == "decide.policy":
         return Literal[tuple(POLICIES)]
+    if key == "data.changes_nothing":  # no setting: whether any of [data] says something
+        return bool
     kind: Any = Recipe
     for part in key.split("."):
         kind = kind.model_fields[part].annotation
@@ -35,7 +39,7 @@ def test_both_settings_exist_and_take_the_values(key: str) -> None:
 
 
 def test_the_defaults_are_never_unused() -> None:
-    assert find_unused(Recipe()) == {}
+    assert find_unused(Recipe(), USED_WITH) == {}
 
 
 @pytest.mark.parametrize(
@@ -52,12 +56,19 @@ def test_the_defaults_are_never_unused() -> None:
         # Triplets come in groups, whatever the sampler.
         ({"batch_size": 32, "sampler": "uniform"}, {"train.batch_size"}),
         ({"batch_size": 32, "sampler": "uniform", "triplet_weight": 0.0}, set()),
+        ({"learning_rate": 0.1, "momentum": 0.5, "optimizer": "sgd"}, set()),
+        # Nothing is trained, and so what depends on training is not used either.
+        (
+            {"epochs": 0, "learning_rate": 0.1, "momentum": 0.5, "optimizer": "sgd"},
+            {"train.learning_rate", "train.optimizer", "train.momentum"},
+        ),
+        ({"epochs": 0, "augment": {"blur": 0.5}, "dim": 8}, {"train.augment.blur"}),
     ],
 )
 def test_a_setting_is_unused_where_another_one_says_so(
     train: dict[str, Any], unused: set[str]
 ) -> None:
-    assert set(find_unused(make_recipe({"train": train}, "test"))) == unused
+    assert set(find_unused(make_recipe({"train": train}, "test"), USED_WITH)) == unused
 
 
 @pytest.mark.parametrize(
@@ -69,25 +80,65 @@ def test_a_setting_is_unused_where_another_one_says_so(
         ({"reject_share": 0.9}, {"decide.reject_share"}),
         ({"reject_share": 0.9, "policy": "head"}, set()),
         ({"reject_below": 0.2, "policy": "torino"}, {"decide.reject_below"}),
+        ({"distractor_share": 0.2, "policy": "head"}, {"decide.distractor_share"}),
     ],
 )
 def test_a_threshold_is_unused_where_another_one_rejects(
     decide: dict[str, Any], unused: set[str]
 ) -> None:
-    assert set(find_unused(make_recipe({"decide": decide}, "test"))) == unused
+    assert set(find_unused(make_recipe({"decide": decide}, "test"), USED_WITH)) == unused
+
+
+@pytest.mark.parametrize(
+    ("rerank", "unused"),
+    [
+        ({"threshold": 4.0, "max_side": 64}, set()),
+        ({"threshold": 4.0, "method": "none"}, {"rerank.threshold"}),
+        ({"max_side": 64, "delf": {"dim": 8}}, {"rerank.delf.dim"}),
+        ({"max_side": 64, "delf": {"dim": 8}, "method": "delf"}, {"rerank.max_side"}),
+        (
+            {"ratio": 0.9, "of": "predicted-class", "matching": "aggregated"},
+            {"rerank.ratio"},
+        ),
+        ({"ratio": 1.0, "of": "predicted-class", "matching": "aggregated"}, set()),
+    ],
+)
+def test_a_setting_of_other_local_features_is_unused(
+    rerank: dict[str, Any], unused: set[str]
+) -> None:
+    assert set(find_unused(make_recipe({"rerank": rerank}, "test"), USED_WITH)) == unused
+
+
+def test_no_more_than_the_neighbours_is_looked_at() -> None:
+    values = {"search": {"neighbors": 10, "expand_query": 20}, "rerank": {"candidates": 50}}
+    assert find_unused(make_recipe(values, "test"), ["rerank.candidates", "search.neighbors"]) == {
+        "rerank.candidates": "beyond 10: search.neighbors are no more"
+    }
+
+
+def test_steps_that_the_calibrated_policy_passes_over_are_unused() -> None:
+    values: dict[str, Any] = {"steps": {"vote": {"most": 3}}}
+    said = ["decide.steps.vote.most"]
+    assert find_unused(make_recipe({"decide": values}, "test"), said) == {
+        "decide.steps.vote.most": "the calibrated policy decides by decide.features"
+    }
+    values["policy"] = "weighted"
+    assert find_unused(make_recipe({"decide": values}, "test"), said) == {}
 
 
 def test_a_reason_names_no_long_list_of_values() -> None:
     recipe = make_recipe({"decide": {"reject_share": 0.9}}, "test")
-    assert find_unused(recipe) == {"decide.reject_share": "decide.policy is 'calibrated'"}
+    assert find_unused(recipe, USED_WITH) == {
+        "decide.reject_share": "decide.policy is 'calibrated'"
+    }
 
 
 def test_what_one_model_of_an_ensemble_uses_is_used() -> None:
     members = {"a": {}, "b": {"train": {"head": {"kind": "linear"}}}}
     values = {"train": {"head": {"dropout": 0.5}}, "ensemble": {"members": members}}
-    assert find_unused(make_recipe(values, "test")) == {}
+    assert find_unused(make_recipe(values, "test"), USED_WITH) == {}
     del members["b"]["train"]
-    assert list(find_unused(make_recipe(values, "test"))) == ["train.head.dropout"]
+    assert list(find_unused(make_recipe(values, "test"), USED_WITH)) == ["train.head.dropout"]
 
 
 def test_the_check_names_what_is_unused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,9 +154,13 @@ def test_a_change_that_changes_nothing_is_warned_of(
 ) -> None:
     recipe = make_recipe_file(tmp_path / "tiny.toml", "[search]\nwhiten_power = 0.25\n")
     data = make_dataset(tmp_path / "data")
-    changes = ["search.whiten_dim = 4", "train.seed=3"]
+    changes = ["search.whiten_dim = 4", "train.seed=3", "train.pretrained=true"]
+    weights = tmp_path / "weights.safetensors"
+    save_file({"x": torch.zeros(1)}, weights)
     with caplog.at_level(logging.WARNING):
-        start_job(data, tmp_path / "run", str(recipe), None, 0, False, changes=changes)
+        start_job(data, tmp_path / "run", str(recipe), weights, 0, False, changes=changes)
     assert [record.getMessage() for record in caplog.records] == [
-        "--set search.whiten_dim = 4 changes nothing: search.whiten is False"
+        f"search.whiten_power of {recipe} changes nothing: search.whiten is False",
+        "--set search.whiten_dim = 4 changes nothing: search.whiten is False",
+        f"--set train.pretrained=true changes nothing: the weights are those of {weights}",
     ]

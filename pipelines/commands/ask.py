@@ -40,12 +40,12 @@ def query(
     from embed.printable import encodable
 
     from ..images import list_images
-    from ..job import pick_run
+    from ..job import pick_known_run
     from ..query import QueryEngine
     from ..report import open_console, print_recognition
 
     paths = list_images(images)
-    engine = QueryEngine(pick_run(data, run), min_precision)
+    engine = QueryEngine(pick_known_run(data, run), min_precision)
     console, answers = open_console(), []
     for path in paths:
         answer = engine.ask(path, neighbors)

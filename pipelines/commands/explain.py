@@ -36,10 +36,10 @@ def explain(
 
     from ..explain import Explainer
     from ..images import list_images
-    from ..job import pick_run
+    from ..job import pick_known_run
 
     paths = list_images(images)
-    explainer = Explainer(pick_run(data, run), into=into, landmark_id=landmark_id)
+    explainer = Explainer(pick_known_run(data, run), into=into, landmark_id=landmark_id)
     unread = 0
     for path in paths:
         explained = explainer.explain(path)

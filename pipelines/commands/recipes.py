@@ -59,8 +59,10 @@ def check(name: Name) -> None:
 
     Its networks must be among those of timm. Settings that another one switches off are named.
     """
+    from embed.backbone import check_backbone
+
     from ..recipe import load_recipe, member_recipe
-    from ..recipe_files import read_chain
+    from ..recipe_files import read_chain, read_keys
     from ..unused_settings import find_unused
 
     scales: list[Scale] = ["full"]
@@ -71,24 +73,11 @@ def check(name: Name) -> None:
         members = [member_recipe(recipe, member) for member in recipe.ensemble.members]
         networks = {each.train.backbone for each in members or [recipe]}
         for network in sorted(networks):
-            check_network(network)
+            check_backbone(network)
         print(f"{name}, {scale}: ok, {', '.join(sorted(networks))}, policy {recipe.decide.policy}")
-        for key, reason in find_unused(recipe).items():
+        said = read_keys(name, scale)
+        for key, reason in find_unused(recipe, said).items():
             print(f"  {key} changes nothing: {reason}")
-
-
-def check_network(name: str) -> None:
-    """Raise ValueError if timm has no network of this name, and name the closest one."""
-    import difflib
-
-    import timm
-
-    architecture = name.partition(".")[0]  # what follows names weights
-    if timm.is_model(architecture):
-        return
-    close = difflib.get_close_matches(architecture, timm.list_models(), n=3)
-    hint = f"did you mean {' or '.join(close)}?" if close else "timm.list_models() names them"
-    raise ValueError(f"timm has no network '{name}'; {hint}")
 
 
 def list_differences(before: Any, after: Any, above: str = "") -> Iterator[str]:

@@ -33,6 +33,7 @@ def start_job(
     what open_job, load_recipe, prepare_data and Dataset.check raise.
     """
     from ..job import count_workers, is_demo, open_job
+    from ..networks import check_networks, settle_network
     from ..prepared_data import find_source, prepare_data
     from ..recipe import change_recipe
 
@@ -50,8 +51,13 @@ def start_job(
     if min_precision is not None:
         precise = change_recipe(job.recipe, [f"decide.min_precision={min_precision}"])
         job = replace(job, recipe=precise)
-    _warn_of_unused(job, changes)
-    if is_demo(source := find_source(job)):
+    job = settle_network(job, changes)
+    _tell_changes(job)
+    _warn_of_unused(job, recipe, scale, changes)
+    source = find_source(job)
+    if is_demo(source) or source.is_dir():  # else the error below is what matters
+        check_networks(job)
+    if is_demo(source):
         from ..data import render_demo
 
         render_demo(source)
@@ -74,11 +80,39 @@ def _change_recipe(
     return replace(job, recipe=load_recipe(job.recipe_name, scale or "full", changes))
 
 
-def _warn_of_unused(job: "Job", changes: Sequence[str]) -> None:
-    """Log which of the changes change nothing."""
+def _tell_changes(job: "Job") -> None:
+    """Log which settings are otherwise than a run has recorded: all that was set before may go."""
+    from ..job import read_run
+    from ..recipe_files import flatten
+
+    recorded = read_run(job.run)
+    if recorded is None:
+        return
+    old, new = flatten(recorded["settings"]), flatten(job.recipe.model_dump(mode="json"))
+    keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    changed = [key for key in keys if key != "description"]
+    if changed:
+        more = f" and {len(changed) - 6} more" if len(changed) > 6 else ""
+        logger.info(
+            "%s was begun with other settings: now others are %s%s",
+            *(job.run, ", ".join(changed[:6]), more),
+        )
+
+
+def _warn_of_unused(
+    job: "Job", recipe: str | None, scale: "Scale | None", changes: Sequence[str]
+) -> None:
+    """Log which of the changes, and of what an own recipe file says, change nothing."""
+    from ..recipe_files import read_keys
     from ..unused_settings import find_unused
 
-    unused = find_unused(job.recipe) if changes else {}
-    for change in changes:
-        if reason := unused.get(change.partition("=")[0].strip()):
-            logger.warning("--set %s changes nothing: %s", change, reason)
+    keys = {change.partition("=")[0].strip(): f"--set {change}" for change in changes}
+    if recipe is not None and recipe.endswith(".toml"):
+        keys = {
+            key: f"{key} of {recipe}" for key in sorted(read_keys(recipe, scale or "full"))
+        } | keys
+    unused = find_unused(job.recipe, keys)
+    if job.weights is not None and "train.pretrained" in keys:
+        unused["train.pretrained"] = f"the weights are those of {job.weights}"
+    for key, reason in unused.items():
+        logger.warning("%s changes nothing: %s", keys[key], reason)

@@ -49,7 +49,7 @@ class Album:
 
     def name(self, landmark_id: int) -> str:
         """Return what the landmark is called."""
-        for names in (self.database.names, self.job.dataset.names):
+        for names in (self.job.dataset.names, self.database.names):
             if landmark_id in names:
                 return names[landmark_id]
         return f"landmark {landmark_id}"

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from embed.settings import Settings
+from embed.settings import MAX_BATCH, MAX_EPOCHS, MAX_LENGTH, MAX_RATE, MAX_SEED, Settings
 
 MAX_SCALE = 4.0
 Scale = Annotated[float, Field(gt=0, le=MAX_SCALE)]
@@ -26,17 +26,21 @@ class DelfSettings(Settings):
 
     # Training. The descriptor model itself is not changed.
     stride: int = Field(16, ge=1)  # pixels of the network's input between neighbouring locations
-    hidden: int = Field(128, ge=1)  # channels between the two layers of the attention
+    hidden: int = Field(
+        128, ge=1, le=MAX_LENGTH
+    )  # channels between the two layers of the attention
     reduction: Literal["pca", "autoencoder"] = "pca"  # what shortens the descriptors
-    dim: int = Field(40, ge=1)  # values of a descriptor; at most the channels of the map
-    epochs: int = Field(3, ge=1)
-    batch_size: int = Field(32, ge=2)  # images at a time
-    learning_rate: float = Field(1e-2, gt=0)
-    seed: int = 0
+    dim: int = Field(
+        40, ge=1, le=MAX_LENGTH
+    )  # values of a descriptor; at most the channels of the map
+    epochs: int = Field(3, ge=1, le=MAX_EPOCHS)
+    batch_size: int = Field(32, ge=2, le=MAX_BATCH)  # images at a time
+    learning_rate: float = Field(1e-2, gt=0, le=MAX_RATE)
+    seed: int = Field(0, ge=0, le=MAX_SEED)
     # Extraction. On one core 32 images at a time took 1.8 times as long as 4; a GPU may want more.
-    extraction_batch: int = Field(4, ge=1)
+    extraction_batch: int = Field(4, ge=1, le=MAX_BATCH)
     scales: tuple[Scale, ...] = (0.25, 0.3536, 0.5, 0.7071, 1.0, 1.4142, 2.0)  # of image_size
-    max_features: int = Field(1000, ge=1)  # features an image, the best by score
+    max_features: int = Field(1000, ge=1, le=100_000)  # features an image, the best by score
     score_threshold: float = Field(1.0, ge=0)  # least score; 1 is the mean of training images
     nms_overlap: float = Field(0.4, gt=0, le=1)  # cells that overlap more (IoU) lose to the best
 

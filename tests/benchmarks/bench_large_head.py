@@ -1,8 +1,8 @@
 """Time training steps of each classification head with the classes of GLDv2, and their memory.
 
 Run as `python -m tests.benchmarks.bench_large_head`. Each head is trained in a process of its own,
-on random features: what the backbone would add is not in it. Uses CUDA and bfloat16 where there is
-a GPU.
+on random features: what the backbone would add is not in it. Uses CUDA where there is a GPU, and
+bfloat16 where the GPU has it.
 """
 
 import resource
@@ -52,8 +52,9 @@ def time_step(
     """Take one step on random features; return its seconds, and those of the processor."""
     features = torch.randn(BATCH, DIM, device=device, requires_grad=True)
     labels = torch.randint(CLASSES, (BATCH,), device=device)
+    low = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     start, busy = time.perf_counter(), time.process_time()
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+    with torch.autocast(device.type, torch.bfloat16, enabled=low):
         logits = head(features, labels)
     loss = nn.functional.cross_entropy(logits, labels)
     optimizer.zero_grad()

@@ -1,0 +1,52 @@
+"""Tell before a training or an extraction whether a network takes images of the sizes asked for.
+
+ViTs take multiples of their patches, other networks sizes of their windows or no small ones. Only
+trying tells, so an empty image is described at each size.
+"""
+
+from collections.abc import Mapping
+
+import timm
+import torch
+
+from .errors import InputError
+from .model import DescriptorModel
+from .settings import TrainSettings
+from .views import Views
+
+
+def check_training_sizes(model: DescriptorModel, settings: TrainSettings) -> None:
+    """Raise InputError unless a model can be trained on images of the sizes of all stages."""
+    sizes = {settings.image_size: "train.image_size"}
+    for number, stage in enumerate(settings.stages):
+        if stage.image_size is not None:
+            sizes.setdefault(stage.image_size, f"train.stages.{number}.image_size")
+    _try_sizes(model, sizes)
+
+
+def check_view_sizes(model: DescriptorModel, views: Views) -> None:
+    """Raise InputError unless a model can describe each view of an image."""
+    sides = zip(views.sides(model), views.scales, strict=True)
+    _try_sizes(
+        model, {side: f"train.image_size times {scale:g} of embed.scales" for side, scale in sides}
+    )
+
+
+def _try_sizes(model: DescriptorModel, sizes: Mapping[int, str]) -> None:
+    """Raise InputError for a size in pixels that does not work, by what it comes from."""
+    training, device = model.training, next(model.parameters()).device
+    model.eval()  # batch norms learn nothing, and take a batch of one
+    for side, origin in sizes.items():
+        try:
+            with torch.inference_mode():
+                model(torch.zeros(1, 3, side, side, device=device))
+        except Exception as error:  # each network has its own way to refuse
+            name = model.spec.backbone.architecture
+            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+            config = timm.get_pretrained_cfg(name)
+            hint = f", {config.input_size[-1]} it was made for" if config else ""
+            raise InputError(
+                f"the network '{name}' takes no images of {side} pixels, {origin}: {reason}; take "
+                f"another size{hint}"
+            ) from error
+    model.train(training)

@@ -1,0 +1,54 @@
+"""What landmarks are called: today's labels of the dataset, or what they said when it was indexed.
+
+Writes and reads index/names.json of a run. Nothing is computed from a name, so a new one makes
+nothing stale but what shows it.
+"""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from .artifacts import hash_file, write_json
+from .job import Job, read_run
+
+logger = logging.getLogger(__name__)
+
+FILE = "names.json"
+
+
+def write_names(job: Job) -> None:
+    """Keep the names of a run's dataset, for when it is gone."""
+    labels, path = job.dataset.find_table("labels"), job.run / "index" / FILE
+    names = {str(label): name for label, name in job.dataset.names.items()}
+    values = {"labels": hash_file(labels) if labels else None, "names": names}
+    if values != _read_stored(job.run):
+        write_json(values, path)
+
+
+def _read_stored(run: Path) -> dict[str, Any]:
+    path = run / "index" / FILE
+    if not path.is_file():
+        return {"labels": None, "names": {}}
+    values: dict[str, Any] = json.loads(path.read_bytes())
+    return values
+
+
+def load_names(run: Path) -> dict[int, str]:
+    """Return the name of each landmark: of the dataset as it is now, else as it was indexed.
+
+    A dataset whose labels cannot be read is warned of.
+    """
+    stored, recorded = _read_stored(run), read_run(run)
+    data = Path(recorded["data"]) if recorded else None
+    if data is not None and data.is_dir():
+        tables = (data / f"labels{suffix}" for suffix in (".csv", ".parquet"))
+        labels = next((table for table in tables if table.is_file()), None)
+        if stored["labels"] != (hash_file(labels) if labels else None):
+            from .dataset import Dataset  # pandas takes half a second that a query has no need of
+
+            try:
+                return Dataset(data).names
+            except (ValueError, OSError) as error:
+                logger.warning("%s; names are those of the last `cairn index`", error)
+    return {int(label): name for label, name in stored["names"].items()}
