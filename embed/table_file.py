@@ -156,9 +156,6 @@ def _find_dialect(path: Path, wanted: Sequence[str]) -> _Dialect:
     encoding = "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
     found = [_read_header(path, encoding, separator) for separator in SEPARATORS]
     best = max(found, key=lambda each: (_count(each.names, wanted), len(each.names)))
-    if not best.names:
-        header = f"; it needs a header {','.join(wanted)}" if wanted else ""
-        raise InputError(f"{path} is empty{header}")
     return best
 
 
@@ -189,13 +186,13 @@ def _match(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
 
 
 def _check_names(path: Path, names: Sequence[str], required: Sequence[str]) -> None:
+    header = f"a header {','.join(required)}" if required else "a header, and rows"
+    if not names:
+        raise InputError(f"{path} is empty; it needs {header}")
     shown = printable(", ".join(names))
     for name in required:
         if name not in names:
-            raise InputError(
-                f"{path} has no column {name}, only {shown}; it needs the header "
-                f"{','.join(required)}"
-            )
+            raise InputError(f"{path} has no column {name}, only {shown}; it needs {header}")
     if len(set(names)) < len(names):
         raise InputError(f"{path} has two columns of one name: {shown}; rename one of them")
 

@@ -51,6 +51,16 @@ class ImageFolder:
         places = None if self.tars is None else self.tars.locate_all(ids)
         return LocatedImages(self, ids, places)
 
+    def holds(self, ids: Sequence[str]) -> NDArray[np.bool_]:
+        """Return which images have a file, or a part of a tar [N]; errors are locate's."""
+        found = np.array([image_id in self._flat_files for image_id in ids], dtype=bool)
+        places = None if self.tars is None or found.all() else self.tars.locate_all(ids)
+        for row in np.flatnonzero(~found):
+            place = None if places is None else places[int(row)]
+            file = self.choose(ids[row], place)
+            found[row] = place is not None or (isinstance(file, Path) and file.is_file())
+        return found
+
     @cached_property
     def tars(self) -> TarIndex | None:
         """Where the images in tars are; None without tars.parquet."""

@@ -62,7 +62,7 @@ def test_a_header_alone_is_a_table_without_rows(end: str, tmp_path: Path) -> Non
         (b"\n\n", "{path} is empty; it needs a header id,landmark_id"),
         (
             b"id,label\na,1\n",
-            "{path} has no column landmark_id, only id, label; it needs the header id,landmark_id",
+            "{path} has no column landmark_id, only id, label; it needs a header id,landmark_id",
         ),
         (
             b"id,id,landmark_id\na,a,1\n",

@@ -114,7 +114,7 @@ def test_odd_values_survive(tmp_path: Path) -> None:
     text = '\ufeffid,name\n007,"Köln, ""Dom"""\nNA,null\n1e5,"two\nlines"\nö,NA\n'
     import_table([write_csv(tmp_path, text)], tmp_path / "data", images=photos, test_every=0)
     dataset = Dataset(tmp_path / "data")
-    dataset.check()
+    dataset.check_tables()
     assert dataset.load_split("train").ids == ("007", "NA", "1e5", "ö")
     assert set(dataset.names.values()) == {'Köln, "Dom"', "null", "two\nlines", "NA"}
 
@@ -180,7 +180,7 @@ def test_a_column_of_splits_is_followed(tmp_path: Path) -> None:
         "solution": [["c", "2", "Public"], ["d", "", "Public"]],
     }
     assert sum(done.tables.values()) == done.requested == 7
-    Dataset(tmp_path / "data").check()
+    Dataset(tmp_path / "data").check_tables()
 
 
 def test_a_test_that_nobody_labelled_has_no_solution(tmp_path: Path) -> None:
@@ -421,8 +421,8 @@ def test_labels_are_numbers_if_all_are(
     ("text", "message"),
     [
         ("id,landmark_id\n", "has a header and no rows"),
-        ("", "is no CSV file in UTF-8 with a header"),
-        ("id,landmark_id\na\n", "is no CSV file"),
+        ("", "is empty; it needs a header, and rows"),
+        ("id,landmark_id\na\n", "line 2 has 1 cells, the header 2: a;"),
         ("nr,landmark_id\na,1\n", "has no column id or image_id or"),
         ("id,id,label\na,b,1\n", "has two columns of one name: id, id, label"),
         ("id,town\na,1\n", "name the one with the labels: --label-column"),
