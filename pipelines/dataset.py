@@ -107,15 +107,15 @@ class Dataset:
 
     def check_tables(self) -> None:
         """As check, of the tables alone: their images need not be there."""
-        tables, problems = self._read_all()
-        refuse([*problems, *find_shared(tables)], str(self.folder))
+        refuse(self._read_all()[1], str(self.folder))
 
     def find_problems(self, *, training: bool = False) -> tuple[list[str], list[str]]:
         """Return all that has to be mended before a run, and which images will be left out.
 
-        These are what is wrong with a table by itself (find_table_problems); images in two tables
-        that may not share any; a table none of whose images has a file, or can be read; ids that
-        are not those of their files; and no train.csv where a model is to be trained.
+        These are what is wrong with a table by itself (find_table_problems); a solution that does
+        not go with the queries; images in two tables that may not share any; a table none of whose
+        images has a file, or can be read; ids that are not those of their files; and no train.csv
+        where a model is to be trained.
         """
         tables, problems = self._read_all()
         if training and self.find_table("train") is None:
@@ -124,10 +124,11 @@ class Dataset:
                 f"{self.folder} has no train.csv (columns id,landmark_id), and the recipe trains a "
                 "model; write one, or use a model as it is: --set train.epochs=0",
             )
-        problems += find_shared(tables)
         warnings = []
         try:
-            for table in tables.values():
+            for name, table in tables.items():
+                if name == "train" and not (training or self.database_split == "train"):
+                    continue  # what a model learned from need not be there any more
                 found = judge_images(self.images, table)
                 problems += found.errors
                 warnings += found.warnings
@@ -136,11 +137,18 @@ class Dataset:
         return problems, warnings
 
     def find_table_problems(self) -> list[str]:
-        """Return what is wrong with each table by itself, and with the solution."""
-        return self._read_all()[1]
+        """Return what load_split refuses of any table of images."""
+        return self._read_splits()[1]
 
     def _read_all(self) -> tuple[dict[str, ImageTable], list[str]]:
-        """Return the splits that can be read, by name, and what is wrong with any table."""
+        """As _read_splits, with what is wrong with two of them together, and the solution."""
+        tables, problems = self._read_splits()
+        if path := self.find_table("solution"):
+            problems += judge_solution(path, tables.get("test"))
+        return tables, [*problems, *find_shared(tables)]
+
+    def _read_splits(self) -> tuple[dict[str, ImageTable], list[str]]:
+        """Return the splits that can be read, by name, and what is wrong with any."""
         tables, problems = {}, list[str]()
         for name in SPLITS:
             if path := self.find_table(name):
@@ -148,8 +156,6 @@ class Dataset:
                 problems += found
                 if table is not None:
                     tables[name] = table
-        if path := self.find_table("solution"):
-            problems += judge_solution(path, tables.get("test"))
         return tables, list(dict.fromkeys(problems))  # those of labels.csv come with each table
 
     @property

@@ -183,7 +183,11 @@ def test_largest_classes_come_in_order(tmp_path: Path) -> None:
     [
         ("id,landmark_id", [], "has a header and no rows"),
         ("id,landmark", ["a,1"], "has no column landmark_id, only id, landmark"),
-        ("id,landmark_id", ["a,tower"], "cannot be read"),
+        (
+            "id,landmark_id",
+            ["a,tower"],
+            "line 2: landmark_id 'tower' is not an integer of 0 or more",
+        ),
     ],
 )
 def test_a_bad_table_is_named(tmp_path: Path, header: str, rows: list[str], message: str) -> None:

@@ -81,7 +81,7 @@ def make_page(report: DataReport, sections: Sequence[Section], figure: Path) -> 
 
 
 def _make_tiles(report: DataReport) -> list[Tile]:
-    sizes, images = report.facts.sizes["train"], report.facts.images
+    sizes, images = next(iter(report.facts.sizes.values())), report.facts.images
     alone = say_share(sizes.singletons / sizes.classes)
     share = f", {alone} of all" if sizes.singletons else ""
     tiles = [
