@@ -150,6 +150,23 @@ def test_every_so_many_th_row_of_a_label_is_kept_for_the_test(tmp_path: Path) ->
     assert [i for (i,) in found["test"]] == [i for i in ids if i[1] in "13"]
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_table_of_a_european_spreadsheet_is_imported(
+    separator: str, encoding: str, tmp_path: Path
+) -> None:
+    photos = write_photos(tmp_path / "photos", "a.jpg", "b.jpg")
+    text = "File_name,Label,size\na.jpg,Köln,1,5\nb.jpg,Ulm,2,5\n"
+    rows = text.replace(",", separator).replace(f"{separator}5", ",5")
+    table = tmp_path / "table.csv"
+    table.write_bytes(rows.encode(encoding))
+    import_table([table], tmp_path / "data", images=photos, test_every=0)
+    assert tables(tmp_path / "data") == {
+        "train": [["a", "0"], ["b", "1"]],
+        "labels": [["0", "Köln"], ["1", "Ulm"]],
+    }
+
+
 def test_unlabelled_rows_may_be_what_is_asked_about(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", *(f"{name}.jpg" for name in "abcd"))
     table = write_csv(tmp_path, "id,label\na,x\nb,x\nc,\nd,\n")
