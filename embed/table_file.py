@@ -67,7 +67,7 @@ def read_table(
         dialect = _find_dialect(path, wanted)
         found = dialect.names
 
-        def read(path: Path, columns: list[str]) -> pa.Table:
+        def read(path: Path, columns: Sequence[str]) -> pa.Table:
             return _read_csv(path, dialect, columns)
 
     names = _match(found, wanted)

@@ -55,10 +55,11 @@ class ImageFolder:
         """Return which images have a file, or a part of a tar [N]; errors are locate's."""
         found = np.array([image_id in self._flat_files for image_id in ids], dtype=bool)
         places = None if self.tars is None or found.all() else self.tars.locate_all(ids)
-        for row in np.flatnonzero(~found):
-            place = None if places is None else places[int(row)]
-            file = self.choose(ids[row], place)
-            found[row] = place is not None or (isinstance(file, Path) and file.is_file())
+        root = str(self.folder)  # paths as text: a tenth of the time
+        for row in np.flatnonzero(~found).tolist():
+            nested = os.path.join(root, *ids[row][:3], f"{ids[row]}.jpg")
+            in_tar = places is not None and places[row] is not None
+            found[row] = in_tar or os.path.isfile(nested)
         return found
 
     @cached_property

@@ -45,17 +45,17 @@ def judge_images(images: ImageFolder, table: ImageTable) -> ImageProblems:
     found = ImageProblems()
     rows = np.linspace(0, len(table.ids) - 1, min(len(table.ids), LOOKED_AT)).astype(np.int64)
     there = images.holds([table.ids[row] for row in rows])
-    if not there.any() and len(rows) < len(table.ids):
-        rows = np.arange(len(table.ids))
-        there = images.holds(table.ids)
-    absent = rows[~there]
-    if len(absent) and (mistake := _find_mistake(images, table, absent)):
+    if mistake := _find_mistake(images, table, rows[~there]):
         found.errors.append(mistake)
-    elif not there.any():
-        first = table.ids[0]
+        return found
+    if not there.any() and len(rows) < len(table.ids):
+        rows, there = np.arange(len(table.ids)), images.holds(table.ids)
+    absent = rows[~there]
+    if not there.any():
+        first = printable(str(images.locate(table.ids[0])))
         found.errors.append(
             f"none of the {len(table.ids)} images of {table.path} has a file, the first would be "
-            f"{printable(str(images.locate(first)))}; put the files there, each called by its id"
+            f"{first}; put the files there, each called by its id"
         )
     elif reason := _find_unreadable(images, table, rows[there]):
         found.errors.append(reason)
@@ -71,6 +71,8 @@ def judge_images(images: ImageFolder, table: ImageTable) -> ImageProblems:
 
 def _find_mistake(images: ImageFolder, table: ImageTable, rows: NDArray[np.int64]) -> str | None:
     """Say whether images without a file have one under a name that their ids were to be."""
+    if not len(rows):
+        return None
     ids, known = [table.ids[row] for row in rows], set(table.ids)
     for correct, rule in _list_mistakes(images, ids):
         meant = [correct(image_id) for image_id in ids]

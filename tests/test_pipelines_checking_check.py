@@ -241,7 +241,7 @@ def test_a_dataset_that_cannot_be_written_asks_for_another_folder(
         raise OSError(errno.EROFS, "Read-only file system", str(self))
 
     monkeypatch.setattr(Path, "touch", refuse)
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(InputError) as caught:
         call(copied)
     assert str(caught.value) == (
         f"cannot write to {copied} (Read-only file system); name a folder that can be written to: "

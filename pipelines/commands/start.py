@@ -24,7 +24,7 @@ def _judge_tables_too(start: Start[P]) -> Start[P]:
     """Let an error of a recipe or a file say what is wrong with the dataset, too."""
 
     @wraps(start)
-    def judged(data: Path | None, run: Path | None, *args: P.args, **options: P.kwargs) -> "Job":
+    def judged(data: Path | None, run: Path | None, /, *args: P.args, **options: P.kwargs) -> "Job":
         try:
             return start(data, run, *args, **options)
         except InputError as error:

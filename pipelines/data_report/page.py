@@ -9,6 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from embed.errors import InputError
+
 from ..artifacts import writing
 from ..page.pictures import encode_data_uri
 from ..page.records import Picture, Tile
@@ -37,7 +39,7 @@ def open_folder(folder: Path) -> Path:
     """Make the folder of a report, and return it.
 
     Raises:
-        PermissionError: it cannot be written to.
+        InputError: it cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -45,7 +47,7 @@ def open_folder(folder: Path) -> Path:
             temporary.touch()
         (folder / ".probe").unlink()
     except OSError as error:
-        raise PermissionError(
+        raise InputError(
             f"cannot write to {folder} ({error.strerror}); name a folder that can be written to: "
             "--out FOLDER"
         ) from error
