@@ -42,7 +42,7 @@ def _find_problems(data: Path | None, run: Path | None) -> list[str]:
     from ..dataset import Dataset
     from ..job import pick_run, read_run
 
-    with contextlib.suppress(InputError, FileNotFoundError):
+    with contextlib.suppress(ValueError, OSError):  # the error that is there counts
         recorded = None if data is not None else read_run(pick_run(data, run))
         folder = data or (Path(recorded["data"]) if recorded else None)
         return Dataset(folder).find_problems()[0] if folder else []
