@@ -6,6 +6,7 @@ mark says so, UTF-16. What the columns mean is not known here.
 """
 
 import codecs
+import contextlib
 import csv
 import io
 from collections.abc import Iterator, Sequence
@@ -77,10 +78,12 @@ def read_table(
     return table.rename_columns([names[found.index(old)] for old in table.column_names])
 
 
-def as_text(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
+def as_text(
+    column: pa.ChunkedArray, name: str, path: Path, *, exact: bool = False
+) -> pa.ChunkedArray:
     """Return a column as strings, "" for null: whole numbers without a point, text in NFC.
 
-    So ids that look the same are the same, however an "é" is composed.
+    So ids that look the same are the same, however an "é" is composed; exact keeps it as it is.
 
     Raises:
         InputError: it holds neither text nor numbers.
@@ -95,7 +98,8 @@ def as_text(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
         raise InputError(
             f"{path}: column {printable(name)} holds {column.type}; it needs text or whole numbers"
         ) from error
-    return pc.utf8_normalize(pc.fill_null(texts, ""), form="NFC")
+    texts = pc.fill_null(texts, "")
+    return texts if exact else pc.utf8_normalize(texts, form="NFC")
 
 
 def _drop_points(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -127,10 +131,9 @@ def name_rows(path: Path, rows: Sequence[int] | NDArray[np.integer]) -> str:
         rows: [n], at least one, ascending; 0 is the first below the header.
     """
     first = [int(row) for row in rows[:NAMED]]
-    if path.suffix.lower() == PARQUET:
-        kind, numbers = "row", [row + 1 for row in first]
-    else:
-        kind, numbers = "line", _find_lines(path, first)
+    lines = [] if path.suffix.lower() == PARQUET else _find_lines(path, first)
+    whole = len(lines) == len(first)
+    kind, numbers = ("line", lines) if whole else ("row", [row + 1 for row in first])
     places = ", ".join(map(str, numbers))
     more = f" and {len(rows) - len(first)} more" if len(rows) > len(first) else ""
     if len(numbers) > 1 and not more:
@@ -139,13 +142,14 @@ def name_rows(path: Path, rows: Sequence[int] | NDArray[np.integer]) -> str:
 
 
 def _find_lines(path: Path, rows: Sequence[int]) -> list[int]:
-    """Return the lines that rows begin in."""
+    """Return the lines that rows begin in; fewer where csv cannot tell, which Arrow could read."""
     lines, wanted = [], set(rows)
-    for row, (line, _) in enumerate(_walk(path, _find_dialect(path, ()))):
-        if row in wanted:
-            lines.append(line)
-        if row >= rows[-1]:
-            break
+    with contextlib.suppress(csv.Error):
+        for row, (line, _) in enumerate(_walk(path, _find_dialect(path, ()))):
+            if row in wanted:
+                lines.append(line)
+            if row >= rows[-1]:
+                break
     return lines
 
 

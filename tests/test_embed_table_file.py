@@ -115,6 +115,8 @@ def test_columns_of_parquet_become_text_that_csv_would_hold(tmp_path: Path) -> N
         "kinds": ["a", "", "a"],
         "apart": ["Caf\u00e9", "", ""],
     }
+    exact = as_text(table["apart"], "apart", path, exact=True)
+    assert exact.to_pylist() == ["Cafe\u0301", "", ""]
     with pytest.raises(InputError, match=r"column id holds list<.*it needs text or whole numbers"):
         as_text(pa.chunked_array([[[1]]]), "id", path)
 
@@ -133,3 +135,5 @@ def test_rows_are_named_by_their_lines(tmp_path: Path) -> None:
     assert name_rows(path, [0, 1, 2]) == "lines 3, 5 and 7"
     assert name_rows(path, [0, 1, 2, 3, 4]) == "lines 3, 5, 7 and 2 more"
     assert name_rows(tmp_path / "t.parquet", [0, 4]) == "rows 1 and 5"
+    write(tmp_path, f"id,landmark_id\n{'a' * 200_000},1\nb,2\n")  # more than the module csv takes
+    assert name_rows(path, [1]) == "row 2"

@@ -127,6 +127,22 @@ def test_tables_of_a_european_spreadsheet_give_the_same_answers(
     assert answers(fresh.run) == answers(finished.run)
 
 
+@pytest.mark.parametrize(("table", "images"), [("test", "q*"), ("non_landmark", "none*")])
+def test_queries_or_distractors_without_a_file_are_told_before_training(
+    table: str, images: str, fresh: Tiny
+) -> None:
+    paths = sorted((fresh.data / "images").glob(images))
+    for path in paths:
+        path.unlink()
+    end = fresh.submit()
+    assert (end.status, end.err) == (
+        1,
+        f"error: none of the {len(paths)} images of {fresh.data}/{table}.csv has a file, the first "
+        f"would be {paths[0]}; put the files there, each called by its id\n",
+    )
+    assert not (fresh.run / "model").exists()
+
+
 def make_database(tiny: Tiny) -> None:
     """Make the training table that of the database, and nothing else."""
     (tiny.data / "train.csv").rename(tiny.data / "index.csv")

@@ -64,7 +64,8 @@ def _read(path: Path, columns: list[str]) -> pa.Table:
     table = read_table(path, columns)
     if not table.num_rows:
         raise InputError(f"{path} has no rows; it needs some below the header {','.join(columns)}")
-    return pa.table([as_text(table[name], name, path) for name in columns], names=columns)
+    texts = [as_text(table[name], name, path, exact=name == "url") for name in columns]
+    return pa.table(texts, names=columns)
 
 
 def _check_ids(ids: pa.ChunkedArray, path: Path) -> None:
