@@ -1,26 +1,31 @@
 """Read and write submissions and solutions: tables of `id,landmarks[,Usage]`.
 
 A submission has a row for every query, with `landmarks` = `label score` or nothing. A solution
-has the true labels, separated by spaces, or nothing for a query without a landmark, and may
-say in Usage whether the row is Public, Private or Ignored. Both are CSV (UTF-8, with or without
-a byte order mark, any line ending) or, where the name ends in .parquet, Parquet with the same
-columns. Cells are text throughout, so ids such as "001" and "NA" stay what they are.
+has the true labels, separated by blanks, or nothing for a query without a landmark, and may
+say in Usage whether the row is Public, Private or Ignored. Both are tables as embed.table_file
+reads them; other columns are left aside. Cells are text throughout, so ids such as "001" and "NA"
+stay what they are; blanks around what a cell says do not count.
 
-Anything else in a table is an error that names the file, the place, the value and the expected
-form: a row that is silently mended or dropped would be a wrong score. This file measures
-nothing; gap.py does.
+Anything else is an error that names the file, the place, the value and the expected form: a row
+that is silently mended or dropped would be a wrong score. This file measures nothing; gap.py does.
 """
 
 import csv
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TypeVar
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from embed.errors import InputError
+from embed.printable import printable
+from embed.table_file import as_text, name_rows, read_table
 
 from .gap import NO_LANDMARK, Answers, Floats, Ints, check_predictions
 
@@ -29,7 +34,7 @@ IGNORED = "Ignored"
 USAGES = ("Public", "Private", IGNORED)
 LARGEST_LABEL = np.iinfo(np.int64).max
 LABEL = re.compile(r"[0-9]{1,19}")
-ANSWER = re.compile(r"([0-9]{1,19}) ([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)")
+ANSWER = re.compile(r"([0-9]{1,19}) +([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,25 +74,21 @@ class Solution:
     usages: tuple[str, ...]
 
 
-class _Row(NamedTuple):
-    """One row of text: the place it came from, and its cells by column."""
-
-    place: str
-    cells: dict[str, str]
-
-
 def load_submission(path: Path) -> Submission:
     """Read a submission.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is empty, not UTF-8, lacks or adds a column, repeats an id, or has a
-            cell that is neither empty nor `label score` with a finite score.
+        MissingFileError: if there is no such file.
+        InputError: if it is no table, lacks a column, has a row without an id or an id twice, or a
+            cell that is neither empty nor `label score` with a finite score. The message has a
+            line for each kind of these.
     """
-    rows = _read_rows(path, required=COLUMNS, optional=())
-    answers = [_parse_answer(row) for row in rows]
+    columns, problems = _read_columns(path, ())
+    answers, wrong = _parse_cells(columns["landmarks"], _parse_answer)
+    problems += _say_wrong(path, columns, wrong, "one 'label score', as in '12 0.25',")
+    _refuse(problems)
     return Submission(
-        query_ids=tuple(row.cells["id"] for row in rows),
+        query_ids=tuple(columns["id"]),
         predicted=np.array([label for label, _ in answers], dtype=np.int64),
         confidence=np.array([score for _, score in answers], dtype=np.float64),
     )
@@ -99,20 +100,24 @@ def load_solution(path: Path) -> Solution:
     The landmarks of an Ignored row are not read: they are never scored.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is empty, not UTF-8, lacks or adds a column, repeats an id, has a cell
-            that is not labels separated by single spaces, or an unknown Usage.
+        MissingFileError: if there is no such file.
+        InputError: if it is no table, lacks a column, has a row without an id or an id twice, a
+            cell that is not labels separated by blanks, or an unknown Usage. The message has a
+            line for each kind of these.
     """
-    rows = _read_rows(path, required=COLUMNS, optional=("Usage",))
-    usages = tuple(_parse_usage(row) for row in rows)
-    return Solution(
-        query_ids=tuple(row.cells["id"] for row in rows),
-        truths=tuple(
-            frozenset() if usage == IGNORED else _parse_truth(row)
-            for row, usage in zip(rows, usages, strict=True)
-        ),
-        usages=usages,
-    )
+    columns, problems = _read_columns(path, ("Usage",))
+    usages = columns.get("Usage", [USAGES[0]] * len(columns["id"]))
+    unknown = [row for row, usage in enumerate(usages) if usage not in USAGES]
+    if unknown:
+        problems.append(
+            f"{path}, {name_rows(path, unknown)}: Usage '{printable(usages[unknown[0]])}', "
+            f"expected one of {', '.join(USAGES)}"
+        )
+    cells = ["" if u == IGNORED else c for c, u in zip(columns["landmarks"], usages, strict=True)]
+    truths, wrong = _parse_cells(cells, _parse_truth)
+    problems += _say_wrong(path, columns, wrong, "whole-number labels, as in '12' or '12 40',")
+    _refuse(problems)
+    return Solution(tuple(columns["id"]), tuple(truths), tuple(usages))
 
 
 def match_answers(submission: Submission, solution: Solution) -> Answers:
@@ -122,19 +127,19 @@ def match_answers(submission: Submission, solution: Solution) -> Answers:
     have, if only with an empty cell, since a lost row would pass for an unanswered query.
 
     Raises:
-        ValueError: if the submission has an id that the solution lacks, or lacks one it scores.
+        InputError: if the submission has an id that the solution lacks, or lacks one it scores.
     """
     row_of = {query_id: row for row, query_id in enumerate(submission.query_ids)}
     unknown = sorted(row_of.keys() - set(solution.query_ids))
     if unknown:
         problem = f"the submission has {_some(unknown)} that the solution lacks"
-        raise ValueError(f"{problem}; remove those rows or take the solution they belong to")
+        raise InputError(f"{problem}; remove those rows or take the solution they belong to")
     triples = zip(solution.query_ids, solution.truths, solution.usages, strict=True)
     scored = [(query_id, truth) for query_id, truth, usage in triples if usage != IGNORED]
     missing = [query_id for query_id, _ in scored if query_id not in row_of]
     if missing:
         problem = f"the submission lacks {_some(missing)} that the solution scores"
-        raise ValueError(f"{problem}; add a row with empty landmarks for each without an answer")
+        raise InputError(f"{problem}; add a row with empty landmarks for each without an answer")
     rows = np.array([row_of[query_id] for query_id, _ in scored], dtype=np.int64)
     return Answers(
         query_ids=tuple(query_id for query_id, _ in scored),
@@ -200,118 +205,90 @@ def _cells(ids: Sequence[str], labels: Ints, confidences: Floats) -> list[tuple[
 
 def _write_parquet(path: Path, cells: list[tuple[str, str]]) -> None:
     """Write (id, landmarks) cells as two columns of text."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     columns = {name: [row[n] for row in cells] for n, name in enumerate(COLUMNS)}
     pq.write_table(pa.table({n: pa.array(c, pa.string()) for n, c in columns.items()}), path)
 
 
-def _read_rows(path: Path, required: Iterable[str], optional: Iterable[str]) -> list[_Row]:
-    """Read all rows as text and check the columns and the ids."""
-    known = [*required, *optional]
-    rows = list(_parquet_rows(path) if path.suffix == ".parquet" else _csv_rows(path))
-    header = rows.pop(0)
-    names = list(header.cells)
-    if not set(required) <= set(names) <= set(known):
-        raise ValueError(f"{header.place}: columns {names}, expected {','.join(known)}")
-    places: dict[str, str] = {}
-    for row in rows:
-        query_id = row.cells["id"]
-        if not query_id:
-            raise ValueError(f"{row.place}: empty id, expected the id of a query")
-        if query_id in places:
-            raise ValueError(f"{row.place}: id {query_id!r} was already at {places[query_id]}")
-        places[query_id] = row.place
-    return rows
+def _read_columns(path: Path, optional: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Return the columns as text, and what is wrong with the ids."""
+    table = read_table(path, COLUMNS, optional)
+    kind = table["id"].type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):  # 1 may have been 001
+        raise InputError(f"{path}: column id has type {kind}, expected text (string)")
+    texts = {name: as_text(table[name], name, path) for name in table.column_names}
+    ids = texts["id"]
+    problems = []
+    if empty := np.flatnonzero(pc.equal(ids, "")).tolist():
+        problems.append(f"{path}, {name_rows(path, empty)}: empty id, expected the id of a query")
+    if len(pc.unique(ids)) < len(ids):
+        problems += _say_repeated(path, ids.to_pylist())
+    columns = {name: pc.utf8_trim_whitespace(texts[name]).to_pylist() for name in texts}
+    return columns | {"id": ids.to_pylist()}, problems
 
 
-def _csv_rows(path: Path) -> Iterator[_Row]:
-    """Read a CSV file: first the header, as a row with empty cells, then every row."""
-    names: list[str] = []
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, strict=True)
-        try:
-            for cells in reader:
-                place = f"{path}, line {reader.line_num}"
-                if not names and cells:
-                    names = _unique(cells, place)
-                    yield _Row(place, dict.fromkeys(names, ""))
-                elif cells:  # the reader gives no cells for a blank line
-                    if len(cells) != len(names):
-                        problem = f"{len(cells)} cells {cells[:5]}"
-                        raise ValueError(f"{place}: {problem}, expected {','.join(names)}")
-                    yield _Row(place, dict(zip(names, cells, strict=True)))
-        except csv.Error as error:
-            raise ValueError(f"{path}, line {reader.line_num}: not CSV: {error}") from error
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path}: not UTF-8 text: {error}; save it as UTF-8") from error
-    if not names:
-        raise ValueError(f"{path}: empty file, expected a header with {','.join(COLUMNS)}")
+def _say_repeated(path: Path, ids: list[str]) -> list[str]:
+    first: dict[str, int] = {}
+    again = [row for row, query_id in enumerate(ids) if first.setdefault(query_id, row) != row]
+    again = [row for row in again if ids[row]]  # empty ids are another problem
+    if not again:
+        return []
+    query_id = ids[again[0]]
+    return [
+        f"{path}, {name_rows(path, again)}: id '{printable(query_id)}' was already at "
+        f"{name_rows(path, [first[query_id]])}; keep one row for each id"
+    ]
 
 
-def _parquet_rows(path: Path) -> Iterator[_Row]:
-    """Read a Parquet file as _csv_rows reads a CSV file; a null is an empty cell."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with path.open("rb") as file:
-        try:
-            table = pq.ParquetFile(file).read()
-        except pa.ArrowInvalid as error:
-            raise ValueError(f"{path}: not a Parquet file: {error}") from error
-    names = _unique(table.column_names, str(path))
-    columns = []
-    for name, column in zip(names, table.columns, strict=True):
-        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-        if not (
-            pa.types.is_null(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
-        ):
-            raise ValueError(f"{path}: column {name} has type {kind}, expected text (string)")
-        columns.append([cell or "" for cell in column.to_pylist()])
-    yield _Row(f"{path}, schema", dict.fromkeys(names, ""))
-    for number, cells in enumerate(zip(*columns, strict=True), start=1):
-        yield _Row(f"{path}, row {number}", dict(zip(names, cells, strict=True)))
+Cell = TypeVar("Cell")
 
 
-def _unique(names: list[str], place: str) -> list[str]:
-    """Refuse a column name that appears twice."""
-    if len(set(names)) < len(names):
-        raise ValueError(f"{place}: columns {names} repeat a name, expected {','.join(COLUMNS)}")
-    return names
+def _parse_cells(
+    cells: list[str], parse: Callable[[str], Cell | None]
+) -> tuple[list[Cell], list[int]]:
+    """Return what the cells of landmarks say, and the rows whose cell says nothing."""
+    parsed = [parse(cell) for cell in cells]
+    wrong = [row for row, value in enumerate(parsed) if value is None]
+    return [value for value in parsed if value is not None], wrong
 
 
-def _parse_answer(row: _Row) -> tuple[int, float]:
-    """Read `label score` or an empty cell, which gives (-1, 0)."""
-    cell = row.cells["landmarks"]
+def _say_wrong(
+    path: Path, columns: dict[str, list[str]], wrong: list[int], expected: str
+) -> list[str]:
+    if not wrong:
+        return []
+    cell, query_id = (printable(columns[name][wrong[0]]) for name in ("landmarks", "id"))
+    return [
+        f"{path}, {name_rows(path, wrong)}: landmarks '{cell}' of id '{query_id}', expected "
+        f"{expected} or an empty cell"
+    ]
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise InputError("\n".join(problems))
+
+
+def _parse_answer(cell: str) -> tuple[int, float] | None:
+    """Read `label score`, or an empty cell, which gives (-1, 0); None for anything else."""
     if not cell:
         return NO_LANDMARK, 0.0
     found = ANSWER.fullmatch(cell)
     if not found or int(found[1]) > LARGEST_LABEL or not np.isfinite(float(found[2])):
-        expected = "expected one 'label score', as in '12 0.25', or an empty cell"
-        raise ValueError(f"{row.place}: landmarks {cell!r} of id {row.cells['id']!r}, {expected}")
+        return None
     return int(found[1]), float(found[2])
 
 
-def _parse_truth(row: _Row) -> frozenset[int]:
-    """Read labels separated by single spaces, or an empty cell."""
-    cell = row.cells["landmarks"]
-    words = cell.split(" ") if cell else []
+def _parse_truth(cell: str) -> frozenset[int] | None:
+    """Read labels separated by blanks, or an empty cell; None for anything else."""
+    words = cell.split()
     if not all(LABEL.fullmatch(word) and int(word) <= LARGEST_LABEL for word in words):
-        expected = "expected whole-number labels, as in '12' or '12 40', or an empty cell"
-        raise ValueError(f"{row.place}: landmarks {cell!r} of id {row.cells['id']!r}, {expected}")
+        return None
     return frozenset(int(word) for word in words)
-
-
-def _parse_usage(row: _Row) -> str:
-    """Read the Usage of a row; a table without that column scores it."""
-    usage = row.cells.get("Usage", USAGES[0])
-    if usage not in USAGES:
-        raise ValueError(f"{row.place}: Usage {usage!r}, expected one of {', '.join(USAGES)}")
-    return usage
 
 
 def _some(ids: Sequence[str]) -> str:
     """Name the first few of many ids."""
-    names = ", ".join(repr(query_id) for query_id in ids[:3])
+    names = ", ".join(f"'{printable(query_id)}'" for query_id in ids[:3])
     return f"{len(ids)} id{'s' * (len(ids) > 1)} ({names}{', ...' * (len(ids) > 3)})"

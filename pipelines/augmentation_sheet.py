@@ -73,7 +73,7 @@ def write_augmentation_sheet(
 
 
 def _read_images(dataset: Dataset, count: int, seed: int) -> list[NDArray[np.uint8]]:
-    table = dataset.load_split("train")
+    table = dataset.load_split(dataset.class_split)
     images: list[NDArray[np.uint8]] = []
     reasons: list[str] = []
     for row in np.random.default_rng(seed).permutation(len(table.ids)):

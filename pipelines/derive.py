@@ -11,17 +11,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet as pq
+
+from embed.errors import InputError
+from embed.printable import printable
+from embed.table_file import as_text, name_rows, parse_whole, read_table
 
 from .artifacts import write_json, writing
 from .dataset import TABLES, Dataset
 from .origin import claim
 from .renewal import SUFFIXES, renewing
 
+# Columns that tables of a dataset have a meaning for.
+KNOWN = ("id", "landmark_id", "name", "landmarks", "Usage", "url", "image_id", "reason")
 # What a dataset of some kind has beside its tables, and what is made of it needs, too.
 SIDE_TABLES = ("groups", "variants", "ground_truth", "index_landmarks", "hierarchy")
 # A table of more rows is written as Parquet: nobody reads it as text, and CSV takes ten times as
@@ -88,27 +94,36 @@ def share_images(source: Path, target: Path) -> None:
 
 
 def read_rows(path: Path) -> pa.Table:
-    """Read all columns of a table: landmark_id as int64, numbers of Parquet, all else as text.
+    """Read all columns of a table: id in NFC, landmark_id as int64, of CSV all else as text.
 
     Raises:
-        ValueError: the file is not what its suffix says, or a landmark_id is no integer.
+        MissingFileError: there is no such table.
+        InputError: the file is not what its suffix says, or a landmark_id is no integer.
     """
-    try:
-        if path.suffix == ".parquet":
-            table = pq.read_table(path)
-        else:
-            with pa.csv.open_csv(path) as reader:
-                names = reader.schema.names
-            convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
-            parse = pa.csv.ParseOptions(newlines_in_values=True)
-            table = pa.csv.read_csv(path, convert_options=convert, parse_options=parse)
-        for name, kind in (("id", pa.string()), ("landmark_id", pa.int64())):
-            if name in table.column_names and table.schema.field(name).type != kind:
-                place = table.column_names.index(name)
-                table = table.set_column(place, name, pc.cast(table[name], kind))
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+    table = read_table(path, (), KNOWN, others=True)
+    for place, name in enumerate(table.column_names):
+        if name in ("id", "landmark_id"):
+            convert = _as_ids if name == "id" else _as_landmark_ids
+            table = table.set_column(place, name, convert(table[name], name, path))
     return table
+
+
+def _as_ids(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
+    return pc.if_else(pc.is_valid(column), as_text(column, name, path), None)
+
+
+def _as_landmark_ids(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
+    """Return the column as int64, null where it is null."""
+    values, valid = parse_whole(as_text(column, name, path))
+    there = np.asarray(pc.is_valid(column))
+    bad = np.flatnonzero(there & ~valid)
+    if len(bad):
+        value = printable(str(column[int(bad[0])].as_py()))
+        raise InputError(
+            f"{path}, {name_rows(path, bad)}: landmark_id '{value}' is not an integer; give each "
+            "landmark a number"
+        )
+    return pa.chunked_array([pa.array(values, mask=~there)])
 
 
 def separate_rows(rows: pa.Table, reasons: Mapping[str, str]) -> tuple[pa.Table, pa.Table]:

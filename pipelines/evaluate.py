@@ -82,8 +82,10 @@ def _score_submission(run: Path, dataset: Dataset) -> dict[str, Any]:
     metrics["near_duplicates"] = _leave_near_duplicates_out(run, steps["final"])
     metrics["recall_at_k"] = _recall(run, solution)
     metrics["steps"] = {name: summary(answers) for name, answers in steps.items()}
-    trained = set(dataset.load_split("train").landmark_ids.tolist())
-    metrics["unseen"] = _score_unseen(steps, trained)
+    metrics["unseen"] = None
+    if dataset.find_table("train"):
+        trained = set(dataset.load_split("train").landmark_ids.tolist())
+        metrics["unseen"] = _score_unseen(steps, trained)
     return metrics
 
 

@@ -12,7 +12,6 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from embed.errors import MissingFileError
 from embed.image_file import FileSlice, ImageFile
 from embed.printable import printable
 
@@ -55,21 +54,6 @@ class ImageFolder:
         nested = (path for name in names if (path := self.folder / name).is_file())
         return next(nested, self.folder / f"{image_id}.jpg")
 
-    def check_some(self, ids: Sequence[str], table: Path) -> None:
-        """Look for a few of the images of a table, before anything long is begun.
-
-        Raises:
-            MissingFileError: none of these is there.
-        """
-        asked = [ids[row] for row in np.linspace(0, len(ids) - 1, ASKED).astype(int)] if ids else []
-        places = self.locate_all(asked)
-        if asked and not any(isinstance(p, FileSlice) or p.is_file() for p in places):
-            found = self.explain_missing(asked[0]) or "put the image files there"
-            raise MissingFileError(
-                f"none of the images of {table} was found that were looked for, the first is "
-                f"{printable(str(places[0]))}; {found}"
-            )
-
     def explain_missing(self, image_id: str) -> str:
         """Say where below the folder an image is that locate does not find, and what to do, or "".
 
@@ -94,6 +78,15 @@ class ImageFolder:
         """Return where each of many images is; errors are locate's."""
         places = None if self.tars is None else self.tars.locate_all(ids)
         return LocatedImages(self, ids, places)
+
+    def holds(self, ids: Sequence[str]) -> NDArray[np.bool_]:
+        """Return which images have a file, or a part of a tar [N]; errors are locate's."""
+        found = np.array([image_id in self._flat_files for image_id in ids], dtype=bool)
+        places = None if self.tars is None or found.all() else self.tars.locate_all(ids)
+        for row in np.flatnonzero(~found).tolist():
+            file = self.choose(ids[row], None if places is None else places[row])
+            found[row] = isinstance(file, FileSlice) or os.path.isfile(file)
+        return found
 
     @cached_property
     def tars(self) -> TarIndex | None:

@@ -80,8 +80,13 @@ def load_known_queries(job: Job) -> KnownQueries:
 
 
 def _trained_ids(job: Job) -> set[str]:
-    """Return the ids of the images that the model, or one of the ensemble, was trained on."""
+    """Return the ids of the images that the model, or one of the ensemble, was trained on.
+
+    Without train.csv the model was trained on none of them, but on another dataset.
+    """
     trained: set[str] = set()
+    if job.dataset.find_table("train") is None:
+        return trained
     for recipe in list_members(job.run, job.recipe).values():
         if recipe.train.epochs:
             trained.update(load_training_set(job.dataset, recipe.train).ids)
@@ -90,7 +95,7 @@ def _trained_ids(job: Job) -> set[str]:
 
 def _held_out_table(job: Job) -> ImageTable | None:
     """Return the held-out photos of known landmarks that the database lacks; None if none."""
-    if not job.recipe.train.epochs:
+    if not job.recipe.train.epochs or job.dataset.find_table("train") is None:
         return None
     table = load_training_set(job.dataset, job.recipe.train).held_out
     database = job.dataset.load_split(job.dataset.database_split)

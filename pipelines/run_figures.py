@@ -65,7 +65,7 @@ def write_class_histogram(before: Dataset, after: Dataset, path: Path) -> Path:
 
 def _measure(dataset: Dataset) -> ClassSizes:
     return describe_sizes(
-        np.unique(dataset.load_split("train").landmark_ids, return_counts=True)[1]
+        np.unique(dataset.load_split(dataset.class_split).landmark_ids, return_counts=True)[1]
     )
 
 

@@ -76,14 +76,11 @@ def train(job: Job) -> Manifest:
         trained = [train(member) for member in list_member_jobs(job)]
         return trained[0]
     folder = job.run / "model"
-    table = job.dataset.load_split("train")
     settings = {"train": job.recipe.train.model_dump(), "decode": job.recipe.decode.model_dump()}
     if job.recipe.train.local_weight:
         settings["delf"] = joint_settings(job.recipe.rerank.delf)
     # Not an input: the pool, which only helps to choose among epochs. It may grow later.
-    inputs = {"train": hash_file(table.path), **weights_inputs(job)}
-    if (held_out := job.dataset.find_table("validation")) is not None:
-        inputs["validation"] = hash_file(held_out)
+    inputs = {**_hash_tables(job), **weights_inputs(job)}
     artifact = Artifact(job, "train", folder, settings, inputs, redo=job.redo)
     if done := artifact.find():
         job.fill()
@@ -98,7 +95,6 @@ def train(job: Job) -> Manifest:
         for name in ("precision.json", LOCAL_FILE, *checkpoints):
             (folder / name).unlink(missing_ok=True)
     training = load_training_set(job.dataset, job.recipe.train)
-    job.dataset.images.check_some(training.ids, training.table.path)
     _check(training, job)
     model, head, trainer, precision = _fit(
         job, training, folder / f"checkpoint-{artifact.key[:12]}.pt"
@@ -142,6 +138,23 @@ def _draw_curves(folder: Path) -> None:
     history, metrics = load_rows(folder / "history.csv"), load_rows(folder / "metrics.csv")
     with writing(folder / CURVES) as temporary:
         plot_history(history, temporary, metrics)
+
+
+def _hash_tables(job: Job) -> dict[str, str]:
+    """Return the hash of train and validation, as far as they are there.
+
+    A finished model remembers them, and does not need train.csv any more; without training the
+    classes are those of index.csv.
+
+    Raises:
+        MissingFileError: there is no train.csv, but a model to be trained.
+    """
+    dataset, trained = job.dataset, load_manifest(job.run / "model")
+    if trained and not job.redo and dataset.find_table("train") is None:
+        return {n: sha for n, sha in trained.inputs.items() if n in ("train", "validation")}
+    name = "train" if job.recipe.train.epochs else dataset.class_split
+    paths = {"train": dataset.load_split(name).path, "validation": dataset.find_table("validation")}
+    return {name: hash_file(path) for name, path in paths.items() if path}
 
 
 def _refuse_other_model(

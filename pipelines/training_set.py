@@ -20,7 +20,7 @@ from .dataset import Dataset, ImageTable
 class TrainingSet:
     """N images to train on, and the photos of the same landmarks that are held out."""
 
-    table: ImageTable  # train, all of it
+    table: ImageTable  # train, or index without it, all of it
     rows: NDArray[np.int64]  # [N] of the table, ascending
     landmarks: NDArray[np.int64]  # [C] of these images, ascending: class c is landmarks[c]
     examples: Examples | None  # [M] of the N images; none where each is trained on as it is
@@ -41,12 +41,14 @@ class TrainingSet:
 def load_training_set(dataset: Dataset, settings: TrainSettings) -> TrainingSet:
     """Leave out small classes, hold photos out, and balance the rest.
 
+    Without train.csv the classes are those of index.csv: of a model that is not trained.
+
     The photos of a validation table are held out; where there is none, a share of each class is.
 
     Raises:
         ValueError: a table is unusable, or no landmark has balance.min_count photos.
     """
-    table, balance = dataset.load_split("train"), settings.balance
+    table, balance = dataset.load_split(dataset.class_split), settings.balance
     large = keep_large_classes(table.landmark_ids, balance.min_count)
     if not len(large):
         most = np.unique(table.landmark_ids, return_counts=True)[1].max()

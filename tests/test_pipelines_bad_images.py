@@ -135,7 +135,8 @@ def test_broken_images_of_database_and_pool_are_left_out(fresh: Tiny) -> None:
     check_counts(fresh.run, "model", failed=len(trained))
 
 
-def test_a_split_without_one_good_image_is_refused(tiny: Tiny) -> None:
+def test_a_split_without_one_good_image_is_refused_before_anything_is_done(tiny: Tiny) -> None:
+    before = load_manifest(tiny.run / "embeddings" / "test")
     for query in QUERIES:
         (tiny.data / "images" / f"{query}.jpg").write_bytes(b"nothing")
     (tiny.data / "test.csv").write_text("id\n" + "\n".join(reversed(QUERIES)) + "\n")
@@ -143,7 +144,7 @@ def test_a_split_without_one_good_image_is_refused(tiny: Tiny) -> None:
     assert end.status == 1
     assert "none of the 8 images of" in end.err
     assert "not_an_image" in end.err
-    assert load_manifest(tiny.run / "embeddings" / "test") is None
+    assert load_manifest(tiny.run / "embeddings" / "test") == before
     for query in QUERIES:
         write_photo(tiny.data, query, PHOTO)
     assert tiny.submit().status == 0

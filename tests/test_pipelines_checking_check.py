@@ -1,6 +1,7 @@
 """The check of a dataset as a whole: what is planted is found, and nothing else."""
 
 import csv
+import errno
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from embed.errors import InputError
 from pipelines.checking import problems_page
 from pipelines.checking.check import check_dataset
 from pipelines.checking.scan_parts import load_scan
@@ -150,6 +152,101 @@ def test_two_tables_that_disagree_on_an_image_are_mixed(tmp_path: Path) -> None:
     write_table(folder / "index.csv", "id,landmark_id", ["a,5"])
     check_dataset(Dataset(folder))
     assert set(listed(folder)) == {("mixed_labels", "a", "train+index", "a")}
+
+
+def make_shared(folder: Path) -> Path:
+    """Write a dataset of five tables; an image's id names those that list it."""
+    listed = {
+        "train": ["train", "train-test", "train-validation", "train-pool"],
+        "index": ["train", "index-pool"],
+        "validation": ["train-validation"],
+        "test": ["train-test"],
+        "non_landmark": ["train-pool", "index-pool"],
+    }
+    (folder / "images").mkdir(parents=True)
+    for seed, image_id in enumerate(sorted({i for ids in listed.values() for i in ids})):
+        (folder / "images" / f"{image_id}.jpg").write_bytes(encode(photo(64, 64, seed), "JPEG"))
+    for name, ids in listed.items():
+        labelled = name in ("train", "index", "validation")
+        header = "id,landmark_id" if labelled else "id"
+        write_table(folder / f"{name}.csv", header, [f"{i},4" if labelled else i for i in ids])
+    return folder
+
+
+def test_an_id_of_two_tables_that_may_not_share_it_is_across_the_split(tmp_path: Path) -> None:
+    folder = make_shared(tmp_path / "data")
+    check_dataset(Dataset(folder))
+    found = [(p["id"], p["detail"]) for p in problems_of(folder) if p["kind"] == "across_split"]
+    assert found == [
+        ("index-pool", "the same id in non_landmark and index"),
+        ("train-pool", "the same id in non_landmark and train"),
+        ("train-test", "the same id in test and train"),
+        ("train-validation", "the same id in validation and train"),
+    ]
+    counts = {line.split()[0]: line.split()[1:4] for line in call(folder).splitlines()}
+    assert counts["across_split"] == ["4", "4", "100.0%"]
+
+
+def test_of_an_id_across_the_split_one_row_stays(tmp_path: Path) -> None:
+    folder = make_shared(tmp_path / "data")
+    call(folder, "--remove", "across_split", "--into", tmp_path / "new")
+    left = {
+        path.stem: pd.read_csv(path)["id"].tolist()
+        for path in (tmp_path / "new").glob("*.csv")
+        if path.stem != "rejected"
+    }
+    assert left == {
+        "train": ["train", "train-pool"],
+        "index": ["train", "index-pool"],
+        "validation": ["train-validation"],
+        "test": ["train-test"],
+    }
+    reasons = pd.read_csv(tmp_path / "new" / "rejected.csv")[["id", "reason"]].to_numpy().tolist()
+    assert ["train-test", "across_split: in test, too"] in reasons
+    Dataset(tmp_path / "new").check()
+
+
+def test_tables_that_cannot_be_read_are_listed_before_an_image_is(tmp_path: Path) -> None:
+    write_table(tmp_path / "train.csv", "id,landmark_id", ["a,x"])
+    write_table(tmp_path / "test.csv", "id", ["b", "b"])
+    with pytest.raises(InputError) as caught:
+        check_dataset(Dataset(tmp_path))
+    assert str(caught.value).splitlines() == [
+        f"{tmp_path}: 2 things have to be mended",
+        f"- {tmp_path}/train.csv, line 2: landmark_id 'x' is not an integer of 0 or more; give "
+        "each landmark a number, and photos of none a row in non_landmark.csv",
+        f"- {tmp_path}/test.csv has 1 repeated ids, the first is 'b' (lines 2 and 3); keep one row "
+        "for each image",
+    ]
+
+
+def test_what_is_written_may_go_elsewhere(checked: Path, copied: Path, tmp_path: Path) -> None:
+    for name in (*WRITTEN, "scan"):
+        path = copied / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    before = sorted(copied.iterdir())
+    out = call(copied, "--out", tmp_path / "out")
+    assert f"wrote {tmp_path / 'out' / 'problems.csv'} and problems.html" in out
+    assert sorted(copied.iterdir()) == before
+    for name in ("problems.csv", "groups.parquet"):
+        assert (tmp_path / "out" / name).read_bytes() == (checked / name).read_bytes()
+    call(copied, "--out", tmp_path / "out", "--remove", "tiny", "--into", tmp_path / "new")
+    assert load_groups(tmp_path / "new") == load_groups(checked)
+
+
+def test_a_dataset_that_cannot_be_written_asks_for_another_folder(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, *args: object, **options: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(self))
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(InputError) as caught:
+        call(copied)
+    assert str(caught.value) == (
+        f"cannot write to {copied} (Read-only file system); name a folder that can be written to: "
+        "--out FOLDER"
+    )
 
 
 def test_a_sound_dataset_has_no_problems_and_no_groups(tmp_path: Path) -> None:

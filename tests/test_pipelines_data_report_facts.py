@@ -15,7 +15,16 @@ from pipelines.data_report.report import Facts, collect_facts
 from pipelines.data_report.tables import LargeClass, QueryFacts
 from pipelines.dataset import Dataset
 from pipelines.derive import write_derived
-from tests.datasets import LANDMARKS, PHOTOS, SIDE, make_dataset, view, write_photo, write_table
+from tests.datasets import (
+    LANDMARKS,
+    PHOTOS,
+    SIDE,
+    cairn,
+    make_dataset,
+    view,
+    write_photo,
+    write_table,
+)
 
 
 def collect(folder: Path, before: Path | None = None) -> Facts:
@@ -183,7 +192,11 @@ def test_largest_classes_come_in_order(tmp_path: Path) -> None:
     [
         ("id,landmark_id", [], "has a header and no rows"),
         ("id,landmark", ["a,1"], "has no column landmark_id, only id, landmark"),
-        ("id,landmark_id", ["a,tower"], "cannot be read"),
+        (
+            "id,landmark_id",
+            ["a,tower"],
+            "line 2: landmark_id 'tower' is not an integer of 0 or more",
+        ),
     ],
 )
 def test_a_bad_table_is_named(tmp_path: Path, header: str, rows: list[str], message: str) -> None:
@@ -191,3 +204,40 @@ def test_a_bad_table_is_named(tmp_path: Path, header: str, rows: list[str], mess
     write_table(tmp_path / "train.csv", header, rows)
     with pytest.raises(ValueError, match=message):
         collect(tmp_path)
+
+
+def test_what_a_run_would_refuse_is_listed_first(tmp_path: Path) -> None:
+    folder = make_small(tmp_path, [("there-a", 1), ("there-b", 2)])
+    rows = ["there-a,1", "there-a,-1", "there-b,2"]
+    write_table(folder / "train.csv", "id,landmark_id", rows)
+    write_table(folder / "test.csv", "id", ["there-b"])
+    write_table(folder / "solution.csv", "id,landmarks", ["q,1"])
+    end = cairn("data", "report", folder, "--no-plan")
+    assert end.status == 0
+    assert end.out.startswith("What has to be mended\n")
+    problems = json.loads(cairn("data", "report", folder, "--no-plan", "--json").out)["facts"]
+    assert [text.replace(f"{folder}/", "") for text in problems["problems"]] == [
+        "train.csv has 1 repeated ids, the first is 'there-a' (lines 2 and 3); keep one row for "
+        "each image",
+        "train.csv, line 3: landmark_id '-1' is not an integer of 0 or more; give each landmark a "
+        "number, and photos of none a row in non_landmark.csv",
+        "solution.csv lacks 1 ids of test.csv, the first is 'there-b' (line 2 of test.csv); add a "
+        "row for each, with empty landmarks for a photo of none",
+        "solution.csv, line 2: 1 ids are not in test.csv, the first is 'q'; add them there, take "
+        "the rows out, or set their Usage to Ignored",
+        "1 images of test.csv are in train.csv, too, the first is 'there-b' (line 2 of test.csv, "
+        "line 4 of train.csv); an image is either asked about or known: keep one of the rows",
+    ]
+    assert "What has to be mended" in (folder / "report" / "data_report.html").read_text()
+
+
+def test_a_table_that_cannot_be_counted_ends_in_the_list_of_all_that_is_wrong(
+    tmp_path: Path,
+) -> None:
+    folder = make_small(tmp_path, [("there-a", 1)])
+    write_table(folder / "train.csv", "id,landmark_id", ["there-a,x"])
+    write_table(folder / "test.csv", "id", ["there-a"])
+    end = cairn("data", "report", folder, "--no-plan")
+    assert (end.status, end.out) == (1, "")
+    assert "2 things have to be mended" in end.err
+    assert "landmark_id 'x' is not an integer" in end.err and "are in train.csv, too" in end.err

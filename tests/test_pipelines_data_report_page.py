@@ -14,6 +14,7 @@ from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from embed.errors import InputError
 from pipelines.commands.data_report import report
 from pipelines.data_report.before import Before
 from pipelines.data_report.figure import draw_report
@@ -188,7 +189,7 @@ def test_json_has_the_totals_of_the_stages(planned: tuple[DataReport, Measured])
 
 def test_a_folder_that_cannot_be_written_to_asks_for_another(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(PermissionError, match="name a folder that can be written to: --out"):
+    with pytest.raises(InputError, match="name a folder that can be written to: --out"):
         open_folder(tmp_path / "file" / "report")
 
 

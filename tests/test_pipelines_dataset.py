@@ -34,24 +34,25 @@ def test_a_table_is_read_in_its_order(tmp_path: Path) -> None:
         (HEADER, "has a header and no rows"),
         (b"id,label\na,1\n", "has no column landmark_id, only id, label"),
         (b"name,landmark_id\na,1\n", "has no column id, only name, landmark_id"),
-        (b"id;landmark_id\na;1\n", "has no column id, only id;landmark_id"),
+        (b"id|landmark_id\na|1\n", "has no column id, only id|landmark_id"),
         (HEADER + b"a,1\nb,1\na,2\n", "has 1 repeated ids, the first is 'a'"),
         (HEADER + b"x/y,1\n", "'x/y' cannot be a file name"),
         (HEADER + b"x\\y,1\n", "cannot be a file name"),
-        (HEADER + b",1\n", "'' cannot be a file name"),
+        (HEADER + b",1\n", "line 2: no id; give it one, or take it out"),
         (HEADER + b".a,1\n", "'.a' cannot be a file name"),
         (HEADER + b"..,1\n", "'..' cannot be a file name"),
         (HEADER + b'"a\nb",1\n', "cannot be a file name"),
         (HEADER + b"a,1\nb,tower\n", "line 3: landmark_id 'tower' is not an integer"),
-        (HEADER + b"a,1.0\n", "line 2: landmark_id '1.0'"),
+        (HEADER + b"a,100.0\nb,100.5\n", "line 3: landmark_id '100.5' is not an integer of 0"),
+        (HEADER + b"a,x\nb,1\nc,y\nd,z\ne,w\n", "lines 2, 4, 5 and 1 more: landmark_id 'x'"),
         (HEADER + b"a,-1\n", "landmark_id '-1'"),
         (HEADER + b"a,\n", "landmark_id ''"),
         (HEADER + b"a,1 2\n", "landmark_id '1 2'"),
         (HEADER + b"a,99999999999999999999\n", "landmark_id '99999999999999999999'"),
         (HEADER + "a,\u0661\n".encode(), "is not an integer"),
-        (HEADER + b"caf\xe9,1\n", "is not a CSV file in UTF-8"),
-        ("id,landmark_id\na,1\n".encode("utf-16"), "is not a CSV file in UTF-8"),
-        (HEADER + b"a,1\nb,2,3,4\n", "is not a CSV file in UTF-8"),
+        (HEADER + b"caf\xe9,1\n", "line 2 is not UTF-8 text; save the table as CSV in UTF-8"),
+        (HEADER + b"a,1\nb,2,3,4\n", "line 3 has 4 cells, the header 2: b,2,3,4"),
+        (HEADER + b"a\x1bb/,1\n", "id 'a b/' cannot be a file name"),
     ],
 )
 def test_a_bad_table_is_refused_with_its_place(
@@ -99,7 +100,7 @@ def test_a_table_that_is_not_parquet_is_refused(tmp_path: Path) -> None:
 def test_missing_values_of_parquet_are_refused(tmp_path: Path) -> None:
     dataset = make(tmp_path)
     pd.DataFrame({"id": ["a", None]}).to_parquet(tmp_path / "test.parquet")
-    with pytest.raises(ValueError, match="has no id"):
+    with pytest.raises(ValueError, match="row 2: no id"):
         dataset.load_split("test")
 
 
@@ -112,8 +113,8 @@ def test_a_label_that_labels_does_not_name_is_refused(tmp_path: Path) -> None:
 def test_names_may_repeat_and_landmarks_may_not(tmp_path: Path) -> None:
     dataset = make(tmp_path, labels="landmark_id,name\n1,Tower\n2,Tower\n3,Spare\n")
     assert dataset.names == {1: "Tower", 2: "Tower", 3: "Spare"}
-    again = make(tmp_path, labels="landmark_id,name\n1,Tower\n01,Bridge\n")
-    with pytest.raises(ValueError, match="names landmark 01 twice"):
+    again = make(tmp_path, labels="landmark_id,name\n1,Tower\n2,Gate\n01,Bridge\n")
+    with pytest.raises(ValueError, match="line 4: landmark 1 is named twice"):
         again.load_split("train")
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from embed.errors import InputError
 from pipelines import derive
 from pipelines.dataset import Dataset
 from pipelines.derive import read_rows, separate_rows, write_derived, write_rows
@@ -145,10 +146,17 @@ def test_texts_with_any_line_break_are_read_as_they_were_written(tmp_path: Path)
     assert read_rows(tmp_path / "train.csv").equals(table)
 
 
-@pytest.mark.parametrize("text", ["id,landmark_id\na,one\n", "id,landmark_id\na,1,2\n", ""])
-def test_a_table_that_cannot_be_read_is_named(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id,landmark_id\na,one\n", ", line 2: landmark_id 'one' is not an integer"),
+        ("id,landmark_id\na,1,2\n", ", line 2 has 3 cells, the header 2"),
+        ("", " is empty"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_named(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text(text)
-    with pytest.raises(ValueError, match=r"train\.csv cannot be read: "):
+    with pytest.raises(InputError, match=rf"train\.csv{message}"):
         read_rows(tmp_path / "train.csv")
 
 

@@ -42,6 +42,13 @@ def test_columns_may_come_in_any_order_with_others_between(start: str, tmp_path:
     assert read_train(path).to_pylist() == [row]
 
 
+def test_a_table_of_a_european_spreadsheet_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f"Id;Url;Landmark_id\r\na;{URL}?x=1,2;5.0\r\n", encoding="utf-16")
+    row = {"id": "a", "url": f"{URL}?x=1,2", "landmark_id": 5, "refusal": None}
+    assert read_train(path).to_pylist() == [row]
+
+
 def test_a_parquet_table_is_read_as_its_csv(tmp_path: Path) -> None:
     table = pa.table({"id": ["a", "b"], "url": [URL, None], "landmark_id": [5, None]})
     pq.write_table(table, tmp_path / "t.parquet")
@@ -88,16 +95,16 @@ def test_queries_need_no_label(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (("id,landmark_id", "a,1"), "no column url, only id, landmark_id; it needs the header id,"),
+        (("id,landmark_id", "a,1"), "no column url, only id, landmark_id; it needs a header id,"),
         (("id,url,landmark_id",), "has no rows"),
-        (("",), "cannot be read as a table id,url,landmark_id"),
-        (("id,url,landmark_id", "a,b"), "cannot be read as a table"),
+        (("",), "is empty; it needs a header id,url,landmark_id"),
+        (("id,url,landmark_id", "a,b"), "line 2 has 2 cells, the header 3: a,b"),
         (("id,url,landmark_id", f"a,{URL},1", f"a,{URL},1"), "1 repeated ids, the first is 'a'"),
         (("id,url,landmark_id", f",{URL},1"), "1 ids cannot be file names, the first is ''"),
         (("id,url,landmark_id", f"a/b,{URL},1"), "the first is 'a/b'"),
         (("id,url,landmark_id", f".a,{URL},1"), "the first is '.a'"),
         (("id,url,landmark_id", f"{'a' * (MAX_ID + 1)},{URL},1"), "cannot be file names"),
-        (("id,url,landmark_id", f'"a\nb",{URL},1'), r"the first is 'a\\nb'"),
+        (("id,url,landmark_id", f'"a\nb",{URL},1'), "the first is 'a b'"),
     ],
 )
 def test_a_table_that_cannot_become_a_dataset_is_refused(

@@ -37,6 +37,22 @@ def test_figures_are_those_of_the_metric(tmp_path: Path) -> None:
     assert metrics["gap"] == gap(answers) == pytest.approx(1 / 3)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id,landmarks\na,1 0.9 \nb, 2 0.8\nc,  \nd,1 0.85\n",
+        "Id,Landmarks\na,1 0.9\nb,2 0.8\nc,\nd,1 0.85\n",
+        ",id,landmarks,note\n0,a,1 0.9,\n1,b,2 0.8,x\n2,c,,\n3,d,1 0.85,\n",
+        "id;landmarks\na;1 0.9\nb;2 0.8\nc;\nd;1 0.85\n",
+    ],
+)
+def test_a_submission_as_the_site_takes_it_has_the_same_gap(text: str, tmp_path: Path) -> None:
+    files = write_files(tmp_path)
+    expected = json.loads(cairn("evaluate", *files, "--json").out)
+    (tmp_path / "sub.csv").write_text(text)
+    assert json.loads(cairn("evaluate", *files, "--json").out) == expected
+
+
 def test_confidences_are_measured_over_all_answers(tmp_path: Path) -> None:
     metrics = json.loads(cairn("evaluate", *write_files(tmp_path), "--json").out)
     # Of a, d and b, each alone in its bin, only a is right; d shows no landmark, so it never is.

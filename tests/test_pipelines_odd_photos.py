@@ -155,7 +155,10 @@ def test_odd_photos_may_be_in_database_and_pool(calibrated: Tiny, tmp_path: Path
     rows = [f"thing{label}-{number},{label}" for label in range(LANDMARKS) for number in range(4)]
     rows += [f"{name},{LANDMARKS + place}" for place, name in enumerate(ODD)]
     write_table(tmp_path / "data" / "index.csv", "id,landmark_id", rows)
-    write_table(tmp_path / "data" / "non_landmark.csv", "id", EMPTY[::2])
+    pool = [f"pool {name}" for name in EMPTY[::2]]  # the same photos: an id is in one of the two
+    for name in EMPTY[::2]:
+        write_photo(tmp_path / "data", f"pool {name}", ODD[name][0])
+    write_table(tmp_path / "data" / "non_landmark.csv", "id", pool)
     (tmp_path / "data" / "labels.csv").unlink()
     recipe = make_recipe_file(tmp_path / "tiny.toml", "[train]\nepochs = 0\n")
     end = cairn("submit", *options(tmp_path / "data", tmp_path / "run", recipe))

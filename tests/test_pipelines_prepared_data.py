@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipelines.artifacts import load_manifest
@@ -12,7 +13,7 @@ from pipelines.job import Job
 from pipelines.prepared_data import find_source, fit_split, prepare_data
 from pipelines.recipe import load_recipe
 from pipelines.selection.settings import Split, make_split
-from tests.datasets import write_table
+from tests.datasets import write_photo, write_table
 
 SIZES = {1: 20, 2: 12, 3: 4, 1000: 12}  # images by landmark
 SHARES = ("data.split=shares", "data.validation=0.25", "data.test=0.25")
@@ -52,7 +53,7 @@ def test_a_recipe_that_asks_for_nothing_changes_nothing(source: Dataset) -> None
 def test_the_chosen_images_are_a_dataset_of_the_run(source: Dataset) -> None:
     job = prepare_data(make_job(source, "data.ids=1:1000", "data.min_count=5", *SHARES))
     assert job.data == job.run / "data"
-    job.dataset.check()
+    job.dataset.check_tables()
     parts = [ids_of(job, name) for name in ("train", "validation", "test")]
     assert [len(part) for part in parts] == [16, 8, 8]
     assert {image_id.split("-")[0] for part in parts for image_id in part} == {"1", "2"}
@@ -148,6 +149,8 @@ def test_queries_of_dropped_landmarks_become_distractors_if_wanted(source: Datas
 
 
 def test_a_later_command_needs_the_run_alone(source: Dataset) -> None:
+    for image_id in source.load_split("train").ids:
+        write_photo(source.folder, image_id, np.zeros((8, 8, 3), dtype=np.uint8))
     job = make_job(source, *SHARES)
     prepare_data(job).fill()
     for data in (None, source.folder):

@@ -56,7 +56,7 @@ def run(
 def test_the_parts_are_tables_of_a_dataset_that_holds_together(source: Dataset) -> None:
     selection, folder = run(source, Filters(min_count=10), Split("shares", 0.2, 0.1))
     dataset = Dataset(folder)
-    dataset.check()
+    dataset.check_tables()
     parts = [read(folder, name) for name in ("train", "validation", "test")]
     assert sorted(i for part in parts for i in part["id"]) == sorted(
         i for i in read(source.folder, "train")["id"] if not i.startswith("3-")

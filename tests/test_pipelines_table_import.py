@@ -114,7 +114,7 @@ def test_odd_values_survive(tmp_path: Path) -> None:
     text = '\ufeffid,name\n007,"Köln, ""Dom"""\nNA,null\n1e5,"two\nlines"\nö,NA\n'
     import_table([write_csv(tmp_path, text)], tmp_path / "data", images=photos, test_every=0)
     dataset = Dataset(tmp_path / "data")
-    dataset.check()
+    dataset.check_tables()
     assert dataset.load_split("train").ids == ("007", "NA", "1e5", "ö")
     assert set(dataset.names.values()) == {'Köln, "Dom"', "null", "two lines", "NA"}
 
@@ -150,6 +150,23 @@ def test_every_so_many_th_row_of_a_label_is_kept_for_the_test(tmp_path: Path) ->
     assert [i for (i,) in found["test"]] == [i for i in ids if i[1] in "13"]
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_table_of_a_european_spreadsheet_is_imported(
+    separator: str, encoding: str, tmp_path: Path
+) -> None:
+    photos = write_photos(tmp_path / "photos", "a.jpg", "b.jpg")
+    text = "File_name,Label,size\na.jpg,Köln,1,5\nb.jpg,Ulm,2,5\n"
+    rows = text.replace(",", separator).replace(f"{separator}5", ",5")
+    table = tmp_path / "table.csv"
+    table.write_bytes(rows.encode(encoding))
+    import_table([table], tmp_path / "data", images=photos, test_every=0)
+    assert tables(tmp_path / "data") == {
+        "train": [["a", "0"], ["b", "1"]],
+        "labels": [["0", "Köln"], ["1", "Ulm"]],
+    }
+
+
 def test_unlabelled_rows_may_be_what_is_asked_about(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", *(f"{name}.jpg" for name in "abcd"))
     table = write_csv(tmp_path, "id,label\na,x\nb,x\nc,\nd,\n")
@@ -180,7 +197,7 @@ def test_a_column_of_splits_is_followed(tmp_path: Path) -> None:
         "solution": [["c", "2", "Public"], ["d", "", "Public"]],
     }
     assert sum(done.tables.values()) == done.requested == 7
-    Dataset(tmp_path / "data").check()
+    Dataset(tmp_path / "data").check_tables()
 
 
 def test_a_test_that_nobody_labelled_has_no_solution(tmp_path: Path) -> None:
@@ -421,8 +438,8 @@ def test_labels_are_numbers_if_all_are(
     ("text", "message"),
     [
         ("id,landmark_id\n", "has a header and no rows"),
-        ("", "is no CSV file in UTF-8 with a header"),
-        ("id,landmark_id\na\n", "is no CSV file"),
+        ("", "is empty; it needs a header, and rows"),
+        ("id,landmark_id\na\n", "line 2 has 1 cells, the header 2: a;"),
         ("nr,landmark_id\na,1\n", "has no column id or image_id or"),
         ("id,id,label\na,b,1\n", "has two columns of one name: id, id, label"),
         ("id,town\na,1\n", "name the one with the labels: --label-column"),

@@ -1,13 +1,16 @@
-"""Whole runs of datasets that lack a table, of one landmark, and without re-ranking."""
+"""Whole runs of datasets that lack a table, of tables written otherwise, and of tables in error."""
 
 import csv
 import json
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pyarrow.parquet as pq
 import pytest
 
+from embed.errors import InputError
+from pipelines.commands.start import start_job
 from tests.conftest import Tiny
 from tests.datasets import LANDMARKS, QUERIES, cairn, make_dataset, make_recipe_file, options
 
@@ -65,3 +68,114 @@ def test_a_database_of_untrained_landmarks_is_searched(fresh: Tiny) -> None:
     metrics = load_metrics(fresh.run)
     assert metrics["unseen"]["n_landmark"] == LANDMARKS - 3
     assert metrics["top1"] == 1.0
+
+
+def test_an_id_of_two_tables_is_refused_before_training_and_listed_by_the_check(
+    fresh: Tiny,
+) -> None:
+    with (fresh.data / "test.csv").open("a") as file:
+        file.write("thing2-1\n")
+    with (fresh.data / "solution.csv").open("a") as file:
+        file.write("thing2-1,2,Public\n")
+    end = fresh.submit()
+    message = (
+        f"1 images of {fresh.data}/test.csv are in train.csv, too, the first is 'thing2-1' (line "
+        "10 of test.csv, line 11 of train.csv); an image is either asked about or known: keep one "
+        "of the rows"
+    )
+    assert (end.status, end.err) == (1, f"error: {message}\n")
+    assert not (fresh.run / "model").exists()
+    end = cairn("data", "check", fresh.data)
+    assert end.status == 0
+    assert f"to be mended before a run: {message}\n" in end.out
+    rows = (fresh.data / "problems.csv").read_text().splitlines()
+    listed = "thing2-1,train+test,thing2-1,train+test,the same id in test and train"
+    assert f"across_split,{listed}" in rows
+
+
+def test_what_is_wrong_with_a_recipe_and_with_tables_is_one_message(fresh: Tiny) -> None:
+    rows = (fresh.data / "train.csv").read_text().replace(",0", ".jpg,0")
+    (fresh.data / "train.csv").write_text(rows)
+    solution = (fresh.data / "solution.csv").read_text().replace("q3,3,", "q3,nan,")
+    (fresh.data / "solution.csv").write_text(solution)
+    found = [
+        f"{fresh.data}/solution.csv, line 5: landmarks 'nan' of id 'q3', expected whole-number "
+        "labels, as in '12' or '12 40', or an empty cell",
+        f"{fresh.data}/train.csv, column id, lines 2, 3, 4 and 1 more: 'thing0-0.jpg' has no "
+        "file, but 'thing0-0' has one: ids carry no suffix; write the ids so",
+    ]
+    end = fresh.submit()
+    listed = "".join(f"\n- {text}" for text in found)
+    assert end.err == f"error: {fresh.data}: 2 things have to be mended{listed}\n"
+    with (
+        mock.patch("pipelines.job.load_recipe", side_effect=InputError("a bad recipe")),
+        pytest.raises(InputError) as caught,
+    ):
+        start_job(fresh.data, fresh.run, "demo", None, 0, False)
+    listed = "".join(f"\n- {text}" for text in ["a bad recipe", *found])
+    assert str(caught.value) == f"3 things have to be mended{listed}"
+    assert not fresh.run.exists()
+
+
+def test_tables_of_a_european_spreadsheet_give_the_same_answers(
+    finished: Tiny, fresh: Tiny
+) -> None:
+    for path in fresh.data.glob("*.csv"):
+        path.write_text(path.read_text().replace(",", ";").replace("id", "Id", 1), "utf-16")
+    end = fresh.submit()
+    assert end.status == 0, end.err
+    assert answers(fresh.run) == answers(finished.run)
+
+
+@pytest.mark.parametrize(("table", "images"), [("test", "q*"), ("non_landmark", "none*")])
+def test_queries_or_distractors_without_a_file_are_told_before_training(
+    table: str, images: str, fresh: Tiny
+) -> None:
+    paths = sorted((fresh.data / "images").glob(images))
+    for path in paths:
+        path.unlink()
+    end = fresh.submit()
+    assert (end.status, end.err) == (
+        1,
+        f"error: none of the {len(paths)} images of {fresh.data}/{table}.csv has a file, the first "
+        f"would be {paths[0]}; put the files there, each called by its id\n",
+    )
+    assert not (fresh.run / "model").exists()
+
+
+def make_database(tiny: Tiny) -> None:
+    """Make the training table that of the database, and nothing else."""
+    (tiny.data / "train.csv").rename(tiny.data / "index.csv")
+
+
+def test_a_database_alone_is_enough_where_nothing_is_trained(fresh: Tiny) -> None:
+    make_database(fresh)
+    end = fresh.submit()
+    assert end.status == 1
+    assert end.err == (
+        f"error: {fresh.data} has no train.csv (columns id,landmark_id), and the recipe trains a "
+        "model; write one, or use a model as it is: --set train.epochs=0\n"
+    )
+    make_recipe_file(fresh.recipe, "[train]\nepochs = 0\n")
+    end = cairn("run", *fresh.options)
+    assert end.status == 0, end.err
+    metrics = load_metrics(fresh.run)
+    assert (metrics["top1"], metrics["unseen"]) == (1.0, None)
+    assert cairn("data", "check", fresh.data).status == 0
+    end = cairn("data", "report", fresh.data, "--no-plan")
+    assert end.status == 0, end.err
+    assert "What has to be mended" not in end.out
+
+
+def test_a_trained_model_needs_its_training_table_no_more(tiny: Tiny) -> None:
+    make_database(tiny)
+    (tiny.data / "index.csv").write_text("id,landmark_id\nthing0-0,0\nthing1-0,1\n")
+    model = (tiny.run / "model" / "manifest.json").read_bytes()
+    end = tiny.submit()
+    assert end.status == 0, end.err
+    assert {answer.split(" ")[0] for answer in answers(tiny.run)} == {"0", "1"}
+    assert (tiny.run / "model" / "manifest.json").read_bytes() == model
+    end = cairn("train", *tiny.options, "--redo")
+    assert end.status == 1
+    assert "has no train.csv; this stage needs it" in end.err
+    assert (tiny.run / "model" / "manifest.json").read_bytes() == model

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..artifacts import writing
+from ..dataset_problems import APART
 from .catalogue import ASKED, DATABASE, NO_LABEL, Catalogue
 from .groups import NO_GROUP
 from .twins import Twins, find_blank
@@ -35,7 +36,7 @@ MEANINGS: dict[Kind, str] = {
     "blank": "all of one colour, or nearly",
     "exact_duplicate": "the same file as another image",
     "near_duplicate": "the same photo as another image, or nearly so",
-    "across_split": "an image to be asked about that the training set or the database holds, too",
+    "across_split": "an image in two tables that may not share it, such as test and train",
     "mixed_labels": "images that are the same have different landmarks",
 }
 COLUMNS = ("kind", "id", "table", "other_id", "other_table", "detail")
@@ -153,14 +154,22 @@ def _find_duplicates(found: Findings, *, exact: bool) -> tuple[Rows, Rows, list[
 
 
 def _find_across_split(found: Findings) -> tuple[Rows, Rows, list[str]]:
-    """Return each image to be asked about with the first of its group in the database."""
+    """Return each image to be asked about with the first of its group in the database.
+
+    And, with itself, each that is in two tables that may not share any.
+    """
     catalogue, groups = found.catalogue, found.groups
     grouped, asked = groups != NO_GROUP, catalogue.in_tables(ASKED)
     known = np.flatnonzero(catalogue.in_tables(DATABASE) & grouped & ~asked)
     numbers, first = np.unique(groups[known], return_index=True)
     rows = np.flatnonzero(asked & np.isin(groups, numbers))
     others = known[first[np.searchsorted(numbers, groups[rows])]]
-    return rows, others, [f"group {groups[row]}" for row in rows]
+    details = [f"group {groups[row]}" for row in rows]
+    for name, other in APART:
+        both = np.flatnonzero(catalogue.in_tables([name]) & catalogue.in_tables([other]))
+        rows, others = np.append(rows, both), np.append(others, both)
+        details += [f"the same id in {name} and {other}"] * len(both)
+    return rows, others, details
 
 
 def _find_mixed_labels(found: Findings) -> tuple[Rows, Rows, list[str]]:

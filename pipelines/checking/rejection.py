@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..dataset_problems import APART
 from .catalogue import ASKED, CLEANED, DATABASE
 from .duplicates import reject_duplicates
 from .groups import NO_GROUP
@@ -23,7 +24,9 @@ def choose_rejected(found: Findings, problems: Problems, kinds: Sequence[Kind]) 
     missing, corrupt, tiny, blank: the image goes.
     mixed_labels: of a group, the images stay that have the landmark of more than half of them;
         without such a landmark all go.
-    across_split: images of the database go that are in a group with one of test or validation.
+    across_split: images of the database go that are in a group with one of test or validation; of
+        an id in two tables that may not share it the row of what is known goes, not what is asked
+        about, and the row of non_landmark goes rather than that of a landmark.
     exact_duplicate, near_duplicate: see reject_duplicates.
     """
     reasons = np.full(len(found.catalogue.entries), None, dtype=object)
@@ -71,7 +74,21 @@ def _reject_across_split(found: Findings) -> Reasons:
     names = found.catalogue.ids[np.flatnonzero(asked & grouped)[first]]
     rows = np.flatnonzero(~asked & np.isin(found.groups, numbers))
     twins = names[np.searchsorted(numbers, found.groups[rows])]
-    return _explain(found, DATABASE, "across_split: with " + pd.Series(twins, rows, dtype=object))
+    texts = "across_split: with " + pd.Series(twins, rows, dtype=object)
+    shared = _reject_shared(found)
+    return np.where(pd.isna(shared), _explain(found, DATABASE, texts), shared)
+
+
+def _reject_shared(found: Findings) -> Reasons:
+    """Reject one of the two rows of an image that two tables list and may not share."""
+    entries = found.catalogue.entries
+    reasons = np.full(len(entries), None, dtype=object)
+    for name, other in APART:
+        stays, goes = (name, other) if name in ASKED else (other, name)
+        both = found.catalogue.in_tables([stays]) & found.catalogue.in_tables([goes])
+        here = (entries["table"] == goes).to_numpy() & both[entries["row"]] & pd.isna(reasons)
+        reasons[here] = f"across_split: in {stays}, too"
+    return reasons
 
 
 def _explain(found: Findings, tables: Sequence[str], texts: "pd.Series[str]") -> Reasons:

@@ -17,6 +17,7 @@ from ..dataset import LABELLED, Dataset
 from ..derive import read_rows, write_derived
 from ..origin import claim
 from .catalogue import CLEANED, DATABASE
+from .groups import write_groups
 from .problems import KINDS, Findings, Kind, Problems
 from .rejection import Reasons, choose_rejected
 
@@ -86,6 +87,7 @@ def remove_problems(
     claim(folder, origin)
     tables["rejected"] = _list_rejected(found, reasons)
     write_derived(dataset, folder, tables, origin)
+    write_groups(found.catalogue.ids, found.groups, folder)
     return left
 
 

@@ -1,7 +1,7 @@
 """Read every image of a dataset once, and later only those that are new or have changed.
 
-Reads the tables and the image files. Writes scan/ of the dataset folder (scan_parts). Goes on after
-the last whole part of an interrupted scan.
+Reads the tables and the image files. Writes scan/ of the dataset folder, or of another
+(scan_parts). Goes on after the last whole part of an interrupted scan.
 """
 
 import logging
@@ -44,28 +44,33 @@ BLOCK = 1 << 16  # images whose files are looked for at a time
 PASSING = pa.array(["no_permission", "unreadable"])
 
 
-def scan_dataset(dataset: Dataset) -> pa.Table:
+def scan_dataset(dataset: Dataset, folder: Path | None = None) -> pa.Table:
     """Read all images of all tables that are new or have changed; return what load_scan does.
 
     Images are read in threads. The memory that this takes grows by what load_scan returns, some
     300 bytes an image; the small pictures stay on disk.
 
+    Args:
+        dataset: whose images are read.
+        folder: where scan/ is; None: in the dataset's own folder.
+
     Raises:
         FileNotFoundError: the folder of images is missing.
         ValueError: a table is not what load_split takes.
     """
-    folder = dataset.folder / FOLDER
+    folder = folder or dataset.folder
+    parts = folder / FOLDER
     now = _list_images(dataset)
-    invalidate(folder)
-    _keep_valid(folder, now)
-    paths = sorted(folder.glob("part-*.parquet"))
+    invalidate(parts)
+    _keep_valid(parts, now)
+    paths = sorted(parts.glob("part-*.parquet"))
     known = read_parts(paths, ["id"])["id"].combine_chunks()
     new = now.filter(pc.invert(pc.is_in(now["id"], value_set=known)))
     if len(known) and new.num_rows:
         logger.info("%d images were read before, %d are new or changed", len(known), new.num_rows)
-    _read_images(dataset, new, _name_parts(folder, paths))
-    sign_scan(dataset.folder)
-    return load_scan(dataset.folder)
+    _read_images(dataset, new, _name_parts(parts, paths))
+    sign_scan(folder)
+    return load_scan(folder)
 
 
 def _list_images(dataset: Dataset) -> pa.Table:

@@ -32,8 +32,9 @@ class Count:
 def count_problems(found: Findings, problems: Problems) -> list[Count]:
     """Count images by kind of problem, kinds without any included.
 
-    Only images of test and validation can be across the split, and only those that a table gives
-    a landmark, or says that they have none, can have mixed ones.
+    Images of test and validation can be across the split, and others that two tables list which
+    may not share any; only those that a table gives a landmark, or says that they have none, can
+    have mixed ones.
     """
     catalogue = found.catalogue
     concerned = {"across_split": ASKED, "mixed_labels": CLEANED}
@@ -42,7 +43,9 @@ def count_problems(found: Findings, problems: Problems) -> list[Count]:
         rows = problems.row[problems.of(kind)]
         everyone = len(catalogue.ids)
         if kind in concerned:
-            everyone = int(catalogue.in_tables(concerned[kind]).sum())
+            among = catalogue.in_tables(concerned[kind])
+            among[rows] = True
+            everyone = int(among.sum())
         examples = tuple(catalogue.ids[rows[:EXAMPLES]])
         counts.append(Count(kind, len(np.unique(rows)), everyone, examples))
     return counts

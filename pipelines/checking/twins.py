@@ -50,7 +50,7 @@ def find_twins(catalogue: Catalogue, folder: Path) -> Twins:
 
     Args:
         catalogue: of the dataset.
-        folder: its folder, with a complete scan.
+        folder: the one with its complete scan.
     """
     first = _find_same(catalogue)
     rows = np.arange(len(first))

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from embed.errors import InputError
+
 
 def check(
     data: Annotated[Path, typer.Argument(help="Dataset folder.")],
@@ -27,28 +29,40 @@ def check(
             show_default=False,
         ),
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to write problems.csv, problems.html, groups.parquet and scan/ to, where "
+            "the dataset cannot be written.  \\[default: the dataset folder]",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Find images that are corrupt, tiny, blank, there twice, across the split or mislabelled.
 
     Reads every image once; later only those that are new or have changed. Writes problems.csv,
     problems.html with the images side by side, and groups.parquet, by which `cairn data select`
-    keeps near duplicates together.
+    keeps near duplicates together. What else a run would refuse of the tables is printed.
     """
     from ..checking.check import check_dataset
     from ..checking.problems_page import PAGE
     from ..checking.removal import parse_kinds, remove_problems
     from ..checking.summary import count_problems, print_counts, print_left
+    from ..data_report.page import open_folder
     from ..dataset import Dataset
     from ..report import open_console
 
     if (remove is None) != (into is None):
-        raise ValueError("--remove KIND and --into FOLDER go together; neither only lists problems")
+        raise InputError("--remove KIND and --into FOLDER go together; neither only lists problems")
     kinds = parse_kinds(remove) if remove is not None else []
     dataset, console = Dataset(data), open_console()
-    found, problems = check_dataset(dataset, min_side=min_side)
+    folder = open_folder(out or data)
+    found, problems = check_dataset(dataset, folder, min_side=min_side)
     print_counts(count_problems(found, problems), console)
-    page = f" and {PAGE}" if (data / PAGE).is_file() else ""
-    console.print(f"wrote {data / 'problems.csv'}{page}", markup=False, highlight=False)
+    for problem in dataset.find_problems()[0]:
+        console.print(f"to be mended before a run: {problem}", markup=False, highlight=False)
+    page = f" and {PAGE}" if (folder / PAGE).is_file() else ""
+    console.print(f"wrote {folder / 'problems.csv'}{page}", markup=False, highlight=False)
     if into is not None:
         left = remove_problems(dataset, found, problems, kinds, into)
         console.print()

@@ -62,7 +62,11 @@ def report(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Say what is in a dataset, and what time, disk and memory a run will take on this machine."""
+    """Say what is in a dataset, and what time, disk and memory a run will take on this machine.
+
+    What a run would refuse is listed first, as what has to be mended: the report is written all the
+    same, and the exit status is 0.
+    """
     from ..data_report.page import PAGE, open_folder, save_report
     from ..data_report.printing import print_sections
     from ..data_report.report import Planned, make_report, to_json

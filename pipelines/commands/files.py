@@ -10,8 +10,9 @@ def files(
     table: Annotated[
         list[Path],
         typer.Argument(
-            help="One .csv file, or .parquet files or a folder of them: a row an image. Columns: "
-            "id, or file_name like photos/a.jpg; landmark_id, or label with names; split."
+            help="One .csv file (commas, semicolons or tabs), or .parquet files or a folder of "
+            "them: a row an image. Columns: id, or file_name like photos/a.jpg; landmark_id, or "
+            "label with names; split."
         ),
     ],
     images: Annotated[

@@ -1,10 +1,14 @@
 """Open the job that the options of a command name."""
 
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
+
+from embed.errors import InputError
 
 if TYPE_CHECKING:
     from ..job import Job
@@ -12,7 +16,40 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+P = ParamSpec("P")
+Start = Callable[Concatenate[Path | None, Path | None, P], "Job"]
 
+
+def _judge_tables_too(start: Start[P]) -> Start[P]:
+    """Let an error of a recipe or a file say what is wrong with the dataset, too."""
+
+    @wraps(start)
+    def judged(data: Path | None, run: Path | None, /, *args: P.args, **options: P.kwargs) -> "Job":
+        try:
+            return start(data, run, *args, **options)
+        except InputError as error:
+            more = [text for text in _find_problems(data, run) if text not in str(error)]
+            if not more:
+                raise
+            listed = "".join(f"\n- {text}" for text in [str(error), *more])
+            raise InputError(f"{len(more) + 1} things have to be mended{listed}") from error
+
+    return judged
+
+
+def _find_problems(data: Path | None, run: Path | None) -> list[str]:
+    """Return what is wrong with the dataset, if there is one, of whatever job that may be."""
+    from ..dataset import Dataset
+    from ..job import pick_run, read_run
+
+    with contextlib.suppress(ValueError, OSError):  # the error that is there counts
+        recorded = None if data is not None else read_run(pick_run(data, run))
+        folder = data or (Path(recorded["data"]) if recorded else None)
+        return Dataset(folder).find_problems()[0] if folder else []
+    return []
+
+
+@_judge_tables_too
 def start_job(
     data: Path | None,
     run: Path | None,
@@ -32,6 +69,7 @@ def start_job(
     The demo city is rendered if need be, and the data that the recipe asks for are chosen. Raises
     what open_job, load_recipe, prepare_data and Dataset.check raise.
     """
+    from ..dataset import Dataset
     from ..job import count_workers, is_demo, open_job
     from ..networks import check_networks, settle_network
     from ..prepared_data import find_source, prepare_data
@@ -61,9 +99,22 @@ def start_job(
         from ..data import render_demo
 
         render_demo(source)
+    if not job.recipe.data.changes_nothing:
+        Dataset(source).check_tables()  # of all that is wrong there, not what a selection meets
     job = prepare_data(job)
-    job.dataset.check()
+    job.dataset.check(training=_will_train(job))
     return job
+
+
+def _will_train(job: "Job") -> bool:
+    """Tell whether a model of the job is yet to be trained."""
+    from ..artifacts import load_manifest
+    from ..members import list_member_jobs
+
+    return any(
+        member.recipe.train.epochs and load_manifest(member.run / "model") is None
+        for member in list_member_jobs(job)
+    )
 
 
 def _change_recipe(

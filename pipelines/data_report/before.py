@@ -44,12 +44,11 @@ def describe_before(dataset: Dataset, tables: Tables, other: Path | None) -> Bef
     reasons = _count_reasons(rejected) if rejected else ()
     source = Dataset(other) if other is not None else find_source(dataset)
     if source is not None:
-        path = source.find_table("train")
-        assert path is not None  # a Dataset has one
+        path = source.require_table(source.class_split)
         return _describe(source.folder.resolve().name, read_labels(path), reasons)
     if rejected is None:
         return None
-    labels = np.concatenate([tables.landmark_ids["train"], read_labels(rejected)])
+    labels = np.concatenate([tables.landmark_ids[tables.classes], read_labels(rejected)])
     return _describe("train and rejected", labels, reasons)
 
 

@@ -49,13 +49,13 @@ def draw_report(facts: Facts, measured: Measured, path: Path) -> None:
 
 
 def _draw_sizes(axes: "Axes", facts: Facts) -> None:
-    after = facts.sizes["train"]
+    name, after = next(iter(facts.sizes.items()))
     axes.set(xscale="log", yscale="log")
     if facts.before is not None:
         before = facts.before.sizes
         label = f"before: {_cut(facts.before.name)}, {before.classes:,} landmarks"
         _draw_bins(axes, before.histogram, label, GREY, 0.35)
-    _draw_bins(axes, after.histogram, f"train, {after.classes:,} landmarks", BLUE, 0.75)
+    _draw_bins(axes, after.histogram, f"{name}, {after.classes:,} landmarks", BLUE, 0.75)
     axes.set(xlabel="images of a landmark", ylabel="landmarks")
     axes.set_title("How many images landmarks have", loc="left")
     for axis in (axes.xaxis, axes.yaxis):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from embed.errors import InputError
+
 from ..artifacts import writing
 from ..decorations import draw
 from ..page.pictures import encode_data_uri
@@ -38,7 +40,7 @@ def open_folder(folder: Path) -> Path:
     """Make the folder of a report, and return it.
 
     Raises:
-        PermissionError: it cannot be written to.
+        InputError: it cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -46,7 +48,7 @@ def open_folder(folder: Path) -> Path:
             temporary.touch()
         (folder / ".probe").unlink()
     except OSError as error:
-        raise PermissionError(
+        raise InputError(
             f"cannot write to {folder} ({error.strerror}); name a folder that can be written to: "
             "--out FOLDER"
         ) from error
@@ -93,7 +95,7 @@ def make_page(report: DataReport, sections: Sequence[Section], figure: Picture |
 
 
 def _make_tiles(report: DataReport) -> list[Tile]:
-    sizes, images = report.facts.sizes["train"], report.facts.images
+    sizes, images = next(iter(report.facts.sizes.values())), report.facts.images
     alone = say_share(sizes.singletons / sizes.classes)
     share = f", {alone} of all" if sizes.singletons else ""
     tiles = [

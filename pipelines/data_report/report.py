@@ -12,7 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from embed.errors import InputError
+
 from ..dataset import Dataset
+from ..image_table import refuse
 from ..recipe import Recipe
 from .before import Before, describe_before
 from .chosen import Chosen, count_chosen
@@ -45,11 +48,12 @@ class Facts:
 
     dataset: str  # name of its folder
     tables: tuple[TableFacts, ...]
-    sizes: Mapping[str, ClassSizes]  # of train, and of index where it is searched
-    largest: tuple[LargeClass, ...]  # of train
+    sizes: Mapping[str, ClassSizes]  # of train if it is there, and of index where it is searched
+    largest: tuple[LargeClass, ...]  # of the first of these
     before: Before | None  # None unless the dataset was made from another
     queries: QueryFacts | None  # None without a solution
     images: ImageFacts
+    problems: tuple[str, ...]  # what has to be mended before a run
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,8 @@ def make_report(
         FileNotFoundError: the folder of images, or that of `before`, is missing.
         ValueError: a table cannot be read, or the recipe's model cannot be built.
     """
-    facts, measured, counts = collect_facts(dataset, before)
+    training = planned is not None and _trains(planned.recipe)
+    facts, measured, counts = collect_facts(dataset, before, training=training)
     if planned is None:
         return DataReport(facts, None, ""), measured
     settings = planned.recipe.data
@@ -114,26 +119,47 @@ def make_report(
     return DataReport(facts, plan, why_not), measured
 
 
-def collect_facts(dataset: Dataset, before: Path | None = None) -> tuple[Facts, Measured, Counts]:
+def collect_facts(
+    dataset: Dataset, before: Path | None = None, *, training: bool = False
+) -> tuple[Facts, Measured, Counts]:
     """Collect what is in a dataset, what was seen of its images, and what a plan needs.
+
+    Args:
+        dataset: that is reported on.
+        before: as of make_report.
+        training: whether a model is to be trained, which needs more of the dataset.
 
     Raises:
         FileNotFoundError: the folder of images, or that of `before`, is missing.
-        ValueError: a table cannot be read.
+        InputError: a table cannot be read; the message lists all that has to be mended.
     """
-    tables = read_tables(dataset)
-    sizes = {name: describe_sizes(tables.sizes(name)) for name in {"train": 0, tables.database: 0}}
+    problems, _ = dataset.find_problems(training=training)
+    try:
+        tables = read_tables(dataset)
+        queries = compare_queries(dataset, tables)
+        names = dataset.names
+    except InputError:
+        refuse(problems, str(dataset.folder))
+        raise
+    sizes = {
+        name: describe_sizes(tables.sizes(name)) for name in {tables.classes: 0, tables.database: 0}
+    }
     measured = measure_images(dataset, tables)
     facts = Facts(
         dataset=dataset.folder.resolve().name,
         tables=count_tables(tables, dataset),
         sizes=sizes,
-        largest=find_largest(tables, dataset.names),
+        largest=find_largest(tables, names),
         before=describe_before(dataset, tables, before),
-        queries=compare_queries(dataset, tables),
+        queries=queries,
         images=describe_images(measured),
+        problems=tuple(problems),
     )
     return facts, measured, count_images(tables)
+
+
+def _trains(recipe: Recipe) -> bool:
+    return any(each.train.epochs for each in list_models(recipe).values())
 
 
 def make_plan(dataset: Dataset, measured: Measured, counts: Counts, planned: Planned) -> Plan:

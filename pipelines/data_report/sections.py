@@ -39,7 +39,8 @@ class Section:
 def make_sections(report: DataReport) -> tuple[Section, ...]:
     """Return the whole report in the order it is read."""
     facts = report.facts
-    sections = [_describe_classes(facts)]
+    sections = [Section("What has to be mended", notes=facts.problems)] if facts.problems else []
+    sections.append(_describe_classes(facts))
     if facts.queries is not None:
         sections.append(_describe_queries(facts.queries))
     sections.append(_describe_images(facts.images))

@@ -1,7 +1,7 @@
 """Read the tables of a dataset for a report: what is in them, and how they go together.
 
-Reads the tables of a dataset folder. Leaves repeated ids and the like to `cairn data check`; opens
-no image.
+Reads the tables of a dataset folder, as they are: what is wrong with them, repeated ids and the
+like, Dataset.find_problems says. Opens no image.
 """
 
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from classify_head.submission import Solution, load_solution
+from embed.errors import InputError
 
 from ..dataset import LABELLED, SPLITS, Dataset
 from ..derive import read_rows
@@ -31,6 +32,11 @@ class Tables:
     def database(self) -> str:
         """Name of the split that is searched."""
         return "index" if "index" in self.ids else "train"
+
+    @property
+    def classes(self) -> str:
+        """Name of the split that says which classes there are: index where there is no train."""
+        return "train" if "train" in self.ids else "index"
 
     def sizes(self, split: str) -> NDArray[np.int64]:
         """Return the images of each class [C] of a split, by ascending landmark_id."""
@@ -77,7 +83,7 @@ def read_tables(dataset: Dataset) -> Tables:
     """Read ids and labels of every split of a dataset.
 
     Raises:
-        ValueError: a table lacks a column or cannot be read, or train has no rows.
+        InputError: a table lacks a column or cannot be read, or train has no rows.
     """
     ids, landmark_ids = {}, {}
     for split in SPLITS:
@@ -88,9 +94,11 @@ def read_tables(dataset: Dataset) -> Tables:
         ids[split] = rows["id"]
         if split in LABELLED:
             landmark_ids[split] = rows["landmark_id"].to_numpy()
-    if not len(ids["train"]):
-        raise ValueError(f"{dataset.find_table('train')} has a header and no rows; add some")
-    return Tables(ids, landmark_ids)
+    read = Tables(ids, landmark_ids)
+    if not len(read.ids[read.classes]):
+        path = dataset.find_table(read.classes)
+        raise InputError(f"{path} has a header and no rows; add some")
+    return read
 
 
 def read_labels(path: Path) -> NDArray[np.int64]:
@@ -102,9 +110,9 @@ def _read(path: Path, columns: list[str]) -> pa.Table:
     rows = read_rows(path)
     for name in columns:
         if name not in rows.column_names:
-            raise ValueError(f"{path} has no column {name}, only {', '.join(rows.column_names)}")
+            raise InputError(f"{path} has no column {name}, only {', '.join(rows.column_names)}")
         if rows[name].null_count:
-            raise ValueError(f"{path}: {rows[name].null_count} rows have no {name}; give them one")
+            raise InputError(f"{path}: {rows[name].null_count} rows have no {name}; give them one")
     return rows.select(columns)
 
 
@@ -121,7 +129,7 @@ def count_tables(tables: Tables, dataset: Dataset) -> tuple[TableFacts, ...]:
 
 def find_largest(tables: Tables, names: Mapping[int, str]) -> tuple[LargeClass, ...]:
     """Return the largest classes of the training set; of equal ones the lower id comes first."""
-    labels, counts = np.unique(tables.landmark_ids["train"], return_counts=True)
+    labels, counts = np.unique(tables.landmark_ids[tables.classes], return_counts=True)
     rows = np.argsort(-counts, kind="stable")[:LARGEST]
     return tuple(
         LargeClass(label, names.get(label, ""), count)
@@ -136,7 +144,8 @@ def compare_queries(dataset: Dataset, tables: Tables) -> QueryFacts | None:
         return None
     solution = load_solution(path)
     trained, known = (
-        set(np.unique(tables.landmark_ids[split]).tolist()) for split in ("train", tables.database)
+        set(tables.landmark_ids[split].tolist() if split in tables.ids else ())
+        for split in ("train", tables.database)
     )
     truths = _scored(solution)
     asked = set().union(*truths)

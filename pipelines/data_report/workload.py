@@ -54,13 +54,15 @@ class Workload:
 
 def count_images(tables: Tables) -> Counts:
     """Count what the plan needs of the tables."""
-    train, database = tables.ids["train"], tables.ids[tables.database]
+    train, database = tables.ids[tables.classes], tables.ids[tables.database]
     held_out = tables.ids.get("validation", pa.chunked_array([], pa.string()))
     return Counts(
-        class_sizes=tables.sizes("train"),
+        class_sizes=tables.sizes(tables.classes),
         database_sizes=tables.sizes(tables.database),
         database=len(database),
-        searched=_count_common(train, database) if tables.database != "train" else len(train),
+        searched=_count_common(train, database)
+        if tables.database != tables.classes
+        else len(train),
         validation=len(held_out),
         unsearched=len(held_out) - _count_common(held_out, database),
         test=len(tables.ids.get("test", ())),

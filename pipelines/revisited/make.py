@@ -239,8 +239,7 @@ def _write_tables(
         return
     # Without names of those trained on, the others can have none: names are of all or of none.
     _write_labels({**source.names, **labels} if source.names else {}, folder)
-    path = source.find_table("train")
-    assert path is not None  # a Dataset has one
+    path = source.require_table("train")
     with writing(folder / path.name) as temporary:
         shutil.copyfile(path, temporary)  # byte for byte: a model knows its table by the hash
 

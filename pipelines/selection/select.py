@@ -88,9 +88,7 @@ def select_dataset(
             asked for gets no image.
     """
     _check_sets(source, split, replace)
-    path = source.find_table("train")
-    assert path is not None  # a Dataset has one
-    rows = read_images(path)
+    rows = read_images(source.require_table("train"))
     all_landmarks = rows["landmark_id"].to_numpy()
     mask, steps = filter_images(rows["id"], all_landmarks, filters, seed)
     rows = rows.filter(pa.array(mask))

@@ -14,14 +14,11 @@ import pyarrow.compute as pc
 
 from ..images import SUFFIXES
 from ..naming import MAX_ID, make_id, name_landmark
-from .sources import TableSource, find_bytes
+from .sources import ID_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMN, TableSource, find_bytes
 
 logger = logging.getLogger(__name__)
 
-# Where no column is named, the first of these that is there.
-ID_COLUMNS = ("id", "image_id", "file_name", "filename", "path")
-LABEL_COLUMNS = ("landmark_id", "label", "name", "class")
-SPLIT_COLUMN = "split"
+
 # What a split may be called, and which table it becomes.
 SPLIT_NAMES = {name: name for name in ("train", "index", "test", "validation", "non_landmark")} | {
     "val": "validation",

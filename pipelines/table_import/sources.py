@@ -10,8 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
+
+from embed.table_file import read_table
+
+TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
+# Where no column is named, the first of these that is there.
+ID_COLUMNS = ("id", "image_id", "file_name", "filename", "path")
+LABEL_COLUMNS = ("landmark_id", "label", "name", "class")
+SPLIT_COLUMN = "split"
+USUAL_COLUMNS = (*ID_COLUMNS, *LABEL_COLUMNS, SPLIT_COLUMN)
 
 
 @dataclass(frozen=True)
@@ -44,8 +52,8 @@ class TableSource:
         Raises:
             ValueError: a file is damaged.
         """
-        if self.paths[0].suffix == ".csv":
-            return _read_csv(self.paths[0]).select(columns)
+        if is_text(self.paths[0]):
+            return read_table(self.paths[0], columns).select(columns)
         try:
             return pa.concat_tables(_read_parquet(path, columns) for path in self.paths)
         except (OSError, pa.ArrowInvalid) as error:
@@ -74,6 +82,11 @@ def find_bytes(kind: pa.DataType) -> str | None:
     return None
 
 
+def is_text(path: Path) -> bool:
+    """Tell whether a table is CSV, by its name."""
+    return path.suffix.lower() in TEXT_SUFFIXES
+
+
 def open_source(paths: Sequence[Path]) -> TableSource:
     """Open a table: one CSV file, or Parquet files, folders of them, or patterns like *.parquet.
 
@@ -84,8 +97,8 @@ def open_source(paths: Sequence[Path]) -> TableSource:
     """
     found = tuple(file for path in paths for file in _list_files(path))
     kinds = {path.suffix.lower() for path in found}
-    if kinds == {".csv"} and len(found) == 1:
-        return TableSource(found, _read_csv(found[0]).schema)
+    if len(found) == 1 and is_text(found[0]):
+        return TableSource(found, read_table(found[0], (), USUAL_COLUMNS, others=True).schema)
     if kinds != {".parquet"}:
         raise ValueError(
             f"{found[0]} and {len(found) - 1} other files: name one .csv file, or .parquet files "
@@ -114,17 +127,6 @@ def _list_files(path: Path) -> list[Path]:
     if not found:
         raise FileNotFoundError(f"{advice} {path}")
     return found
-
-
-def _read_csv(path: Path) -> pa.Table:
-    try:
-        with pa.csv.open_csv(path) as reader:
-            names = reader.schema.names
-        convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
-        parse = pa.csv.ParseOptions(newlines_in_values=True)
-        return pa.csv.read_csv(path, convert_options=convert, parse_options=parse)
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{path} is no CSV file in UTF-8 with a header: {error}") from error
 
 
 def _read_parquet(path: Path, columns: Sequence[str]) -> pa.Table:
