@@ -11,7 +11,7 @@ from pathlib import Path
 from classify_head.trained_head import HEAD_FILE, TrainedHead
 from embed.extract import extract_all, pick_device
 from embed.failure import Failure
-from embed.model import DescriptorModel, load_model
+from embed.model import DescriptorModel
 from embed.shards import Embeddings, write_shard
 from embed.views import Views
 
@@ -22,6 +22,7 @@ from .job import Job
 from .members import list_member_jobs
 from .progress import Advance
 from .stage import Artifact
+from .stored_model import open_head, open_model
 from .train import train
 
 
@@ -60,14 +61,13 @@ def embed_table(job: Job, name: str, table: ImageTable, table_hash: str) -> Mani
         return done
 
     @cache  # loaded only if a shard is missing
-    def open_model() -> tuple[DescriptorModel, TrainedHead]:
+    def open_both() -> tuple[DescriptorModel, TrainedHead]:
         device = pick_device()
-        model, _ = load_model(job.run / "model")
-        return model.to(device), TrainedHead.load(job.run / "model" / HEAD_FILE, device)
+        return open_model(job.run)[0].to(device), open_head(job.run, device)
 
     def write_part(rows: range, path: Path, advance: Advance) -> list[Failure]:
         ids = table.ids[rows.start : rows.stop]
-        model, classifier = open_model()
+        model, classifier = open_both()
         extracted = extract_all(
             model,
             job.dataset.images.locate_all(ids),

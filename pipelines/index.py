@@ -18,6 +18,7 @@ from index.search import build_index, save_index, search
 from rerank.expansion import augment_database
 
 from .artifacts import Manifest, hash_values, invalidate, record_file, writing
+from .database import WHITENING
 from .decision import set_decision
 from .embed import embed_split
 from .features import extract_split
@@ -27,8 +28,6 @@ from .landmark_head import LANDMARK_HEAD, write_landmark_head
 from .prepare import load_split_embeddings, split_pool
 from .recipe import SearchSettings
 from .stage import Artifact
-
-WHITENING = "whitening.safetensors"
 
 
 def index_database(job: Job) -> Manifest:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .artifacts import writing
+from .integrity import intact_output
 
 # Inliers divided by the features of the image that has fewer. Of 24 photos of cartons, saved anew
 # at quality 50 all reached 0.54, with a twentieth cut off each side 0.59; at half the size most
@@ -32,7 +33,8 @@ def find_near_duplicates(run: Path) -> tuple[pa.Table, str]:
 
     overlap is empty where a run has no local features, so that nothing is verified.
     """
-    verified, neighbors = run / "verified.parquet", run / "neighbors.parquet"
+    names = ("verified.parquet", "neighbors.parquet")
+    verified, neighbors = (intact_output(run, name) for name in names)
     if not pq.read_metadata(verified).num_rows:
         near = pc.field("score") >= LEAST_SIMILARITY
         pairs = _read_neighbors(neighbors, near)

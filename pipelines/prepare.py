@@ -8,31 +8,44 @@ from pathlib import Path
 
 import numpy as np
 
-from embed.shards import Embeddings, read_embeddings
+from embed.shards import Embeddings, read_embeddings, read_failures
 from rerank.store import FeatureStore
 
+from .artifacts import remedy
 from .database import load_database
 from .extractors import find_fingerprint
+from .integrity import intact_file, intact_parts
 from .recipe import Recipe
 from .recognition import Recognizer
 
 
 def load_split_embeddings(run: Path, split: str) -> Embeddings:
-    """Read the descriptors of a split that was embedded."""
-    return read_embeddings(sorted((run / "embeddings" / split).glob("part-*.parquet")))
+    """Read the descriptors of a split that was embedded.
+
+    Raises:
+        MissingFileError: it was not.
+        InputError: a file of it is damaged.
+    """
+    return read_embeddings(list(intact_parts(run / "embeddings" / split)))
+
+
+def load_split_failures(run: Path, split: str) -> dict[str, tuple[str, str]]:
+    """Return reason and message of each image of a split that was not embedded; errors likewise."""
+    return read_failures(intact_file(run / "embeddings" / split, "failures.parquet"))
 
 
 def open_features(run: Path, split: str, recipe: Recipe) -> FeatureStore | None:
     """Open the cached features of a split, or return None where the recipe does not re-rank.
 
     Raises:
-        FileNotFoundError: they were not extracted.
-        ValueError: another extractor made them.
+        MissingFileError: they were not extracted.
+        InputError: another extractor made them, or a file of them is damaged.
     """
     if recipe.rerank.method == "none":
         return None
     fingerprint = find_fingerprint(run, recipe.rerank)
-    return FeatureStore(run / "features" / split, fingerprint)
+    folder = run / "features" / split
+    return FeatureStore(folder, fingerprint, parts=intact_parts(folder), remedy=remedy(folder))
 
 
 def split_pool(run: Path) -> tuple[Embeddings, Embeddings]:

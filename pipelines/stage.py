@@ -11,19 +11,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from embed.errors import InputError
 from embed.failure import Failure
+from embed.sealed import read_seal
 from embed.shards import read_shard_failures, write_failures
 
 from .artifacts import (
     FileRecord,
     Manifest,
-    find_complete,
     invalidate,
     make_key,
     record_file,
+    remedy,
     save_manifest,
     writing,
 )
+from .integrity import find_complete
 from .job import Job
 from .progress import Advance, progress_bar
 
@@ -46,6 +49,7 @@ class Artifact:
     settings: Mapping[str, Any]  # the part of the recipe that the stage reads
     inputs: Mapping[str, str]  # name -> sha256, key or fingerprint
     redo: bool = False  # make it even if it is there
+    dear: bool = False  # it is not made again because a file of it is missing: training
     _started: float = field(default_factory=time.perf_counter)
 
     @cached_property
@@ -54,11 +58,21 @@ class Artifact:
         return make_key(self.stage, self.settings, self.inputs)
 
     def find(self) -> Manifest | None:
-        """Return the manifest if the artifact is there and not to be made again."""
-        done = None if self.redo else find_complete(self.folder, self.key)
-        if done:
-            logger.debug("%s: done before", self.folder)
-        return done
+        """Return the manifest if the artifact is there and not to be made again.
+
+        Raises:
+            InputError: a file of it is damaged; of one that is dear, or missing.
+        """
+        if self.redo:
+            return None
+        done, gone = find_complete(self.folder, self.key)
+        if not gone:
+            return done
+        missing = f"{self.folder / gone[0].name} is missing"
+        if self.dear:
+            raise InputError(f"{missing}; {remedy(self.folder)}")
+        logger.warning("%s; it is made again", missing)
+        return None
 
     def sign(
         self,
@@ -90,10 +104,18 @@ class Artifact:
         write_part: WritePart,
         *,
         model: Mapping[str, Any] | None = None,
+        in_pieces: bool = False,
     ) -> Manifest:
         """Make the artifact of a table's images in parts of so many, and sign it.
 
         Parts of an interrupted run are kept: each carries the key and its failures.
+
+        Args:
+            table: of the images.
+            size: images in a part.
+            write_part: writes one with embed.sealed.
+            model: for the manifest.
+            in_pieces: parts are not read whole, so their seals are recorded.
 
         Raises:
             ValueError: none of the images could be read.
@@ -119,7 +141,8 @@ class Artifact:
                 self.job.run,
             )
         counts = {"requested": requested, "written": requested - failed, "failed": failed}
-        outputs = [record_file(path) for path in [*paths, record]]
+        outputs = [record_file(path, seal=read_seal(path) if in_pieces else None) for path in paths]
+        outputs.append(record_file(record))
         return self.sign(outputs, model=model, counts=counts)
 
     def _fill_parts(

@@ -72,7 +72,7 @@ def train(job: Job) -> Manifest:
     inputs = {"train": hash_file(table.path), **weights_inputs(job)}
     if (held_out := job.dataset.find_table("validation")) is not None:
         inputs["validation"] = hash_file(held_out)
-    artifact = Artifact(job, "train", folder, settings, inputs, redo=job.redo)
+    artifact = Artifact(job, "train", folder, settings, inputs, redo=job.redo, dear=True)
     if done := artifact.find():
         job.fill()
         return done
@@ -122,7 +122,7 @@ def _refuse_other_model(
         before = old.settings.get(section, {})
         changed += [f"{section}.{k}" for k in before | values if before.get(k) != values.get(k)]
     raise ValueError(
-        f"{folder} holds a model trained with other {', '.join(changed[:6]) or 'files'}; "
+        f"{folder} holds a model trained with other {', '.join(changed[:6])}; "
         f"name another --run, or train it anew: cairn train --redo --run {job.run}"
     )
 

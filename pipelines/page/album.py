@@ -20,6 +20,7 @@ from rerank.store import FeatureStore
 
 from ..artifacts import load_manifest
 from ..database import Database, load_database
+from ..integrity import intact_output
 from ..job import Job
 from ..prepare import load_split_embeddings, open_features
 from ..verifier import Verifier
@@ -182,9 +183,11 @@ def _read_neighbors(job: Job, query_ids: Sequence[str]) -> dict[str, list[Neighb
     found: dict[str, list[Neighbor]] = {query_id: [] for query_id in query_ids}
     # Types are named: runs that verified nothing have an untyped column, and no query may be asked.
     filters = pc.field("query_id").cast(pa.string()).isin(pa.array(sorted(found), pa.string()))
-    verified = pq.read_table(job.run / "verified.parquet", filters=filters).to_pylist()
+    verified = pq.read_table(
+        intact_output(job.run, "verified.parquet"), filters=filters
+    ).to_pylist()
     inliers = {(row["query_id"], row["rank"]): row["inliers"] for row in verified}
-    rows = pq.read_table(job.run / "neighbors.parquet", filters=filters).to_pylist()
+    rows = pq.read_table(intact_output(job.run, "neighbors.parquet"), filters=filters).to_pylist()
     for row in sorted(rows, key=lambda row: int(row["rank"])):
         query_id, place = row["query_id"], row["rank"]
         # Behind the neighbours are images that were verified for their class: no true places.

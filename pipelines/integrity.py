@@ -1,0 +1,125 @@
+"""The one door to the files of a run: what is loaded is what its manifest says was written.
+
+A damaged file is refused with what was found and the command that makes it anew. Files that are
+read whole are hashed, once a process; of those that are read in pieces the seal is compared, and
+whoever reads them checks each piece (see embed.sealed). Reads manifests and any file they name.
+"""
+
+import os
+import time
+from functools import lru_cache
+from pathlib import Path
+
+from embed.errors import InputError, MissingFileError
+from embed.sealed import BrokenSealError, read_seal
+
+from .artifacts import FileRecord, Manifest, hash_file, load_manifest, remedy
+
+SUBMISSION = "submission.csv"  # the one file that people edit
+MISSING = "it is missing"
+SETTLED = 2.0  # seconds; a file changed later than that may change again unseen by its times
+
+
+def intact_file(folder: Path, name: str) -> Path:
+    """Return the path of an artifact's file, which is as the manifest says.
+
+    Raises:
+        MissingFileError: the artifact is not finished, or has no such file.
+        InputError: the file is damaged.
+    """
+    manifest = _require(folder)
+    for record in manifest.outputs:
+        if record.name == name:
+            refuse_damage(folder, record)
+            return Path(os.path.normpath(folder / name))
+    raise MissingFileError(f"{folder} was made without {name}; {remedy(folder)}")
+
+
+def intact_output(run: Path, name: str) -> Path:
+    """Return the path of a file that stage submit wrote into the run folder; as intact_file."""
+    return intact_file(run / "submit", f"../{name}")
+
+
+def intact_parts(folder: Path) -> dict[Path, str | None]:
+    """Return the parts of an artifact and the seals of those read in pieces; as intact_file."""
+    records = [r for r in _require(folder).outputs if r.name.startswith("part-")]
+    for record in records:
+        refuse_damage(folder, record)
+    return {folder / record.name: record.seal for record in records}
+
+
+def has_file(folder: Path, name: str) -> bool:
+    """Tell whether an artifact was made with a file. Raises as intact_file."""
+    return any(record.name == name for record in _require(folder).outputs)
+
+
+def refuse_damage(folder: Path, record: FileRecord) -> None:
+    """Raise InputError, or MissingFileError, unless a file is as its record says."""
+    finding = find_damage(folder / record.name, record)
+    if not finding:
+        return
+    path, advice = os.path.normpath(folder / record.name), remedy(folder)
+    if path.endswith(SUBMISSION) and finding != MISSING:
+        advice += "; to score it as it is: cairn evaluate --submission FILE --solution FILE"
+    if finding == MISSING:
+        raise MissingFileError(f"{path} is missing; {advice}")
+    raise InputError(f"{path} is damaged: {finding}; {advice}")
+
+
+def find_damage(path: Path, record: FileRecord, *, whole: bool = False) -> str:
+    """Say how a file differs from its record; "" if it does not.
+
+    Args:
+        path: of the file.
+        record: as it was written.
+        whole: hash all bytes of a file that is read in pieces, too.
+    """
+    if not path.is_file():
+        return MISSING
+    size = path.stat().st_size
+    if size < record.bytes:
+        return f"it ends after {size:,} of {record.bytes:,} bytes"
+    if size > record.bytes:
+        return f"it has {size:,} bytes instead of {record.bytes:,}"
+    if record.seal is None or whole:
+        return "" if hash_settled(path) == record.sha256 else "its sha256 is not its manifest's"
+    try:
+        return "" if read_seal(path) == record.seal else "its seal is not its manifest's"
+    except BrokenSealError as error:
+        return str(error).removeprefix(f"{path} is damaged: ")
+
+
+def find_complete(folder: Path, key: str) -> tuple[Manifest | None, list[FileRecord]]:
+    """Return the manifest of an artifact made from this key, and its files that are missing.
+
+    Raises:
+        InputError: the manifest or a file is damaged.
+    """
+    manifest = load_manifest(folder)
+    if manifest is None or manifest.key != key:
+        return None, []
+    gone = [record for record in manifest.outputs if not (folder / record.name).is_file()]
+    for record in manifest.outputs:
+        if record not in gone:
+            refuse_damage(folder, record)
+    return manifest, gone
+
+
+def hash_settled(path: Path) -> str:
+    """Return the sha256 of a file, and remember it while the file does not change."""
+    status = path.stat()
+    if time.time() - status.st_ctime < SETTLED:
+        return hash_file(path)
+    return _remember_hash(path, status.st_size, status.st_ctime_ns, status.st_ino)
+
+
+@lru_cache(maxsize=4096)
+def _remember_hash(path: Path, *state: int) -> str:
+    return hash_file(path)
+
+
+def _require(folder: Path) -> Manifest:
+    manifest = load_manifest(folder)
+    if manifest is None:
+        raise MissingFileError(f"nothing finished in {folder}; {remedy(folder)}")
+    return manifest
