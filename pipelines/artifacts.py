@@ -26,11 +26,12 @@ LIBRARIES = ("torch", "timm", "faiss-cpu", "numpy", "opencv-python-headless", "p
 # Ends signed JSON: the sha256 of all before it.
 SIGNATURE = ',\n  "sha256": "{}"\n}}\n'
 SIGNED = re.compile(rb'(?s)(.*),\n  "sha256": "([0-9a-f]{64})"\n\}\n')
-# The command that makes an artifact anew, by the name of its folder, or of the one above.
+# The command that makes an artifact, by the name of its folder; or of the one above, of splits.
 MAKERS = {
-    **{"model": "train", "delf": "train", "embeddings": "embed", "features": "embed"},
+    **{"model": "train", "delf": "train"},
     **{"index": "index", "decision": "index", "submit": "submit"},
 }
+SPLIT_MAKERS = {"embeddings": "embed", "features": "embed"}
 
 
 @contextlib.contextmanager
@@ -199,17 +200,22 @@ def load_manifest(folder: Path) -> Manifest | None:
 
 def remedy(folder: Path) -> str:
     """Say how an artifact is made anew: by one command where it is a run's."""
-    if folder.is_symlink():  # model/ of an ensemble is its first member's
-        folder = folder.parent / folder.readlink()
-    run = folder.parent
-    command = MAKERS.get(folder.name)
-    if run.name in MAKERS:
-        command, run = MAKERS[run.name], run.parent
+    command = name_maker(folder, "--redo ")
     if command is None:
         return f"delete {folder}, and the same command makes it anew"
+    return f"make it anew: {command}"
+
+
+def name_maker(folder: Path, options: str = "") -> str | None:
+    """Return the command that makes an artifact of a run; None where there is no one command."""
+    if folder.is_symlink():  # model/ of an ensemble is its first member's
+        folder = folder.parent / folder.readlink()
+    run, command = folder.parent, MAKERS.get(folder.name)
+    if command is None:
+        run, command = folder.parent.parent, SPLIT_MAKERS.get(folder.parent.name)
     if run.parent.name == "members":  # the command of the whole run does all its members
         run = run.parent.parent
-    return f"make it anew: cairn {command} --redo --run {run}"
+    return command and f"cairn {command} {options}--run {run}"
 
 
 def invalidate(folder: Path) -> None:

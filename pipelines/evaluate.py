@@ -186,7 +186,8 @@ def _load_promise(run: Path) -> dict[str, Any]:
 
 def _leave_near_duplicates_out(run: Path, answers: Answers) -> dict[str, Any]:
     """Return how many queries the database holds already, and GAP without these; list them."""
-    pairs, criterion = find_near_duplicates(run)
+    names = ("verified.parquet", "neighbors.parquet")
+    pairs, criterion = find_near_duplicates(*(intact_output(run, name) for name in names))
     write_near_duplicates(pairs, run / "near_duplicates.csv")
     found = set(pairs["query_id"].to_pylist())
     kept = _take(answers, [query_id not in found for query_id in answers.query_ids])

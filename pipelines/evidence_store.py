@@ -26,7 +26,7 @@ def write_evidence(evidence: Evidence, path: Path) -> None:
         columns[name] = pa.ListArray.from_arrays(pa.array(offsets), pa.array(array.ravel()))
     schema = {f"shape of {name}": shape for name, shape in notes.items()}
     table = pa.table(columns).replace_schema_metadata(schema)
-    pq.write_table(table, path)
+    pq.write_table(table, path, write_page_checksum=True)
 
 
 def read_evidence(path: Path) -> Evidence:
@@ -39,7 +39,7 @@ def read_evidence(path: Path) -> Evidence:
     if not path.is_file():
         raise MissingFileError(f"no evidence at {path}; run `cairn submit --redo`")
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True)
         notes = table.schema.metadata or {}
         arrays = {}
         for name in table.column_names[1:]:

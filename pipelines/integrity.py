@@ -13,7 +13,7 @@ from pathlib import Path
 from embed.errors import InputError, MissingFileError
 from embed.sealed import BrokenSealError, read_seal
 
-from .artifacts import FileRecord, Manifest, hash_file, load_manifest, remedy
+from .artifacts import FileRecord, Manifest, hash_file, load_manifest, name_maker, remedy
 
 SUBMISSION = "submission.csv"  # the one file that people edit
 MISSING = "it is missing"
@@ -55,15 +55,18 @@ def has_file(folder: Path, name: str) -> bool:
 
 def refuse_damage(folder: Path, record: FileRecord) -> None:
     """Raise InputError, or MissingFileError, unless a file is as its record says."""
-    finding = find_damage(folder / record.name, record)
-    if not finding:
-        return
+    if finding := find_damage(folder / record.name, record):
+        raise make_error(folder, record, finding)
+
+
+def make_error(folder: Path, record: FileRecord, finding: str) -> InputError:
+    """Return the error that names a file, how it differs from its record, and what to do."""
     path, advice = os.path.normpath(folder / record.name), remedy(folder)
-    if path.endswith(SUBMISSION) and finding != MISSING:
-        advice += "; to score it as it is: cairn evaluate --submission FILE --solution FILE"
     if finding == MISSING:
-        raise MissingFileError(f"{path} is missing; {advice}")
-    raise InputError(f"{path} is damaged: {finding}; {advice}")
+        return MissingFileError(f"{path} is missing; {advice}")
+    if path.endswith(SUBMISSION):
+        advice += "; to score it as it is: cairn evaluate --submission FILE --solution FILE"
+    return InputError(f"{path} is damaged: {finding}; {advice}")
 
 
 def find_damage(path: Path, record: FileRecord, *, whole: bool = False) -> str:
@@ -89,20 +92,10 @@ def find_damage(path: Path, record: FileRecord, *, whole: bool = False) -> str:
         return str(error).removeprefix(f"{path} is damaged: ")
 
 
-def find_complete(folder: Path, key: str) -> tuple[Manifest | None, list[FileRecord]]:
-    """Return the manifest of an artifact made from this key, and its files that are missing.
-
-    Raises:
-        InputError: the manifest or a file is damaged.
-    """
-    manifest = load_manifest(folder)
-    if manifest is None or manifest.key != key:
-        return None, []
-    gone = [record for record in manifest.outputs if not (folder / record.name).is_file()]
-    for record in manifest.outputs:
-        if record not in gone:
-            refuse_damage(folder, record)
-    return manifest, gone
+def find_damages(folder: Path, manifest: Manifest) -> list[tuple[FileRecord, str]]:
+    """Return the files of an artifact that differ from their records, and how."""
+    found = [(r, find_damage(folder / r.name, r)) for r in manifest.outputs]
+    return [(record, finding) for record, finding in found if finding]
 
 
 def hash_settled(path: Path) -> str:
@@ -121,5 +114,6 @@ def _remember_hash(path: Path, *state: int) -> str:
 def _require(folder: Path) -> Manifest:
     manifest = load_manifest(folder)
     if manifest is None:
-        raise MissingFileError(f"nothing finished in {folder}; {remedy(folder)}")
+        maker = name_maker(folder) or "the command that makes it"
+        raise MissingFileError(f"nothing finished in {folder}; run `{maker}` first")
     return manifest

@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .artifacts import writing
-from .integrity import intact_output
 
 # Inliers divided by the features of the image that has fewer. Of 24 photos of cartons, saved anew
 # at quality 50 all reached 0.54, with a twentieth cut off each side 0.59; at half the size most
@@ -28,13 +27,12 @@ PAIR = ["query_id", "image_id"]
 COLUMNS = (*PAIR, "overlap", "similarity")
 
 
-def find_near_duplicates(run: Path) -> tuple[pa.Table, str]:
+def find_near_duplicates(verified: Path, neighbors: Path) -> tuple[pa.Table, str]:
     """Return the pairs of COLUMNS, sorted, and the criterion that they meet, for people.
 
+    The files are verified.parquet and neighbors.parquet of a run.
     overlap is empty where a run has no local features, so that nothing is verified.
     """
-    names = ("verified.parquet", "neighbors.parquet")
-    verified, neighbors = (intact_output(run, name) for name in names)
     if not pq.read_metadata(verified).num_rows:
         near = pc.field("score") >= LEAST_SIMILARITY
         pairs = _read_neighbors(neighbors, near)

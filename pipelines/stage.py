@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embed.errors import InputError
 from embed.failure import Failure
 from embed.sealed import read_seal
 from embed.shards import read_shard_failures, write_failures
@@ -20,13 +19,13 @@ from .artifacts import (
     FileRecord,
     Manifest,
     invalidate,
+    load_manifest,
     make_key,
     record_file,
-    remedy,
     save_manifest,
     writing,
 )
-from .integrity import find_complete
+from .integrity import MISSING, find_damages, make_error
 from .job import Job
 from .progress import Advance, progress_bar
 
@@ -60,19 +59,22 @@ class Artifact:
     def find(self) -> Manifest | None:
         """Return the manifest if the artifact is there and not to be made again.
 
+        What is missing is made again, and so are damaged parts, which is logged. Nothing else is:
+        training is dear, and a file may have been changed on purpose.
+
         Raises:
-            InputError: a file of it is damaged; of one that is dear, or missing.
+            InputError: the manifest or another file is damaged; where it is dear, or missing.
         """
-        if self.redo:
+        done = None if self.redo else load_manifest(self.folder)
+        if done is None or done.key != self.key:
             return None
-        done, gone = find_complete(self.folder, self.key)
-        if not gone:
-            return done
-        missing = f"{self.folder / gone[0].name} is missing"
-        if self.dear:
-            raise InputError(f"{missing}; {remedy(self.folder)}")
-        logger.warning("%s; it is made again", missing)
-        return None
+        damages = find_damages(self.folder, done)
+        in_parts = any(record.name.startswith("part-") for record in done.outputs)
+        for record, finding in damages:
+            if self.dear or not (in_parts or finding == MISSING):
+                raise make_error(self.folder, record, finding)
+            logger.warning("%s: %s; it is made again", self.folder / record.name, finding)
+        return None if damages else done
 
     def sign(
         self,

@@ -13,7 +13,7 @@ import pytest
 from pipelines import cli
 from pipelines.decision import load_answered
 from tests.conftest import Tiny
-from tests.datasets import cairn, list_commands, make_recipe_file
+from tests.datasets import accept_changes, cairn, list_commands, make_recipe_file
 
 COMMANDS = list_commands()
 # What these ask for is done, or not: there is no default to tell.
@@ -190,6 +190,7 @@ def test_a_query_says_what_its_precision_costs(
         "confidence": [0.9, 0.8, 0.7, 0.6],
     }
     pq.write_table(pa.table(known), tiny.run / "decision" / "known_queries.parquet")
+    accept_changes(tiny.run / "decision")
     caplog.set_level(logging.INFO)
     photo = tiny.data / "images" / "q0.jpg"
     assert cairn("query", photo, "--run", tiny.run, "--min-precision", 0.9).status == 0
