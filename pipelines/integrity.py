@@ -106,6 +106,11 @@ def hash_settled(path: Path) -> str:
     return _remember_hash(path, status.st_size, status.st_ctime_ns, status.st_ino)
 
 
+def forget_hashes() -> None:
+    """Hash all files anew: for whoever changes files and their times within a moment."""
+    _remember_hash.cache_clear()
+
+
 @lru_cache(maxsize=4096)
 def _remember_hash(path: Path, *state: int) -> str:
     return hash_file(path)

@@ -14,7 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embed.history import load_rows, write_tensorboard
+from embed.history import Row, load_rows, write_tensorboard
 
 from .artifacts import writing
 from .data_report.class_sizes import ClassSizes, describe_sizes
@@ -109,5 +109,10 @@ def write_events(job: Job) -> None:
     """Write TensorBoard's events of every model of a finished run, if they are wanted."""
     for member in list_member_jobs(job):
         if member.tensorboard:
-            files = (intact_file(member.run / "model", name) for name in RECORDS)
-            write_tensorboard(*map(load_rows, files), member.tensorboard)
+            write_tensorboard(*load_training(member.run), member.tensorboard)
+
+
+def load_training(run: Path) -> tuple[list[Row], list[Row]]:
+    """Return what a training recorded, by epoch and by step. Errors as intact_file."""
+    history, steps = (intact_file(run / "model", name) for name in RECORDS)
+    return load_rows(history), load_rows(steps)
