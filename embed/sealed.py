@@ -94,6 +94,7 @@ class SealedFile:
         self.metadata: dict[bytes, bytes] = dict(self._file.schema_arrow.metadata or {})
         self.groups: int = self._file.metadata.num_row_groups
         self.group_rows: int = self._file.metadata.row_group(0).num_rows if self.groups else 1
+        self._intact: set[int] = set()  # groups that were checked
         self._ranges = _list_ranges(self._file.metadata, self._bytes.size - len(footer))
         if len(self._ranges) != len(self._sums):
             raise BrokenSealError(f"{path} is damaged: {len(self._sums)} checksums of row groups")
@@ -120,11 +121,14 @@ class SealedFile:
             self._check(group)
 
     def _check(self, group: int) -> None:
+        if group in self._intact:
+            return
         if _sum(self._bytes, self._ranges[group]) != self._sums[group]:
             raise BrokenSealError(
                 f"{self.path} is damaged: the checksum of row group {group + 1} of "
                 f"{len(self._ranges)} differs"
             )
+        self._intact.add(group)
 
 
 def _map(path: Path) -> pa.Buffer:

@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.artifacts import load_manifest
 from tests.conftest import Tiny
-from tests.damage import count_outcomes
+from tests.damage import count_outcomes, load_all
 from tests.datasets import cairn, results
 
 
@@ -20,6 +20,7 @@ def scratch(finished: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_of_sixty_damaged_files_none_is_loaded(scratch: Path, calibrated: Tiny) -> None:
+    load_all(scratch, scratch / "run.json")  # as it is, all of it is loaded
     counts, wrong = count_outcomes(scratch, calibrated.run, 60, seed=1)
     assert wrong == []
     assert counts.total() == 60
