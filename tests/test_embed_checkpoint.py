@@ -10,11 +10,11 @@ from embed.errors import InputError
 
 
 def test_a_state_comes_back(tmp_path: Path) -> None:
-    state = {"weight": torch.arange(6.0).reshape(2, 3), "progress": {"epoch": 2, "best": [0.5]}}
-    save_checkpoint(state, tmp_path / "a.pt")
+    weight, progress = torch.arange(6.0).reshape(2, 3), {"epoch": 2, "best": [0.5]}
+    save_checkpoint({"weight": weight, "progress": progress}, tmp_path / "a.pt")
     found = load_checkpoint(tmp_path / "a.pt")
-    assert torch.equal(found["weight"], state["weight"])
-    assert found["progress"] == state["progress"]
+    assert torch.equal(found["weight"], weight)
+    assert found["progress"] == progress
     assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
 
 

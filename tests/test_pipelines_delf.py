@@ -161,6 +161,24 @@ def test_a_shard_that_was_cut_short_is_made_again(verified: Tiny, copied: Tiny) 
     assert results(copied.run) == results(verified.run)
 
 
+def test_a_damaged_delf_is_refused_and_trained_anew_when_asked(
+    verified: Tiny, copied: Tiny
+) -> None:
+    path = copied.run / "delf" / "delf.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 1
+    path.write_bytes(content)
+    command = f"cairn train --redo --run {copied.run}"
+    photo = copied.data / "images" / "q0.jpg"
+    for end in (cairn("query", photo, "--run", copied.run), cairn("index", *copied.options)):
+        assert end.status == 1
+        assert f"{path} is damaged: its sha256 is not its manifest's" in end.err
+        assert f"make it anew: {command}" in end.err
+    assert cairn(*command.split()[1:], "--workers", 0).status == 0
+    assert copied.submit().status == 0
+    assert results(copied.run) == results(verified.run)
+
+
 def test_features_of_another_extractor_are_refused(copied: Tiny, finished: Tiny) -> None:
     shutil.rmtree(copied.run / "features")
     shutil.copytree(finished.run / "features", copied.run / "features")
