@@ -28,7 +28,7 @@ from rerank.store import COLUMNS, FeatureStore, write_features_part
 from tests.damage import KINDS, OUTCOMES, count_outcomes, list_loaded, load_all
 from tests.datasets import cairn, make_dataset, make_recipe_file, options
 
-DAMAGES, BATCH, SEED, ROUNDS = 200, 100, 7, 7
+DAMAGES, BATCH, SEED, ROUNDS = 2000, 100, 7, 7
 ROWS, DIM, IMAGES, FEATURES = 200_000, 256, 512, 500  # of the files that reading is timed with
 
 
