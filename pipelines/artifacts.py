@@ -14,6 +14,7 @@ import importlib.metadata
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -215,7 +216,7 @@ def name_maker(folder: Path, options: str = "") -> str | None:
         run, command = folder.parent.parent, SPLIT_MAKERS.get(folder.parent.name)
     if run.parent.name == "members":  # the command of the whole run does all its members
         run = run.parent.parent
-    return command and f"cairn {command} {options}--run {run}"
+    return command and f"cairn {command} {options}--run {shlex.quote(str(run))}"
 
 
 def invalidate(folder: Path) -> None:

@@ -28,7 +28,7 @@ def load_split_embeddings(run: Path, split: str) -> Embeddings:
         MissingFileError: it was not.
         InputError: a file of it is damaged.
     """
-    return read_embeddings(list(intact_parts(run / "embeddings" / split)))
+    return read_embeddings(intact_parts(run / "embeddings" / split))
 
 
 def load_split_failures(run: Path, split: str) -> dict[str, tuple[str, str]]:

@@ -207,6 +207,7 @@ def test_no_bit_of_signed_json_flips_unseen(tmp_path: Path) -> None:
         ("r/members/index/model", "train --redo --run r"),
         ("r/members/features/model", "train --redo --run r"),
         ("r/members/a/embeddings/test", "embed --redo --run r"),
+        ("my runs/r/index", "index --redo --run 'my runs/r'"),
     ],
 )
 def test_the_remedy_is_the_command_that_makes_the_artifact(folder: str, command: str) -> None:
