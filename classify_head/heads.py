@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from embed.errors import InputError, MissingFileError
 from embed.head_scores import MOST_CLASSES, HeadScores
 from embed.settings import HeadSettings
 
@@ -89,11 +90,11 @@ def load_head(path: Path) -> tuple[Head, NDArray[np.int64]]:
     """Read a head in eval mode and the landmark id of each class [C].
 
     Raises:
-        FileNotFoundError: no head at path.
-        ValueError: not a file of save_head, or of a kind that is not known here.
+        MissingFileError: no head at path.
+        InputError: not a file of save_head, or of a kind that is not known here.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no classification head at {path}; run `cairn train` first")
+        raise MissingFileError(f"no classification head at {path}; run `cairn train` first")
     try:
         with safe_open(str(path), "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
@@ -103,12 +104,13 @@ def load_head(path: Path) -> tuple[Head, NDArray[np.int64]]:
         kind = numbers.pop("kind")
         if kind not in KINDS:
             known = ", ".join(KINDS)
-            raise ValueError(f"{path} is a head of kind '{kind}', this version knows {known}")
+            raise InputError(f"{path} is a head of kind '{kind}', this version knows {known}")
         head = KINDS[kind](**numbers)
         head.load_state_dict(tensors)
     except (SafetensorError, json.JSONDecodeError, KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(
-            f"{path} is not a classification head ({error}); copy it again, or train again"
+        raise InputError(
+            f"{path} is not a classification head ({error}); copy it again, or train again: "
+            "cairn train --redo"
         ) from error
     return head.eval(), landmark_ids
 

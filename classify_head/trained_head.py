@@ -28,7 +28,7 @@ class TrainedHead:
 
     @classmethod
     def load(cls, path: Path, device: torch.device) -> Self:
-        """Read a saved head. Raises FileNotFoundError if there is none."""
+        """Read a saved head; errors as load_head."""
         head, landmark_ids = load_head(path)
         return cls(head.to(device), landmark_ids)
 

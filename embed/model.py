@@ -17,10 +17,12 @@ from torch import Tensor, nn
 
 from .attention import attach_stage_attention, build_attention
 from .backbone import Backbone, BackboneSpec
+from .errors import InputError, MissingFileError
 from .pooling import build_pooling
 from .settings import AttentionSettings, PoolingSettings, TrainSettings
 
 FORMAT_VERSION = 1
+REMEDY = "copy both from the same run, or train again: cairn train --redo"
 
 
 @dataclass(frozen=True)
@@ -152,31 +154,36 @@ def save_model(model: DescriptorModel, folder: Path) -> str:
     return fingerprint
 
 
-def load_model(folder: Path) -> tuple[DescriptorModel, str]:
+def load_model(folder: Path, *, verified: bool = False) -> tuple[DescriptorModel, str]:
     """Read a saved model in eval mode, and its fingerprint.
 
+    Args:
+        folder: where it was saved.
+        verified: whether the caller has compared the hashes of both files with what was written;
+            then the weights are not hashed again.
+
     Raises:
-        FileNotFoundError: no model in the folder.
-        ValueError: another format, or weights that are not those the fingerprint names.
+        MissingFileError: no model in the folder.
+        InputError: another format, or weights that are not those the fingerprint names.
     """
     try:
-        text = json.loads((folder / "model.json").read_text())
+        text = json.loads((folder / "model.json").read_bytes())
+        spec, fingerprint = ModelSpec.from_json(text["spec"]), str(text["fingerprint"])
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"no model in {folder}; run `cairn train` first") from error
+        raise MissingFileError(f"no model in {folder}; run `cairn train` first") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder}/model.json is damaged ({error}); {REMEDY}") from error
     if text.get("format") != FORMAT_VERSION:
-        raise ValueError(
+        raise InputError(
             f"{folder}/model.json has format {text.get('format')}, this version reads "
             f"{FORMAT_VERSION}; train again or use the version that wrote it"
         )
-    misfit = (
-        f"{folder}/model.safetensors is not the file that model.json describes; "
-        "copy both from the same run, or train again"
-    )
-    model = DescriptorModel(ModelSpec.from_json(text["spec"]))
+    misfit = f"{folder}/model.safetensors is not the file that model.json describes; {REMEDY}"
     try:
+        model = DescriptorModel(spec)
         model.load_state_dict(load_file(folder / "model.safetensors"))
-    except (SafetensorError, RuntimeError) as error:
-        raise ValueError(misfit) from error
-    if fingerprint_model(model) != text["fingerprint"]:
-        raise ValueError(misfit)
-    return model.eval(), text["fingerprint"]
+    except (SafetensorError, RuntimeError, FileNotFoundError, ValueError) as error:
+        raise InputError(misfit) from error
+    if not verified and fingerprint_model(model) != fingerprint:
+        raise InputError(misfit)
+    return model.eval(), fingerprint

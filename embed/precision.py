@@ -14,6 +14,7 @@ from typing import Literal
 
 import torch
 
+from .errors import InputError
 from .model import DescriptorModel
 from .settings import TrainSettings
 
@@ -55,7 +56,7 @@ def pick_precision(
         temporary = record.with_suffix(".tmp")
         temporary.write_text(json.dumps(seconds) + "\n")
         os.replace(temporary, record)
-    seconds = json.loads(record.read_text())
+    seconds = _read_measured(record)
     # A gain within the noise is not worth the lost precision.
     chosen = "bfloat16" if seconds["bfloat16"] < 0.9 * seconds["float32"] else "float32"
     logger.info(
@@ -63,6 +64,16 @@ def pick_precision(
         *(chosen, 1e3 * seconds["float32"], 1e3 * seconds["bfloat16"]),
     )
     return NAMES[chosen]
+
+
+def _read_measured(record: Path) -> dict[str, float]:
+    try:
+        seconds = json.loads(record.read_bytes())
+        return {name: float(seconds[name]) for name in NAMES}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{record} is damaged ({error}); delete it: it is measured anew"
+        ) from error
 
 
 def cpu_has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:

@@ -5,6 +5,7 @@ the failures of its images and the key of the job that wrote it, so that a job c
 """
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,8 +17,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from .columns import read_parquet, to_array
+from .errors import InputError, MissingFileError
 from .failure import Failure
 from .head_scores import HeadScores
+from .sealed import BrokenSealError, SealedFile, write_sealed
+
+logger = logging.getLogger(__name__)
 
 HEAD_COLUMNS = {"head_label": "labels", "head_score": "scores", "head_probability": "probabilities"}
 
@@ -74,13 +79,7 @@ def write_shard(
             **{name: _to_lists(getattr(head, of)) for name, of in asked},
         }
     )
-    # Descriptors do not compress: the default codec would cost time and save nothing.
-    pq.write_table(
-        table.replace_schema_metadata(shard_notes(failures, key)),
-        path,
-        compression="none",
-        use_dictionary=False,
-    )
+    write_sealed(table.replace_schema_metadata(shard_notes(failures, key)), path)
 
 
 def _to_lists(values: NDArray[Any]) -> pa.FixedSizeListArray:
@@ -98,25 +97,32 @@ def shard_notes(failures: Sequence[Failure], key: str) -> dict[str, str]:
 
 
 def read_shard_failures(path: Path, key: str) -> list[Failure] | None:
-    """Return the failures of a shard, or None if there is no whole shard of this job at path."""
+    """Return the failures of a shard, or None if there is no whole shard of this job at path.
+
+    Every byte of it is checked; that a damaged one does not count is logged.
+    """
     try:
-        metadata = pq.read_schema(path).metadata or {}
-    except (OSError, pa.ArrowInvalid):  # Arrow says OSError of a damaged footer too
+        shard = SealedFile(path)
+        if shard.metadata.get(b"key", b"").decode() != key:
+            return None
+        shard.check()
+    except FileNotFoundError:
         return None
-    if metadata.get(b"key", b"").decode() != key:
+    except BrokenSealError as error:
+        logger.warning("%s; it is made again", error)
         return None
-    return [Failure(**failure) for failure in json.loads(metadata[b"failures"])]
+    return [Failure(**failure) for failure in json.loads(shard.metadata[b"failures"])]
 
 
 def read_embeddings(paths: Sequence[Path]) -> Embeddings:
-    """Read shards in the given order, as float32.
+    """Read shards in the given order, as float32; that they are intact the caller knows.
 
     Raises:
-        FileNotFoundError: a shard is missing, or none are given.
-        ValueError: a file is no shard.
+        MissingFileError: a shard is missing, or none are given.
+        InputError: a file is no shard.
     """
     if not paths:
-        raise FileNotFoundError("there are no embeddings to read; run `cairn embed` first")
+        raise MissingFileError("there are no embeddings to read; run `cairn embed` first")
     try:
         tables = [read_parquet(path) for path in paths]
         # Of a shard without a readable image the head was not asked: it has no columns of it.
@@ -125,10 +131,10 @@ def read_embeddings(paths: Sequence[Path]) -> Embeddings:
         head = HeadScores.none(len(table))
         if set(HEAD_COLUMNS) <= set(table.column_names):
             head = HeadScores(**{of: _from_lists(table[name]) for name, of in HEAD_COLUMNS.items()})
-    except FileNotFoundError:
-        raise
+    except FileNotFoundError as error:
+        raise MissingFileError(f"{error}; run `cairn embed`") from error
     except (OSError, pa.ArrowInvalid, KeyError, AttributeError) as error:
-        raise ValueError(
+        raise InputError(
             f"{paths[0].parent} holds a file that is no embedding shard ({error}); "
             "run `cairn embed --redo`"
         ) from error

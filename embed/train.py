@@ -4,10 +4,8 @@ Writes one file, the checkpoint of the last epoch, and goes on from it. Knows ne
 nor metrics: classes are 0 to C - 1, and the caller's `validate` scores each epoch.
 """
 
-import contextlib
 import logging
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from .augment import AugmentedFiles
+from .checkpoint import load_checkpoint, save_checkpoint
 from .errors import InputError
 from .failure import Failure, name_first
 from .freezing import freeze, freeze_batch_norm, keep_frozen_norms
@@ -350,22 +349,10 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "progress": vars(self.progress),
         }
-        temporary = self.checkpoint.with_suffix(".tmp")
-        try:
-            with temporary.open("wb") as file:
-                torch.save(state, file)  # into a path it would hide the error of a full disk
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.checkpoint)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                temporary.unlink()
+        save_checkpoint(state, self.checkpoint)
 
     def _load(self) -> None:
-        state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        if "module" not in state:
-            logger.warning("%s is of an earlier version: training starts anew", self.checkpoint)
-            return
+        state = load_checkpoint(self.checkpoint)
         self.module.load_state_dict(state["module"])
         self.metric_loss.load_state_dict(state["metric_loss"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from .errors import InputError, MissingFileError
+
 FORMAT = "whitening 1"  # part of the fingerprint
 CHUNK_ROWS = 1 << 16  # converted to float64 at a time
 FLAT = 1e-12  # variance of unit vectors below which a direction is rounding noise
@@ -80,19 +82,19 @@ def load_whitening(path: Path) -> Whitening:
     """Read a saved whitening.
 
     Raises:
-        FileNotFoundError: no file there.
-        ValueError: the file is no whitening, or not as it was written.
+        MissingFileError: no file there.
+        InputError: the file is no whitening, or not as it was written.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no whitening at {path}; fit one and save it there")
+        raise MissingFileError(f"no whitening at {path}; fit one and save it there")
     try:
         with safe_open(str(path), "np") as file:
             whitening = Whitening(file.get_tensor("mean"), file.get_tensor("projection"))
             written = (file.metadata() or {}).get("fingerprint")
     except (SafetensorError, ValueError) as error:
-        raise ValueError(f"{path} is no whitening ({error}); fit it again") from error
+        raise InputError(f"{path} is no whitening ({error}); fit it again") from error
     if whitening.fingerprint != written:
-        raise ValueError(f"{path} is not as it was written, or of another version; fit it again")
+        raise InputError(f"{path} is not as it was written, or of another version; fit it again")
     return whitening
 
 

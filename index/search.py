@@ -10,6 +10,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from embed.errors import InputError, MissingFileError
+
 from .neighbors import Neighbors
 
 
@@ -78,15 +80,15 @@ def load_index(path: Path) -> faiss.Index:
     """Read an index.
 
     Raises:
-        FileNotFoundError: no file there.
-        ValueError: the file is no FAISS index.
+        MissingFileError: no file there.
+        InputError: the file is no FAISS index.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no index at {path}; run `cairn index` first")
+        raise MissingFileError(f"no index at {path}; run `cairn index` first")
     try:
         return faiss.read_index(str(path))
     except RuntimeError as error:
-        raise ValueError(f"{path} is not a FAISS index; run `cairn index --redo`") from error
+        raise InputError(f"{path} is not a FAISS index; run `cairn index --redo`") from error
 
 
 def _check_vectors(embeddings: NDArray[np.floating], name: str) -> NDArray[np.float32]:

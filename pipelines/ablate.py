@@ -20,7 +20,6 @@ from classify_head.label_scores import Choice
 from classify_head.policies import POLICIES, Decisions, decide
 from classify_head.rejection import RejectTorino, self_verified_gap
 from classify_head.submission import Solution, Submission, load_solution, match_answers
-from embed.shards import read_failures
 
 from .artifacts import load_manifest, write_json
 from .database import Database, load_database
@@ -28,9 +27,10 @@ from .decision import load_decision
 from .evaluate import find_solution, find_submission, load_steps
 from .evidence_store import read_evidence
 from .extras import make_extras
+from .integrity import intact_output
 from .job import Job
 from .known_queries import load_known_queries
-from .prepare import load_split_embeddings, open_recognizer
+from .prepare import load_split_embeddings, load_split_failures, open_recognizer
 
 OWN, NO_GEOMETRY = "this run", "calibrated, no inliers"
 
@@ -135,7 +135,7 @@ def load_stored(job: Job) -> Stored:
             f"no finished submission in {job.run}; run `cairn submit --run {job.run}`"
         )
     database = load_database(job.run, str(submitted.model["fingerprint"]))
-    evidence = read_evidence(job.run / "evidence.parquet")
+    evidence = read_evidence(intact_output(job.run, "evidence.parquet"))
     queries = load_split_embeddings(job.run, "test")
     if submitted.inputs["index"] != database.key or queries.ids != evidence.query_ids:
         raise ValueError(
@@ -144,7 +144,7 @@ def load_stored(job: Job) -> Stored:
         )
     return Stored(
         evidence,
-        tuple(read_failures(job.run / "embeddings" / "test" / "failures.parquet")),
+        tuple(load_split_failures(job.run, "test")),
         queries.vectors,
         _read_rows(job, evidence, database),
         database,
@@ -153,7 +153,8 @@ def load_stored(job: Job) -> Stored:
 
 
 def _read_rows(job: Job, evidence: Evidence, database: Database) -> NDArray[np.int64]:
-    table = pq.read_table(job.run / "neighbors.parquet", columns=["query_id", "rank", "image_id"])
+    path = intact_output(job.run, "neighbors.parquet")
+    table = pq.read_table(path, columns=["query_id", "rank", "image_id"])
     place_of = {query_id: place for place, query_id in enumerate(evidence.query_ids)}
     places = [place_of[query_id] for query_id in table["query_id"].to_pylist()]
     rows = np.full(evidence.labels.shape, -1, dtype=np.int64)

@@ -1,8 +1,9 @@
 """Write artifacts so that nothing half-written counts as done, and describe each by a manifest.
 
 An artifact is a folder (or a file) of a run. Its manifest is written last: without one, or with
-one made from other inputs or settings, the artifact is not complete. Reads and writes any file it
-is given; knows no stage.
+one made from other inputs or settings, the artifact is not complete. A manifest holds the hash of
+each file and, like all signed JSON, its own; `integrity` compares them. Reads and writes any file
+it is given.
 """
 
 import contextlib
@@ -12,13 +13,26 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-FORMAT_VERSION = 1
+from embed.errors import InputError
+
+FORMAT_VERSION = 2
 LIBRARIES = ("torch", "timm", "faiss-cpu", "numpy", "opencv-python-headless", "pillow", "pyarrow")
+# Ends signed JSON: the sha256 of all before it.
+SIGNATURE = ',\n  "sha256": "{}"\n}}\n'
+SIGNED = re.compile(rb'(?s)(.*),\n  "sha256": "([0-9a-f]{64})"\n\}\n')
+# The command that makes an artifact, by the name of its folder; or of the one above, of splits.
+MAKERS = {
+    **{"model": "train", "delf": "train"},
+    **{"index": "index", "decision": "index", "submit": "submit"},
+}
+SPLIT_MAKERS = {"embeddings": "embed", "features": "embed"}
 
 
 @contextlib.contextmanager
@@ -62,6 +76,34 @@ def write_json(values: object, path: Path) -> None:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
+def write_signed(values: Mapping[str, Any], path: Path) -> None:
+    """Write values, at least one, as JSON that read_signed takes, whole or not at all."""
+    with writing(path) as temporary:
+        temporary.write_bytes(sign(values))
+
+
+def sign(values: Mapping[str, Any]) -> bytes:
+    """Return values as indented JSON that ends with the sha256 of all before."""
+    text = json.dumps(values, indent=2, ensure_ascii=False).removesuffix("\n}")
+    return (text + SIGNATURE.format(hashlib.sha256(text.encode()).hexdigest())).encode()
+
+
+def read_signed(path: Path) -> dict[str, Any]:
+    """Return the values of signed JSON.
+
+    Raises:
+        FileNotFoundError: no file there.
+        InputError: it is not as it was written; the message says what was found, not what to do.
+    """
+    found = SIGNED.fullmatch(path.read_bytes())
+    if found is None:
+        raise InputError(f"{path} is damaged: it does not end with its sha256")
+    if hashlib.sha256(found[1]).hexdigest().encode() != found[2]:
+        raise InputError(f"{path} is damaged: its sha256 differs from the one it ends with")
+    values: dict[str, Any] = json.loads(found[1] + b"}")
+    return values
+
+
 def hash_file(path: Path) -> str:
     """Return the sha256 of a file's bytes as 64 hexadecimal digits."""
     with path.open("rb") as file:
@@ -81,11 +123,12 @@ class FileRecord:
     bytes: int
     sha256: str
     rows: int | None = None
+    seal: str | None = None  # of a file that is read in pieces, see embed.sealed
 
 
-def record_file(path: Path, rows: int | None = None) -> FileRecord:
+def record_file(path: Path, rows: int | None = None, seal: str | None = None) -> FileRecord:
     """Describe a file that exists."""
-    return FileRecord(path.name, path.stat().st_size, hash_file(path), rows)
+    return FileRecord(path.name, path.stat().st_size, hash_file(path), rows, seal)
 
 
 @dataclass(frozen=True)
@@ -127,7 +170,7 @@ def save_manifest(manifest: Manifest, folder: Path) -> None:
         raise ValueError(f"{manifest.stage}: counts do not add up: {dict(counts)}")
     values = asdict(manifest)
     values["libraries"] = {name: importlib.metadata.version(name) for name in _installed()}
-    write_json(values, folder / "manifest.json")
+    write_signed(values, folder / "manifest.json")
 
 
 def _installed() -> list[str]:
@@ -137,23 +180,45 @@ def _installed() -> list[str]:
 
 
 def load_manifest(folder: Path) -> Manifest | None:
-    """Read the manifest of an artifact, or None if it has none or one of another format.
+    """Read the manifest of an artifact, or None if it has none.
 
     Raises:
-        ValueError: the file is damaged.
+        InputError: the file is damaged, or of another version.
     """
+    path = folder / "manifest.json"
     try:
-        text = (folder / "manifest.json").read_bytes()
+        values = read_signed(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    try:
-        values = json.loads(text)
-        if values["format"] != FORMAT_VERSION:
-            return None
-        values["outputs"] = [FileRecord(**record) for record in values["outputs"]]
-        return Manifest(**values)
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{folder}/manifest.json is damaged; delete {folder}") from error
+    except InputError as error:
+        raise InputError(f"{error}; {remedy(folder)}") from error
+    if values["format"] != FORMAT_VERSION:
+        raise InputError(
+            f"{path} was written by another version of Cairn (format {values['format']}, this one "
+            f"has {FORMAT_VERSION}); {remedy(folder)}"
+        )
+    values["outputs"] = [FileRecord(**record) for record in values["outputs"]]
+    return Manifest(**values)
+
+
+def remedy(folder: Path) -> str:
+    """Say how an artifact is made anew: by one command where it is a run's."""
+    command = name_maker(folder, "--redo ")
+    if command is None:
+        return f"delete {folder}, and the same command makes it anew"
+    return f"make it anew: {command}"
+
+
+def name_maker(folder: Path, options: str = "") -> str | None:
+    """Return the command that makes an artifact of a run; None where there is no one command."""
+    if folder.is_symlink():  # model/ of an ensemble is its first member's
+        folder = folder.parent / folder.readlink()
+    run, command = folder.parent, MAKERS.get(folder.name)
+    if command is None:
+        run, command = folder.parent.parent, SPLIT_MAKERS.get(folder.parent.name)
+    if run.parent.name == "members":  # the command of the whole run does all its members
+        run = run.parent.parent
+    return command and f"cairn {command} {options}--run {shlex.quote(str(run))}"
 
 
 def invalidate(folder: Path) -> None:
@@ -165,15 +230,3 @@ def invalidate(folder: Path) -> None:
     (folder / "manifest.json").unlink(missing_ok=True)
     for stray in folder.glob(".*.tmp*"):
         stray.unlink()
-
-
-def find_complete(folder: Path, key: str) -> Manifest | None:
-    """Return the manifest if the artifact was made from this key and its files are all there."""
-    manifest = load_manifest(folder)
-    if manifest is None or manifest.key != key:
-        return None
-    for record in manifest.outputs:
-        path = folder / record.name
-        if not path.is_file() or path.stat().st_size != record.bytes:
-            return None
-    return manifest

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embed.failure import Failure
+from embed.sealed import write_sealed
 from embed.shards import Embeddings, read_failures, shard_notes
 from index.search import build_index, search
 from rerank.cleaning import (
@@ -33,6 +34,7 @@ from .dataset import ImageTable
 from .derive import read_rows, separate_rows, write_derived
 from .embed import embed_split
 from .features import extract_split
+from .integrity import intact_file, intact_parts
 from .job import Job
 from .origin import claim
 from .parallel import run_parallel
@@ -168,12 +170,12 @@ def _write_inliers(path: Path, ids: tuple[str, ...], inliers: NDArray[np.int32],
     column = pa.FixedSizeListArray.from_arrays(pa.array(inliers.ravel()), inliers.shape[1])
     table = pa.table({"image_id": pa.array(ids, pa.string()), "inliers": column})
     with writing(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(shard_notes([], key)), temporary)
+        write_sealed(table.replace_schema_metadata(shard_notes([], key)), temporary)
 
 
 def _read_inliers(folder: Path) -> NDArray[np.int32]:
     """Return the inliers [N, width] of all parts, in the order of the embeddings."""
-    table = pa.concat_tables([pq.read_table(path) for path in sorted(folder.glob("part-*"))])
+    table = pa.concat_tables([pq.read_table(path) for path in intact_parts(folder)])
     column = table["inliers"].combine_chunks()
     return np.asarray(column.flatten()).reshape(len(table), -1)
 
@@ -184,7 +186,7 @@ def _find_rejected(job: Job, settings: CleaningSettings) -> dict[str, str]:
     inliers = _read_inliers(job.run / "clean")
     rejected = explain_rejected(images, inliers, settings)
     for kind in ("features", "embeddings"):
-        failures = read_failures(job.run / kind / "train" / "failures.parquet")
+        failures = read_failures(intact_file(job.run / kind / "train", "failures.parquet"))
         rejected |= {i: f"cannot be read: {message}" for i, (_, message) in failures.items()}
     return rejected
 

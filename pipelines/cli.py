@@ -37,6 +37,7 @@ from .commands import (
     sources,
     stages,
     urls,
+    verify,
 )
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C
@@ -134,7 +135,7 @@ app = _make_app(
     {
         MAKE: (run.run, stages.train, stages.embed, stages.index, stages.submit),
         ASK: (ask.query, explain.explain),
-        JUDGE: (judge.evaluate, judge.report, judge.compare, judge.ablate),
+        JUDGE: (judge.evaluate, judge.report, judge.compare, judge.ablate, verify.verify),
     },
 )
 app.add_typer(data, name="data", rich_help_panel=MAKE)

@@ -13,12 +13,16 @@ from numpy.typing import NDArray
 
 from classify_head.landmark_head import CrossFittedHead
 from embed.columns import read_parquet, to_array
+from embed.errors import InputError, MissingFileError
 from embed.whitening import Whitening, load_whitening
 from index.search import load_index
 
 from .artifacts import load_manifest
+from .integrity import has_file, intact_file
 from .landmark_head import LANDMARK_HEAD, load_landmark_head
 from .names import load_names
+
+WHITENING = "whitening.safetensors"
 
 
 @dataclass(frozen=True)
@@ -56,23 +60,26 @@ def load_database(run: Path, fingerprint: str) -> Database:
         fingerprint: of the model whose descriptors will be searched for.
 
     Raises:
-        FileNotFoundError: there is no complete index.
-        ValueError: it holds the descriptors of another model.
+        MissingFileError: there is no complete index.
+        InputError: it holds the descriptors of another model, or a file of it is damaged.
     """
     folder = run / "index"
     manifest = load_manifest(folder)
     if manifest is None:
-        raise FileNotFoundError(f"no complete index in {folder}; run `cairn index` first")
+        raise MissingFileError(f"no complete index in {folder}; run `cairn index` first")
     if manifest.model["fingerprint"] != fingerprint:
-        raise ValueError(
+        raise InputError(
             f"{folder} holds descriptors of model {manifest.model['fingerprint'][:12]}, the run's "
             f"model is {fingerprint[:12]}; run `cairn index` to embed and index with this model"
         )
-    table = read_parquet(folder / "ids.parquet")
+    table = read_parquet(intact_file(folder, "ids.parquet"))
     landmark_ids = to_array(table["landmark_id"])
-    whitening, landmark_head = folder / "whitening.safetensors", folder / LANDMARK_HEAD
+    whitening, landmark_head = (
+        intact_file(folder, name) if has_file(folder, name) else None
+        for name in (WHITENING, LANDMARK_HEAD)
+    )
     return Database(
-        load_index(folder / "index.faiss"),
+        load_index(intact_file(folder, "index.faiss")),
         tuple(table["image_id"].to_pylist()),
         landmark_ids,
         load_names(run),
@@ -80,6 +87,6 @@ def load_database(run: Path, fingerprint: str) -> Database:
         str(manifest.settings["database"]),
         "non_landmark" in manifest.inputs,
         manifest.key,
-        load_whitening(whitening) if whitening.is_file() else None,
-        load_landmark_head(landmark_head) if landmark_head.is_file() else None,
+        load_whitening(whitening) if whitening else None,
+        load_landmark_head(landmark_head) if landmark_head else None,
     )

@@ -26,11 +26,14 @@ from classify_head.extras import Extras
 from classify_head.policies import Decisions, decide
 from classify_head.policy import Policy, adjust
 from classify_head.reliability import reliability_bins
+from embed.columns import read_parquet, to_array
+from embed.errors import MissingFileError
 
 from .artifacts import Manifest, invalidate, load_manifest, record_file, write_json, writing
 from .database import Database
 from .decorations import draw_missing
 from .extras import make_extras
+from .integrity import intact_file
 from .job import Job
 from .prepare import open_recognizer
 from .recipe import Recipe, change_recipe
@@ -258,28 +261,35 @@ def _plot(run: Path) -> None:
 
 
 def load_answered(run: Path) -> Answered:
-    """Read the known queries of a run, and what was answered to them."""
-    table = pq.read_table(run / "decision" / "known_queries.parquet")
+    """Read the known queries of a run, and what was answered to them. Errors as intact_file."""
+    table = read_parquet(intact_file(run / "decision", "known_queries.parquet"))
     return Answered(
         tuple(table["query_id"].to_pylist()),
-        *(table[name].to_numpy() for name in ("truth", "landmark_id", "confidence")),
+        *(to_array(table[name]) for name in ("truth", "landmark_id", "confidence")),
     )
+
+
+def load_decision_values(run: Path) -> dict[str, Any]:
+    """Return what decision.json of a run says. Errors as intact_file."""
+    values: dict[str, Any] = json.loads(intact_file(run / "decision", "decision.json").read_bytes())
+    return values
 
 
 def load_decision(run: Path, recipe: Recipe, database: Database) -> Decision:
     """Read how a run answers.
 
     Raises:
-        FileNotFoundError: stage `index` has not set it for this database and recipe.
+        MissingFileError: stage `index` has not set it for this database and recipe.
+        InputError: it is damaged.
     """
     folder = run / "decision"
     manifest = load_manifest(folder)
     made_for = (manifest.inputs["index"], manifest.settings) if manifest else None
     if made_for != (database.key, _settings(recipe)):
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"no decision for the index and the recipe of {run}; run `cairn index --run {run}`"
         )
-    values = json.loads((folder / "decision.json").read_text())
+    values = load_decision_values(run)
     model = CalibratedFusion.from_json(values["model"]) if values["model"] else None
     threshold = math.inf if values["threshold"] is None else float(values["threshold"])
     return Decision(recipe, model, threshold)

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from classify_head.trained_head import HEAD_FILE, TrainedHead
+from classify_head.trained_head import TrainedHead
 from embed.decode import decode_image
 from embed.extract import describe_pixels, pick_device
 from embed.image_file import ImageFile
-from embed.model import DescriptorModel, load_model
+from embed.model import DescriptorModel
 from embed.shards import Embeddings
 from embed.views import Views
 
 from .members import combine_embeddings, ensemble_fingerprint, list_members
 from .recipe import Recipe
+from .stored_model import open_head, open_model
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,13 +55,13 @@ class RunDescriber:
 
 
 def load_describer(run: Path, recipe: Recipe) -> RunDescriber:
-    """Load the models of a run. Errors are those of load_model and load_head."""
+    """Load the models of a run. Errors are those of open_model."""
     device = pick_device()
     members, fingerprints = [], []
     for folder, settings in list_members(run, recipe).items():
-        model, fingerprint = load_model(folder / "model")
-        classifier = TrainedHead.load(folder / "model" / HEAD_FILE, device)
-        members.append(Describer(model.to(device), classifier, Views.of(settings.embed)))
+        model, fingerprint = open_model(folder)
+        views = Views.of(settings.embed)
+        members.append(Describer(model.to(device), open_head(folder, device), views))
         fingerprints.append(fingerprint)
     together = fingerprints[0]
     if recipe.ensemble.members:

@@ -12,7 +12,7 @@ from classify_head.trained_head import HEAD_FILE, TrainedHead
 from embed.extract import extract_all, pick_device
 from embed.failure import Failure
 from embed.image_sizes import check_view_sizes
-from embed.model import DescriptorModel, load_model
+from embed.model import DescriptorModel
 from embed.shards import Embeddings, write_shard
 from embed.views import Views
 
@@ -23,6 +23,7 @@ from .job import Job
 from .members import list_member_jobs
 from .progress import Advance
 from .stage import Artifact
+from .stored_model import open_head, open_model
 from .train import train
 
 
@@ -61,15 +62,15 @@ def embed_table(job: Job, name: str, table: ImageTable, table_hash: str) -> Mani
         return done
 
     @cache  # loaded only if a shard is missing
-    def open_model() -> tuple[DescriptorModel, TrainedHead]:
+    def open_both() -> tuple[DescriptorModel, TrainedHead]:
         device = pick_device()
-        model, _ = load_model(job.run / "model")
+        model, _ = open_model(job.run)
         check_view_sizes(model, Views.of(job.recipe.embed))
-        return model.to(device), TrainedHead.load(job.run / "model" / HEAD_FILE, device)
+        return model.to(device), open_head(job.run, device)
 
     def write_part(rows: range, path: Path, advance: Advance) -> list[Failure]:
         ids = table.ids[rows.start : rows.stop]
-        model, classifier = open_model()
+        model, classifier = open_both()
         extracted = extract_all(
             model,
             job.dataset.images.locate_all(ids),

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from embed.failure import Failure
-from embed.shards import Embeddings, read_failures, write_shard
+from embed.shards import Embeddings, write_shard
 
 from .artifacts import Manifest, writing
 from .dataset import ImageTable
 from .job import Job
 from .members import combine_embeddings, ensemble_fingerprint, keep_shared, list_member_jobs
-from .prepare import load_split_embeddings
+from .prepare import load_split_embeddings, load_split_failures
 from .progress import Advance
 from .stage import Artifact
 
@@ -60,8 +60,7 @@ def combine_members(
 
     @cache
     def reasons() -> dict[str, tuple[str, str]]:
-        folders = [member.run / "embeddings" / name for member in members]
-        found = [read_failures(folder / "failures.parquet") for folder in folders]
+        found = [load_split_failures(member.run, name) for member in members]
         return {image_id: why for part in found for image_id, why in part.items()}
 
     def write_part(rows: range, path: Path, advance: Advance) -> list[Failure]:

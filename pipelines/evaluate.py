@@ -6,7 +6,6 @@ step and the answers given, neighbors.parquet and verified.parquet, decision/dec
 manifests, for the seconds. Writes metrics.json of a run, and near_duplicates.csv if it has any.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,10 +25,13 @@ from classify_head.submission import (
     load_submission,
     match_answers,
 )
+from embed.errors import MissingFileError
 from index.metrics import recall_at_k
 
 from .artifacts import load_manifest, write_json
 from .dataset import Dataset
+from .decision import load_decision_values
+from .integrity import SUBMISSION, intact_output
 from .near_duplicates import find_near_duplicates, write_near_duplicates
 from .recipe import DecideSettings
 from .revisited.figures import has_ground_truth, revisited_figures
@@ -101,16 +103,20 @@ def find_solution(dataset: Dataset) -> Path:
 
 
 def find_submission(run: Path) -> Path:
-    """Return where a run's submission is. Raises FileNotFoundError if it is not finished."""
-    path = run / "submission.csv"
-    if load_manifest(run / "submit") is None or not path.is_file():
-        raise FileNotFoundError(f"no finished submission in {run}; run `cairn submit --run {run}`")
-    return path
+    """Return where a run's submission is.
+
+    Raises:
+        MissingFileError: it is not finished.
+        InputError: it is not as it was written.
+    """
+    if load_manifest(run / "submit") is None:
+        raise MissingFileError(f"no finished submission in {run}; run `cairn submit --run {run}`")
+    return intact_output(run, SUBMISSION)
 
 
 def load_steps(run: Path, solution: Solution) -> dict[str, Answers]:
     """Return what each of the STEPS of a finished run answers. Errors are those of matching."""
-    table = pq.read_table(run / "predictions.parquet")
+    table = pq.read_table(intact_output(run, "predictions.parquet"))
     return {
         name: _match_columns(table, f"{name}_label", f"{name}_confidence", solution)
         for name in STEPS
@@ -151,7 +157,7 @@ def _measure_calibration(answers: Answers) -> dict[str, Any]:
 
 def _measure_given(run: Path, solution: Solution) -> dict[str, Any]:
     """Return precision and coverage of the answers that are not "no known landmark"."""
-    table = pq.read_table(run / "predictions.parquet")
+    table = pq.read_table(intact_output(run, "predictions.parquet"))
     answers = _match_columns(table, "landmark_id", "confidence", solution)
     given = answers.predicted != NO_LANDMARK
     # Every answer that is left was given, whatever rule of the policy it passed.
@@ -177,13 +183,13 @@ def _load_promise(run: Path) -> dict[str, Any]:
     settings = DecideSettings.model_validate(submitted.settings["decide"])
     if settings.make_policy().rejection.name != "none":
         return {}  # the policy has a rule of its own
-    values: dict[str, Any] = json.loads((run / "decision" / "decision.json").read_text())
-    return values
+    return load_decision_values(run)
 
 
 def _leave_near_duplicates_out(run: Path, answers: Answers) -> dict[str, Any]:
     """Return how many queries the database holds already, and GAP without these; list them."""
-    pairs, criterion = find_near_duplicates(run)
+    names = ("verified.parquet", "neighbors.parquet")
+    pairs, criterion = find_near_duplicates(*(intact_output(run, name) for name in names))
     write_near_duplicates(pairs, run / "near_duplicates.csv")
     found = set(pairs["query_id"].to_pylist())
     kept = _take(answers, [query_id not in found for query_id in answers.query_ids])
@@ -228,7 +234,7 @@ def _take(answers: Answers, keep: list[bool]) -> Answers:
 
 def _recall(run: Path, solution: Solution) -> dict[str, float]:
     """Return recall@k of the nearest neighbours, over scored landmark queries."""
-    table = pq.read_table(run / "neighbors.parquet")
+    table = pq.read_table(intact_output(run, "neighbors.parquet"))
     truths = {
         query_id: truth
         for query_id, truth, usage in zip(

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from classify_head.evidence import Evidence
+from embed.errors import InputError, MissingFileError
 
 
 def write_evidence(evidence: Evidence, path: Path) -> None:
@@ -32,11 +33,11 @@ def read_evidence(path: Path) -> Evidence:
     """Read a record.
 
     Raises:
-        FileNotFoundError: no file there.
-        ValueError: the file is no evidence.
+        MissingFileError: no file there.
+        InputError: the file is no evidence.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no evidence at {path}; run `cairn submit --redo`")
+        raise MissingFileError(f"no evidence at {path}; run `cairn submit --redo`")
     try:
         table = pq.read_table(path, page_checksum_verification=True)
         notes = table.schema.metadata or {}
@@ -48,4 +49,4 @@ def read_evidence(path: Path) -> Evidence:
             arrays[name] = values.reshape(table.num_rows, *shape)
         return Evidence(tuple(table["query_id"].to_pylist()), **arrays)
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is no evidence ({error}); run `cairn submit --redo`") from error
+        raise InputError(f"{path} is no evidence ({error}); run `cairn submit --redo`") from error

@@ -21,12 +21,12 @@ def _build_sift(run: Path, settings: RerankSettings) -> FeatureExtractor:
 
 def _build_delf(run: Path, settings: RerankSettings) -> FeatureExtractor:
     from embed.extract import pick_device
-    from embed.model import load_model
     from rerank.delf.extractor import DelfExtractor
-    from rerank.delf.model import load_delf
 
-    model, fingerprint = load_model(run / "model")
-    local, _ = load_delf(run / "delf", fingerprint)
+    from .stored_model import open_delf, open_model
+
+    model, fingerprint = open_model(run)
+    local = open_delf(run, fingerprint)
     device = pick_device()
     return DelfExtractor(model.to(device), local.to(device), settings.delf)
 

@@ -79,7 +79,7 @@ def extract_table(job: Job, name: str, table: ImageTable, table_hash: str) -> Ma
             )
         return failures
 
-    return artifact.write_parts(table, PART_SIZE, write_part)
+    return artifact.write_parts(table, PART_SIZE, write_part, in_pieces=True)
 
 
 def _extract_some(

@@ -19,7 +19,6 @@ from .images import SUFFIXES
 from .naming import compose, spellings
 from .tars.index import INDEX_NAME, Places, TarIndex
 
-ASKED = 16  # images that are looked for in the hope of one
 WALKED = 200_000  # files that are looked at to tell where a missing image might be
 
 

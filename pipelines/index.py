@@ -19,6 +19,7 @@ from index.search import build_index, save_index, search
 from rerank.expansion import augment_database
 
 from .artifacts import Manifest, invalidate, record_file, writing
+from .database import WHITENING
 from .decision import set_decision
 from .embed import embed_split
 from .features import extract_split
@@ -29,8 +30,6 @@ from .names import write_names
 from .prepare import load_split_embeddings, split_pool
 from .recipe import SearchSettings
 from .stage import Artifact
-
-WHITENING = "whitening.safetensors"
 
 
 def index_database(job: Job) -> Manifest:

@@ -5,7 +5,6 @@ Writes run.json into the run folder, so that a later command need only name the 
 
 import contextlib
 import fcntl
-import json
 import logging
 import os
 from collections.abc import Iterator
@@ -14,7 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .artifacts import hash_file, load_manifest, write_json
+from embed.errors import InputError
+
+from .artifacts import hash_file, load_manifest, read_signed, sign, write_signed
 from .recipe import Recipe, load_recipe, make_recipe
 
 if TYPE_CHECKING:
@@ -66,8 +67,8 @@ class Job:
             "settings": self.recipe.model_dump(mode="json"),  # tuples as the lists they are read as
         }
         path = self.run / "run.json"
-        if not path.is_file() or json.loads(path.read_text()) != values:
-            write_json(values, path)
+        if not path.is_file() or path.read_bytes() != sign(values):
+            write_signed(values, path)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -129,11 +130,17 @@ def open_job(
 
     Raises:
         FileNotFoundError: the recipe or the weights file does not exist.
-        ValueError: the recipe or run.json is damaged.
+        ValueError: the recipe is damaged.
+        InputError: run.json is damaged, and data or recipe are not named.
     """
     named = run is not None
     run = pick_run(data, run)
-    recorded = read_run(run)
+    try:
+        recorded = read_run(run)
+    except InputError:
+        if data is None or recipe is None:
+            raise
+        recorded = None  # all that it says was said again
     if named and recorded is None and data is None and run != DEMO_RUN:
         raise FileNotFoundError(f"no run in {run}; to make one name its dataset: --data FOLDER")
     if data is None:
@@ -156,12 +163,12 @@ def read_run(run: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        values: dict[str, Any] = json.loads(path.read_bytes())
-        if not {"data", "recipe", "weights", "settings"} <= set(values):
-            raise ValueError("keys are missing")
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is damaged; delete it and name --data and --recipe") from error
-    return values
+        return read_signed(path)
+    except InputError as error:
+        raise InputError(
+            f"{error}; make it anew: cairn submit --run {run} --data FOLDER --recipe NAME, and "
+            "--weights FILE if it had any"
+        ) from error
 
 
 def weights_inputs(job: Job) -> dict[str, str]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classify_head.landmark_head import LEAST_IMAGES, CrossFittedHead, cross_fit
+from embed.errors import InputError
 
 from .artifacts import write_json
 
@@ -49,11 +50,11 @@ def load_landmark_head(path: Path) -> CrossFittedHead:
     """Read a landmark head.
 
     Raises:
-        ValueError: the file is damaged.
+        InputError: the file is damaged.
     """
     try:
         return CrossFittedHead.from_json(json.loads(path.read_bytes()))
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(
+        raise InputError(
             f"{path} is no landmark head ({error}); run `cairn index --redo`"
         ) from error

@@ -21,6 +21,7 @@ from rerank.geometry import CHANCE_INLIERS, is_verified
 from .artifacts import writing
 from .decorations import draw
 from .evaluate import find_solution, find_submission
+from .integrity import intact_file, intact_output
 from .job import Job
 from .lettering import write_line
 from .page.album import Album, open_album
@@ -104,15 +105,15 @@ def find_best_matches(job: Job, run: RunAnswers) -> list[Matched]:
     Raises:
         ValueError: nothing was verified.
     """
-    table = pq.read_table(
-        job.run / "verified.parquet", columns=["query_id", "rank", "image_id", "inliers"]
-    ).to_pandas()
+    path = intact_output(job.run, "verified.parquet")
+    table = pq.read_table(path, columns=["query_id", "rank", "image_id", "inliers"]).to_pandas()
     if table.empty:
         raise ValueError(
             f"{job.run} has no verified photos, so there are no matches to draw; its recipe has "
             f'rerank.method = "{job.recipe.rerank.method}"'
         )
-    images = pq.read_table(job.run / "index" / "ids.parquet", columns=["image_id", "landmark_id"])
+    path = intact_file(job.run / "index", "ids.parquet")
+    images = pq.read_table(path, columns=["image_id", "landmark_id"])
     labels = images.to_pandas().set_index("image_id")["landmark_id"]
     table["label"] = labels.loc[table["image_id"]].to_numpy()
     row_of = {query_id: row for row, query_id in enumerate(run.answers.query_ids)}

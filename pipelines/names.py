@@ -4,12 +4,14 @@ Writes and reads index/names.json of a run. Nothing is computed from a name, so 
 nothing stale but what shows it.
 """
 
-import json
 import logging
+import shlex
 from pathlib import Path
 from typing import Any
 
-from .artifacts import hash_file, write_json
+from embed.errors import InputError
+
+from .artifacts import hash_file, read_signed, write_signed
 from .job import Job, read_run
 
 logger = logging.getLogger(__name__)
@@ -22,22 +24,33 @@ def write_names(job: Job) -> None:
     labels, path = job.dataset.find_table("labels"), job.run / "index" / FILE
     names = {str(label): name for label, name in job.dataset.names.items()}
     values = {"labels": hash_file(labels) if labels else None, "names": names}
-    if values != _read_stored(job.run):
-        write_json(values, path)
+    try:
+        known = _read_stored(job.run)
+    except InputError:  # damaged: this is what makes it anew
+        known = {}
+    if values != known:
+        write_signed(values, path)
 
 
 def _read_stored(run: Path) -> dict[str, Any]:
     path = run / "index" / FILE
     if not path.is_file():
         return {"labels": None, "names": {}}
-    values: dict[str, Any] = json.loads(path.read_bytes())
-    return values
+    try:
+        return read_signed(path)
+    except InputError as error:
+        raise InputError(
+            f"{error}; make it anew: cairn index --run {shlex.quote(str(run))}"
+        ) from error
 
 
 def load_names(run: Path) -> dict[int, str]:
     """Return the name of each landmark: of the dataset as it is now, else as it was indexed.
 
     A dataset whose labels cannot be read is warned of.
+
+    Raises:
+        InputError: names.json is damaged.
     """
     stored, recorded = _read_stored(run), read_run(run)
     data = Path(recorded["data"]) if recorded else None
@@ -49,6 +62,6 @@ def load_names(run: Path) -> dict[int, str]:
 
             try:
                 return Dataset(data).names
-            except (ValueError, OSError) as error:
+            except (InputError, OSError) as error:
                 logger.warning("%s; names are those of the last `cairn index`", error)
     return {int(label): name for label, name in stored["names"].items()}

@@ -27,12 +27,12 @@ PAIR = ["query_id", "image_id"]
 COLUMNS = (*PAIR, "overlap", "similarity")
 
 
-def find_near_duplicates(run: Path) -> tuple[pa.Table, str]:
+def find_near_duplicates(verified: Path, neighbors: Path) -> tuple[pa.Table, str]:
     """Return the pairs of COLUMNS, sorted, and the criterion that they meet, for people.
 
+    The files are verified.parquet and neighbors.parquet of a run.
     overlap is empty where a run has no local features, so that nothing is verified.
     """
-    verified, neighbors = run / "verified.parquet", run / "neighbors.parquet"
     if not pq.read_metadata(verified).num_rows:
         near = pc.field("score") >= LEAST_SIMILARITY
         pairs = _read_neighbors(neighbors, near)

@@ -8,31 +8,46 @@ from pathlib import Path
 
 import numpy as np
 
-from embed.shards import Embeddings, read_embeddings
+from embed.errors import InputError
+from embed.shards import Embeddings, read_embeddings, read_failures
 from rerank.store import FeatureStore
 
+from .artifacts import load_manifest, remedy
 from .database import load_database
 from .extractors import find_fingerprint
+from .integrity import intact_file, intact_parts
+from .members import list_members
 from .recipe import Recipe
 from .recognition import Recognizer
 
 
 def load_split_embeddings(run: Path, split: str) -> Embeddings:
-    """Read the descriptors of a split that was embedded."""
-    return read_embeddings(sorted((run / "embeddings" / split).glob("part-*.parquet")))
+    """Read the descriptors of a split that was embedded.
+
+    Raises:
+        MissingFileError: it was not.
+        InputError: a file of it is damaged.
+    """
+    return read_embeddings(intact_parts(run / "embeddings" / split))
+
+
+def load_split_failures(run: Path, split: str) -> dict[str, tuple[str, str]]:
+    """Return reason and message of each image of a split that was not embedded; errors likewise."""
+    return read_failures(intact_file(run / "embeddings" / split, "failures.parquet"))
 
 
 def open_features(run: Path, split: str, recipe: Recipe) -> FeatureStore | None:
     """Open the cached features of a split, or return None where the recipe does not re-rank.
 
     Raises:
-        FileNotFoundError: they were not extracted.
-        ValueError: another extractor made them.
+        MissingFileError: they were not extracted.
+        InputError: another extractor made them, or a file of them is damaged.
     """
     if recipe.rerank.method == "none":
         return None
     fingerprint = find_fingerprint(run, recipe.rerank)
-    return FeatureStore(run / "features" / split, fingerprint)
+    folder = run / "features" / split
+    return FeatureStore(folder, fingerprint, parts=intact_parts(folder), remedy=remedy(folder))
 
 
 def split_pool(run: Path) -> tuple[Embeddings, Embeddings]:
@@ -53,8 +68,13 @@ def open_recognizer(run: Path, recipe: Recipe, fingerprint: str) -> Recognizer:
         run: run folder.
         recipe: of the run.
         fingerprint: of the model that describes the queries.
+
+    Raises:
+        MissingFileError: the run is not indexed.
+        InputError: a file is damaged, or the parts of the run do not belong together.
     """
     database = load_database(run, fingerprint)
+    _check_recipe(run, database.split, recipe)
     no_pool = np.empty((0, database.index.d), dtype=np.float32)
     return Recognizer(
         database,
@@ -62,3 +82,17 @@ def open_recognizer(run: Path, recipe: Recipe, fingerprint: str) -> Recognizer:
         open_features(run, database.split, recipe),
         recipe,
     )
+
+
+def _check_recipe(run: Path, split: str, recipe: Recipe) -> None:
+    """Raise InputError if the recipe describes photos otherwise than those of a split were."""
+    for folder, member in list_members(run, recipe).items():
+        made = load_manifest(folder / "embeddings" / split)
+        asked = {
+            name: getattr(member, name).model_dump(mode="json") for name in ("embed", "decode")
+        }
+        if made is None or made.settings != asked:
+            raise InputError(
+                f"the recipe in {run}/run.json describes photos otherwise than those in "
+                f"{folder}/embeddings/{split} were; run `cairn index --run {run}`"
+            )

@@ -28,7 +28,7 @@ from embed.extract import extract_all
 from embed.failure import Failure
 from embed.history import save_history
 from embed.losses import TrainingCollapsed
-from embed.model import DescriptorModel, load_model
+from embed.model import DescriptorModel
 from embed.precision import pick_precision
 from embed.settings import BalanceSettings, FreezeSettings, Settings, TrainSettings
 from embed.shards import Embeddings, write_failures
@@ -41,6 +41,7 @@ from .job import Job
 from .members import combine_embeddings, keep_shared, list_member_jobs
 from .progress import progress_to
 from .stage import Artifact
+from .stored_model import open_model
 
 logger = logging.getLogger(__name__)
 
@@ -175,7 +176,7 @@ def refit_head(
 def _train_head(
     job: Job, known: ImageTable, checkpoint: Path, settings: TrainSettings
 ) -> RefittedHead:
-    model, _ = load_model(job.run / "model")
+    model, _ = open_model(job.run)
     landmarks, labels = np.unique(known.landmark_ids, return_inverse=True)
     torch.manual_seed(settings.seed)
     head = build_head(settings.head, model.dim, np.bincount(labels), settings.head_scale)

@@ -1,6 +1,6 @@
 """Print figures and answers as tables for people. Computes nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # what makes them takes seconds to import
     from .ablate import Ablation, Row
     from .compare import Compared
     from .query import Recognition
+    from .verify import Checked
 
 STEP_NAMES = {
     "head_only": "classification head alone",
@@ -260,3 +261,17 @@ def print_run(metrics: dict[str, Any]) -> None:
         print_steps(metrics, console)
     if "revisited" in metrics:
         print_revisited(metrics["revisited"], console)
+
+
+def print_checked(found: "Sequence[Checked]", console: Console) -> None:
+    """Print the artifacts of a run, and a line for each damaged file."""
+    table = make_table("artifact", "files", "bytes", "state")
+    for each in found:
+        colour = "bold red" if each.damages else ""
+        sizes = (f"{each.files:,}", f"{each.bytes:,}")
+        table.add_row(escape(each.artifact), *sizes, each.state, style=colour)
+    console.print(table)
+    damages = [line for each in found for line in each.damages]
+    for line in damages:
+        console.print(f"\n{escape(line)}", soft_wrap=True)
+    console.print(f"\n{len(damages)} damaged" if damages else "\nnothing is damaged")

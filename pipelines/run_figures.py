@@ -14,11 +14,12 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embed.history import load_rows, write_tensorboard
+from embed.history import Row, load_rows, write_tensorboard
 
 from .artifacts import writing
 from .data_report.class_sizes import ClassSizes, describe_sizes
 from .dataset import Dataset
+from .integrity import intact_file, intact_output
 from .job import Job
 from .members import list_member_jobs
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BLUE, GREY = "#1f5fa8", "#6f6f6f"
+RECORDS = ("history.csv", "metrics.csv")  # of a training, by epoch and by step
 FLOOR = 0.7  # where bars begin on a logarithmic axis, whose first line is 1
 
 
@@ -35,7 +37,7 @@ def write_predictions(run: Path) -> Path:
     predictions.csv has a row a test image, by id: image_id, landmark_id, probability; no landmark
     where the image could not be read.
     """
-    table = pq.read_table(run / "predictions.parquet")
+    table = pq.read_table(intact_output(run, "predictions.parquet"))
     labels = table["head_only_label"]
     rows = pa.table(
         {
@@ -106,6 +108,11 @@ def _draw_bins(axes: "Axes", sizes: ClassSizes) -> None:
 def write_events(job: Job) -> None:
     """Write TensorBoard's events of every model of a finished run, if they are wanted."""
     for member in list_member_jobs(job):
-        history, metrics = (member.run / "model" / name for name in ("history.csv", "metrics.csv"))
-        if member.tensorboard and metrics.is_file():
-            write_tensorboard(load_rows(history), load_rows(metrics), member.tensorboard)
+        if member.tensorboard:
+            write_tensorboard(*load_training(member.run), member.tensorboard)
+
+
+def load_training(run: Path) -> tuple[list[Row], list[Row]]:
+    """Return what a training recorded, by epoch and by step. Errors as intact_file."""
+    history, steps = (intact_file(run / "model", name) for name in RECORDS)
+    return load_rows(history), load_rows(steps)

@@ -13,18 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from embed.errors import InputError
 from embed.failure import Failure
+from embed.sealed import read_seal
 from embed.shards import read_shard_failures, write_failures
 
 from .artifacts import (
     FileRecord,
     Manifest,
-    find_complete,
     invalidate,
+    load_manifest,
     make_key,
     record_file,
     save_manifest,
     writing,
 )
+from .integrity import MISSING, find_damages, make_error
 from .job import Job
 from .progress import Advance, progress_bar
 
@@ -47,6 +49,7 @@ class Artifact:
     settings: Mapping[str, Any]  # the part of the recipe that the stage reads
     inputs: Mapping[str, str]  # name -> sha256, key or fingerprint
     redo: bool = False  # make it even if it is there
+    dear: bool = False  # it is not made again because a file of it is missing: training
     _started: float = field(default_factory=time.perf_counter)
 
     @cached_property
@@ -55,11 +58,24 @@ class Artifact:
         return make_key(self.stage, self.settings, self.inputs)
 
     def find(self) -> Manifest | None:
-        """Return the manifest if the artifact is there and not to be made again."""
-        done = None if self.redo else find_complete(self.folder, self.key)
-        if done:
-            logger.debug("%s: done before", self.folder)
-        return done
+        """Return the manifest if the artifact is there and not to be made again.
+
+        What is missing is made again, and so are damaged parts, which is logged. Nothing else is:
+        training is dear, and a file may have been changed on purpose.
+
+        Raises:
+            InputError: the manifest or another file is damaged; where it is dear, or missing.
+        """
+        done = None if self.redo else load_manifest(self.folder)
+        if done is None or done.key != self.key:
+            return None
+        damages = find_damages(self.folder, done)
+        in_parts = any(record.name.startswith("part-") for record in done.outputs)
+        for record, finding in damages:
+            if self.dear or not (in_parts or finding == MISSING):
+                raise make_error(self.folder, record, finding)
+            logger.warning("%s: %s; it is made again", self.folder / record.name, finding)
+        return None if damages else done
 
     def sign(
         self,
@@ -91,10 +107,18 @@ class Artifact:
         write_part: WritePart,
         *,
         model: Mapping[str, Any] | None = None,
+        in_pieces: bool = False,
     ) -> Manifest:
         """Make the artifact of a table's images in parts of so many, and sign it.
 
         Parts of an interrupted run are kept: each carries the key and its failures.
+
+        Args:
+            table: of the images.
+            size: images in a part.
+            write_part: writes one with embed.sealed.
+            model: for the manifest.
+            in_pieces: parts are not read whole, so their seals are recorded.
 
         Raises:
             InputError: none of the images could be read.
@@ -120,7 +144,8 @@ class Artifact:
                 *(self._explain(failures[0], table), self.job.run),
             )
         counts = {"requested": requested, "written": requested - failed, "failed": failed}
-        outputs = [record_file(path) for path in [*paths, record]]
+        outputs = [record_file(path, seal=read_seal(path) if in_pieces else None) for path in paths]
+        outputs.append(record_file(record))
         return self.sign(outputs, model=model, counts=counts)
 
     def _explain(self, failure: Failure, table: "ImageTable") -> str:

@@ -15,7 +15,7 @@ from classify_head.evidence import Evidence
 from classify_head.policies import POLICIES, Decisions, decide
 from classify_head.policy import Policy, adjust
 from classify_head.submission import save_submission
-from embed.shards import Embeddings, read_failures
+from embed.shards import Embeddings
 
 from .answer_tables import Step, neighbors_table, predictions_table, verified_table
 from .answers_sheet import SHEET
@@ -28,7 +28,7 @@ from .features import extract_split
 from .index import index_database
 from .job import Job
 from .predictions import make_predictions
-from .prepare import load_split_embeddings, open_features, open_recognizer
+from .prepare import load_split_embeddings, load_split_failures, open_features, open_recognizer
 from .stage import Artifact
 
 SECTIONS = ("search", "rerank", "decide")
@@ -92,7 +92,7 @@ def _recognize(job: Job, indexed: Manifest) -> dict[str, int]:
         "reranked": _policy_step(evidence, GEOMETRY_ALONE),
         "final": _final_step(decisions, job.recipe.decide.rejected),
     }
-    failures = read_failures(job.run / "embeddings" / "test" / "failures.parquet")
+    failures = load_split_failures(job.run, "test")
     ids = [*queries.ids, *failures]
     final = steps["final"]
     empty = np.full(len(failures), -1, dtype=np.int64)

@@ -81,7 +81,7 @@ def train(job: Job) -> Manifest:
         settings["delf"] = joint_settings(job.recipe.rerank.delf)
     # Not an input: the pool, which only helps to choose among epochs. It may grow later.
     inputs = {**_hash_tables(job), **weights_inputs(job)}
-    artifact = Artifact(job, "train", folder, settings, inputs, redo=job.redo)
+    artifact = Artifact(job, "train", folder, settings, inputs, redo=job.redo, dear=True)
     if done := artifact.find():
         job.fill()
         return done
@@ -171,7 +171,7 @@ def _refuse_other_model(
         before = old.settings.get(section, {})
         changed += [f"{section}.{k}" for k in before | values if before.get(k) != values.get(k)]
     raise ValueError(
-        f"{folder} holds a model trained with other {', '.join(changed[:6]) or 'files'}; "
+        f"{folder} holds a model trained with other {', '.join(changed[:6])}; "
         f"name another --run, or train it anew: cairn train --redo --run {job.run}"
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from embed.extract import pick_device
-from embed.model import DescriptorModel, load_model
+from embed.model import DescriptorModel
 from embed.shards import write_failures
 from rerank.delf.calibration import Remedies
 from rerank.delf.joint import LOCAL_FILE, finish_delf
@@ -19,10 +19,12 @@ from rerank.delf.training import TrainedDelf, train_delf
 
 from .artifacts import Manifest, hash_file, invalidate, record_file, writing
 from .dataset import ImageTable
+from .integrity import intact_file
 from .job import Job
 from .members import list_member_jobs
 from .progress import progress_to
 from .stage import Artifact
+from .stored_model import open_model
 from .train import train
 
 OUTPUTS = ("delf.safetensors", "delf.json", "history.csv", "failures.parquet")
@@ -44,11 +46,12 @@ def train_local_features(job: Job) -> Manifest:
     inputs = {"train": hash_file(table.path), "model": str(trained.model["fingerprint"])}
     if along:
         inputs["local"] = hash_file(job.run / "model" / LOCAL_FILE)
-    artifact = Artifact(job, "train_delf", folder, _settings(job, along), inputs, redo=job.redo)
+    settings = _settings(job, along)
+    artifact = Artifact(job, "train_delf", folder, settings, inputs, redo=job.redo, dear=True)
     if done := artifact.find():
         return done
     invalidate(folder)
-    model = load_model(job.run / "model")[0].to(pick_device())
+    model = open_model(job.run)[0].to(pick_device())
     result = (_finish if along else _train)(job, model, table)
     save_delf(result.local.cpu(), job.recipe.rerank.delf, folder)
     _write_history(result, folder / "history.csv")
@@ -91,7 +94,7 @@ def _finish(job: Job, model: DescriptorModel, table: ImageTable) -> TrainedDelf:
     folder, settings = job.run / "model", list_member_jobs(job)[0].recipe.train
     local, failures = finish_delf(
         model,
-        folder / LOCAL_FILE,
+        intact_file(folder, LOCAL_FILE),
         job.dataset.images.locate_all(table.ids),
         job.recipe.rerank.delf,
         decode=job.recipe.decode,
@@ -101,7 +104,7 @@ def _finish(job: Job, model: DescriptorModel, table: ImageTable) -> TrainedDelf:
         ),
         workers=job.workers,
     )
-    return TrainedDelf(local, _read_joint_history(folder / "history.csv"), failures)
+    return TrainedDelf(local, _read_joint_history(intact_file(folder, "history.csv")), failures)
 
 
 def _read_joint_history(path: Path) -> list[dict[str, float]]:

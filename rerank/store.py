@@ -1,30 +1,36 @@
 """Keep local features in Parquet files, and read one image's at a time.
 
 A part holds the features of some images, a row an image, so that extraction can resume part by
-part. Knows nothing of how features are found or used. Reads and writes `part-*.parquet`.
+part; whatever is read of it is checked. Knows nothing of how features are found or used. Reads and
+writes `part-*.parquet`.
 """
 
+import hashlib
+import json
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from embed.columns import to_array
+from embed.errors import InputError, MissingFileError
+from embed.sealed import BrokenSealError, SealedFile, write_sealed
 
 from .features import LocalFeatures
 
-FORMAT = "1"
+FORMAT = "2"
 # A row is about 90 kB; one is read at random, so a group holds few.
 ROWS_PER_GROUP = 4
 FINGERPRINT_KEY = b"extractor_fingerprint"
 DTYPE_KEY = b"descriptor_dtype"
 DIM_KEY = b"descriptor_dim"
 FORMAT_KEY = b"features_format"
+IDS_KEY = b"image_ids_sha256"  # ids are read without the rest of their rows
+REMEDY = "delete it and extract features again"
 COLUMNS = ("image_id", "width", "height", "keypoints", "scores", "scales", "descriptors")
 
 
@@ -35,10 +41,7 @@ def write_features_part(
     extractor_fingerprint: str,
     notes: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the features of some images as one part.
-
-    Nothing is compressed: descriptors are close to random bytes, and reading is what must be fast.
-    Pages carry checksums. The same input gives the same bytes.
+    """Write the features of some images as one part; the same input gives the same bytes.
 
     Args:
         path: the file to write, replaced if it exists.
@@ -66,18 +69,11 @@ def write_features_part(
         FINGERPRINT_KEY: extractor_fingerprint,
         DTYPE_KEY: dtypes.pop(),
         DIM_KEY: str(dims.pop()),
+        IDS_KEY: _hash_ids(image_ids),
         **{name.encode(): note for name, note in (notes or {}).items()},
     }
     table = _table(image_ids, features).replace_schema_metadata(metadata)
-    pq.write_table(
-        table,
-        path,
-        row_group_size=ROWS_PER_GROUP,
-        compression="none",
-        use_dictionary=False,
-        write_statistics=False,
-        write_page_checksum=True,
-    )
+    write_sealed(table, path, group_rows=ROWS_PER_GROUP)
 
 
 class FeatureStore:
@@ -88,31 +84,40 @@ class FeatureStore:
     """
 
     def __init__(
-        self, folder: Path, extractor_fingerprint: str, *, cache_images: int = 2000
+        self,
+        folder: Path,
+        extractor_fingerprint: str,
+        *,
+        cache_images: int = 2000,
+        parts: Iterable[Path] | None = None,
+        remedy: str = REMEDY,
     ) -> None:
-        """Open all parts of a folder.
+        """Open parts of a folder.
 
         Args:
             folder: where the `part-*.parquet` files lie; none is an empty store.
             extractor_fingerprint: what the parts must have been made with.
             cache_images: images kept in memory; about 90 kB each for SIFT.
+            parts: those to open; None for all there are.
+            remedy: what an error says is to be done about a damaged part.
 
         Raises:
-            FileNotFoundError: the folder does not exist.
-            ValueError: a part is damaged, of another extractor or format, or repeats an image
-                of another part; cache_images is below 1.
+            MissingFileError: the folder does not exist.
+            InputError: a part is damaged, of another extractor or format, or repeats an image
+                of another part.
+            ValueError: cache_images is below 1.
         """
         if cache_images < 1:
             raise ValueError(f"cache_images {cache_images} is below 1")
         if not folder.is_dir():
-            raise FileNotFoundError(f"no folder of features at {folder}; extract features first")
+            raise MissingFileError(f"no folder of features at {folder}; extract features first")
         self._cache_images = cache_images
         self._cache: OrderedDict[str, LocalFeatures] = OrderedDict()
         self._lock = threading.Lock()
         self._parts: list[_Part] = []
         self._places: dict[str, tuple[int, int]] = {}  # image_id -> part, row
-        for path in sorted(folder.glob("part-*.parquet")):
-            self._add(_Part(path, extractor_fingerprint))
+        for path in sorted(folder.glob("part-*.parquet") if parts is None else parts):
+            self._add(_Part(path, extractor_fingerprint, remedy))
 
     def __len__(self) -> int:
         """Return the number of images, those without features included."""
@@ -126,7 +131,7 @@ class FeatureStore:
         """Return the features of an image, or None where the image is not stored.
 
         Raises:
-            ValueError: the part is damaged there.
+            InputError: the part is damaged there.
         """
         with self._lock:
             if image_id in self._cache:
@@ -145,7 +150,7 @@ class FeatureStore:
         for row, image_id in enumerate(part.image_ids):
             if image_id in self._places:
                 other = self._parts[self._places[image_id][0]].path
-                raise ValueError(
+                raise InputError(
                     f"image '{image_id}' is in both {other} and {part.path}; delete one of the two"
                 )
             self._places[image_id] = (len(self._parts), row)
@@ -155,42 +160,42 @@ class FeatureStore:
 class _Part:
     """One open file of features."""
 
-    def __init__(self, path: Path, extractor_fingerprint: str) -> None:
-        self.path = path
+    def __init__(self, path: Path, extractor_fingerprint: str, remedy: str) -> None:
+        self.path, self._remedy = path, remedy
         try:
-            self._file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
-            metadata = self._file.schema_arrow.metadata or {}
+            self._file = SealedFile(path)
+            metadata = self._file.metadata
             self._check(metadata, extractor_fingerprint)
             self._dtype = np.dtype(metadata[DTYPE_KEY].decode())
             self._dim = int(metadata[DIM_KEY])
-            # Taken from the file, so that parts with other groups stay readable.
-            groups = self._file.metadata.num_row_groups
-            self._group_rows = self._file.metadata.row_group(0).num_rows if groups else 1
-            self.image_ids: list[str] = self._file.read(["image_id"])["image_id"].to_pylist()
-        except (pa.ArrowException, OSError) as error:
-            raise _damaged(path, error) from error
+            ids = self._file.read_unchecked(["image_id"])["image_id"].to_pylist()
+            if _hash_ids(ids) != metadata[IDS_KEY].decode():
+                raise BrokenSealError(f"{path} is damaged: the sha256 of its image ids differs")
+        except (BrokenSealError, UnicodeDecodeError) as error:
+            raise InputError(f"{error}; {remedy}") from error
+        self.image_ids: list[str] = ids
 
     def _check(self, metadata: dict[bytes, bytes], extractor_fingerprint: str) -> None:
         if metadata.get(FORMAT_KEY) != FORMAT.encode():
-            raise ValueError(
-                f"{self.path} is not a features part of format {FORMAT}; move it out of the "
-                "folder, or delete it and extract features again"
+            raise InputError(
+                f"{self.path} is not a features part of format {FORMAT}; {self._remedy}"
             )
         found = metadata[FINGERPRINT_KEY].decode()
         if found != extractor_fingerprint:
-            raise ValueError(
+            raise InputError(
                 f"{self.path} was made by extractor {found[:12]}, expected "
-                f"{extractor_fingerprint[:12]}; delete the folder and extract features again, or "
-                "go back to the settings it was made with"
+                f"{extractor_fingerprint[:12]}; {self._remedy}, or go back to the settings it was "
+                "made with"
             )
 
     def read(self, row: int) -> LocalFeatures:
         """Read one row; arrays are copied, lest a cached one keep its whole group in memory."""
         try:
-            group = self._file.read_row_group(row // self._group_rows, list(COLUMNS[1:]))
-        except (pa.ArrowException, OSError) as error:
-            raise _damaged(self.path, error) from error
-        values = {name: group[name][row % self._group_rows] for name in COLUMNS[1:]}
+            place, row = divmod(row, self._file.group_rows)
+            group = self._file.read_group(place, COLUMNS[1:])
+        except BrokenSealError as error:
+            raise InputError(f"{error}; {self._remedy}") from error
+        values = {name: group[name][row] for name in COLUMNS[1:]}
         descriptors = np.frombuffer(values["descriptors"].as_buffer(), self._dtype)
         return LocalFeatures(
             keypoints=_floats(values["keypoints"]).reshape(-1, 2),
@@ -219,5 +224,5 @@ def _floats(scalar: Any) -> Any:
     return to_array(scalar.values).copy()
 
 
-def _damaged(path: Path, error: Exception) -> ValueError:
-    return ValueError(f"{path} cannot be read ({error}); delete it and extract features again")
+def _hash_ids(image_ids: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps(list(image_ids)).encode()).hexdigest()

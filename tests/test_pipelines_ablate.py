@@ -15,10 +15,11 @@ from classify_head.gap import Answers, gap
 from classify_head.policies import POLICIES, decide
 from classify_head.submission import load_solution
 from pipelines.ablate import NO_GEOMETRY, OWN, Ablation, ablate_run, forget_geometry, load_stored
+from pipelines.artifacts import load_manifest
 from pipelines.evidence_store import read_evidence, write_evidence
 from pipelines.job import Job, open_job
 from tests.conftest import Tiny
-from tests.datasets import LANDMARKS, QUERIES, cairn
+from tests.datasets import LANDMARKS, QUERIES, accept_changes, cairn
 from tests.evidence import imagine
 
 
@@ -44,6 +45,7 @@ def change_evidence(tiny: Tiny, **arrays: Any) -> Evidence:
     path = tiny.run / "evidence.parquet"
     evidence = replace(read_evidence(path), **arrays)
     write_evidence(evidence, path)
+    accept_changes(tiny.run / "submit")
     return evidence
 
 
@@ -134,6 +136,7 @@ def test_policies_that_miss_evidence_say_what(tiny: Tiny) -> None:
 def test_a_run_of_another_policy_has_no_calibrated_row(tiny: Tiny) -> None:
     path = tiny.run / "decision" / "decision.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "model": None}))
+    accept_changes(tiny.run / "decision")
     rows = ablate_run(open_tiny(tiny)).rows
     assert rows[-1].policy == "calibrated"
     assert rows[-1].figures is None
@@ -184,22 +187,19 @@ def test_geometry_forgotten_changes_nothing_else() -> None:
 
 
 def test_parts_that_do_not_belong_together_are_refused(tiny: Tiny) -> None:
-    path = tiny.run / "submit" / "manifest.json"
-    manifest = json.loads(path.read_text())
-    manifest["inputs"]["index"] = "another"
-    path.write_text(json.dumps(manifest))
+    manifest = load_manifest(tiny.run / "submit")
+    assert manifest is not None
+    accept_changes(tiny.run / "submit", inputs={**manifest.inputs, "index": "another"})
     end = cairn("ablate", tiny.run)
     assert end.status == 1
     assert "was made with another index or other queries than are there now" in end.err
 
 
-@pytest.mark.parametrize(
-    ("missing", "advice"),
-    [("evidence.parquet", "no evidence at"), ("submission.csv", "no finished submission in")],
-)
-def test_what_is_not_there_is_named(missing: str, advice: str, tiny: Tiny) -> None:
+@pytest.mark.parametrize("missing", ["evidence.parquet", "submission.csv"])
+def test_what_is_not_there_is_named(missing: str, tiny: Tiny) -> None:
     (tiny.run / missing).unlink()
     end = cairn("ablate", tiny.run)
+    advice = f"{missing} is missing; make it anew: cairn submit --redo --run {tiny.run}"
     assert (end.status, advice in end.err) == (1, True)
 
 

@@ -4,23 +4,27 @@ import errno
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+from embed.errors import InputError
 from pipelines.artifacts import (
     Manifest,
-    find_complete,
     hash_file,
     hash_values,
     invalidate,
     is_disk_full,
     load_manifest,
     make_key,
+    read_signed,
     record_file,
+    remedy,
     save_manifest,
     write_json,
+    write_signed,
     writing,
 )
 
@@ -137,34 +141,15 @@ def test_the_key_depends_on_stage_settings_and_inputs() -> None:
 
 
 def test_a_manifest_survives_writing_and_reading(tmp_path: Path) -> None:
-    key = make_artifact(tmp_path / "a")
-    manifest = find_complete(tmp_path / "a", key)
+    make_artifact(tmp_path / "a")
+    manifest = load_manifest(tmp_path / "a")
     assert manifest is not None
     assert manifest.outputs == [record_file(tmp_path / "a" / "values.txt", rows=1)]
     assert manifest.counts == {"requested": 3, "written": 2, "failed": 1}
     assert {"torch", "timm", "numpy"} <= manifest.libraries.keys()
-
-
-def test_nothing_is_complete_without_its_manifest(tmp_path: Path) -> None:
-    key = make_artifact(tmp_path / "a")
-    assert find_complete(tmp_path / "a", "another") is None
-    assert find_complete(tmp_path / "absent", key) is None
     invalidate(tmp_path / "a")
-    assert find_complete(tmp_path / "a", key) is None
+    assert load_manifest(tmp_path / "a") is None
     assert (tmp_path / "a" / "values.txt").is_file()
-
-
-@pytest.mark.parametrize("damage", ["missing", "shorter", "longer", "folder"])
-def test_nothing_is_complete_without_its_files(damage: str, tmp_path: Path) -> None:
-    key = make_artifact(tmp_path / "a")
-    path = tmp_path / "a" / "values.txt"
-    text = path.read_text()
-    path.unlink()
-    if damage == "folder":
-        path.mkdir()
-    elif damage != "missing":
-        path.write_text(text[:-1] if damage == "shorter" else text + "x")
-    assert find_complete(tmp_path / "a", key) is None
 
 
 def test_counts_that_do_not_add_up_are_refused(tmp_path: Path) -> None:
@@ -174,19 +159,59 @@ def test_counts_that_do_not_add_up_are_refused(tmp_path: Path) -> None:
     assert load_manifest(tmp_path / "a") is None
 
 
-@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"", b"[]", b"3", b'{"format": 1}'])
-def test_a_damaged_manifest_says_what_to_delete(content: bytes, tmp_path: Path) -> None:
-    make_artifact(tmp_path / "a")
-    (tmp_path / "a" / "manifest.json").write_bytes(content)
-    with pytest.raises(ValueError, match=rf"manifest\.json is damaged; delete {tmp_path / 'a'}"):
-        load_manifest(tmp_path / "a")
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"", b"[]", b"3", b'{"format": 2}'])
+def test_a_damaged_manifest_names_the_command(content: bytes, tmp_path: Path) -> None:
+    folder = tmp_path / "run" / "index"
+    make_artifact(folder)
+    (folder / "manifest.json").write_bytes(content)
+    expected = (
+        f"{folder}/manifest.json is damaged: it does not end with its sha256; make it anew: "
+        f"cairn index --redo --run {tmp_path / 'run'}"
+    )
+    with pytest.raises(InputError, match=f"^{re.escape(expected)}$"):
+        load_manifest(folder)
 
 
-def test_a_manifest_of_another_format_counts_as_none(tmp_path: Path) -> None:
-    key = make_artifact(tmp_path / "a")
-    path = tmp_path / "a" / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 999}))
-    assert find_complete(tmp_path / "a", key) is None
+def test_a_manifest_of_another_version_names_the_command(tmp_path: Path) -> None:
+    folder = tmp_path / "index"
+    make_artifact(folder)
+    values = read_signed(folder / "manifest.json")
+    write_signed({**values, "format": 1}, folder / "manifest.json")
+    with pytest.raises(InputError, match=r"another version of Cairn \(format 1, .* index --redo"):
+        load_manifest(folder)
+
+
+def test_no_bit_of_signed_json_flips_unseen(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_signed({"näme": [1, 2.5, None], "b": {}}, path)
+    content = path.read_bytes()
+    assert read_signed(path) == {"näme": [1, 2.5, None], "b": {}}
+    for place in range(8 * len(content)):
+        changed = bytearray(content)
+        changed[place // 8] ^= 1 << place % 8
+        path.write_bytes(changed)
+        with pytest.raises(InputError, match=r"a\.json is damaged"):
+            read_signed(path)
+
+
+@pytest.mark.parametrize(
+    ("folder", "command"),
+    [
+        ("r/model", "train --redo --run r"),
+        ("r/delf", "train --redo --run r"),
+        ("r/embeddings/test", "embed --redo --run r"),
+        ("r/features/train", "embed --redo --run r"),
+        ("r/index", "index --redo --run r"),
+        ("r/decision", "index --redo --run r"),
+        ("r/submit", "submit --redo --run r"),
+        ("r/members/index/model", "train --redo --run r"),
+        ("r/members/features/model", "train --redo --run r"),
+        ("r/members/a/embeddings/test", "embed --redo --run r"),
+        ("my runs/r/index", "index --redo --run 'my runs/r'"),
+    ],
+)
+def test_the_remedy_is_the_command_that_makes_the_artifact(folder: str, command: str) -> None:
+    assert remedy(Path(folder)) == f"make it anew: cairn {command}"
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

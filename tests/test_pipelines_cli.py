@@ -18,7 +18,7 @@ from pipelines import cli
 from pipelines.decision import load_answered
 from pipelines.faults import OURS
 from tests.conftest import Tiny
-from tests.datasets import cairn, list_commands, make_recipe_file
+from tests.datasets import accept_changes, cairn, list_commands, make_recipe_file
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -252,6 +252,7 @@ def test_a_query_says_what_its_precision_costs(
         "confidence": [0.9, 0.8, 0.7, 0.6],
     }
     pq.write_table(pa.table(known), tiny.run / "decision" / "known_queries.parquet")
+    accept_changes(tiny.run / "decision")
     caplog.set_level(logging.INFO)
     photo = tiny.data / "images" / "q0.jpg"
     assert cairn("query", photo, "--run", tiny.run, "--min-precision", 0.9).status == 0

@@ -9,6 +9,7 @@ import pytest
 
 from classify_head.comparison import compare_answers
 from classify_head.gap import Answers
+from pipelines.artifacts import read_signed, write_signed
 from pipelines.compare import compare_runs, compare_steps
 from tests.conftest import Tiny
 from tests.datasets import QUERIES, cairn, write_table
@@ -137,8 +138,7 @@ def test_other_truths_are_not_compared(tiny: Tiny, finished: Tiny) -> None:
 def _name_own_data(tiny: Tiny) -> Path:
     """Make a copied run know its copied dataset; return the run."""
     path = tiny.run / "run.json"
-    values = json.loads(path.read_text())
-    path.write_text(json.dumps({**values, "data": str(tiny.data)}))
+    write_signed({**read_signed(path), "data": str(tiny.data)}, path)
     return tiny.run
 
 

@@ -14,7 +14,15 @@ from pipelines.prepare import open_features
 from pipelines.query import QueryEngine
 from pipelines.recipe import load_recipe
 from tests.conftest import Tiny
-from tests.datasets import LANDMARKS, PHOTOS, QUERIES, cairn, make_recipe_file, results
+from tests.datasets import (
+    LANDMARKS,
+    PHOTOS,
+    QUERIES,
+    accept_changes,
+    cairn,
+    make_recipe_file,
+    results,
+)
 
 DELF = """
 [rerank]
@@ -129,7 +137,7 @@ def part_of(tiny: Tiny) -> Path:
     return tiny.run / "features" / "train" / "part-00000.parquet"
 
 
-def test_a_damaged_shard_is_named_with_what_to_do(verified: Tiny, copied: Tiny) -> None:
+def test_a_damaged_row_group_is_named_with_what_to_do(verified: Tiny, copied: Tiny) -> None:
     part = part_of(copied)
     data = bytearray(part.read_bytes())
     data[200:2000:50] = bytes(36)
@@ -137,10 +145,9 @@ def test_a_damaged_shard_is_named_with_what_to_do(verified: Tiny, copied: Tiny) 
     photo = copied.data / "images" / "q0.jpg"
     end = cairn("query", photo, "--run", copied.run)
     assert end.status == 1
-    assert f"error: {part} cannot be read" in end.err
-    assert "delete it and extract features again" in end.err
-    part.unlink()
-    assert cairn("index", *copied.options).status == 0
+    assert f"error: {part} is damaged: " in end.err
+    assert end.err.endswith(f"; make it anew: cairn embed --redo --run {copied.run}\n")
+    assert cairn("embed", "--redo", *copied.options).status == 0
     assert cairn("query", photo, "--run", copied.run).status == 0
     assert results(copied.run) == results(verified.run)
 
@@ -149,8 +156,26 @@ def test_a_shard_that_was_cut_short_is_made_again(verified: Tiny, copied: Tiny) 
     part = part_of(copied)
     part.write_bytes(part.read_bytes()[:-100])
     end = cairn("query", copied.data / "images" / "q0.jpg", "--run", copied.run)
-    assert (end.status, "delete it and extract features again" in end.err) == (1, True)
+    assert (end.status, f"{part} is damaged: it ends after" in end.err) == (1, True)
     assert cairn("index", *copied.options).status == 0
+    assert results(copied.run) == results(verified.run)
+
+
+def test_a_damaged_delf_is_refused_and_trained_anew_when_asked(
+    verified: Tiny, copied: Tiny
+) -> None:
+    path = copied.run / "delf" / "delf.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 1
+    path.write_bytes(content)
+    command = f"cairn train --redo --run {copied.run}"
+    photo = copied.data / "images" / "q0.jpg"
+    for end in (cairn("query", photo, "--run", copied.run), cairn("index", *copied.options)):
+        assert end.status == 1
+        assert f"{path} is damaged: its sha256 is not its manifest's" in end.err
+        assert f"make it anew: {command}" in end.err
+    assert cairn(*command.split()[1:], "--workers", 0).status == 0
+    assert copied.submit().status == 0
     assert results(copied.run) == results(verified.run)
 
 
@@ -160,7 +185,7 @@ def test_features_of_another_extractor_are_refused(copied: Tiny, finished: Tiny)
     end = cairn("query", copied.data / "images" / "q0.jpg", "--run", copied.run)
     assert end.status == 1
     assert f"{part_of(copied)} was made by extractor" in end.err
-    assert "delete the folder and extract features again" in end.err
+    assert "make it anew: cairn embed --redo" in end.err
     assert cairn("index", *copied.options).status == 0
     assert QueryEngine(copied.run).recognizer.features is not None
 
@@ -169,6 +194,9 @@ def test_delf_of_another_model_is_refused(copied: Tiny) -> None:
     path = copied.run / "delf" / "delf.json"
     own = json.loads((copied.run / "model" / "model.json").read_text())["fingerprint"]
     path.write_text(path.read_text().replace(own, "f" * 64))
+    end = cairn("query", copied.data / "images" / "q0.jpg", "--run", copied.run)
+    assert (end.status, f"{path} is damaged: its sha256" in end.err) == (1, True)
+    accept_changes(path.parent)
     end = cairn("query", copied.data / "images" / "q0.jpg", "--run", copied.run)
     assert end.status == 1
     assert "belongs to descriptor model ffffffffffff" in end.err

@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from classify_head.gap import Answers, gap, summary
+from pipelines.artifacts import load_manifest
 from pipelines.near_duplicates import find_near_duplicates, write_near_duplicates
 from tests.conftest import Tiny
-from tests.datasets import QUERIES, cairn, write_table
+from tests.datasets import QUERIES, accept_changes, cairn, write_table
 
 # id, answer, truth: a right one, a wrong one, none given, a distractor that is answered.
 ROWS = [("a", 1, 0.9, {1}), ("b", 2, 0.8, {3, 4}), ("c", -1, 0.0, {5}), ("d", 1, 0.85, set[int]())]
@@ -182,13 +183,15 @@ def test_all_landmarks_trained_is_no_such_block(finished: Tiny) -> None:
     assert json.loads((finished.run / "metrics.json").read_text())["unseen"] is None
 
 
-def edit(path: Path, **columns: Any) -> None:
-    """Replace columns of a Parquet file."""
+def edit(run: Path, name: str, **columns: Any) -> None:
+    """Replace columns of a Parquet file that stage submit wrote."""
+    path = run / name
     table = pq.read_table(path)
     for name, values in columns.items():
         place = table.schema.get_field_index(name)
         table = table.set_column(place, name, pa.array(values, table.schema.field(name).type))
     pq.write_table(table, path)
+    accept_changes(run / "submit")
 
 
 def load_metrics(tiny: Tiny) -> dict[str, Any]:
@@ -201,7 +204,7 @@ def load_metrics(tiny: Tiny) -> dict[str, Any]:
 def test_answers_given_are_those_that_are_not_no_known_landmark(tiny: Tiny) -> None:
     # The right ones of q0 and q1, a wrong one of q2, one to the distractor q7.
     labels = [0, 1, 0, None, None, None, None, 3]
-    edit(tiny.run / "predictions.parquet", landmark_id=labels)
+    edit(tiny.run, "predictions.parquet", landmark_id=labels)
     point = load_metrics(tiny)["operating_point"]
     assert (point["answered"], point["answered_distractors"]) == (4, 1)
     assert (point["coverage"], point["precision"]) == (4 / 8, 2 / 4)
@@ -214,7 +217,7 @@ def test_answers_given_are_those_that_are_not_no_known_landmark(tiny: Tiny) -> N
 
 
 def test_no_answer_given_has_no_precision(tiny: Tiny) -> None:
-    edit(tiny.run / "predictions.parquet", landmark_id=[None] * len(QUERIES))
+    edit(tiny.run, "predictions.parquet", landmark_id=[None] * len(QUERIES))
     point = load_metrics(tiny)["operating_point"]
     assert (point["answered"], point["coverage"], point["precision"]) == (0, 0, None)
     assert "distractors that got an answer  0 of 2" in cairn("evaluate", "--run", tiny.run).out
@@ -227,16 +230,16 @@ def test_a_threshold_that_did_not_make_the_answers_is_not_told(
     """Another decision was made since, or the policy rejects by its own rule."""
     stages = ["decision"] if "min_precision" in decide else ["decision", "submit"]
     for stage in stages:
-        path = tiny.run / stage / "manifest.json"
-        manifest = json.loads(path.read_text())
-        manifest["settings"]["decide"].update(decide)
-        path.write_text(json.dumps(manifest))
+        manifest = load_manifest(tiny.run / stage)
+        assert manifest is not None
+        settings = {"decide": {**manifest.settings["decide"], **decide}}
+        accept_changes(tiny.run / stage, settings={**manifest.settings, **settings})
     point = load_metrics(tiny)["operating_point"]
     assert (point["threshold"], point["promised_precision"]) == (None, None)
     assert point["answered"] > 0
 
 
-def write_pairs(run: Path, overlaps: list[float], similarities: list[float]) -> None:
+def write_pairs(run: Path, overlaps: list[float], similarities: list[float]) -> tuple[Path, Path]:
     """Write the neighbours n0, n1 and so on of query q0, the first of which were verified."""
     run.mkdir(exist_ok=True)
     ids = [f"n{rank}" for rank in range(len(similarities))]
@@ -252,11 +255,13 @@ def write_pairs(run: Path, overlaps: list[float], similarities: list[float]) -> 
     verified = verified.slice(0, len(overlaps))
     overlap = pa.array(np.array(overlaps, dtype=np.float32))
     pq.write_table(verified.append_column("overlaps", overlap), run / "verified.parquet")
+    return run / "verified.parquet", run / "neighbors.parquet"
 
 
 def test_near_duplicates_overlap(tmp_path: Path) -> None:
-    write_pairs(tmp_path / "run", [0.49, 0.5, 0.9], [0.999, 0.25, 0.5, 1.0])
-    pairs, criterion = find_near_duplicates(tmp_path / "run")
+    pairs, criterion = find_near_duplicates(
+        *write_pairs(tmp_path / "run", [0.49, 0.5, 0.9], [0.999, 0.25, 0.5, 1.0])
+    )
     assert criterion == "overlap >= 0.5"
     assert pairs["image_id"].to_pylist() == ["n1", "n2"]
     assert pairs["similarity"].to_pylist() == [0.25, 0.5]
@@ -269,8 +274,7 @@ def test_near_duplicates_overlap(tmp_path: Path) -> None:
 
 
 def test_near_duplicates_without_local_features_are_alike(tmp_path: Path) -> None:
-    write_pairs(tmp_path / "run", [], [1.0, 0.996, 0.994])
-    pairs, criterion = find_near_duplicates(tmp_path / "run")
+    pairs, criterion = find_near_duplicates(*write_pairs(tmp_path / "run", [], [1.0, 0.996, 0.994]))
     assert criterion == "similarity >= 0.995"
     write_near_duplicates(pairs, tmp_path / "found.csv")
     lines = (tmp_path / "found.csv").read_text().splitlines()[1:]
@@ -278,8 +282,7 @@ def test_near_duplicates_without_local_features_are_alike(tmp_path: Path) -> Non
 
 
 def test_the_list_goes_when_there_is_nothing_to_list(tmp_path: Path) -> None:
-    write_pairs(tmp_path / "run", [0.1, 0.2], [0.9, 0.8])
-    pairs, _ = find_near_duplicates(tmp_path / "run")
+    pairs, _ = find_near_duplicates(*write_pairs(tmp_path / "run", [0.1, 0.2], [0.9, 0.8]))
     path = tmp_path / "found.csv"
     path.write_text("of a run before")
     write_near_duplicates(pairs, path)
@@ -288,7 +291,7 @@ def test_the_list_goes_when_there_is_nothing_to_list(tmp_path: Path) -> None:
 
 def test_gap_is_told_without_near_duplicates(tiny: Tiny) -> None:
     ids = pq.read_table(tiny.run / "verified.parquet")["query_id"].to_pylist()
-    edit(tiny.run / "verified.parquet", overlaps=[0.6 * (name == "q0") for name in ids])
+    edit(tiny.run, "verified.parquet", overlaps=[0.6 * (name == "q0") for name in ids])
     text = (tiny.data / "solution.csv").read_text()
     (tiny.data / "solution.csv").write_text(text.replace("q0,0,", "q0,5,"))
     metrics = load_metrics(tiny)
@@ -315,7 +318,8 @@ def test_no_landmark_may_be_left_without_near_duplicates(finished: Tiny) -> None
 def test_what_is_not_there_says_what_to_do(tiny: Tiny) -> None:
     assert tiny.submit().status == 0
     (tiny.run / "submission.csv").unlink()
-    assert "run `cairn submit --run" in cairn("evaluate", "--run", tiny.run).err
+    missing = f"submission.csv is missing; make it anew: cairn submit --redo --run {tiny.run}"
+    assert missing in cairn("evaluate", "--run", tiny.run).err
     (tiny.data / "solution.csv").unlink()
     end = cairn("evaluate", "--run", tiny.run)
     assert end.status == 1

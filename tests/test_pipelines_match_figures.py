@@ -25,7 +25,7 @@ from pipelines.page.album import open_album
 from pipelines.page.answers import read_answers
 from rerank.geometry import CHANCE_INLIERS
 from tests.conftest import Tiny
-from tests.datasets import LANDMARKS, PHOTOS, QUERIES, make_job, make_recipe_file
+from tests.datasets import LANDMARKS, PHOTOS, QUERIES, accept_file, make_job, make_recipe_file
 
 TORINO = """
 [search]
@@ -62,6 +62,7 @@ def change_answers(run: Path, changes: dict[str, dict[str, Any]]) -> None:
     table = pq.read_table(path)
     rows = [{**row, **changes.get(row["query_id"], {})} for row in table.to_pylist()]
     pq.write_table(pa.Table.from_pylist(rows, table.schema), path)
+    accept_file(path)
 
 
 def test_every_kind_is_drawn(tiny: Tiny, tmp_path: Path) -> None:
@@ -186,5 +187,6 @@ def test_a_long_name_is_cut_to_the_width_of_the_photos(tiny: Tiny) -> None:
 def test_a_run_that_verified_nothing_is_refused(tiny: Tiny, tmp_path: Path) -> None:
     verified = tiny.run / "verified.parquet"
     pq.write_table(pq.read_table(verified).slice(0, 0), verified)
+    accept_file(verified)
     with pytest.raises(ValueError, match="no verified photos"):
         write_match_figures(job_of(tiny), tmp_path)

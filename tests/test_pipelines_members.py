@@ -18,7 +18,7 @@ from pipelines.prepare import load_split_embeddings
 from pipelines.query import QueryEngine
 from pipelines.recipe_sections import EnsembleSettings
 from tests.conftest import Tiny
-from tests.datasets import QUERIES, make_dataset, make_job, make_recipe_file
+from tests.datasets import QUERIES, cairn, make_dataset, make_job, make_recipe_file, results
 
 CHANGES = """
 [decide]
@@ -174,3 +174,30 @@ def test_only_images_that_all_could_read_are_combined() -> None:
 def test_members_of_different_images_are_refused() -> None:
     with pytest.raises(ValueError, match="describe different images"):
         combine_embeddings([embeddings("ab", 3, 0), embeddings("bc", 3, 1)], EnsembleSettings())
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("members/other/model/model.safetensors", "train"),
+        ("members/other/embeddings/test/part-00000.parquet", "embed"),
+        ("members/small/model/model.json", "train"),
+        ("embeddings/train/part-00000.parquet", "embed"),
+    ],
+)
+def test_damage_to_a_member_is_repaired_by_the_command_that_is_named(
+    name: str, command: str, together: Tiny, tmp_path: Path
+) -> None:
+    run, before = tmp_path / "run", results(together.run)
+    shutil.copytree(together.run, run, symlinks=True)
+    content = bytearray((run / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (run / name).write_bytes(content)
+    end = cairn("verify", run)
+    assert end.status == 1
+    named = f"cairn {command} --redo --run {run}"
+    assert f"{run / name} is damaged: its sha256" in end.out
+    assert f"make it anew: {named}" in end.out
+    assert cairn(*named.split()[1:], "--workers", 0).status == 0
+    assert cairn("verify", run).status == 0
+    assert results(run) == before

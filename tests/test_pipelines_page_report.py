@@ -22,7 +22,15 @@ from pipelines.page.records import Case, Group, Report
 from pipelines.page.render import render
 from pipelines.page.run_report import collect_report, write_report
 from tests.conftest import Tiny
-from tests.datasets import LANDMARKS, QUERIES, cairn, make_job, make_recipe_file, write_table
+from tests.datasets import (
+    LANDMARKS,
+    QUERIES,
+    accept_file,
+    cairn,
+    make_job,
+    make_recipe_file,
+    write_table,
+)
 
 ATTACK = "<script>alert('x')</script>"
 
@@ -32,6 +40,7 @@ def change_rows(path: Path, key: str, changes: dict[str, dict[str, Any]]) -> Non
     table = pq.read_table(path)
     rows = [{**row, **changes.get(row[key], {})} for row in table.to_pylist()]
     pq.write_table(pa.Table.from_pylist(rows, table.schema), path)
+    accept_file(path)
 
 
 def answer(label: int, confidence: float) -> dict[str, Any]:
@@ -199,6 +208,7 @@ def test_without_a_solution_doubtful_answers_are_shown(tiny: Tiny) -> None:
 def test_without_local_features_photos_have_no_lines(wrong: Tiny) -> None:
     verified = wrong.run / "verified.parquet"
     pq.write_table(pq.read_table(verified).slice(0, 0), verified)
+    accept_file(verified)
     shutil.rmtree(wrong.run / "features")
     report = collect(wrong, "[rerank]\nmethod = 'none'\n")
     assert notes(report)
@@ -210,6 +220,7 @@ def test_without_local_features_photos_have_no_lines(wrong: Tiny) -> None:
 def test_a_run_of_before_column_types_were_named_is_shown(wrong: Tiny) -> None:
     pairs = {"query_id": pa.array([]), "rank": [], "inliers": []}
     pq.write_table(pa.table(pairs), wrong.run / "verified.parquet")
+    accept_file(wrong.run / "verified.parquet")
     assert notes(collect(wrong))
 
 
@@ -231,6 +242,7 @@ def test_a_true_landmark_that_no_neighbour_shows_is_found(wrong: Tiny) -> None:
     kept = [(row["query_id"], row["landmark_id"]) != ("q0", 0) for row in table.to_pylist()]
     near = worst(collect(wrong)).pairs[1].note
     pq.write_table(table.filter(pa.array(kept)), path)
+    accept_file(path)
     far = worst(collect(wrong)).pairs[1].note
     assert far.startswith("not among the 20 nearest · similarity ")
     assert re.search(r"\d+ inliers$", far)
@@ -250,7 +262,9 @@ def test_photos_that_could_not_be_read_are_listed_and_cost_gap(tiny: Tiny) -> No
     changes = {"q0": {**nothing, "reason": "q0.jpg: is empty"}}
     change_rows(tiny.run / "predictions.parquet", "query_id", changes)
     failures = [Failure(0, "empty", "q0.jpg: is empty")]
-    write_failures(tiny.run / "embeddings" / "test" / "failures.parquet", ["q0"], failures)
+    path = tiny.run / "embeddings" / "test" / "failures.parquet"
+    write_failures(path, ["q0"], failures)
+    accept_file(path)
     report = collect(tiny)
     assert report.failures == (("q0", "empty"),)
     assert worst(report).title == "No answer; it is Thing 0"

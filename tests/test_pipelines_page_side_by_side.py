@@ -22,7 +22,7 @@ from pipelines.page.side_by_side import (
     write_side_by_side,
 )
 from tests.conftest import Tiny
-from tests.datasets import cairn, make_job
+from tests.datasets import accept_file, cairn, make_job
 
 # Of a run that answers all six landmarks rightly and refuses q6 and q7.
 CHANGES: dict[str, dict[str, Any]] = {
@@ -40,6 +40,7 @@ def other(finished: Tiny, tmp_path: Path) -> Path:
     table = pq.read_table(path)
     rows = [{**row, **CHANGES.get(row["query_id"], {})} for row in table.to_pylist()]
     pq.write_table(pa.Table.from_pylist(rows, table.schema), path)
+    accept_file(path)
     return run
 
 

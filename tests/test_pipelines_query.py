@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -188,7 +189,7 @@ def test_a_run_that_is_not_finished_says_what_to_do(part: str, advice: str, tiny
     shutil.rmtree(tiny.run / part)
     end = cairn("query", tiny.data / "images" / "q0.jpg", "--run", tiny.run)
     assert end.status == 1
-    assert f"run `cairn {advice}` first" in end.err
+    assert re.search(f"run `cairn {advice}.*` first", end.err)
 
 
 def test_a_threshold_that_is_not_set_says_what_to_do(tiny: Tiny) -> None:
@@ -203,7 +204,7 @@ def test_a_damaged_run_file_says_what_to_delete(content: bytes, tiny: Tiny) -> N
     (tiny.run / "run.json").write_bytes(content)
     end = cairn("query", tiny.data / "images" / "q0.jpg", "--run", tiny.run)
     assert end.status == 1
-    assert "run.json is damaged; delete it" in end.err
+    assert "run.json is damaged: it does not end with its sha256; make it anew: cairn" in end.err
 
 
 def test_without_names_the_id_is_the_name(tiny: Tiny) -> None:

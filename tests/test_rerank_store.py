@@ -8,6 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from embed.errors import InputError
+from embed.sealed import write_sealed
 from rerank.features import LocalFeatures
 from rerank.store import FeatureStore, write_features_part
 
@@ -81,7 +83,7 @@ def test_part_of_another_extractor_is_refused_with_the_remedy(tmp_path: Path) ->
 
 def test_foreign_parquet_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image_id": ["a"]}), tmp_path / "part-p.parquet")
-    with pytest.raises(ValueError, match=r"p\.parquet is not a features part"):
+    with pytest.raises(ValueError, match=r"p\.parquet is damaged, or another program wrote it"):
         FeatureStore(tmp_path, PRINT)
 
 
@@ -90,7 +92,7 @@ def test_truncated_part_is_named(tmp_path: Path, keep: int) -> None:
     path = tmp_path / "part-p.parquet"
     write_features_part(path, ["a"], [_random(50)], PRINT)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ValueError, match=r"p\.parquet cannot be read"):
+    with pytest.raises(ValueError, match=r"p\.parquet is damaged: .*; delete it and extract"):
         FeatureStore(tmp_path, PRINT)
 
 
@@ -101,8 +103,32 @@ def test_flipped_byte_of_a_descriptor_is_noticed(tmp_path: Path) -> None:
     content[content.index(record.descriptors.tobytes()) + 7] ^= 1
     path.write_bytes(content)
     store = FeatureStore(tmp_path, PRINT)
-    with pytest.raises(ValueError, match=r"p\.parquet cannot be read"):
+    with pytest.raises(ValueError, match=r"p\.parquet is damaged: .*; delete it and extract"):
         store.get("a")
+
+
+def test_a_sealed_file_of_other_things_is_refused(tmp_path: Path) -> None:
+    write_sealed(pa.table({"image_id": ["a"]}), tmp_path / "part-p.parquet")
+    with pytest.raises(InputError, match=r"p\.parquet is not a features part of format"):
+        FeatureStore(tmp_path, PRINT)
+
+
+def test_a_flipped_bit_of_an_image_id_is_noticed_when_opening(tmp_path: Path) -> None:
+    path = tmp_path / "part-p.parquet"
+    write_features_part(path, ["first", "second"], [_random(2), _random(2)], PRINT)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"second")] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"the sha256 of its image ids differs; do this"):
+        FeatureStore(tmp_path, PRINT, remedy="do this")
+
+
+def test_only_the_parts_that_are_named_are_opened(tmp_path: Path) -> None:
+    paths = [tmp_path / f"part-{name}.parquet" for name in "ab"]
+    for path in paths:
+        write_features_part(path, [path.stem], [_random(2)], PRINT)
+    assert "part-b" in FeatureStore(tmp_path, PRINT)
+    assert "part-b" not in FeatureStore(tmp_path, PRINT, parts=paths[:1])
 
 
 def test_image_in_two_parts_is_refused(tmp_path: Path) -> None:

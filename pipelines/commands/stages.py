@@ -45,6 +45,7 @@ def embed(
     """Turn every image into a global descriptor; trains first if need be."""
     from ..embed import embed_split
     from ..features import extract_split
+    from ..known_queries import prepare_held_out
 
     job = start_job(data, run, recipe, weights, workers, redo)
     with job.locked():
@@ -53,6 +54,8 @@ def embed(
                 embed_split(job, split)
                 if job.redo and job.recipe.rerank.method != "none":
                     extract_split(job, split)  # of the same images, which have changed
+        if job.redo:
+            prepare_held_out(job)
 
 
 def index(

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from classify_head.gap import NO_LANDMARK, Answers
 from classify_head.submission import IGNORED, Solution
-from embed.shards import read_failures
+
+from ..integrity import intact_output
+from ..prepare import load_split_failures
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +35,8 @@ def read_answers(run: Path, solution: Solution | None) -> RunAnswers:
     Raises:
         ValueError: the solution scores a photo that the run was not asked about.
     """
-    rows = {row["query_id"]: row for row in pq.read_table(run / "predictions.parquet").to_pylist()}
+    table = pq.read_table(intact_output(run, "predictions.parquet"))
+    rows = {row["query_id"]: row for row in table.to_pylist()}
     truths = dict.fromkeys(rows, frozenset[int]()) if solution is None else _scored(solution)
     strange = sorted(truths.keys() - rows.keys())
     if strange:
@@ -43,12 +46,12 @@ def read_answers(run: Path, solution: Solution | None) -> RunAnswers:
         )
     ids = sorted(truths)
     kept = [rows[query_id] for query_id in ids]
-    failures = read_failures(run / "embeddings" / "test" / "failures.parquet")
     answers = Answers.from_rows(
         (query_id, row["final_label"], row["final_confidence"], truths[query_id])
         for query_id, row in zip(ids, kept, strict=True)
     )
     guesses = np.array([-1 if row["guess"] is None else row["guess"] for row in kept], np.int64)
+    failures = load_split_failures(run, "test")
     return RunAnswers(
         answers,
         np.where(answers.predicted == NO_LANDMARK, guesses, answers.predicted),

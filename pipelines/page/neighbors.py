@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ..integrity import intact_output
 from ..job import Job
 
 
@@ -29,9 +30,10 @@ def read_neighbors(job: Job, query_ids: Sequence[str]) -> dict[str, list[Neighbo
     found: dict[str, list[Neighbor]] = {query_id: [] for query_id in query_ids}
     # Types are named: runs that verified nothing have an untyped column, and no query may be asked.
     filters = pc.field("query_id").cast(pa.string()).isin(pa.array(sorted(found), pa.string()))
-    verified = pq.read_table(job.run / "verified.parquet", filters=filters).to_pylist()
+    verified_file = intact_output(job.run, "verified.parquet")
+    verified = pq.read_table(verified_file, filters=filters).to_pylist()
     inliers = {(row["query_id"], row["rank"]): row["inliers"] for row in verified}
-    rows = pq.read_table(job.run / "neighbors.parquet", filters=filters).to_pylist()
+    rows = pq.read_table(intact_output(job.run, "neighbors.parquet"), filters=filters).to_pylist()
     for row in sorted(rows, key=lambda row: int(row["rank"])):
         query_id, place = row["query_id"], row["rank"]
         # Behind the neighbours are images that were verified for their class: no true places.

@@ -15,7 +15,9 @@ from PIL import Image
 from classify_head.submission import load_solution
 from embed.history import CURVES
 
+from ..decision import load_decision_values
 from ..evaluate import find_solution, find_submission
+from ..integrity import intact_file
 from ..job import Job
 from ..members import list_member_jobs
 from . import confidence
@@ -96,7 +98,7 @@ def _read_threshold(job: Job) -> float | None:
     """Return the confidence that answers must reach; None where the policy has another rule."""
     if job.recipe.decide.make_policy().rejection.name != "none":
         return None
-    values = json.loads((job.run / "decision" / "decision.json").read_text(encoding="utf-8"))
+    values = load_decision_values(job.run)
     return math.inf if values["threshold"] is None else float(values["threshold"])
 
 
@@ -104,7 +106,7 @@ def _name_models(job: Job) -> str:
     """Return the networks of a run, with the first digits of what their weights are known by."""
     names = []
     for member in list_member_jobs(job):
-        model = json.loads((member.run / "model" / "model.json").read_text(encoding="utf-8"))
+        model = json.loads(intact_file(member.run / "model", "model.json").read_bytes())
         spec = model["spec"]
         architecture = f"{spec['backbone']['architecture']} at {spec['image_size']} px"
         names.append(f"{architecture} ({model['fingerprint'][:12]})")

@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embed.shards import read_failures
 from index.revisited import LEVELS, PRECISION_AT, Ints, Relevance, Scores, score_rankings
 from index.search import search
 from rerank.expansion import expand_queries
@@ -21,7 +20,8 @@ from rerank.expansion import expand_queries
 from ..artifacts import load_manifest
 from ..database import Database, load_database
 from ..dataset import Dataset
-from ..prepare import load_split_embeddings
+from ..integrity import intact_output
+from ..prepare import load_split_embeddings, load_split_failures
 from ..recipe import SearchSettings
 from .truth import NAME, load_truth
 
@@ -90,7 +90,7 @@ def _number_images(run: Path, dataset: Dataset, database: Database) -> tuple[dic
 
     Raises ValueError if they are not the images of the dataset.
     """
-    failed = read_failures(run / "embeddings" / database.split / "failures.parquet")
+    failed = load_split_failures(run, database.split)
     numbers = {image_id: row for row, image_id in enumerate((*database.image_ids, *failed))}
     if numbers.keys() != set(dataset.load_split(database.split).ids):
         raise ValueError(
@@ -114,7 +114,7 @@ def _number(levels: Mapping[str, list[str]], numbers: Mapping[str, int]) -> Rele
 def _compare(run: Path, ids: tuple[str, ...], database: Database) -> _Asked:
     """Return the similarity of each query to all of the database, as the run searches it."""
     queries = load_split_embeddings(run, "test")
-    failed = read_failures(run / "embeddings" / "test" / "failures.parquet")
+    failed = load_split_failures(run, "test")
     unknown = sorted({*ids} - {*queries.ids, *failed})
     if unknown:
         raise ValueError(f"{run} has not described query '{unknown[0]}'; run `cairn submit`")
@@ -169,7 +169,7 @@ def _read_verified(run: Path, database: Database, numbers: Mapping[str, int]) ->
     submitted = load_manifest(run / "submit")
     if submitted is None or submitted.inputs.get("index") != database.key:
         return {}
-    table = pq.read_table(run / "verified.parquet")
+    table = pq.read_table(intact_output(run, "verified.parquet"))
     table = table.sort_by(
         [("query_id", "ascending"), ("inliers", "descending"), ("rank", "ascending")]
     )

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from embed.failure import Failure
 from embed.printable import printable
+from embed.sealed import write_sealed
 from embed.shards import read_shard_failures, shard_notes
 
 from ..artifacts import hash_values, writing
@@ -213,7 +214,7 @@ def _make_key(part: _Part, column: str, ids: pa.Array, images: ImageFolder) -> s
 def _write_record(record: Path, failures: Sequence[Failure], key: str) -> None:
     table = pa.table({"row": pa.array([f.position for f in failures], pa.int64())})
     with writing(record) as temporary:
-        pq.write_table(table.replace_schema_metadata(shard_notes(failures, key)), temporary)
+        write_sealed(table.replace_schema_metadata(shard_notes(failures, key)), temporary)
 
 
 def _write_part(

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from embed.backbone import Backbone
+from embed.errors import InputError
 from embed.failure import Failure
 from embed.image_file import ImageFile
 from embed.images import ImageFiles
@@ -116,7 +117,7 @@ def _load_joint(model: DescriptorModel, trained: Path, settings: DelfSettings) -
             raise ValueError(f"{sorted(state)} instead of {sorted(names)}")
         local.load_state_dict({**local.state_dict(), **state})
     except (SafetensorError, OSError, RuntimeError, ValueError) as error:
-        raise ValueError(
+        raise InputError(
             f"{trained} is not what was trained along with the model ({error}); train it again"
         ) from error
     return local

@@ -14,6 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from embed.errors import InputError, MissingFileError
+
 from .attention import Attention
 from .reduction import Reduction
 from .settings import DelfSettings
@@ -75,29 +77,36 @@ def save_delf(local: LocalModel, settings: DelfSettings, folder: Path) -> str:
     return fingerprint
 
 
-def load_delf(folder: Path, model_fingerprint: str) -> tuple[LocalModel, DelfSettings]:
+def load_delf(
+    folder: Path, model_fingerprint: str, *, verified: bool = False
+) -> tuple[LocalModel, DelfSettings]:
     """Read a saved local model in eval mode, and the settings it was trained with.
 
     Args:
         folder: where it was saved.
         model_fingerprint: of the descriptor model it is to be used with.
+        verified: whether the caller has compared the hashes of both files with what was written;
+            then the weights are not hashed again.
 
     Raises:
-        FileNotFoundError: none in the folder.
-        ValueError: another format, a damaged file, or it belongs to another descriptor model.
+        MissingFileError: none in the folder.
+        InputError: another format, a damaged file, or it belongs to another descriptor model.
     """
     try:
-        text = json.loads((folder / "delf.json").read_text())
+        text = json.loads((folder / "delf.json").read_bytes())
+        spec, fingerprint = LocalSpec(**text["spec"]), text["fingerprint"]
+        settings = DelfSettings(**text["settings"])
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"no DELF model in {folder}; train it first") from error
+        raise MissingFileError(f"no DELF model in {folder}; train it first") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder}/delf.json is damaged ({error}); train DELF again") from error
     if text.get("format") != FORMAT_VERSION:
-        raise ValueError(
+        raise InputError(
             f"{folder}/delf.json has format {text.get('format')}, this version reads "
             f"{FORMAT_VERSION}; train DELF again or use the version that wrote it"
         )
-    spec = LocalSpec(**text["spec"])
     if spec.model_fingerprint != model_fingerprint:
-        raise ValueError(
+        raise InputError(
             f"DELF in {folder} belongs to descriptor model {spec.model_fingerprint[:12]}, not to "
             f"{model_fingerprint[:12]}; train DELF again for this model, or use the one it "
             "belongs to"
@@ -106,11 +115,11 @@ def load_delf(folder: Path, model_fingerprint: str) -> tuple[LocalModel, DelfSet
         f"{folder}/delf.safetensors is not the file that delf.json describes; copy both from the "
         "same run, or train DELF again"
     )
-    local = LocalModel(spec)
     try:
+        local = LocalModel(spec)
         local.load_state_dict(load_file(folder / "delf.safetensors"))
-    except (SafetensorError, RuntimeError, FileNotFoundError) as error:
-        raise ValueError(misfit) from error
-    if fingerprint_delf(local) != text["fingerprint"]:
-        raise ValueError(misfit)
-    return local.eval(), DelfSettings(**text["settings"])
+    except (SafetensorError, RuntimeError, FileNotFoundError, ValueError) as error:
+        raise InputError(misfit) from error
+    if not verified and fingerprint_delf(local) != fingerprint:
+        raise InputError(misfit)
+    return local.eval(), settings

@@ -3,7 +3,14 @@
 import sys
 from pathlib import Path
 
-from tests.benchmarks import bench_decode, bench_demo, bench_precision, bench_query, bench_rerank
+from tests.benchmarks import (
+    bench_damage,
+    bench_decode,
+    bench_demo,
+    bench_precision,
+    bench_query,
+    bench_rerank,
+)
 
 
 def main() -> None:
@@ -14,6 +21,7 @@ def main() -> None:
     print("\nRe-ranking\n" + bench_rerank.run(run), flush=True)
     print("\nTraining precision\n" + bench_precision.run(), flush=True)
     print("\nDecoding a JPEG of 12 megapixels\n" + bench_decode.run(), flush=True)
+    print("\nDamaged files of a run\n" + bench_damage.run(), flush=True)
 
 
 if __name__ == "__main__":

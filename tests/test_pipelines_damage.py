@@ -1,0 +1,131 @@
+"""Damage to a run's files never goes unseen, and the command that is named repairs it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipelines.artifacts import load_manifest
+from tests.conftest import Tiny
+from tests.damage import count_outcomes, load_all
+from tests.datasets import cairn, results
+
+
+@pytest.fixture(scope="module")
+def scratch(finished: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the finished run that is as it was after each test."""
+    run = tmp_path_factory.mktemp("damage") / "run"
+    shutil.copytree(finished.run, run)
+    return run
+
+
+def test_of_sixty_damaged_files_none_is_loaded(scratch: Path, calibrated: Tiny) -> None:
+    load_all(scratch, scratch / "run.json")  # as it is, all of it is loaded
+    counts, wrong = count_outcomes(scratch, calibrated.run, 60, seed=1)
+    assert wrong == []
+    assert counts.total() == 60
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+REPAIRS = {
+    "model/model.safetensors": "train",
+    "model/head.safetensors": "train",
+    "model/manifest.json": "train",
+    "embeddings/train/part-00001.parquet": "embed",
+    "embeddings/test/failures.parquet": "embed",
+    "embeddings/non_landmark/manifest.json": "embed",
+    "features/train/part-00000.parquet": "embed",
+    "features/test/manifest.json": "embed",
+    "index/index.faiss": "index",
+    "index/manifest.json": "index",
+    "decision/decision.json": "index",
+    "decision/manifest.json": "index",
+    "evidence.parquet": "submit",
+    "submission.csv": "submit",
+    "submit/manifest.json": "submit",
+}
+
+
+@pytest.mark.parametrize("name", REPAIRS)
+def test_the_command_that_is_named_gives_the_same_bytes_again(name: str, tiny: Tiny) -> None:
+    before = results(tiny.run)
+    flip(tiny.run / name)
+    end = cairn("verify", tiny.run)
+    assert end.status == 1
+    command = f"cairn {REPAIRS[name]} --redo --run {tiny.run}"
+    assert f"{tiny.run / name} is damaged: " in end.out
+    assert f"make it anew: {command}" in end.out
+    assert cairn(*command.split()[1:], "--data", tiny.data, "--workers", 0).status == 0
+    assert results(tiny.run) == before
+    end = cairn("verify", tiny.run)
+    assert (end.status, "nothing is damaged" in end.out) == (0, True)
+    assert cairn("submit", "--run", tiny.run, "--workers", 0).status == 0
+    assert results(tiny.run) == before
+
+
+def test_a_damaged_run_file_is_written_anew_by_naming_what_it_held(tiny: Tiny) -> None:
+    before = results(tiny.run)
+    flip(tiny.run / "run.json")
+    end = cairn("submit", "--run", tiny.run)
+    assert end.status == 1
+    assert f"{tiny.run}/run.json is damaged: its sha256 differs" in end.err
+    assert f"make it anew: cairn submit --run {tiny.run} --data FOLDER --recipe NAME" in end.err
+    assert tiny.submit().status == 0
+    assert results(tiny.run) == before
+    assert cairn("verify", tiny.run).status == 0
+
+
+def test_training_is_never_done_again_unasked(tiny: Tiny) -> None:
+    (tiny.run / "model" / "head.safetensors").unlink()
+    before = results(tiny.run)
+    end = tiny.submit()
+    assert end.status == 1
+    missing = f"{tiny.run}/model/head.safetensors is missing; make it anew: cairn train --redo"
+    assert missing in end.err
+    assert results(tiny.run) == before
+
+
+def test_an_edited_submission_is_neither_scored_nor_written_over(tiny: Tiny) -> None:
+    path = tiny.run / "submission.csv"
+    edited = path.read_text().replace("q0,0 ", "q0,1 ")
+    path.write_text(edited)
+    for end in (cairn("evaluate", "--run", tiny.run), tiny.submit()):
+        assert end.status == 1
+        assert f"{path} is damaged: its sha256 is not its manifest's" in end.err
+        assert "to score it as it is: cairn evaluate --submission FILE --solution FILE" in end.err
+    assert path.read_text() == edited
+
+
+@pytest.mark.parametrize("folder", ["embeddings", "features"])
+def test_an_interrupted_stage_makes_a_damaged_part_again(folder: str, tiny: Tiny) -> None:
+    before = results(tiny.run)
+    (tiny.run / folder / "train" / "manifest.json").unlink()
+    flip(tiny.run / folder / "train" / "part-00000.parquet")
+    assert tiny.submit().status == 0
+    assert results(tiny.run) == before
+
+
+def test_a_part_that_no_manifest_names_is_not_loaded(tiny: Tiny) -> None:
+    before = cairn("query", tiny.data / "images" / "q0.jpg", "--run", tiny.run, "--json").out
+    for folder in ("embeddings", "features"):
+        part = tiny.run / folder / "non_landmark" / "part-00000.parquet"
+        shutil.copy(part, tiny.run / folder / "train" / "part-00099.parquet")
+    end = cairn("query", tiny.data / "images" / "q0.jpg", "--run", tiny.run, "--json")
+    assert (end.status, end.out) == (0, before)
+
+
+def test_a_recipe_that_describes_otherwise_is_not_asked_with(tiny: Tiny) -> None:
+    """As when a run with other settings was interrupted before it embedded anything."""
+    text = tiny.recipe.read_text().replace("[embed]", "[embed]\nflip = true")
+    tiny.recipe.write_text(text)
+    assert cairn("train", *tiny.options).status == 0
+    end = cairn("query", tiny.data / "images" / "q0.jpg", "--run", tiny.run)
+    assert end.status == 1
+    assert "run.json describes photos otherwise than those in" in end.err
+    manifest = load_manifest(tiny.run / "embeddings" / "train")
+    assert manifest is not None and manifest.settings["embed"]["flip"] is False
