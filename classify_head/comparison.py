@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from embed.errors import InputError
+
 from .bootstrap import draw_counts, percentile_interval
 from .gap import Answers, gap, gap_of_counts
 
@@ -31,7 +33,7 @@ class Comparison:
             is never right, so it appears in neither.
 
     Raises:
-        ValueError: if low exceeds high, or share_better lies outside [0, 1].
+        InputError: if low exceeds high, or share_better lies outside [0, 1].
     """
 
     difference: float
@@ -64,7 +66,7 @@ def compare_answers(
         seed: start of the random numbers.
 
     Raises:
-        ValueError: if the queries or their truths differ, no query shows a landmark, level lies
+        InputError: if the queries or their truths differ, no query shows a landmark, level lies
             outside (0, 1) or samples is below 1.
 
     Example: b finds the second landmark, too.
@@ -107,12 +109,12 @@ def _check_same_queries(a: Answers, b: Answers) -> None:
         extra = sorted(set(some.query_ids) - set(other.query_ids))
         if extra:
             problem = f"{len(extra)} queries are in {names}: {_some(extra)}"
-            raise ValueError(f"{problem}; compare answers to the same queries")
+            raise InputError(f"{problem}; compare answers to the same queries")
     truths = zip(a.query_ids, a.truths, b.truths, strict=True)
     differing = [query_id for query_id, truth, other in truths if truth != other]
     if differing:
         problem = f"the truths of {len(differing)} queries differ: {_some(differing)}"
-        raise ValueError(f"{problem}; score both against one solution")
+        raise InputError(f"{problem}; score both against one solution")
 
 
 def _some(ids: list[str]) -> str:

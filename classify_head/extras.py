@@ -6,13 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from embed.errors import InputError
+
 from .evidence import Evidence
 from .label_scores import LabelScores
 
 Calibrated = Callable[[Evidence], tuple[NDArray[np.int64], NDArray[np.float64]]]
 
 
-class MissingEvidenceError(ValueError):
+class MissingEvidenceError(InputError):
     """A policy needs something that was not measured; the message says what to do."""
 
 

@@ -24,6 +24,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from embed.errors import InputError
+
 from .bootstrap import draw_counts, percentile_interval
 
 Bools = npt.NDArray[np.bool_]
@@ -42,7 +44,7 @@ def check_predictions(query_ids: tuple[str, ...], predicted: Ints, confidence: F
         confidence: [Q] float64, higher is better, finite wherever there is an answer.
 
     Raises:
-        ValueError: for a wrong shape or dtype, an empty or repeated id, a label below -1, or
+        InputError: for a wrong shape or dtype, an empty or repeated id, a label below -1, or
             a confidence that is not finite.
     """
     for name, array in (("predicted", predicted), ("confidence", confidence)):
@@ -75,7 +77,7 @@ class Answers:
         truths: [Q], the landmark_ids the query shows; empty for a distractor.
 
     Raises:
-        ValueError: as check_predictions, and for a true label below 0.
+        InputError: as check_predictions, and for a true label below 0.
     """
 
     query_ids: tuple[str, ...]
@@ -159,7 +161,7 @@ def gap(answers: Answers) -> float:
     Definition, ties and empty ground truth are those at the top of this file.
 
     Raises:
-        ValueError: if no query shows a landmark (M = 0), where GAP is undefined.
+        InputError: if no query shows a landmark (M = 0), where GAP is undefined.
 
     Example: a distractor is the surest answer, so the right answer at rank 2 has precision
     1/2; one of two landmark queries is unanswered.
@@ -178,7 +180,7 @@ def gap_landmark_only(answers: Answers) -> float:
     recognise, and hides every false alarm: report it beside gap, never instead.
 
     Raises:
-        ValueError: if no query shows a landmark.
+        InputError: if no query shows a landmark.
 
     Example: without the distractor "a", the right answer is at rank 1 of two landmarks.
 
@@ -197,7 +199,7 @@ def top1(answers: Answers) -> float:
     queries without a landmark are left out.
 
     Raises:
-        ValueError: if no query shows a landmark.
+        InputError: if no query shows a landmark.
 
     Example: one of the two landmark queries is answered, rightly.
 
@@ -216,7 +218,7 @@ def reorder_bound(answers: Answers) -> float:
     top1, and bound - gap is what lost_gap puts on "distractor_above" and "ranked_too_low".
 
     Raises:
-        ValueError: if no query shows a landmark.
+        InputError: if no query shows a landmark.
 
     Example: moving the distractor "a" below "b" would raise GAP from 0.25 to 0.5.
 
@@ -241,7 +243,7 @@ def tie_envelope(answers: Answers) -> tuple[float, float, float]:
         (minimum, maximum, mean), all exact; equal to each other without ties.
 
     Raises:
-        ValueError: if no query shows a landmark.
+        InputError: if no query shows a landmark.
 
     Example: three answers of equal confidence, two of them right.
 
@@ -277,7 +279,7 @@ def bootstrap_interval(
     matter; the same seed gives the same interval.
 
     Raises:
-        ValueError: if no query shows a landmark, level is outside (0, 1) or samples is below 1.
+        InputError: if no query shows a landmark, level is outside (0, 1) or samples is below 1.
 
     Example: where every answer is right, so is every resample.
 
@@ -301,7 +303,7 @@ def gap_of_counts(answers: Answers, counts: Ints) -> float:
         counts: [Q] int64, 0 or more.
 
     Raises:
-        ValueError: if no query with a positive count shows a landmark.
+        InputError: if no query with a positive count shows a landmark.
 
     Example: the right answer twice at ranks 2 and 3, so (1/2 + 2/3) / 2.
 
@@ -311,7 +313,7 @@ def gap_of_counts(answers: Answers, counts: Ints) -> float:
     """
     total = int(counts[answers.has_landmark].sum())
     if total == 0:
-        raise ValueError("no query with a positive count shows a landmark: GAP is undefined")
+        raise InputError("no query with a positive count shows a landmark: GAP is undefined")
     right = answers.correct[answers.ranking]
     copies = counts[answers.ranking]
     ends = np.cumsum(copies)[right]
@@ -338,7 +340,7 @@ def lost_gap(answers: Answers) -> dict[str, float]:
     Ties as in gap.
 
     Raises:
-        ValueError: if no query shows a landmark.
+        InputError: if no query shows a landmark.
 
     Example: the right answer stands below one distractor, the other landmark has no answer.
 
@@ -370,7 +372,7 @@ def summary(answers: Answers, *, samples: int = 1000, seed: int = 0) -> dict[str
         n_answered; only numbers, lists and a dict, so it can be written as JSON.
 
     Raises:
-        ValueError: if no query shows a landmark.
+        InputError: if no query shows a landmark.
     """
     return {
         "gap": gap(answers),
@@ -391,5 +393,5 @@ def _n_landmark(answers: Answers) -> int:
     count = int(answers.has_landmark.sum())
     if count == 0:
         problem = f"none of the {len(answers.query_ids)} queries shows a landmark"
-        raise ValueError(f"{problem}: GAP is undefined; score a set with at least one")
+        raise InputError(f"{problem}: GAP is undefined; score a set with at least one")
     return count

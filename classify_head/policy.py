@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from embed.errors import InputError
 from embed.settings import Settings
 from embed.suggest import suggest
 
@@ -61,7 +62,7 @@ def adjust(policy: Policy, steps: Mapping[str, Mapping[str, Any]]) -> Policy:
             other numbers are the defaults of the new one.
 
     Raises:
-        ValueError: no such step, name or number, or a number out of range.
+        InputError: no such step, name or number, or a number out of range.
 
     >>> changed = adjust(Policy(source="mine"), {"vote": {"most": 3}, "fusion": {"name": "head"}})
     >>> changed.vote.most, changed.fusion.name
@@ -70,13 +71,13 @@ def adjust(policy: Policy, steps: Mapping[str, Mapping[str, Any]]) -> Policy:
     values = policy.model_dump()
     for step, changes in steps.items():
         if step == "source" or step not in values:
-            raise ValueError(f"unknown step '{step}'; {suggest(step, list(values)[1:])}")
+            raise InputError(f"unknown step '{step}'; {suggest(step, list(values)[1:])}")
         replaced = changes.get("name", values[step]["name"]) != values[step]["name"]
         values[step] = dict(changes) if replaced else {**values[step], **changes}
     try:
         return Policy.model_validate(values)
     except ValidationError as error:
-        raise ValueError("; ".join(map(_explain, error.errors()))) from error
+        raise InputError("; ".join(map(_explain, error.errors()))) from error
 
 
 def _explain(error: Any) -> str:

@@ -47,7 +47,7 @@ class Submission:
         confidence: [Q] float64, 0 for an empty cell.
 
     Raises:
-        ValueError: as gap.check_predictions.
+        InputError: as gap.check_predictions.
     """
 
     query_ids: tuple[str, ...]
@@ -158,7 +158,7 @@ def format_submission(ids: Sequence[str], labels: Ints, confidences: Floats) -> 
         confidences: [Q] float, higher is better; written so that reading gives the same float64.
 
     Raises:
-        ValueError: as gap.check_predictions, and for an id with a line break or a NUL.
+        InputError: as gap.check_predictions, and for an id with a line break or a NUL.
 
     Example:
         >>> format_submission(["b", "a"], np.array([12, -1]), np.array([0.25, 0.0]))
@@ -177,7 +177,7 @@ def save_submission(path: Path, ids: Sequence[str], labels: Ints, confidences: F
     The file appears under its name only when it is complete; a reader never sees half of it.
 
     Raises:
-        ValueError: as format_submission.
+        InputError: as format_submission.
         FileNotFoundError: if the folder doesn't exist.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -197,7 +197,7 @@ def _cells(ids: Sequence[str], labels: Ints, confidences: Floats) -> list[tuple[
     check_predictions(tuple(ids), labels, confidences)
     for query_id in ids:
         if any(character in query_id for character in "\r\n\0"):
-            raise ValueError(f"id {query_id!r} has a line break or a NUL; rename the image")
+            raise InputError(f"id {query_id!r} has a line break or a NUL; rename the image")
     triples = zip(ids, labels.tolist(), confidences.tolist(), strict=True)
     # repr is the shortest text that reads back as the same float64.
     return sorted((i, "" if label == NO_LANDMARK else f"{label} {s!r}") for i, label, s in triples)

@@ -14,6 +14,7 @@ from torch.nn.functional import interpolate, max_pool2d
 from torch.nn.utils.parametrizations import spectral_norm
 
 from .backbone import Backbone
+from .errors import InputError
 from .settings import AttentionSettings
 
 FIRST_STRIDE = 4  # pixels; a map of a smaller stride is the stem's, not a stage's
@@ -117,11 +118,11 @@ class SEAttention(nn.Module):
         """Map [B, C, h, w] to the same shape.
 
         Raises:
-            ValueError: the stage before returns something else.
+            InputError: the stage before returns something else.
         """
         if not isinstance(features, Tensor) or features.shape[1:2] != (self.channels,):
             found = getattr(features, "shape", type(features).__name__)
-            raise ValueError(
+            raise InputError(
                 f"attention 'se' got {found} from a stage, expected [B, {self.channels}, h, w]; "
                 f"choose another backbone, it suits {SUITED}"
             )
@@ -169,7 +170,7 @@ def attach_stage_attention(backbone: Backbone, settings: AttentionSettings) -> N
     weights learns faster with embed.backbone.open_residual_branches after it.
 
     Raises:
-        ValueError: the network has no stages to put it behind, or has attention already.
+        InputError: the network has no stages to put it behind, or has attention already.
     """
     if settings.kind != "se":
         return
@@ -186,7 +187,7 @@ def _find_stages(backbone: Backbone) -> list[tuple[str, int]]:
     """Return name and channels of the module that makes the last map of each stride.
 
     Raises:
-        ValueError: as attach_stage_attention.
+        InputError: as attach_stage_attention.
     """
     network = backbone.network
     if any(isinstance(module, SEAttention) for module in network.modules()):
@@ -208,7 +209,7 @@ def _find_stages(backbone: Backbone) -> list[tuple[str, int]]:
     ]
     if misfits or len(stages) < 2:
         found = f"{misfits} are no stages" if misfits else f"it has {len(stages)} stride"
-        raise ValueError(
+        raise InputError(
             f"attention 'se' needs a network of convolutional stages, which "
             f"{type(network).__name__} is not ({found}); it suits {SUITED}. Choose one of these, "
             "or attention 'self', which suits every backbone"

@@ -50,7 +50,7 @@ class Backbone(nn.Module):
     """A timm model without its classifier: images [B, 3, H, W] to a map [B, C, h, w]."""
 
     def __init__(self, spec: BackboneSpec, *, pretrained: bool = False) -> None:
-        """Build the network. Raises ValueError for a name timm does not know."""
+        """Build the network. Raises InputError for a name timm does not know."""
         super().__init__()
         self.network = _create(spec, pretrained)
         if hasattr(self.network, "pre_logits"):  # VGG's hidden layers: 120 million parameters
@@ -69,7 +69,7 @@ class Backbone(nn.Module):
         depth: the last blocks trade what is where for what the whole image shows.
 
         Raises:
-            ValueError: the network has no map of that stride; the error names those it has.
+            InputError: the network has no map of that stride; the error names those it has.
         """
         levels = [
             Level(index, int(entry["reduction"]), int(entry["num_chs"]))
@@ -78,7 +78,7 @@ class Backbone(nn.Module):
         found = [level for level in levels if level.stride == stride]
         if not found:
             strides = sorted({level.stride for level in levels})
-            raise ValueError(
+            raise InputError(
                 f"{type(self.network).__name__} has no intermediate map of stride {stride}, only "
                 f"of {strides}; choose one of these, or another backbone"
             )

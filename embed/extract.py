@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from .errors import InputError
 from .failure import Failure
 from .head_scores import HeadScores
 from .image_file import ImageFile
@@ -75,7 +76,7 @@ def describe_and_classify(
         likeliest classes by the mean of the views' logits.
 
     Raises:
-        ValueError: images of another side, or a backbone that cannot take a view's side.
+        InputError: images of another side, or a backbone that cannot take a view's side.
 
     Source:
         Cao, Araujo, Sim: Unifying Deep Local and Global Features for Image Search (DELG), 2020:
@@ -109,7 +110,7 @@ def _forward(model: DescriptorModel, view: Tensor) -> Tensor:
     except (AssertionError, RuntimeError) as error:  # each architecture says it its own way
         if view.shape[-1] == model.spec.image_size:
             raise
-        raise ValueError(
+        raise InputError(
             f"'{model.spec.backbone.architecture}' failed on views of {view.shape[-1]} pixels, "
             f"not its {model.spec.image_size} ({error}); some backbones take one size alone: set "
             "scales = [1.0]"
@@ -155,7 +156,7 @@ def extract_all(
         classifier: asked of each image; None for scores of no class.
 
     Raises:
-        ValueError: a backbone that cannot take a view's side.
+        InputError: a backbone that cannot take a view's side.
     """
     loader = DataLoader(
         ImageFiles(paths, views.input_side(model), max_pixels, views.square),

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from torch import nn
 
 from .attention import SEAttention
+from .errors import InputError
 from .model import DescriptorModel
 from .settings import FreezeSettings
 
@@ -21,7 +22,7 @@ def freeze(model: DescriptorModel, head: nn.Module, settings: FreezeSettings) ->
     `model.train()`, or the statistics of frozen norms still move.
 
     Raises:
-        ValueError: more convolutions or tensors are named than there are; nothing is changed then.
+        InputError: more convolutions or tensors are named than there are; nothing is changed then.
     """
     network = model.backbone.network
     frozen = _first_tensors(network, settings.first_tensors)
@@ -64,7 +65,7 @@ def _first_tensors(network: nn.Module, count: int) -> list[nn.Parameter]:
     }
     tensors = [parameter for parameter in network.parameters() if id(parameter) not in attached]
     if count > len(tensors):
-        raise ValueError(
+        raise InputError(
             f"freeze.first_tensors {count} > {len(tensors)}, all that {type(network).__name__} "
             "has; name fewer, or freeze all with last_convolutions = 0"
         )
@@ -76,12 +77,12 @@ def _all_but_last_convolutions(network: nn.Module, count: int) -> list[nn.Parame
     convolutions = _count_convolutions(network)
     embedding = getattr(network, "patch_embed", nn.Identity())  # of ViT and its like
     if count and convolutions == _count_convolutions(embedding):
-        raise ValueError(
+        raise InputError(
             f"freeze.last_convolutions {count} has no meaning for {type(network).__name__}, whose "
             "blocks have no convolutions; name freeze.first_tensors instead"
         )
     if count > convolutions:
-        raise ValueError(
+        raise InputError(
             f"freeze.last_convolutions {count} > {convolutions}, all that {type(network).__name__} "
             "has; name fewer, or -1 to train the whole backbone"
         )

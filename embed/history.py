@@ -12,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from .errors import InputError
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -146,9 +148,9 @@ def _draw(axes: "Axes", rows: Sequence[Row], column: str, label: str) -> None:
 
 
 def require_tensorboard() -> None:
-    """Raise ImportError if TensorBoard is not installed: before a training, not after an epoch."""
+    """Raise InputError if TensorBoard is not installed: before a training, not after an epoch."""
     if find_spec("tensorboard") is None:
-        raise ImportError("TensorBoard is not installed; pip install 'cairn[tensorboard]'")
+        raise InputError("TensorBoard is not installed; pip install 'cairn[tensorboard]'")
 
 
 def write_tensorboard(rows: Sequence[Row], steps: Sequence[Row], folder: Path) -> None:
@@ -162,7 +164,7 @@ def write_tensorboard(rows: Sequence[Row], steps: Sequence[Row], folder: Path) -
         folder: made if need be; other files in it are left alone.
 
     Raises:
-        ImportError: TensorBoard is not installed.
+        InputError: TensorBoard is not installed.
     """
     require_tensorboard()
     # TensorBoard's own switch: otherwise it loads TensorFlow, where that is installed, to write a

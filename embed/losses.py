@@ -20,6 +20,7 @@ from pytorch_metric_learning.miners import (
 from pytorch_metric_learning.utils.loss_and_miner_utils import get_random_triplet_indices
 from torch import Tensor, nn
 
+from .errors import InputError
 from .settings import TrainSettings
 
 
@@ -168,7 +169,7 @@ def mean_cosine(descriptors: Tensor) -> float:
     return (total - count) / (count * (count - 1))
 
 
-class TrainingCollapsed(ValueError):
+class TrainingCollapsed(InputError):
     """Training has ended in a state that no further epoch will mend."""
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import InputError
+
 Key = tuple[int, int, int]  # position of the image, epoch, place in the epoch
 
 # A class of n images is drawn with a probability proportional to n ** exponent: 1 makes all images
@@ -88,11 +90,11 @@ def epoch_order(
         Rows of that many batches.
 
     Raises:
-        ValueError: per_class does not divide batch_size, or a batch wants more classes than there
+        InputError: per_class does not divide batch_size, or a batch wants more classes than there
             are.
     """
     if batch_size % per_class:
-        raise ValueError(f"batches of {batch_size} images cannot hold whole groups of {per_class}")
+        raise InputError(f"batches of {batch_size} images cannot hold whole groups of {per_class}")
     generator = np.random.default_rng([seed, epoch])
     groups = (batches or max(len(labels) // batch_size, 1)) * batch_size // per_class
     if sampler == "m-per-class":
@@ -112,7 +114,7 @@ def _deal(
     classes = group_by_class(labels)
     count = len(classes.sizes)
     if classes_per_batch > count:
-        raise ValueError(
+        raise InputError(
             f"{classes_per_batch} classes a batch, but there are {count}; lower classes_per_batch"
         )
     batches = np.full(groups // classes_per_batch, count)

@@ -55,7 +55,7 @@ class TrainingImages:
     ids: Sequence[str] = ()  # [N]; variants depend on them
 
     def __post_init__(self) -> None:
-        """Raise ValueError unless there is a label for each image or example."""
+        """Raise InputError unless there is a label for each image or example."""
         count = len(self.paths if self.examples is None else self.examples)
         if len(self.labels) != count or (self.examples and len(self.ids) != len(self.paths)):
             raise ValueError(
@@ -142,7 +142,7 @@ class Trainer:
         count = max(len(self.labels), size)
         steps = count // size // world
         if not steps:
-            raise ValueError(
+            raise InputError(
                 f"{count} training images are too few for {world} devices with batches of {size}; "
                 "use fewer devices or lower classes_per_batch"
             )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import InputError
 from .sampling import group_by_class
 from .settings import MAX_VARIANTS
 from .variants import ROUND, SUBSETS
@@ -21,7 +22,7 @@ class Examples:
     variants: NDArray[np.uint8]  # [M] see embed.variants; 0 is the image itself
 
     def __post_init__(self) -> None:
-        """Raise ValueError unless there is a variant for each row."""
+        """Raise InputError unless there is a variant for each row."""
         if self.rows.shape != self.variants.shape or self.rows.ndim != 1:
             raise ValueError(
                 f"rows {self.rows.shape} and variants {self.variants.shape}: expected one of each "
@@ -50,10 +51,10 @@ def upsample(labels: NDArray[np.int64], target: int, seed: int) -> Examples:
         Examples by ascending row, those of a row from the original on.
 
     Raises:
-        ValueError: target is negative or above MAX_VARIANTS.
+        InputError: target is negative or above MAX_VARIANTS.
     """
     if not 0 <= target <= MAX_VARIANTS:
-        raise ValueError(f"target {target}: an image has at most {MAX_VARIANTS} variants")
+        raise InputError(f"target {target}: an image has at most {MAX_VARIANTS} variants")
     generator = np.random.default_rng([seed, *b"upsample"])
     counts = _count_variants(labels, target, generator)
     rows = np.repeat(np.arange(len(labels)), counts)

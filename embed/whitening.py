@@ -31,7 +31,7 @@ class Whitening:
     projection: NDArray[np.float32]  # [D', D] scaled principal directions, most variance first
 
     def __post_init__(self) -> None:
-        """Raise ValueError unless shapes fit and all values are finite."""
+        """Raise InputError unless shapes fit and all values are finite."""
         if self.mean.ndim != 1 or self.projection.shape[1:] != self.mean.shape:
             raise ValueError(
                 f"mean {self.mean.shape} and projection {self.projection.shape}, "
@@ -58,7 +58,7 @@ class Whitening:
             [N, D'], rows of length 1.
 
         Raises:
-            ValueError: another D than it was fitted on, or a row that is 0 or not finite.
+            InputError: another D than it was fitted on, or a row that is 0 or not finite.
         """
         if vectors.ndim != 2 or vectors.shape[1] != len(self.mean):
             raise ValueError(
@@ -115,7 +115,7 @@ def fit_whitening(
         regularisation: 0 or more; keeps directions of little variance small.
 
     Raises:
-        ValueError: a setting out of its range, rows that are 0 or not finite, or vectors that are
+        InputError: a setting out of its range, rows that are 0 or not finite, or vectors that are
             too few or too much alike to fill dim directions.
 
     Source:
@@ -128,7 +128,7 @@ def fit_whitening(
     variances, directions = variances[::-1], directions[:, ::-1].T
     filled = int((variances > FLAT).sum())
     if power > 0 and dim > filled and (regularisation == 0 or filled == 0):
-        raise ValueError(
+        raise InputError(
             f"the {len(vectors)} vectors fill only {filled} directions, {dim} are wanted; give "
             "more different vectors, keep fewer dimensions, or set a regularisation"
         )
@@ -143,7 +143,7 @@ def _check_request(
     vectors: NDArray[np.floating], dim: int, power: float, regularisation: float
 ) -> None:
     if vectors.ndim != 2 or not 1 <= dim <= vectors.shape[1]:
-        raise ValueError(
+        raise InputError(
             f"dim is {dim} for vectors of shape {vectors.shape}, expected [N, D] and 1 to D"
         )
     if not 0 <= power <= 1 or not 0 <= regularisation < np.inf:
@@ -151,7 +151,7 @@ def _check_request(
             f"power is {power} and regularisation {regularisation}, expected 0 to 1 and 0 or more"
         )
     if len(vectors) <= dim:
-        raise ValueError(
+        raise InputError(
             f"{len(vectors)} vectors fill at most {max(0, len(vectors) - 1)} directions, {dim} are "
             f"wanted; give at least {dim + 1} vectors or keep fewer dimensions"
         )

@@ -19,11 +19,11 @@ def build_index(embeddings: NDArray[np.floating]) -> faiss.IndexFlatIP:
     """Return an exact index over embeddings [N, dim], rows of length 1.
 
     Raises:
-        ValueError: no rows, not a matrix, not finite, or rows that are not of length 1.
+        InputError: no rows, not a matrix, not finite, or rows that are not of length 1.
     """
     xb = _check_vectors(embeddings, "database")
     if not len(xb):
-        raise ValueError("there are no database embeddings to index; embed some images first")
+        raise InputError("there are no database embeddings to index; embed some images first")
     index = faiss.IndexFlatIP(xb.shape[1])
     index.add(xb)
     return index
@@ -44,7 +44,7 @@ def search(
         k: at least 1; beyond N the result is padded.
 
     Raises:
-        ValueError: another dim than the index, vectors not of length 1, or k below 1.
+        InputError: another dim than the index, vectors not of length 1, or k below 1.
     """
     xq = _check_vectors(embeddings, "query")
     if xq.shape[1] != index.d:

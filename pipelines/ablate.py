@@ -20,6 +20,7 @@ from classify_head.label_scores import Choice
 from classify_head.policies import POLICIES, Decisions, decide
 from classify_head.rejection import RejectTorino, self_verified_gap
 from classify_head.submission import Solution, Submission, load_solution, match_answers
+from embed.errors import InputError, MissingFileError
 
 from .artifacts import load_manifest, write_json
 from .database import Database, load_database
@@ -102,8 +103,8 @@ def ablate_run(job: Job) -> Ablation:
     of its submission.
 
     Raises:
-        FileNotFoundError: the run is not finished, or its dataset has no solution.
-        ValueError: its parts do not belong together.
+        MissingFileError: the run is not finished, or its dataset has no solution.
+        InputError: its parts do not belong together.
     """
     solution = load_solution(find_solution(job.dataset))
     find_submission(job.run)
@@ -126,19 +127,19 @@ def load_stored(job: Job) -> Stored:
     """Read what a finished run knows of its test queries.
 
     Raises:
-        FileNotFoundError: the index, the decision or the evidence is not there any more.
-        ValueError: they are of other queries than the descriptors.
+        MissingFileError: the index, the decision or the evidence is not there any more.
+        InputError: they are of other queries than the descriptors.
     """
     submitted = load_manifest(job.run / "submit")
     if submitted is None:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"no finished submission in {job.run}; run `cairn submit --run {job.run}`"
         )
     database = load_database(job.run, str(submitted.model["fingerprint"]))
     evidence = read_evidence(intact_output(job.run, "evidence.parquet"))
     queries = load_split_embeddings(job.run, "test")
     if submitted.inputs["index"] != database.key or queries.ids != evidence.query_ids:
-        raise ValueError(
+        raise InputError(
             f"the submission of {job.run} was made with another index or other queries than are "
             f"there now; run `cairn submit --run {job.run}`"
         )

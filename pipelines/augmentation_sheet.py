@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from embed.augment import build_augmentation
 from embed.decode import ImageError, decode_image
+from embed.errors import InputError
 from embed.presets import PRESETS
 from embed.settings import AugmentSettings
 from embed.transforms import resize_square, to_tensor
@@ -52,12 +53,12 @@ def write_augmentation_sheet(
         seed: of the choice of images, and of the changes.
 
     Raises:
-        ValueError: columns is less than 1, path is no picture, or no image can be read.
+        InputError: columns is less than 1, path is no picture, or no image can be read.
     """
     if columns < 1:
-        raise ValueError(f"columns {columns}: expected at least 1")
+        raise InputError(f"columns {columns}: expected at least 1")
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise ValueError(f"{path} is to be a picture; call it .png or .jpg")
+        raise InputError(f"{path} is to be a picture; call it .png or .jpg")
     images = _read_images(dataset, columns, seed)
     rows: dict[str, Change] = {"as it is": lambda pixels, place: pixels}
     rows["all of the recipe"] = _changed_by(augment, seed)
@@ -85,7 +86,7 @@ def _read_images(dataset: Dataset, count: int, seed: int) -> list[NDArray[np.uin
             reasons.append(str(error))
     if not images:
         first = f"; the first of {len(reasons)} that could not: {reasons[0]}" if reasons else ""
-        raise ValueError(f"no image of {table.path} could be read{first}")
+        raise InputError(f"no image of {table.path} could be read{first}")
     return images
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from embed.errors import InputError
 from embed.failure import Failure
 from embed.sealed import write_sealed
 from embed.shards import Embeddings, read_failures, shard_notes
@@ -71,11 +72,11 @@ def clean_training(job: Job, folder: Path, settings: CleaningSettings) -> Kept:
         settings: what an image needs to be kept.
 
     Raises:
-        FileExistsError: the folder holds another dataset.
-        ValueError: the recipe has no local features, or no image would be kept.
+        InputError: the folder holds another dataset.
+        InputError: the recipe has no local features, or no image would be kept.
     """
     if job.recipe.rerank.method == "none":
-        raise ValueError(
+        raise InputError(
             f'the recipe {job.recipe_name} has rerank.method = "none", but images are verified by '
             "local features; name the run of another recipe"
         )
@@ -92,7 +93,7 @@ def clean_training(job: Job, folder: Path, settings: CleaningSettings) -> Kept:
     table = job.dataset.load_split("train")
     kept = np.array([image_id not in rejected for image_id in table.ids])
     if not kept.any():
-        raise ValueError(
+        raise InputError(
             f"none of the {len(kept)} images of {table.path} would be kept, with {_asked(settings)}"
         )
     taken, left_out = separate_rows(read_rows(table.path), rejected)

@@ -9,6 +9,7 @@ from pathlib import Path
 from classify_head.comparison import Comparison, compare_answers
 from classify_head.gap import Answers, gap
 from classify_head.submission import load_solution, load_submission, match_answers
+from embed.errors import InputError, MissingFileError
 
 from .dataset import Dataset
 from .evaluate import STEPS, find_solution, find_submission, load_steps
@@ -35,8 +36,8 @@ def compare_runs(a: Path, b: Path, solution: Path | None = None) -> Compared:
         solution: None for that of each run's dataset.
 
     Raises:
-        FileNotFoundError: there is no such run, submission or solution.
-        ValueError: a file is damaged, or they differ in their queries or truths.
+        MissingFileError: there is no such run, submission or solution.
+        InputError: a file is damaged, or they differ in their queries or truths.
     """
     return _compare(str(a), _load_answers(a, solution), str(b), _load_answers(b, solution))
 
@@ -45,7 +46,7 @@ def compare_steps(run: Path, a: str, b: str, solution: Path | None = None) -> Co
     """Compare two of the STEPS of one finished run. Arguments and errors as compare_runs."""
     for name in (a, b):
         if name not in STEPS:
-            raise ValueError(f"there is no step '{name}'; the steps are {', '.join(STEPS)}")
+            raise InputError(f"there is no step '{name}'; the steps are {', '.join(STEPS)}")
     find_submission(run)
     steps = load_steps(run, load_solution(solution or _find_own_solution(run)))
     return _compare(a, steps[a], b, steps[b])
@@ -54,28 +55,28 @@ def compare_steps(run: Path, a: str, b: str, solution: Path | None = None) -> Co
 def _compare(name_a: str, a: Answers, name_b: str, b: Answers) -> Compared:
     try:
         comparison = compare_answers(a, b)
-    except ValueError as error:
-        raise ValueError(f"a is {name_a}, b is {name_b}: {error}") from error
+    except InputError as error:
+        raise InputError(f"a is {name_a}, b is {name_b}: {error}") from error
     return Compared(name_a, name_b, gap(a), gap(b), comparison)
 
 
 def _load_answers(source: Path, solution: Path | None) -> Answers:
     if source.is_file():
         if solution is None:
-            raise ValueError(f"{source} is a file: name the --solution to score it with")
+            raise InputError(f"{source} is a file: name the --solution to score it with")
         submission = source
     else:
         solution = solution or _find_own_solution(source)
         submission = find_submission(source)
     try:
         return match_answers(load_submission(submission), load_solution(solution))
-    except ValueError as error:
-        raise ValueError(f"{source}, scored with {solution}: {error}") from error
+    except InputError as error:
+        raise InputError(f"{source}, scored with {solution}: {error}") from error
 
 
 def _find_own_solution(run: Path) -> Path:
     """Return where the solution of the run's dataset is."""
     recorded = read_run(run)
     if recorded is None:
-        raise FileNotFoundError(f"no run in {run}; name folders of finished runs")
+        raise MissingFileError(f"no run in {run}; name folders of finished runs")
     return find_solution(Dataset(Path(recorded["data"])))

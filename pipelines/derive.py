@@ -57,11 +57,11 @@ def write_derived(
         record: values of other files of the dataset, by name (selection.json): written as JSON.
 
     Raises:
-        FileExistsError: the folder holds a dataset of another origin, or images of its own.
-        ValueError: the folder is the source's, or in it.
+        InputError: the folder holds a dataset of another origin, or images of its own.
+        InputError: the folder is the source's, or in it.
     """
     if folder.resolve().is_relative_to(source.folder.resolve()):
-        raise ValueError(f"{folder} is in {source.folder}, which stays as it is; name another one")
+        raise InputError(f"{folder} is in {source.folder}, which stays as it is; name another one")
     claim(folder, origin)
     share_images(images or source.folder / "images", folder / "images")
     names = dict.fromkeys([*TABLES, *SIDE_TABLES, *tables])
@@ -81,7 +81,7 @@ def share_images(source: Path, target: Path) -> None:
     """Make target a symbolic link to the source's folder of images.
 
     Raises:
-        FileExistsError: target is a folder with images of its own.
+        InputError: target is a folder with images of its own.
     """
     there = Path(os.path.relpath(source.resolve(), target.parent.resolve()))
     if target.is_symlink():
@@ -89,7 +89,7 @@ def share_images(source: Path, target: Path) -> None:
             return
         target.unlink()
     elif target.exists():
-        raise FileExistsError(f"{target} holds images of its own; name another folder")
+        raise InputError(f"{target} holds images of its own; name another folder")
     target.symlink_to(there, target_is_directory=True)
 
 

@@ -55,7 +55,7 @@ def evaluate_run(run: Path, dataset: Dataset) -> dict[str, Any]:
     """Score a run by its dataset's solution, published ground truth, or both; write metrics.json.
 
     Raises:
-        FileNotFoundError: the dataset has neither, or the run is not finished.
+        MissingFileError: the dataset has neither, or the run is not finished.
         ValueError: the run is of other data.
     """
     metrics: dict[str, Any] = {}
@@ -92,10 +92,10 @@ def _score_submission(run: Path, dataset: Dataset) -> dict[str, Any]:
 
 
 def find_solution(dataset: Dataset) -> Path:
-    """Return where a dataset's solution is. Raises FileNotFoundError if it has none."""
+    """Return where a dataset's solution is. Raises MissingFileError if it has none."""
     path = dataset.find_table("solution")
     if path is None:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{dataset.folder} has no solution.csv (columns id,landmarks), so there is nothing to "
             "score against"
         )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from embed.decode import ImageError, decode_image
+from embed.errors import InputError
 from embed.explain import Score, class_logit, cosine_to, grad_cam, saliency
 from embed.transforms import resize_square, to_tensor
 from rerank.delf.attention_map import attention_map
@@ -66,7 +67,7 @@ class Explainer:
 
         Raises:
             FileNotFoundError: the run is not there, or not indexed.
-            ValueError: its parts do not belong together, or its head does not know the landmark.
+            InputError: its parts do not belong together, or its head does not know the landmark.
         """
         self.engine = QueryEngine(run)
         self.folder = into or run / FOLDER
@@ -75,7 +76,7 @@ class Explainer:
         self.place_of = {label: place for place, label in enumerate(labels)}
         if landmark_id is not None and landmark_id not in self.place_of:
             known = sorted(self.place_of)
-            raise ValueError(
+            raise InputError(
                 f"the head of {run} has no class {landmark_id}; it has {len(known)}, the first are "
                 f"{', '.join(map(str, known[:5]))}: name one, or none to explain the neighbour"
             )

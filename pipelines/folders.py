@@ -54,8 +54,8 @@ def import_folders(
     Raises:
         FileNotFoundError: source is no folder, or no class in it has a photo; or keep_training,
             and the dataset folder has no train table yet.
-        FileExistsError: the dataset folder holds tables that this function has not written.
-        ValueError: test_every is 1 or negative: nothing would be left to train on; or the dataset
+        InputError: the dataset folder holds tables that this function has not written.
+        InputError: test_every is 1 or negative: nothing would be left to train on; or the dataset
             folder is in source, or source is a dataset.
     """
     check_test_every(test_every)
@@ -85,17 +85,17 @@ def import_folders(
 
 
 def check_apart(source: Path, folder: Path) -> None:
-    """Raise ValueError if a dataset would be written among the photos, or be taken for photos."""
+    """Raise InputError if a dataset would be written among the photos, or be taken for photos."""
     if folder.resolve().is_relative_to(source.resolve()):
-        raise ValueError(f"{folder} is among the photos in {source}; name a folder outside: --data")
+        raise InputError(f"{folder} is among the photos in {source}; name a folder outside: --data")
     if (source / "dataset.json").is_file():
-        raise ValueError(f"{source} is a dataset already, not a folder of photos; use it as it is")
+        raise InputError(f"{source} is a dataset already, not a folder of photos; use it as it is")
 
 
 def check_test_every(test_every: int) -> None:
-    """Raise ValueError if every so many-th photo cannot be kept for the test."""
+    """Raise InputError if every so many-th photo cannot be kept for the test."""
     if test_every < 0 or test_every == 1:
-        raise ValueError(f"test_every is {test_every}; 0 keeps no photo for the test, 5 a fifth")
+        raise InputError(f"test_every is {test_every}; 0 keeps no photo for the test, 5 a fifth")
 
 
 def assign_ids(names: Sequence[str], folder: Path) -> dict[str, int]:

@@ -12,6 +12,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from embed.errors import MissingFileError
 from embed.image_file import FileSlice, ImageFile
 from embed.printable import printable
 
@@ -37,7 +38,7 @@ class ImageFolder:
         id. Where no file is spelled as the id, one counts that differs in the Unicode form alone.
 
         Raises:
-            FileNotFoundError: there is no folder.
+            MissingFileError: there is no folder.
             ValueError: tars.parquet is damaged, or one of its tars has changed.
         """
         return self.choose(image_id, None if self.tars is None else self.tars.locate(image_id))
@@ -97,12 +98,12 @@ class ImageFolder:
     def _flat_files(self) -> dict[str, str]:
         """File name by id, of the files directly in the folder; the first suffix wins."""
         if self.folder.is_symlink() and not self.folder.exists():
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f"{self.folder} leads to {self.folder.readlink()}, which is gone: the images of "
                 "the dataset that this one was made from"
             )
         if not self.folder.is_dir():
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f"{self.folder.parent} has no folder images/ with the image files"
             )
         with os.scandir(self.folder) as entries:

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embed.errors import InputError
+from embed.errors import InputError, MissingFileError
 
 from .artifacts import hash_file, load_manifest, read_signed, sign, write_signed
 from .recipe import Recipe, load_recipe, make_recipe
@@ -75,7 +75,7 @@ class Job:
         """Keep other processes from writing into the run folder.
 
         Raises:
-            BlockingIOError: one is at it.
+            InputError: one is at it.
         """
         if os.environ.get("LOCAL_RANK", "0") != "0":  # started by the process that has the lock
             yield
@@ -85,7 +85,7 @@ class Job:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise BlockingIOError(
+                raise InputError(
                     f"another process works on {self.run}; wait for it, or name another --run"
                 ) from error
             yield
@@ -129,8 +129,8 @@ def open_job(
     run folder runs/<name of the data folder>.
 
     Raises:
-        FileNotFoundError: the recipe or the weights file does not exist.
-        ValueError: the recipe is damaged.
+        MissingFileError: the recipe or the weights file does not exist.
+        InputError: the recipe is damaged.
         InputError: run.json is damaged, and data or recipe are not named.
     """
     named = run is not None
@@ -142,11 +142,11 @@ def open_job(
             raise
         recorded = None  # all that it says was said again
     if named and recorded is None and data is None and run != DEMO_RUN:
-        raise FileNotFoundError(f"no run in {run}; to make one name its dataset: --data FOLDER")
+        raise MissingFileError(f"no run in {run}; to make one name its dataset: --data FOLDER")
     if data is None:
         data = Path(recorded["data"]) if recorded else DEMO_DATA
     if weights is not None and not weights.is_file():
-        raise FileNotFoundError(f"no weights file at {weights}")
+        raise MissingFileError(f"no weights file at {weights}")
     if weights is None and recorded and recorded["weights"]:
         weights = Path(recorded["weights"])
     if recipe is None and recorded:
@@ -177,7 +177,7 @@ def weights_inputs(job: Job) -> dict[str, str]:
     A finished model remembers the hash, and does not need the file any more.
 
     Raises:
-        FileNotFoundError: the file is not there, and no model was trained from it.
+        MissingFileError: the file is not there, and no model was trained from it.
     """
     if job.weights is None:
         return {}
@@ -185,5 +185,5 @@ def weights_inputs(job: Job) -> dict[str, str]:
         return {"weights": hash_file(job.weights)}
     trained = load_manifest(job.run / "model")
     if trained is None or "weights" not in trained.inputs:
-        raise FileNotFoundError(f"no weights file at {job.weights}")
+        raise MissingFileError(f"no weights file at {job.weights}")
     return {"weights": trained.inputs["weights"]}

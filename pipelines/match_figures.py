@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 
 from classify_head.gap import NO_LANDMARK
 from classify_head.submission import load_solution
+from embed.errors import InputError
 from rerank.geometry import CHANCE_INLIERS, is_verified
 
 from .artifacts import writing
@@ -66,7 +67,7 @@ def write_match_figures(job: Job, folder: Path) -> list[Path]:
 
     Raises:
         FileNotFoundError: the run has no finished submission.
-        ValueError: the run verified nothing: its recipe has no local features.
+        InputError: the run verified nothing: its recipe has no local features.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for kind in KINDS:
@@ -103,12 +104,12 @@ def find_best_matches(job: Job, run: RunAnswers) -> list[Matched]:
     ones, and of those that have as few as chance gives, the nearest is taken.
 
     Raises:
-        ValueError: nothing was verified.
+        InputError: nothing was verified.
     """
     path = intact_output(job.run, "verified.parquet")
     table = pq.read_table(path, columns=["query_id", "rank", "image_id", "inliers"]).to_pandas()
     if table.empty:
-        raise ValueError(
+        raise InputError(
             f"{job.run} has no verified photos, so there are no matches to draw; its recipe has "
             f'rerank.method = "{job.recipe.rerank.method}"'
         )

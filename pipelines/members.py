@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from classify_head.ensemble import combine_heads, concatenate_descriptors
+from embed.errors import InputError
 from embed.shards import Embeddings
 
 from .artifacts import hash_values
@@ -49,7 +50,7 @@ def link_first_model(job: Job) -> None:
     if link.is_symlink():
         link.unlink()
     elif link.exists():
-        raise ValueError(
+        raise InputError(
             f"{link} holds a model that is no ensemble's; name another --run for this recipe"
         )
     link.parent.mkdir(parents=True, exist_ok=True)
@@ -72,10 +73,10 @@ def combine_embeddings(parts: Sequence[Embeddings], settings: EnsembleSettings) 
         Descriptors side by side, rows of length 1, and the classes by the rule.
 
     Raises:
-        ValueError: parts of different images, or of no classes.
+        InputError: parts of different images, or of no classes.
     """
     if any(part.ids != parts[0].ids for part in parts):
-        raise ValueError("the members of an ensemble describe different images; embed them again")
+        raise InputError("the members of an ensemble describe different images; embed them again")
     weights = settings.weights or None
     return Embeddings(
         parts[0].ids,

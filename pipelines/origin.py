@@ -19,7 +19,7 @@ def claim(folder: Path, origin: dict[str, Any]) -> None:
     """Mark a folder as made from this origin, or make sure that it is.
 
     Raises:
-        FileExistsError: it holds tables of another origin, or of nobody known.
+        InputError: it holds tables of another origin, or of nobody known.
         InputError: its path is no UTF-8: libraries that read tables can open none there.
     """
     if not is_text(str(folder.resolve())):
@@ -38,9 +38,7 @@ def claim(folder: Path, origin: dict[str, Any]) -> None:
         return
     if found != origin:
         whose = "your own tables" if found is None else f"a dataset, or part of one, {_name(found)}"
-        raise FileExistsError(
-            f"{folder} holds {whose}; name another folder, or delete what is there"
-        )
+        raise InputError(f"{folder} holds {whose}; name another folder, or delete what is there")
 
 
 def _is_empty(folder: Path) -> bool:
@@ -55,7 +53,7 @@ def _read(marker: Path) -> Any:
     try:
         return json.loads(marker.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{marker} is damaged ({error}); name another folder") from error
+        raise InputError(f"{marker} is damaged ({error}); name another folder") from error
 
 
 def _name(origin: Any) -> str:

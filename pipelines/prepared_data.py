@@ -9,6 +9,8 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+from embed.errors import InputError
+
 from .artifacts import Manifest, hash_file, invalidate, load_manifest, record_file
 from .dataset import TABLES, Dataset
 from .derive import SIDE_TABLES
@@ -30,7 +32,7 @@ def prepare_data(job: Job) -> Job:
     stays: with other tables or settings its model, too, would have to be another.
 
     Raises:
-        ValueError: the run holds data of other tables or settings; or see select_dataset.
+        InputError: the run holds data of other tables or settings; or see select_dataset.
         FileNotFoundError: the dataset that the run's data were selected from is gone.
     """
     settings = job.recipe.data
@@ -82,7 +84,7 @@ def _hash(source: Dataset) -> dict[str, str]:
 
 
 def _refuse_other_data(job: Job, artifact: Artifact) -> None:
-    """Raise ValueError if the folder holds finished data of other tables or settings."""
+    """Raise InputError if the folder holds finished data of other tables or settings."""
     old = load_manifest(artifact.folder)
     if old is None or old.key == artifact.key:  # a file of it may be gone: it is made again
         return
@@ -93,7 +95,7 @@ def _refuse_other_data(job: Job, artifact: Artifact) -> None:
     ]
     names = sorted({*artifact.inputs, *old.inputs})
     changed += [f"table {n}" for n in names if artifact.inputs.get(n) != old.inputs.get(n)]
-    raise ValueError(
+    raise InputError(
         f"{artifact.folder} was made with other {', '.join(changed)}; name another --run, or "
         f"delete {job.run}"
     )
@@ -119,8 +121,8 @@ def _select(job: Job, source: Dataset, artifact: Artifact) -> Manifest:
             seed=settings.seed,
             unknown=settings.unknown,
         )
-    except ValueError as error:
-        raise ValueError(
+    except InputError as error:
+        raise InputError(
             f"{error} (these are options of `cairn data select`; in a recipe they are keys of "
             "[data]: --set data.min_count=5; with --scale small the reports' recipes take any data)"
         ) from error

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from classify_head.evidence import Evidence
 from embed.decode import ImageError, decode_image
+from embed.errors import MissingFileError
 from embed.image_file import ImageFile
 from rerank.features import LocalFeatures
 from rerank.geometry import is_verified
@@ -66,12 +67,12 @@ class QueryEngine:
         Answers shall be right so often: min_precision; None for what the run was made with.
 
         Raises:
-            FileNotFoundError: the run is not there, or not indexed.
+            MissingFileError: the run is not there, or not indexed.
             ValueError: its parts do not belong together.
         """
         recorded = read_run(run)
         if recorded is None:
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f"no run in {run}; make one: cairn index --data FOLDER --run {run}"
             )
         self.run, self.data = run, Path(recorded["data"])

@@ -79,7 +79,7 @@ class RerankSettings(Settings):
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         if self.matching == "aggregated" and self.of != "predicted-class":
-            raise ValueError(
+            raise InputError(
                 'matching "aggregated" of neighbors: they show many landmarks, and a descriptor '
                 'that all of these have would match them all; set of = "predicted-class"'
             )
@@ -108,7 +108,7 @@ class DecideSettings(Settings):
     @classmethod
     def _know_policy(cls, policy: str) -> str:
         if policy not in POLICIES:
-            raise ValueError(f"unknown policy; {suggest(policy, POLICIES)}")
+            raise InputError(f"unknown policy; {suggest(policy, POLICIES)}")
         return policy
 
     @field_validator("features")
@@ -116,18 +116,18 @@ class DecideSettings(Settings):
     def _know_features(cls, features: tuple[str, ...]) -> tuple[str, ...]:
         unknown = [name for name in features if name not in PAIR_FEATURES]
         if unknown:
-            raise ValueError(f"unknown {unknown[0]}; there are {', '.join(PAIR_FEATURES)}")
+            raise InputError(f"unknown {unknown[0]}; there are {', '.join(PAIR_FEATURES)}")
         return features
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         if self.rejection == "landmark-head" and not self.landmark_head:
-            raise ValueError(
+            raise InputError(
                 'the rejection "landmark-head" asks a head that is not fitted; set '
                 "decide.landmark_head = true"
             )
         if self.rejection != "none" and self.min_precision is not None:
-            raise ValueError(
+            raise InputError(
                 f'policy "{self.policy}" has a rejection of its own, "{self.rejection}", and '
                 f"min_precision {self.min_precision:g} would change nothing; leave it away, or set "
                 'steps.rejection.name = "none"'
@@ -176,18 +176,18 @@ def load_recipe(name: str, scale: Scale = "full", changes: Sequence[str] = ()) -
 
     Raises:
         FileNotFoundError: no such recipe.
-        ValueError: not TOML, an unknown key, a value of the wrong kind, bases in a circle, or a
+        InputError: not TOML, an unknown key, a value of the wrong kind, bases in a circle, or a
             scale that the recipe does not have.
     """
     values = merge_chain(read_chain(name))
     small = values.pop("small", {})
     if not isinstance(small, dict):
-        raise ValueError(f"recipe {name}: small = {small!r} is not a section")
+        raise InputError(f"recipe {name}: small = {small!r} is not a section")
     recipes = {"full": make_recipe(values, name)}
     if small:
         recipes["small"] = make_recipe(merge(values, small), name, above=("small",))
     if scale not in recipes:
-        raise ValueError(
+        raise InputError(
             f"recipe {name} has no scale '{scale}', only {' and '.join(recipes)}; a section "
             "[small] says what is otherwise at --scale small"
         )
@@ -230,11 +230,11 @@ def member_recipe(recipe: Recipe, name: str) -> Recipe:
     It has no ensemble itself.
 
     Raises:
-        ValueError: the ensemble has no such member.
+        InputError: the ensemble has no such member.
     """
     if name not in recipe.ensemble.members:
         known = ", ".join(recipe.ensemble.members) or "none"
-        raise ValueError(f"the ensemble has no member '{name}'; there are {known}")
+        raise InputError(f"the ensemble has no member '{name}'; there are {known}")
     return _validate(_member_values(recipe, name), name, ("ensemble", "members", name))
 
 
@@ -254,7 +254,7 @@ def _validate(values: Values, source: str, above: tuple[str, ...]) -> Recipe:
         return Recipe.model_validate(values)
     except ValidationError as error:
         reasons = "; ".join(_explain(found, above) for found in error.errors())
-        raise ValueError(f"recipe {source}: {reasons}") from error
+        raise InputError(f"recipe {source}: {reasons}") from error
 
 
 def _explain(error: Any, above: tuple[str, ...]) -> str:

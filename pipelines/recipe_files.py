@@ -10,6 +10,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from embed.errors import InputError, MissingFileError
+
 Values = dict[str, Any]
 
 
@@ -36,14 +38,14 @@ def read_chain(name: str) -> list[RecipeFile]:
         The file asked for, its base, the base of that, and so on.
 
     Raises:
-        FileNotFoundError: no such recipe.
-        ValueError: not TOML, or bases in a circle.
+        MissingFileError: no such recipe.
+        InputError: not TOML, or bases in a circle.
     """
     chain = [_read_file(name)]
     while base := chain[-1].base:
         names = [file.name for file in chain]
         if base in names:
-            raise ValueError(f"recipes name each other as base: {' -> '.join([*names, base])}")
+            raise InputError(f"recipes name each other as base: {' -> '.join([*names, base])}")
         chain.append(_read_file(base))
     return chain
 
@@ -57,15 +59,15 @@ def _read_file(name: str) -> RecipeFile:
         known = list_recipes()
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(known)};"
-        raise FileNotFoundError(f"no recipe '{name}'; {hint} or name a file: my.toml")
+        raise MissingFileError(f"no recipe '{name}'; {hint} or name a file: my.toml")
     try:
         text = path.read_text(encoding="utf-8")
         values = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"recipe {name} is not TOML: {error}") from error
+        raise InputError(f"recipe {name} is not TOML: {error}") from error
     base = values.pop("base", None)
     if base is not None and not (isinstance(base, str) and base):
-        raise ValueError(f"recipe {name}: base = {base!r} is not the name of a recipe")
+        raise InputError(f"recipe {name}: base = {base!r} is not the name of a recipe")
     return RecipeFile(name, text, values, base or "")
 
 
@@ -118,7 +120,7 @@ def parse_change(text: str) -> Values:
     The value is TOML, or text where it is none.
 
     Raises:
-        ValueError: there is no key, or no value, or it is of a file: base, small.
+        InputError: there is no key, or no value, or it is of a file: base, small.
 
     >>> parse_change("train.epochs=3"), parse_change("train.backbone=resnet18")
     ({'train': {'epochs': 3}}, {'train': {'backbone': 'resnet18'}})
@@ -128,9 +130,9 @@ def parse_change(text: str) -> Values:
     key, equals, value = (part.strip() for part in text.partition("="))
     parts = key.split(".")
     if not equals or not value or not all(parts):
-        raise ValueError(f"{text!r} is no change of a recipe like train.epochs=3")
+        raise InputError(f"{text!r} is no change of a recipe like train.epochs=3")
     if parts[0] in ("base", "small"):
-        raise ValueError(
+        raise InputError(
             f"{text!r} changes what only a recipe's file says; choose the scale with --scale small "
             "and change the setting itself: train.epochs=3"
         )

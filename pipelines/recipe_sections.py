@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from classify_head.ensemble_rules import RULES, WITH_WEIGHTS
+from embed.errors import InputError
 from embed.settings import MAX_SEED, MAX_WEIGHT, Settings, later
 from embed.suggest import suggest
 
@@ -94,28 +95,28 @@ class EnsembleSettings(Settings):
     @classmethod
     def _know_rule(cls, rule: str) -> str:
         if rule not in RULES:
-            raise ValueError(f"unknown rule; {suggest(rule, RULES)}")
+            raise InputError(f"unknown rule; {suggest(rule, RULES)}")
         return rule
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         for name in self.members:
             if not MEMBER_NAME.fullmatch(name):
-                raise ValueError(f"member {name!r} names a folder: use letters, digits, - and _")
+                raise InputError(f"member {name!r} names a folder: use letters, digits, - and _")
         count = len(self.members)
         if self.rule == "corrected" and count not in (0, 2):
-            raise ValueError(
+            raise InputError(
                 f"the rule corrected has {count} members, expected two: of the large set of "
                 "classes, then of the small"
             )
         if self.weights and self.rule not in WITH_WEIGHTS:
-            raise ValueError(
+            raise InputError(
                 f"the rule {self.rule} takes no weights; {' and '.join(WITH_WEIGHTS)} do"
             )
         if self.weights and not any(self.weights):
-            raise ValueError(f"weights {list(self.weights)} leave out every member; raise one")
+            raise InputError(f"weights {list(self.weights)} leave out every member; raise one")
         if count and len(self.weights) != count and (self.weights or self.rule == "weighted"):
-            raise ValueError(f"{len(self.weights)} weights for {count} members; give each one")
+            raise InputError(f"{len(self.weights)} weights for {count} members; give each one")
         return self
 
 

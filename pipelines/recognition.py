@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classify_head.evidence import NEAREST_OF_NEIGHBOR, NEAREST_OF_POOL, Evidence
+from embed.errors import InputError
 from embed.shards import Embeddings
 from index.neighbors import Neighbors
 from index.search import build_index, search
@@ -52,7 +53,7 @@ class Recognizer:
             leave_out: treat a query that is itself in the database as if it were not.
 
         Raises:
-            ValueError: the predicted class is to be verified, and there is no head to predict it.
+            InputError: the predicted class is to be verified, and there is no head to predict it.
         """
         ids, searched = queries.ids, self._transform(queries.vectors)
         own = self._own_rows(ids) if leave_out else None
@@ -152,7 +153,7 @@ class Recognizer:
             nearest = np.arange(neighbors.rows.shape[1]) < settings.candidates
             return neighbors, np.broadcast_to(nearest, neighbors.rows.shape)
         if not queries.head.labels.shape[1]:
-            raise ValueError(
+            raise InputError(
                 'rerank.of = "predicted-class", but no classification head predicts one; embed '
                 'with a model that has a head, or set rerank.of = "neighbors"'
             )

@@ -24,6 +24,7 @@ from classify_head.gap import NO_LANDMARK
 from classify_head.heads import build_head
 from classify_head.submission import save_submission
 from classify_head.trained_head import TrainedHead
+from embed.errors import InputError, MissingFileError
 from embed.extract import extract_all
 from embed.failure import Failure
 from embed.history import save_history
@@ -149,13 +150,13 @@ def refit_head(
         effort: how long.
 
     Raises:
-        FileNotFoundError: the run has no model.
-        ValueError: photos of fewer than two landmarks.
+        MissingFileError: the run has no model.
+        InputError: photos of fewer than two landmarks.
         TrainingCollapsed: see embed.train.
     """
     landmarks = np.unique(known.landmark_ids)
     if len(landmarks) < 2:
-        raise ValueError(
+        raise InputError(
             f"{known.path} has photos of {len(landmarks)} landmark; a head tells landmarks apart "
             "and needs two: add some"
         )
@@ -224,8 +225,8 @@ def answer_refitted(
         effort: how long the heads are trained.
 
     Raises:
-        FileNotFoundError: the run has no model.
-        ValueError: none of the images asked about could be read, or see refit_head.
+        MissingFileError: the run has no model.
+        InputError: none of the images asked about could be read, or see refit_head.
     """
     members, folder = list_member_jobs(job), job.run / "refit"
     artifact = _find_artifact(job, members, known, asked, effort)
@@ -289,7 +290,7 @@ def _find_artifact(
     for number, member in enumerate(members):
         trained = load_manifest(member.run / "model")
         if trained is None:
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f"no finished model in {member.run}; run `cairn train --run {job.run}` first"
             )
         inputs[f"model {number}"] = str(trained.model["fingerprint"])
@@ -310,7 +311,7 @@ def _combine(parts: Sequence[Embeddings], job: Job, asked: ImageTable) -> Embedd
     """Return what the models together say of the images that all of them could read."""
     shared = keep_shared(parts)
     if not shared[0].ids:
-        raise ValueError(f"none of the {len(asked.ids)} images of {asked.path} could be read")
+        raise InputError(f"none of the {len(asked.ids)} images of {asked.path} could be read")
     return combine_embeddings(shared, job.recipe.ensemble) if len(shared) > 1 else shared[0]
 
 

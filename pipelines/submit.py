@@ -15,6 +15,7 @@ from classify_head.evidence import Evidence
 from classify_head.policies import POLICIES, Decisions, decide
 from classify_head.policy import Policy, adjust
 from classify_head.submission import save_submission
+from embed.errors import MissingFileError
 from embed.shards import Embeddings
 
 from .answer_tables import Step, neighbors_table, predictions_table, verified_table
@@ -48,10 +49,10 @@ def submit(job: Job) -> Manifest:
     """Write the submission of a run, or return what is there; makes what it needs.
 
     Raises:
-        FileNotFoundError: the dataset has no test table.
+        MissingFileError: the dataset has no test table.
     """
     if job.dataset.find_table("test") is None:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{job.data} has no test.csv, so there is nothing to submit; to ask about photos run "
             f"`cairn index --run {job.run}`, then `cairn query --run {job.run} photo.jpg`"
         )

@@ -67,7 +67,7 @@ def train(job: Job) -> Manifest:
     """Train the model of a run, or return what is there; of an ensemble all, and return the first.
 
     Raises:
-        ValueError: the run holds a model that was trained otherwise, or the data will not do.
+        InputError: the run holds a model that was trained otherwise, or the data will not do.
         TrainingCollapsed: see embed.train.
     """
     if job.recipe.ensemble.members:
@@ -160,7 +160,7 @@ def _hash_tables(job: Job) -> dict[str, str]:
 def _refuse_other_model(
     job: Job, folder: Path, settings: dict[str, dict[str, Any]], inputs: dict[str, str]
 ) -> None:
-    """Raise ValueError if the folder holds a finished model of other settings or data."""
+    """Raise InputError if the folder holds a finished model of other settings or data."""
     old = load_manifest(folder)
     if old is None:
         return
@@ -170,7 +170,7 @@ def _refuse_other_model(
     for section, values in settings.items():
         before = old.settings.get(section, {})
         changed += [f"{section}.{k}" for k in before | values if before.get(k) != values.get(k)]
-    raise ValueError(
+    raise InputError(
         f"{folder} holds a model trained with other {', '.join(changed[:6])}; "
         f"name another --run, or train it anew: cairn train --redo --run {job.run}"
     )
@@ -205,25 +205,25 @@ def _check(training: TrainingSet, job: Job) -> None:
         )
     if count < 2 and settings.epochs:
         fewer = f" of {settings.balance.min_count} photos and more" if dropped else ""
-        raise ValueError(
+        raise InputError(
             f"{path} has {count} landmark{fewer}; training tells landmarks apart and "
             "needs two: add some, or set train.epochs = 0 for features without training"
         )
 
 
 def _check_joint(job: Job) -> None:
-    """Raise ValueError if DELF would be trained along for nothing, or not at all."""
+    """Raise InputError if DELF would be trained along for nothing, or not at all."""
     settings, method = job.recipe.train, job.recipe.rerank.method
     if not settings.local_weight:
         return
     asked = f"train.local_weight = {settings.local_weight:g} trains DELF along with the model"
     if method != "delf":
-        raise ValueError(
+        raise InputError(
             f"{asked}, but rerank.method = '{method}' has no use for it; set it to 'delf', or "
             "local_weight to 0"
         )
     if not settings.epochs:
-        raise ValueError(
+        raise InputError(
             f"{asked}, but train.epochs = 0 trains nothing; set local_weight = 0, and DELF is "
             "trained on the model as it is"
         )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embed.balance import draw_set, keep_large_classes
+from embed.errors import InputError
 from embed.sampling import split_validation
 from embed.settings import TrainSettings
 from embed.upsampling import Examples
@@ -46,13 +47,13 @@ def load_training_set(dataset: Dataset, settings: TrainSettings) -> TrainingSet:
     The photos of a validation table are held out; where there is none, a share of each class is.
 
     Raises:
-        ValueError: a table is unusable, or no landmark has balance.min_count photos.
+        InputError: a table is unusable, or no landmark has balance.min_count photos.
     """
     table, balance = dataset.load_split(dataset.class_split), settings.balance
     large = keep_large_classes(table.landmark_ids, balance.min_count)
     if not len(large):
         most = np.unique(table.landmark_ids, return_counts=True)[1].max()
-        raise ValueError(
+        raise InputError(
             f"no landmark of {table.path} has train.balance.min_count = {balance.min_count} "
             f"photos, the largest has {most}; lower it"
         )

@@ -17,6 +17,8 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from embed.errors import InputError
+
 from .features import LocalFeatures
 from .verify import VerifySettings, verify_candidates
 
@@ -31,13 +33,13 @@ class CleaningSettings:
     min_inliers: int = 30  # inliers that verify a candidate
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a number below 1, or more images asked for than are looked at."""
+        """Raise InputError for a number below 1, or more images asked for than are looked at."""
         for name in ("neighbors", "candidates", "min_images", "min_inliers"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 1")
+                raise InputError(f"{name} is {getattr(self, name)}, must be at least 1")
         most = min(self.neighbors, self.candidates)
         if self.min_images > most:
-            raise ValueError(
+            raise InputError(
                 f"min_images is {self.min_images}, but at most {most} neighbours are verified; "
                 "no image could be kept"
             )
@@ -68,7 +70,7 @@ def same_label_candidates(
         [Q, most] rows, nearest first, padded with -1.
 
     Raises:
-        ValueError: Q differs, or most is below 1.
+        InputError: Q differs, or most is below 1.
     """
     if neighbors.ndim != 2 or images.shape != neighbors.shape[:1]:
         raise ValueError(
@@ -122,7 +124,7 @@ def count_verified(inliers: NDArray[np.integer], min_inliers: int = 30) -> NDArr
         [N] int64.
 
     Raises:
-        ValueError: inliers are no matrix, or min_inliers is below 1: padding would count.
+        InputError: inliers are no matrix, or min_inliers is below 1: padding would count.
     """
     if inliers.ndim != 2 or min_inliers < 1:
         raise ValueError(
@@ -148,7 +150,7 @@ def keep_images(
         [N], True where the image is kept.
 
     Raises:
-        ValueError: as count_verified.
+        InputError: as count_verified.
     """
     return np.asarray(count_verified(inliers, min_inliers) >= min_images)
 
@@ -170,7 +172,7 @@ def keep_classes(
         [N], True where the image and its class are kept.
 
     Raises:
-        ValueError: shapes differ.
+        InputError: shapes differ.
     """
     if labels.shape != kept.shape or labels.ndim != 1:
         raise ValueError(f"labels {labels.shape} and kept {kept.shape}, want [N] both")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from embed.errors import InputError
 from pipelines.dataset import Dataset
 from tests.benchmarks.landmark_split import split_landmarks
 from tests.datasets import write_table
@@ -84,7 +85,7 @@ def test_other_arguments_do_not_change_a_folder(source: Dataset, tmp_path: Path)
     split_landmarks(source, tmp_path / "split")
     before = (tmp_path / "split" / "index.csv").read_bytes()
     split_landmarks(source, tmp_path / "split")
-    with pytest.raises(FileExistsError, match="seed: 0"):
+    with pytest.raises(InputError, match="seed: 0"):
         split_landmarks(source, tmp_path / "split", seed=1)
     assert (tmp_path / "split" / "index.csv").read_bytes() == before
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from embed.errors import InputError
 from embed.history import (
     load_rows,
     plot_history,
@@ -139,7 +140,7 @@ def test_without_tensorboard_the_error_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    with pytest.raises(ImportError, match=r"pip install 'cairn\[tensorboard\]'"):
+    with pytest.raises(InputError, match=r"pip install 'cairn\[tensorboard\]'"):
         write_tensorboard([OLD], [], tmp_path)
 
 

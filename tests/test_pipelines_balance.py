@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from embed.balance import erus_sets
 from embed.decode import decode_image
+from embed.errors import InputError
 from embed.settings import AugmentSettings, BalanceSettings
 from embed.variants import TRANSFORMS, make_variant
 from pipelines.augmentation_sheet import GAP, LABEL, TILE, write_augmentation_sheet
@@ -179,7 +180,7 @@ def test_what_cannot_be_made_is_refused(source: Dataset, tmp_path: Path) -> None
     with pytest.raises(ValueError, match=r"no landmark of .* has 10 images, the largest has 9"):
         balance_dataset(source, into, BalanceSettings(min_count=10))
     balance_dataset(source, into, SETTINGS)
-    with pytest.raises(FileExistsError, match="name another folder"):
+    with pytest.raises(InputError, match="name another folder"):
         balance_dataset(source, into, SETTINGS, seed=1)
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from embed.errors import InputError
 from pipelines.checking.catalogue import Catalogue
 from pipelines.checking.check import check_dataset
 from pipelines.checking.duplicates import reject_duplicates
@@ -155,7 +156,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(checked: Checked, tmp_
     with pytest.raises(ValueError, match="would be written over itself"):
         remove_problems(*checked, KINDS, checked[0].folder)
     shutil.copyfile(checked[0].folder / "train.csv", tmp_path / "train.csv")
-    with pytest.raises(FileExistsError, match="holds your own tables; name another folder"):
+    with pytest.raises(InputError, match="holds your own tables; name another folder"):
         remove_problems(*checked, KINDS, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["train.csv"]
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from embed.errors import InputError
 from embed.head_scores import HeadScores
 from embed.shards import Embeddings
 from pipelines import clean, derive
@@ -166,7 +167,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(
         (folder / "dataset.json").write_text('{"cleaned from": "/elsewhere"}')
         (folder / "rejected.csv").write_text("id\n")
     before = results(folder)
-    with pytest.raises(FileExistsError, match=r"holds .*; name another folder, or delete"):
+    with pytest.raises(InputError, match=r"holds .*; name another folder, or delete"):
         clean_training(job_of(noisy), folder, PUBLISHED)
     assert results(folder) == before
 

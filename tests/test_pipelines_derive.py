@@ -123,7 +123,7 @@ def test_nothing_is_written_over_other_data(source: Dataset, tmp_path: Path) -> 
     with pytest.raises(ValueError, match="which stays as it is"):
         reject(source, source.folder / "images" / "new", {})
     (tmp_path / "new" / "images").mkdir(parents=True)
-    with pytest.raises(FileExistsError, match="holds images of its own; name another folder"):
+    with pytest.raises(InputError, match="holds images of its own; name another folder"):
         reject(source, tmp_path / "new", {})
 
 

@@ -20,6 +20,7 @@ import typer
 from typer.testing import CliRunner
 
 from embed.decode import decode_image
+from embed.errors import InputError
 from pipelines.commands.urls import urls
 from pipelines.dataset import Dataset
 from pipelines.download.dataset import download_dataset
@@ -196,7 +197,7 @@ def test_images_are_stored_at_the_size_asked_for(server: ImageServer, tmp_path: 
 
 def test_own_tables_are_not_written_over(server: ImageServer, tmp_path: Path) -> None:
     table = write_table(tmp_path / "t.csv", [server.url("ok")])
-    with pytest.raises(FileExistsError, match="your own tables"):
+    with pytest.raises(InputError, match="your own tables"):
         download(table, tmp_path)
     assert requests(server) == {}
 
@@ -266,7 +267,7 @@ def test_ctrl_c_ends_in_order_and_a_second_process_is_kept_out(
     table = write_table(tmp_path / "t.csv", addresses)
     process = start_command(table, tmp_path / "data")
     wait_for_images(process, tmp_path / "data", 20)
-    with pytest.raises(BlockingIOError, match="another process downloads into"):
+    with pytest.raises(InputError, match="another process downloads into"):
         download(table, tmp_path / "data", update={"size": "original"})
     process.send_signal(signal.SIGINT)
     process.communicate()

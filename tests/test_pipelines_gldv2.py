@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from classify_head.submission import load_solution
 from embed.decode import decode_image
+from embed.errors import InputError
 from pipelines.commands.gldv2 import gldv2
 from pipelines.dataset import Dataset
 from pipelines.gldv2.catalog import BASE, SPLITS, TARS, list_files, parse_tars, tar_file
@@ -224,7 +225,7 @@ def test_what_cannot_be_imported_is_told_with_what_to_do(tmp_path: Path) -> None
     with pytest.raises(ValueError, match="name another folder"):
         import_gldv2(mirror, mirror)
     import_gldv2(mirror, tmp_path / "data")
-    with pytest.raises(FileExistsError, match="'subset': 'clean'"):
+    with pytest.raises(InputError, match="'subset': 'clean'"):
         import_gldv2(mirror, tmp_path / "data", subset="full")
     with pytest.raises(FileNotFoundError, match=r"no metadata/train_clean\.csv; fetch it"):
         import_gldv2(tmp_path / "none", tmp_path / "other")
@@ -289,7 +290,7 @@ def test_tars_of_an_unpacked_split_are_not_fetched(tmp_path: Path) -> None:
 def test_a_folder_of_another_dataset_is_refused_before_anything_is_fetched(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("id,landmark_id\n")
     with serving({}) as server:
-        with pytest.raises(FileExistsError, match="your own tables"):
+        with pytest.raises(InputError, match="your own tables"):
             run("--data", tmp_path, "--fetch", "--base", server.base)
         assert not server.asked
 

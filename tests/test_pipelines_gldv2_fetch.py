@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from embed.errors import InputError
 from pipelines.gldv2.catalog import RemoteFile, tar_file
 from pipelines.gldv2.fetch import Mirror, fetch_files, find_missing
 from pipelines.gldv2.transfer import Patience
@@ -61,7 +62,7 @@ def test_a_cut_transfer_goes_on_with_the_bytes_that_are_not_there(
 
 def test_an_interrupted_fetch_goes_on_in_the_next_run(server: Server, tmp_path: Path) -> None:
     server.cuts[TAR.path] = [2_000_000, 0, 0, 0]
-    with pytest.raises(ConnectionError, match="3 times in a row; check the connection"):
+    with pytest.raises(InputError, match="3 times in a row; check the connection"):
         fetch(server, tmp_path)
     assert (tmp_path / f"{TAR.path}.part").stat().st_size == 2_000_000
     assert not (tmp_path / TAR.path).exists()
@@ -74,7 +75,7 @@ def test_a_fetch_interrupted_after_the_last_byte_fetches_none(
     server: Server, tmp_path: Path
 ) -> None:
     server.cuts[TAR.path] = [2_000_000, 0, 0, 0]
-    with pytest.raises(ConnectionError):
+    with pytest.raises(InputError):
         fetch(server, tmp_path)
     with (tmp_path / f"{TAR.path}.part").open("ab") as file:
         file.write(BIG[2_000_000:])
@@ -100,13 +101,13 @@ def test_a_server_that_always_cuts_and_starts_again_is_given_up(
 ) -> None:
     server.ranges = False
     server.cuts[TAR.path] = [900_000, 800_000, 700_000, 600_000]
-    with pytest.raises(ConnectionError, match="3 times in a row"):
+    with pytest.raises(InputError, match="3 times in a row"):
         fetch(server, tmp_path)
 
 
 def test_the_rest_of_another_version_is_not_joined(server: Server, tmp_path: Path) -> None:
     server.cuts[TABLE.path] = [9, 0, 0, 0]
-    with pytest.raises(ConnectionError):
+    with pytest.raises(InputError):
         fetch(server, tmp_path, TABLE)
     server.cuts.clear()
     server.files[TABLE.path] = b"landmark_id,images\n5,a b\n"
@@ -202,7 +203,7 @@ def test_two_processes_do_not_fetch_into_one_mirror(server: Server, tmp_path: Pa
 
     with (tmp_path / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(BlockingIOError, match="another process fetches"):
+        with pytest.raises(InputError, match="another process fetches"):
             fetch(server, tmp_path)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from embed.errors import InputError
 from pipelines import data
 from pipelines.folders import import_folders
 from pipelines.origin import claim
@@ -16,16 +17,16 @@ def test_an_empty_folder_is_claimed_once_and_for_good(tmp_path: Path) -> None:
     claim(tmp_path / "new", {"folders": "a folder a class"})
     claim(tmp_path / "new", {"demo city": {"seed": 0}})
     (tmp_path / "new" / "images" / "a.jpg").touch()
-    with pytest.raises(FileExistsError, match=r"made with demo city: .*seed.*name another folder"):
+    with pytest.raises(InputError, match=r"made with demo city: .*seed.*name another folder"):
         claim(tmp_path / "new", {"demo city": {"seed": 1}})
 
 
 @pytest.mark.parametrize("name", ["index.csv", "train.parquet"])
 def test_tables_of_nobody_known_are_left_alone(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"mine")
-    with pytest.raises(FileExistsError, match="holds your own tables"):
+    with pytest.raises(InputError, match="holds your own tables"):
         import_folders(_source(tmp_path), tmp_path, test_every=0)
-    with pytest.raises(FileExistsError, match="holds your own tables"):
+    with pytest.raises(InputError, match="holds your own tables"):
         data.render_demo(tmp_path)
     assert (tmp_path / name).read_bytes() == b"mine"
 

@@ -15,6 +15,7 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
+from embed.errors import InputError
 from embed.whitening import load_whitening
 from pipelines.commands.revisited import revisited as command
 from pipelines.dataset import Dataset
@@ -302,7 +303,7 @@ def test_what_is_missing_or_not_ours_is_refused(source: Path, tmp_path: Path) ->
     assert not (tmp_path / "data").exists()
     import_revisited(truth, source / "jpg", tmp_path / "data")
     other = write_truth(tmp_path, make_values(gnd=changed(0, junk=[])))
-    with pytest.raises(FileExistsError, match="or part of one, made with revisited"):
+    with pytest.raises(InputError, match="or part of one, made with revisited"):
         import_revisited(other, source / "jpg", tmp_path / "data")
     broken = write_photos(tmp_path / "broken")
     (broken / f"{QUERIES[0]}.jpg").write_bytes(b"\xff\xd8\xff no photo")

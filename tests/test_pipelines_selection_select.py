@@ -11,6 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from embed.errors import InputError
 from pipelines.commands.select import select
 from pipelines.dataset import Dataset
 from pipelines.derive import read_rows
@@ -123,7 +124,7 @@ def test_a_selection_done_again_replaces_its_own_tables(source: Dataset) -> None
 def test_another_dataset_is_not_written_over(source: Dataset, tmp_path: Path) -> None:
     (tmp_path / "selected").mkdir()
     (tmp_path / "selected" / "train.csv").write_text("id,landmark_id\nmine,1\n")
-    with pytest.raises(FileExistsError, match="holds your own tables"):
+    with pytest.raises(InputError, match="holds your own tables"):
         run(source)
     assert (tmp_path / "selected" / "train.csv").read_text().endswith("mine,1\n")
 
@@ -185,7 +186,7 @@ def test_a_validation_set_there_is_filtered(source: Dataset) -> None:
 def test_sets_there_are_given_up_only_when_asked(source: Dataset) -> None:
     add_queries(source)
     split = make_split("shares", 0.2, 0.1)
-    with pytest.raises(FileExistsError, match=r"has test.csv and solution.csv, and the split"):
+    with pytest.raises(InputError, match=r"has test.csv and solution.csv, and the split"):
         run(source, None, split)
     _, folder = run(source, None, split, replace=True)
     assert "q1" not in read(folder, "test")["id"]

@@ -14,6 +14,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from embed.errors import InputError
 from embed.shards import read_failures
 from pipelines.commands.files import files as files_command
 from pipelines.dataset import TABLES, Dataset
@@ -510,12 +511,12 @@ def test_parquet_files_that_do_not_fit_together_are_refused(tmp_path: Path) -> N
 def test_a_folder_of_numbers_takes_no_names(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", "a.jpg")
     import_table([write_csv(tmp_path, "id,label\na,5\n")], tmp_path / "data", images=photos)
-    with pytest.raises(FileExistsError, match="labelled by numbers"):
+    with pytest.raises(InputError, match="labelled by numbers"):
         import_table([write_csv(tmp_path, "id,label\na,x\n")], tmp_path / "data", images=photos)
     own = tmp_path / "own"
     own.mkdir()
     (own / "train.csv").write_text("id,landmark_id\nmine,1\n")
-    with pytest.raises(FileExistsError, match="your own tables"):
+    with pytest.raises(InputError, match="your own tables"):
         import_table([tmp_path / "table.csv"], own, images=photos)
     assert (own / "train.csv").read_text() == "id,landmark_id\nmine,1\n"
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pytest
 
 from embed.decode import DecodedImage
+from embed.errors import InputError
 from rerank.delf.hub import RECEPTIVE_FIELD, HubDelf
 from rerank.delf.hub_model import import_tensorflow
 from rerank.features import FeatureExtractor, LocalFeatures
@@ -379,7 +380,7 @@ def test_missing_tensorflow_names_the_extra(module: str, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, module, None)
     extractor = HubDelf()
     assert len(extractor.fingerprint) == 64  # needs no TensorFlow
-    with pytest.raises(ImportError, match=r"pip install 'cairn\[delf\]'"):
+    with pytest.raises(InputError, match=r"pip install 'cairn\[delf\]'"):
         extractor.extract(_image())
 
 

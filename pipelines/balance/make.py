@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from embed.balance import erus_sets, keep_large_classes
+from embed.errors import InputError
 from embed.failure import Failure
 from embed.settings import BalanceSettings
 from embed.upsampling import Examples
@@ -76,14 +77,14 @@ def balance_dataset(
             table only lists them.
 
     Raises:
-        FileExistsError: the folder holds another dataset, or one of other settings.
-        ValueError: no landmark has min_count images, several sets would be the same, or the id of a
+        InputError: the folder holds another dataset, or one of other settings.
+        InputError: no landmark has min_count images, several sets would be the same, or the id of a
             variant is that of an image.
     """
     if sets > 1 and not settings.cap:
-        raise ValueError(f"{sets} sets without a cap would all be the same; set --cap")
+        raise InputError(f"{sets} sets without a cap would all be the same; set --cap")
     if source.find_table("variants"):
-        raise ValueError(
+        raise InputError(
             f"{source.folder} is balanced already: variants of variants would be drawn; balance "
             "the dataset that it was made from"
         )
@@ -118,7 +119,7 @@ def balance_dataset(
 def _draw(
     labels: NDArray[np.int64], settings: BalanceSettings, sets: int, seed: int, path: Path
 ) -> tuple[Examples, ...]:
-    """Return the sets. Raises ValueError if nothing is in them."""
+    """Return the sets. Raises InputError if nothing is in them."""
     drawn = erus_sets(
         labels,
         sets=sets,
@@ -128,7 +129,7 @@ def _draw(
         seed=seed,
     )
     if not len(drawn[0]):
-        raise ValueError(
+        raise InputError(
             f"no landmark of {path} has {settings.min_count} images, the largest has "
             f"{np.unique(labels, return_counts=True)[1].max()}; lower --min-count"
         )
@@ -169,12 +170,12 @@ def _list_variants(table: pa.Table, examples: Examples) -> pa.Table:
 
 
 def _check_new_ids(source: Dataset, variants: pa.Table) -> None:
-    """Raise ValueError if a variant would have the id of an image of the dataset."""
+    """Raise InputError if a variant would have the id of an image of the dataset."""
     for split in (name for name in SPLITS if source.find_table(name)):
         ids = pa.array(source.load_split(split).ids, pa.string())
         both = variants.filter(pc.is_in(variants["id"], value_set=ids))["id"]
         if len(both):
-            raise ValueError(
+            raise InputError(
                 f"'{both[0]}' of {split} would be the id of a variant, too; rename the image"
             )
 

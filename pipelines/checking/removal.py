@@ -13,6 +13,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embed.errors import InputError
+
 from ..dataset import LABELLED, Dataset
 from ..derive import read_rows, write_derived
 from ..origin import claim
@@ -36,12 +38,12 @@ def parse_kinds(text: str) -> list[Kind]:
     """Return the kinds of problems that a text names, separated by commas.
 
     Raises:
-        ValueError: it names another one.
+        InputError: it names another one.
     """
     names = [name.strip() for name in text.split(",")]
     for name in names:
         if name not in KINDS:
-            raise ValueError(f"--remove: no kind of problem is called '{name}'; {', '.join(KINDS)}")
+            raise InputError(f"--remove: no kind of problem is called '{name}'; {', '.join(KINDS)}")
     return [kind for kind in KINDS if kind in names]
 
 
@@ -58,11 +60,11 @@ def remove_problems(
         folder: new, or written from the same dataset before.
 
     Raises:
-        FileExistsError: the folder holds another dataset.
-        ValueError: the folder is the dataset's, or nothing would be left of train or index.
+        InputError: the folder holds another dataset.
+        InputError: the folder is the dataset's, or nothing would be left of train or index.
     """
     if folder.resolve() == dataset.folder.resolve():
-        raise ValueError(f"{folder} would be written over itself; name another folder: --into")
+        raise InputError(f"{folder} would be written over itself; name another folder: --into")
     reasons = choose_rejected(found, problems, kinds)
     stays, listed = pd.isna(reasons), found.catalogue.entries["table"].to_numpy()
     tables: dict[str, pa.Table | None] = {}
@@ -77,7 +79,7 @@ def remove_problems(
             *(kept.num_rows, rows.num_rows), *(_count_landmarks(part) for part in (kept, rows))
         )
         if not kept.num_rows and name in DATABASE:
-            raise ValueError(
+            raise InputError(
                 f"none of the {rows.num_rows} images of {path} would be left without "
                 f"{', '.join(kinds)}; remove fewer kinds: --remove"
             )

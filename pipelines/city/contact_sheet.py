@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from embed.errors import MissingFileError
+from embed.errors import InputError, MissingFileError
 
 from ..lettering import write_line
 from ..tiles import fill_tile
@@ -45,12 +45,12 @@ def contact_sheet(
         twins: landmark_ids of two look-alikes to show in the first row (see plan.City.twins).
 
     Raises:
-        ValueError: rows or columns is less than 2, the city has too few landmarks, or path does not
+        InputError: rows or columns is less than 2, the city has too few landmarks, or path does not
             end as a picture.
         FileNotFoundError: a table or a photo is missing.
     """
     if rows < 2 or columns < 2:
-        raise ValueError(f"rows {rows} and columns {columns} must be 2 or more")
+        raise InputError(f"rows {rows} and columns {columns} must be 2 or more")
     rng = np.random.default_rng(seed)
     names = {row["landmark_id"]: row["name"] for row in _read(folder / "labels.csv")}
     photos: dict[str, list[str]] = defaultdict(list)
@@ -59,12 +59,12 @@ def contact_sheet(
     half = columns // 2
     rich = sorted(k for k, ids in photos.items() if len(ids) >= columns - half)
     if len(rich) < 2 * (rows - 1):
-        raise ValueError(
+        raise InputError(
             f"{len(rich)} landmarks with {columns - half} photos; expected {2 * (rows - 1)}"
         )
     first = [str(k) for k in twins or ()]
     if unknown := [k for k in first if k not in photos]:
-        raise ValueError(f"landmark {unknown[0]} has no photo in {folder / 'index.csv'}")
+        raise InputError(f"landmark {unknown[0]} has no photo in {folder / 'index.csv'}")
     order = [str(k) for k in rng.permutation(rich) if k not in first]
     picked = (first + order)[: 2 * (rows - 1)]
     strips: list[list[tuple[str, str]]] = []

@@ -19,6 +19,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from embed.errors import InputError
+
 from .landmarks import build
 from .photo import Studio, photograph
 from .plan import POOL, SCENE, SETTING, SHOT, City, CityPlan, Shot, plan_city
@@ -47,11 +49,11 @@ def render_city(
         report: is called with (photos done, photos in all) after each batch.
 
     Raises:
-        ValueError: workers is less than 1, or seed is negative.
+        InputError: workers is less than 1, or seed is negative.
     """
     workers = (os.cpu_count() or 1) if workers is None else workers
     if workers < 1 or seed < 0:
-        raise ValueError(f"workers {workers} must be 1 or more and seed {seed} 0 or more")
+        raise InputError(f"workers {workers} must be 1 or more and seed {seed} 0 or more")
     city = plan_city(plan, seed)
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)

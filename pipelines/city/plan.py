@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from embed.errors import InputError
+
 from .difficulty import Difficulty
 from .landmarks import Blueprint, twin_forms
 from .names import SIGNS, invent_names
@@ -37,22 +39,22 @@ class CityPlan:
         """Refuse sizes that cannot be met.
 
         Raises:
-            ValueError: a size is negative or contradicts another one.
+            InputError: a size is negative or contradicts another one.
         """
         seen = self.landmarks - self.unseen
         if not 0 <= self.unseen < self.landmarks:
-            raise ValueError(
+            raise InputError(
                 f"unseen {self.unseen} must be 0 to {self.landmarks - 1} (landmarks - 1)"
             )
         if not 1 <= self.fewest <= self.most:
-            raise ValueError(f"fewest {self.fewest} must be 1 to most ({self.most})")
+            raise InputError(f"fewest {self.fewest} must be 1 to most ({self.most})")
         if not seen * self.fewest <= self.train <= seen * self.most:
             low, high = seen * self.fewest, seen * self.most
-            raise ValueError(
+            raise InputError(
                 f"train {self.train} photos of {seen} seen landmarks; expected {low} to {high}"
             )
         if min(self.queries, self.distractors, self.non_landmark, self.twins) < 0:
-            raise ValueError("queries, distractors, non_landmark and twins must not be negative")
+            raise InputError("queries, distractors, non_landmark and twins must not be negative")
 
 
 @dataclass(frozen=True)

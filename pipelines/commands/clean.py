@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from embed.errors import MissingFileError
+
 from .start import start_job
 
 
@@ -31,7 +33,7 @@ def clean(
     from ..job import read_run
 
     if read_run(run) is None:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"no run in {run}; make one of the dataset first: cairn embed --data FOLDER --run {run}"
         )
     job = start_job(None, run, None, None, None, redo=False)

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from embed.errors import MissingFileError
+
 from ..options import Workers
 from .run import Changes
 
@@ -80,7 +82,7 @@ def report(
     name = recipe or ("demo" if is_demo(data) else "photos")
     settings = load_recipe(name, scale, changes or ())
     if weights is not None and not weights.is_file():
-        raise FileNotFoundError(f"no weights file at {weights}")
+        raise MissingFileError(f"no weights file at {weights}")
     dataset = Dataset(data)
     folder = open_folder(out or data / "report")
     asked = None

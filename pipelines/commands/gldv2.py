@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from embed.errors import MissingFileError
+
 from ..gldv2.catalog import BASE, Subset, Task
 
 
@@ -49,7 +51,7 @@ def gldv2(
     from ..gldv2.make import make_gldv2
 
     if source is not None and not fetch and not source.is_dir():
-        raise FileNotFoundError(f"no folder of GLDv2's files at {source}")
+        raise MissingFileError(f"no folder of GLDv2's files at {source}")
     mirror = Mirror(source or data / "images", base)
     counts = make_gldv2(mirror, data, parse_tars(tars or []), fetch=fetch, task=task, subset=subset)
     print(f"{data}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from embed.errors import InputError
+
 from ..options import Data, Run
 
 
@@ -28,7 +30,7 @@ def evaluate(
     from ..report import print_run
 
     if (submission is None) != (solution is None):
-        raise ValueError("--submission and --solution go together; or name a --run")
+        raise InputError("--submission and --solution go together; or name a --run")
     if submission is not None and solution is not None:
         metrics = evaluate_files(submission, solution)
     else:
@@ -93,9 +95,9 @@ def compare(
     from ..report import open_console, print_comparison
 
     if len(runs) != (1 if steps else 2):
-        raise ValueError(f"{len(runs)} named; name two runs, or one run and two --steps of it")
+        raise InputError(f"{len(runs)} named; name two runs, or one run and two --steps of it")
     if html is not None and (steps or not all(run.is_dir() for run in runs)):
-        raise ValueError("--html shows the photos of two runs: name two run folders, no --steps")
+        raise InputError("--html shows the photos of two runs: name two run folders, no --steps")
     if steps:
         compared = compare_steps(runs[0], *steps, solution)
     else:

@@ -112,7 +112,7 @@ def make_report(
     if not settings.changes_nothing:
         try:
             counts = count_chosen(dataset, settings, planned.scratch)
-        except ValueError as error:
+        except InputError as error:
             return DataReport(facts, None, f"the recipe's section [data]: {error}"), measured
     why_not = _find_obstacle(measured, counts, planned.recipe)
     plan = None if why_not else make_plan(dataset, measured, counts, planned)

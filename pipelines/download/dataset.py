@@ -15,6 +15,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embed.errors import InputError
+
 from ..origin import claim
 from .journal import Journal
 from .outcome import Downloaded, explain_missing, find_known, list_wanted, write_outcome
@@ -52,10 +54,10 @@ def download_dataset(
         retry_failures: ask again for images that failed in earlier runs.
 
     Raises:
-        FileNotFoundError, ValueError: as read_tables; none of the images of train could be had;
+        FileNotFoundError, InputError: as read_tables; none of the images of train could be had;
             or the folder holds images of another size.
-        FileExistsError: the folder holds a dataset made otherwise.
-        BlockingIOError: another process downloads into it.
+        InputError: the folder holds a dataset made otherwise.
+        InputError: another process downloads into it.
     """
     paths = {"train": train, "index": index, "test": test, "non_landmark": non_landmark}
     tables = read_tables({split: path for split, path in paths.items() if path}, LABELLED)
@@ -76,7 +78,7 @@ def _claim(folder: Path, size: str) -> None:
     marker = folder / "dataset.json"
     found = json.loads(marker.read_text(encoding="utf-8")) if marker.is_file() else None
     if isinstance(found, dict) and "urls" in found and found.get("size") != size:
-        raise ValueError(
+        raise InputError(
             f"{folder} holds images of size {found.get('size')}, not {size}; go on with --size "
             f"{found.get('size')}, or name another folder: --data"
         )
@@ -91,7 +93,7 @@ def _locked(temporary: Path) -> Iterator[Path]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise BlockingIOError(
+            raise InputError(
                 f"another process downloads into {temporary.parent}; wait for it, or name another "
                 "folder: --data"
             ) from error

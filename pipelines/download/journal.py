@@ -12,6 +12,8 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.json
 
+from embed.errors import InputError
+
 from .failures import FetchError
 
 MAX_MESSAGE = 300  # characters
@@ -65,7 +67,7 @@ class Journal:
         """Return all failures, the last one first: it counts where an image has two.
 
         Raises:
-            ValueError: the file is damaged.
+            InputError: the file is damaged.
         """
         whole = _whole_bytes(self.path)
         if not whole:
@@ -76,7 +78,7 @@ class Journal:
         try:
             table = pa.json.read_json(lines, parse_options=options)
         except pa.ArrowInvalid as error:
-            raise ValueError(
+            raise InputError(
                 f"{self.path} is damaged ({error}); delete it: failed images are asked for again"
             ) from error
         return table.take(pa.array(range(table.num_rows - 1, -1, -1), pa.int64()))

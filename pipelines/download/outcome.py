@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from embed.errors import InputError
+
 from ..artifacts import write_json, writing
 from ..derive import write_rows
 from ..renewal import renewing
@@ -120,7 +122,7 @@ def write_outcome(
     """Write the tables and the counts.
 
     Raises:
-        ValueError: no image of train is there.
+        InputError: no image of train is there.
     """
     with writing(folder / "failures.parquet") as temporary:
         pq.write_table(failures, temporary)
@@ -141,7 +143,7 @@ def write_outcome(
     }
     write_json(record, folder / "download.json")
     if not kept["train"].num_rows:
-        raise ValueError(f"{folder} got no training image: {done}; failures.parquet says more")
+        raise InputError(f"{folder} got no training image: {done}; failures.parquet says more")
     splits = ("index", "test", "non_landmark", "train")
     with renewing(folder, splits) as renewal:
         for split in splits:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embed.decode import decode_image
+from embed.errors import InputError
 
 JPEG_QUALITY = 90
 MAX_PIXELS = 100_000_000  # of an image to be resized; photos of 100 megapixels exist
@@ -40,13 +41,13 @@ def parse_size(name: str) -> Size:
     """Return the size of that name.
 
     Raises:
-        ValueError: there is none.
+        InputError: there is none.
     """
     if name == "original":
         return Size(name, "original")
     found = _NAME.fullmatch(name)
     if not found or not 16 <= int(found["side"]) <= 8192:
-        raise ValueError(
+        raise InputError(
             f"size {name!r} is not known; choose original, or pixels from 16 to 8192: 256 (a "
             "square), 250-crop (a square cut from the middle) or 1024-fit (shape kept)"
         )
@@ -100,5 +101,5 @@ def _encode(pixels: NDArray[np.uint8]) -> bytes:
     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not done:
-        raise ValueError(f"pixels of shape {pixels.shape} cannot be written as JPEG")
+        raise InputError(f"pixels of shape {pixels.shape} cannot be written as JPEG")
     return data.tobytes()

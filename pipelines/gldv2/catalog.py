@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from embed.errors import InputError
+
 BASE = "https://s3.amazonaws.com/google-landmark"
 SPLITS = ("train", "index", "test")
 Task = Literal["recognition", "retrieval"]
@@ -109,7 +111,7 @@ def parse_tars(texts: Sequence[str]) -> dict[str, Sequence[int]]:
             for all splits that only a larger split has is left out of the others.
 
     Raises:
-        ValueError: a text is none of these, or a split has no tar of that number.
+        InputError: a text is none of these, or a split has no tar of that number.
 
     Example:
         >>> {split: len(numbers) for split, numbers in parse_tars(["0-29", "index:5"]).items()}
@@ -119,11 +121,11 @@ def parse_tars(texts: Sequence[str]) -> dict[str, Sequence[int]]:
     for text in texts:
         named, _, numbers = text.rpartition(":")
         if named and named not in SPLITS:
-            raise ValueError(f"--tars {text}: no split {named!r}; take {', '.join(SPLITS)}")
+            raise InputError(f"--tars {text}: no split {named!r}; take {', '.join(SPLITS)}")
         wanted[named].update(_parse_numbers(numbers, text))
         largest = max(TARS[split].count for split in ([named] if named else SPLITS)) - 1
         if max(wanted[named]) > largest:
-            raise ValueError(f"--tars {text}: the last tar is number {largest}")
+            raise InputError(f"--tars {text}: the last tar is number {largest}")
     chosen: dict[str, Sequence[int]] = {}
     for split in SPLITS:
         every = range(TARS[split].count)
@@ -136,9 +138,9 @@ def _parse_numbers(numbers: str, text: str) -> Iterator[int]:
     for part in numbers.split(","):
         first, dash, last = part.partition("-")
         if not first.isdecimal() or not (last.isdecimal() or not dash):
-            raise ValueError(f"--tars {text}: {part!r} is no number and no range; write 0-9 or 0,3")
+            raise InputError(f"--tars {text}: {part!r} is no number and no range; write 0-9 or 0,3")
         # Not further than any split: 0-99999999999 is an error, not all of the memory.
         end = min(int(last if dash else first), 1000)
         if int(first) > end:
-            raise ValueError(f"--tars {text}: the range {part} is empty or too far")
+            raise InputError(f"--tars {text}: the range {part} is empty or too far")
         yield from range(int(first), end + 1)

@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 
 import aiohttp
 
+from embed.errors import InputError
+
 from .byte_progress import ByteProgress, byte_progress
 from .catalog import BASE, RemoteFile
 from .ledger import Ledger, hash_md5
@@ -53,7 +55,7 @@ class Mirror:
     def __post_init__(self) -> None:
         """Check the address."""
         if not re.match(r"https?://[^/]", self.base):
-            raise ValueError(f"--base {self.base!r} is no address like {BASE}")
+            raise InputError(f"--base {self.base!r} is no address like {BASE}")
 
     def url(self, path: str) -> str:
         """Return the address of a file."""
@@ -81,10 +83,10 @@ def fetch_files(mirror: Mirror, files: Sequence[RemoteFile]) -> None:
 
     Raises:
         FileNotFoundError: the server lacks a file.
-        ConnectionError: it cannot be reached. What has arrived is kept.
-        ValueError: the disk has no room for all; or, when all else is there, the md5 of a file
+        InputError: it cannot be reached. What has arrived is kept.
+        InputError: the disk has no room for all; or, when all else is there, the md5 of a file
             was wrong twice.
-        BlockingIOError: another process fetches into this mirror.
+        InputError: another process fetches into this mirror.
     """
     mirror.folder.mkdir(parents=True, exist_ok=True)
     with _locked(mirror.folder):
@@ -97,7 +99,7 @@ def _locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise BlockingIOError(f"another process fetches into {folder}; wait for it") from error
+            raise InputError(f"another process fetches into {folder}; wait for it") from error
         yield
 
 
@@ -116,7 +118,7 @@ async def _fetch(mirror: Mirror, files: Sequence[RemoteFile]) -> None:
             await _run_workers(work)
     if work.failed:
         path, reason = next(iter(work.failed.items()))
-        raise ValueError(
+        raise InputError(
             f"{len(work.failed)} of {len(files)} files could not be fetched; {path}: {reason}"
         )
 
@@ -159,10 +161,10 @@ async def _measure_all(
 
 
 def _check_space(folder: Path, sizes: dict[str, int]) -> int:
-    """Return the sum of the sizes. Raises ValueError if the disk has not so much room."""
+    """Return the sum of the sizes. Raises InputError if the disk has not so much room."""
     rest, free = sum(sizes.values()), shutil.disk_usage(folder).free
     if rest + SPARE > free:
-        raise ValueError(
+        raise InputError(
             f"{_describe(len(sizes), rest)} do not go on the disk of {folder}, which has "
             f"{free / 1e9:.1f} GB free; take fewer, --tars 0-9, or a larger disk, --from FOLDER"
         )

@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from embed.errors import InputError
+
 from ..artifacts import write_json
 
 
@@ -15,7 +17,7 @@ class Ledger:
     """Verified files of one mirror folder."""
 
     def __init__(self, mirror: Path) -> None:
-        """Read what is recorded. Raises ValueError if the file is damaged."""
+        """Read what is recorded. Raises InputError if the file is damaged."""
         self._mirror = mirror
         self._path = mirror / "fetched.json"
         self._files: dict[str, dict[str, Any]] = {}
@@ -23,7 +25,7 @@ class Ledger:
             try:
                 self._files = dict(json.loads(self._path.read_bytes()))
             except (ValueError, TypeError) as error:
-                raise ValueError(
+                raise InputError(
                     f"{self._path} is damaged; delete it: files that are there are verified again"
                 ) from error
 

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from embed.errors import InputError, MissingFileError
+
 from .catalog import SPLITS, TABLES, Subset, Task, list_tables
 
 _TEXT, _NUMBER = pa.string(), pa.int64()
@@ -58,7 +60,7 @@ def read_published(mirror: Path, name: str) -> pa.Table | None:
     """Return a table with its COLUMNS, or None if it is not there.
 
     Raises:
-        ValueError: it lacks a column, or a landmark_id is no integer.
+        InputError: it lacks a column, or a landmark_id is no integer.
     """
     path = find_table(mirror, name)
     if path is None:
@@ -72,16 +74,16 @@ def read_published(mirror: Path, name: str) -> pa.Table | None:
             path, pa.csv.ReadOptions(block_size=_BLOCK), convert_options=convert
         ).combine_chunks()
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
-        raise ValueError(
+        raise InputError(
             f"{path} is not GLDv2's table of {','.join(columns)}: {error}; fetch it again"
         ) from error
 
 
 def require(mirror: Path, name: str) -> pa.Table:
-    """Return a table. Raises as read_published, and FileNotFoundError if it is not there."""
+    """Return a table. Raises as read_published, and MissingFileError if it is not there."""
     table = read_published(mirror, name)
     if table is None:
-        raise FileNotFoundError(f"{mirror} has no {TABLES[name]}; fetch it: --fetch")
+        raise MissingFileError(f"{mirror} has no {TABLES[name]}; fetch it: --fetch")
     return table
 
 
@@ -109,7 +111,7 @@ def read_index(mirror: Path) -> pa.Table:
 
 
 def read_retrieval(mirror: Path, index: pa.Table) -> pa.Table | None:
-    """Return id, landmarks, Usage of the queries, or None. Raises ValueError as read_published.
+    """Return id, landmarks, Usage of the queries, or None. Raises InputError as read_published.
 
     GLDv2 tells which images of the index are right for a query. A query shows the landmarks of
     these; one without any is ignored, as it is by GLDv2.

@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from embed.errors import InputError, MissingFileError
+
 from ..artifacts import writing
 from ..derive import share_images, write_rows
 from ..origin import claim
@@ -38,7 +40,7 @@ def claim_folder(folder: Path, task: Task, subset: Subset) -> None:
     """Mark a dataset folder as this part of GLDv2.
 
     Raises:
-        FileExistsError: it holds another dataset, or another part of GLDv2.
+        InputError: it holds another dataset, or another part of GLDv2.
     """
     claim(folder, {"GLDv2": {"task": task, "subset": subset}})
 
@@ -60,12 +62,12 @@ def import_gldv2(
         subset: the training images of train_clean.csv, or all.
 
     Raises:
-        FileNotFoundError: a table is not there, or no image of train or index is.
-        FileExistsError: the folder holds another dataset.
-        ValueError: a table is not what it should be, or folder is the mirror.
+        MissingFileError: a table is not there, or no image of train or index is.
+        InputError: the folder holds another dataset.
+        InputError: a table is not what it should be, or folder is the mirror.
     """
     if mirror.resolve() == folder.resolve():
-        raise ValueError(f"{folder} holds GLDv2's own files; name another folder: --data")
+        raise InputError(f"{folder} holds GLDv2's own files; name another folder: --data")
     contents = read_contents(mirror, task, subset)
     claim_folder(folder, task, subset)
     images = folder / "images"
@@ -111,10 +113,10 @@ def _find_images(
 
 
 def _check_found(split: str, found: int, wanted: int, mirror: Path) -> None:
-    """Log how much of a split is there. Raises FileNotFoundError if it is nothing, but of test."""
+    """Log how much of a split is there. Raises MissingFileError if it is nothing, but of test."""
     logger.info("%s: %d of %d images are there", split, found, wanted)
     if not found and split != "test":
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"none of the {wanted} images of {split} is in {mirror}: neither "
             f"{split}/images_000.tar and so on, nor unpacked, {split}/a/b/c/<id>.jpg; fetch some: "
             "--fetch --tars 0-9, or name the folder that has them: --from FOLDER"

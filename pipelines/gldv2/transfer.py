@@ -17,6 +17,8 @@ from typing import TypeVar
 
 import aiohttp
 
+from embed.errors import InputError, MissingFileError
+
 from ..artifacts import write_json
 
 logger = logging.getLogger(__name__)
@@ -59,8 +61,8 @@ async def measure(session: aiohttp.ClientSession, url: str, patience: Patience) 
     """Return how many bytes a file has, or None if the server does not say.
 
     Raises:
-        FileNotFoundError: the server has no such file, or does not give it.
-        ConnectionError: it cannot be reached.
+        MissingFileError: the server has no such file, or does not give it.
+        InputError: it cannot be reached.
     """
 
     async def ask() -> int | None:
@@ -119,8 +121,8 @@ async def fetch_part(
     a file, are taken back from advance.
 
     Raises:
-        FileNotFoundError: the server has no such file, or does not give it.
-        ConnectionError: it cannot be reached, or gives up on the file again and again.
+        MissingFileError: the server has no such file, or does not give it.
+        InputError: it cannot be reached, or gives up on the file again and again.
     """
     part = part_of(target)
     part.parent.mkdir(parents=True, exist_ok=True)
@@ -197,14 +199,14 @@ def _write_version(part: Path, response: aiohttp.ClientResponse) -> None:
 
 def _check_status(response: aiohttp.ClientResponse) -> None:
     if response.status in _FINAL:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{response.url} cannot be had: {response.status} {response.reason}; check the "
             "address, or name another server: --base"
         )
     if response.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
         raise _CutError(f"the server answered {response.status} {response.reason}")
     if (encoding := response.headers.get("Content-Encoding", "identity")) != "identity":
-        raise ValueError(
+        raise InputError(
             f"{response.url} comes compressed ({encoding}) though asked not to be; name another "
             "server: --base"
         )
@@ -219,7 +221,7 @@ async def _persist(
     """Return what an attempt gives, trying again while the connection fails.
 
     Raises:
-        ConnectionError: as many attempts in a row failed as patience has, and count grew no more.
+        InputError: as many attempts in a row failed as patience has, and count grew no more.
     """
     failed, most = 0, count()
     while True:
@@ -230,7 +232,7 @@ async def _persist(
             failed, most = (failed if count() <= most else 0) + 1, max(most, count())
             reason = str(error) or type(error).__name__  # a timeout has no text
             if failed >= patience.attempts:
-                raise ConnectionError(
+                raise InputError(
                     f"{url} cannot be fetched: {reason}, {failed} times in a row; check the "
                     "connection and run the same command: it goes on from here"
                 ) from error

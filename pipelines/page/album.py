@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 from PIL import Image
 
+from embed.errors import MissingFileError
 from embed.shards import Embeddings
 from rerank.geometry import Verification
 from rerank.store import FeatureStore
@@ -159,11 +160,11 @@ def open_album(job: Job, query_ids: Sequence[str]) -> Album:
     """Open a run to show some of its queries.
 
     Raises:
-        FileNotFoundError: the run has no index, or not the features that its recipe asks for.
+        MissingFileError: the run has no index, or not the features that its recipe asks for.
     """
     manifest = load_manifest(job.run / "index")
     if manifest is None:
-        raise FileNotFoundError(f"no complete index in {job.run}; run `cairn submit` first")
+        raise MissingFileError(f"no complete index in {job.run}; run `cairn submit` first")
     database = load_database(job.run, str(manifest.model["fingerprint"]))
     asked = open_features(job.run, "test", job.recipe)
     known = open_features(job.run, database.split, job.recipe)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from classify_head.gap import NO_LANDMARK, Answers
 from classify_head.submission import IGNORED, Solution
+from embed.errors import InputError
 
 from ..integrity import intact_output
 from ..prepare import load_split_failures
@@ -33,14 +34,14 @@ def read_answers(run: Path, solution: Solution | None) -> RunAnswers:
     """Read the answers of a run.
 
     Raises:
-        ValueError: the solution scores a photo that the run was not asked about.
+        InputError: the solution scores a photo that the run was not asked about.
     """
     table = pq.read_table(intact_output(run, "predictions.parquet"))
     rows = {row["query_id"]: row for row in table.to_pylist()}
     truths = dict.fromkeys(rows, frozenset[int]()) if solution is None else _scored(solution)
     strange = sorted(truths.keys() - rows.keys())
     if strange:
-        raise ValueError(
+        raise InputError(
             f"{run} has no answer to {len(strange)} of the {len(truths)} photos that the solution "
             f"scores, the first is '{strange[0]}'; run `cairn submit --run {run}` again"
         )

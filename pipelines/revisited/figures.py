@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from embed.errors import InputError, MissingFileError
 from index.revisited import LEVELS, PRECISION_AT, Ints, Relevance, Scores, score_rankings
 from index.search import search
 from rerank.expansion import expand_queries
@@ -54,13 +55,13 @@ def revisited_figures(run: Path, dataset: Dataset) -> dict[str, Any]:
         them. unread_images and unread_queries count what could not be read.
 
     Raises:
-        FileNotFoundError: the run has no index, or has not described the queries.
-        ValueError: the run is of other data.
+        MissingFileError: the run has no index, or has not described the queries.
+        InputError: the run is of other data.
     """
     truth = load_truth(dataset.folder / f"{NAME}.parquet")
     described = load_manifest(run / "embeddings" / "test")
     if described is None:
-        raise FileNotFoundError(f"{run} has not described the queries; run `cairn submit`")
+        raise MissingFileError(f"{run} has not described the queries; run `cairn submit`")
     database = load_database(run, str(described.model["fingerprint"]))
     numbers, unread = _number_images(run, dataset, database)
     relevance = [_number(levels, numbers) for levels in truth.values()]
@@ -88,12 +89,12 @@ def _report(scores: Mapping[str, Scores]) -> dict[str, dict[str, float | None]]:
 def _number_images(run: Path, dataset: Dataset, database: Database) -> tuple[dict[str, int], int]:
     """Return the row of each database image, after the last for the unread; and how many these are.
 
-    Raises ValueError if they are not the images of the dataset.
+    Raises InputError if they are not the images of the dataset.
     """
     failed = load_split_failures(run, database.split)
     numbers = {image_id: row for row, image_id in enumerate((*database.image_ids, *failed))}
     if numbers.keys() != set(dataset.load_split(database.split).ids):
-        raise ValueError(
+        raise InputError(
             f"{run} searches other images than {dataset.folder} names; run `cairn submit --run "
             f"{run}`"
         )
@@ -104,7 +105,7 @@ def _number(levels: Mapping[str, list[str]], numbers: Mapping[str, int]) -> Rele
     try:
         found = [np.array([numbers[i] for i in levels[name]], dtype=np.int64) for name in LEVELS]
     except KeyError as error:
-        raise ValueError(
+        raise InputError(
             f"the ground truth names image {error}, which the dataset's index does not; make the "
             "dataset anew"
         ) from error
@@ -117,7 +118,7 @@ def _compare(run: Path, ids: tuple[str, ...], database: Database) -> _Asked:
     failed = load_split_failures(run, "test")
     unknown = sorted({*ids} - {*queries.ids, *failed})
     if unknown:
-        raise ValueError(f"{run} has not described query '{unknown[0]}'; run `cairn submit`")
+        raise InputError(f"{run} has not described query '{unknown[0]}'; run `cairn submit`")
     row_of = {query_id: row for row, query_id in enumerate(queries.ids)}
     vectors = queries.vectors
     if database.whitening is not None:

@@ -20,6 +20,8 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image, ImageOps
 
+from embed.errors import InputError, MissingFileError
+
 from ..artifacts import hash_file, writing
 from ..class_folders import name_some
 from ..dataset import Dataset
@@ -71,10 +73,10 @@ def import_revisited(
             whose model was trained on it.
 
     Raises:
-        FileNotFoundError: a file or folder is not there, or one of the photos: without it figures
+        MissingFileError: a file or folder is not there, or one of the photos: without it figures
             would compare with no others.
-        FileExistsError: the dataset folder holds another dataset.
-        ValueError: the ground truth is not as published, a query cannot be read or lies outside its
+        InputError: the dataset folder holds another dataset.
+        InputError: the ground truth is not as published, a query cannot be read or lies outside its
             photo, or two images have the same id.
     """
     truth = read_published(published)
@@ -101,7 +103,7 @@ def import_revisited(
 
 
 def _find_photos(truth: GroundTruth, files: Mapping[str, list[Path]]) -> _Photos:
-    """Return the database. Raises ValueError if two images of it have one id."""
+    """Return the database. Raises InputError if two images of it have one id."""
     ids = tuple(ids_of_files(pa.array(truth.images)).to_pylist())
     _refuse_repeated(ids, "imlist names its file by two suffixes")
     paths = [_find_file(name, files) for name in truth.images]
@@ -112,17 +114,17 @@ def _find_photos(truth: GroundTruth, files: Mapping[str, list[Path]]) -> _Photos
 def _list_files(folder: Path, wanted: Iterable[str]) -> dict[str, list[Path]]:
     """Return the files of images in a folder and below it, by name without suffix.
 
-    Raises FileNotFoundError if one that is wanted is missing.
+    Raises MissingFileError if one that is wanted is missing.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(f"no folder of photos at {folder}")
+        raise MissingFileError(f"no folder of photos at {folder}")
     files: dict[str, list[Path]] = {}
     for path in list_images([folder]):
         files.setdefault(path.stem, []).append(path)
     names = [_cut_suffix(name) for name in wanted]
     missing = [name for name in names if name not in files]
     if missing:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{len(missing)} of {len(names)} images are not in {folder}, the first is "
             f"'{missing[0]}'; unpack the whole archive of photos there"
         )
@@ -132,7 +134,7 @@ def _list_files(folder: Path, wanted: Iterable[str]) -> dict[str, list[Path]]:
 def _find_file(name: str, files: Mapping[str, list[Path]]) -> Path:
     path, *others = files[_cut_suffix(name)]
     if others:
-        raise ValueError(f"'{name}' may be {path} or {others[0]}; keep one of them there")
+        raise InputError(f"'{name}' may be {path} or {others[0]}; keep one of them there")
     return path
 
 
@@ -157,7 +159,7 @@ def _list_distractors(folder: Path | None, taken: set[str]) -> _Photos:
     if folder is None:
         return _Photos((), (), ())
     if not folder.is_dir():
-        raise FileNotFoundError(f"no folder of distractors at {folder}")
+        raise MissingFileError(f"no folder of distractors at {folder}")
     listed = [(path, path.relative_to(folder).as_posix()) for path in list_images([folder])]
     if bad := [name for _, name in listed if not is_text(name)]:
         logger.warning(
@@ -174,7 +176,7 @@ def _list_distractors(folder: Path | None, taken: set[str]) -> _Photos:
 def _refuse_repeated(ids: Sequence[str], why: str) -> None:
     if len(set(ids)) < len(ids):
         repeated = Counter(ids).most_common(1)[0][0]
-        raise ValueError(f"two images would be called '{repeated}': {why}; rename one")
+        raise InputError(f"two images would be called '{repeated}': {why}; rename one")
 
 
 def _link(photos: _Photos, images: ImageFolder, renewal: Renewal) -> None:
@@ -193,7 +195,7 @@ def _write_crop(query: Query, path: Path, target: Path) -> None:
                 image.convert("RGB").crop(fit_box(query.box, image.size))
             )
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"query '{query.image}' cannot be cropped from {path}: {error}") from error
+        raise InputError(f"query '{query.image}' cannot be cropped from {path}: {error}") from error
     crop.info.clear()  # no EXIF: it would be turned again
     with writing(target) as temporary:
         crop.save(temporary)
@@ -203,7 +205,7 @@ def fit_box(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Return a box in whole pixels, as Pillow rounds them, cut to an image of (width, height).
 
     Raises:
-        ValueError: nothing of it is inside.
+        InputError: nothing of it is inside.
 
     >>> fit_box((136.5, -2.0, 648.6, 955.7), (1024, 768))
     (136, 0, 649, 768)
@@ -211,7 +213,7 @@ def fit_box(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
     left, top, right, bottom = (round(value) for value in box)
     fitted = max(left, 0), max(top, 0), min(right, size[0]), min(bottom, size[1])
     if fitted[0] >= fitted[2] or fitted[1] >= fitted[3]:
-        raise ValueError(f"the box {box} is outside of an image of {size[0]} x {size[1]} pixels")
+        raise InputError(f"the box {box} is outside of an image of {size[0]} x {size[1]} pixels")
     return fitted
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from embed.errors import InputError, MissingFileError
 from index.revisited import LEVELS, Relevance
 
 from ..artifacts import writing
@@ -34,10 +35,10 @@ class Query:
     relevance: Relevance  # by place in the images of the ground truth
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a box without area."""
+        """Raise InputError for a box without area."""
         left, top, right, bottom = self.box
         if not (np.isfinite(self.box).all() and left < right and top < bottom):
-            raise ValueError(f"the box {self.box} is not left, top, right, bottom in pixels")
+            raise InputError(f"the box {self.box} is not left, top, right, bottom in pixels")
 
 
 @dataclass(frozen=True)
@@ -48,15 +49,15 @@ class GroundTruth:
     queries: tuple[Query, ...]  # [Q]
 
     def __post_init__(self) -> None:
-        """Raise ValueError for no images or queries, a repeated image, or a place beyond N."""
+        """Raise InputError for no images or queries, a repeated image, or a place beyond N."""
         if not self.images or not self.queries:
-            raise ValueError(f"{len(self.images)} images and {len(self.queries)} queries")
+            raise InputError(f"{len(self.images)} images and {len(self.queries)} queries")
         if len(set(self.images)) < len(self.images):
-            raise ValueError("imlist names an image twice")
+            raise InputError("imlist names an image twice")
         for place, query in enumerate(self.queries):
             found = query.relevance.gather(LEVELS)
             if len(found) and not 0 <= found.min() <= found.max() < len(self.images):
-                raise ValueError(
+                raise InputError(
                     f"gnd[{place}] names the images {found.min()} to {found.max()}, but imlist has "
                     f"0 to {len(self.images) - 1}"
                 )
@@ -66,17 +67,17 @@ def read_published(path: Path) -> GroundTruth:
     """Read a published ground truth: a pickle of imlist, qimlist and gnd, of any Python.
 
     Raises:
-        FileNotFoundError: no file there.
-        ValueError: it is too large, no pickle of plain values, or not built as published.
+        MissingFileError: no file there.
+        InputError: it is too large, no pickle of plain values, or not built as published.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no ground truth at {path}; name gnd_roxford5k.pkl or its like")
+        raise MissingFileError(f"no ground truth at {path}; name gnd_roxford5k.pkl or its like")
     if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path} has {path.stat().st_size} bytes, more than {MAX_BYTES}")
+        raise InputError(f"{path} has {path.stat().st_size} bytes, more than {MAX_BYTES}")
     try:
         return _make_truth(read_plain_pickle(path.read_bytes()))
     except ValueError as error:
-        raise ValueError(
+        raise InputError(
             f"{path} is no ground truth of revisited Oxford or Paris: {error}; name a file like "
             "gnd_roxford5k.pkl, with imlist, qimlist and gnd: easy, hard, junk, bbx"
         ) from error
@@ -85,32 +86,32 @@ def read_published(path: Path) -> GroundTruth:
 def _make_truth(values: Any) -> GroundTruth:
     """Turn what the file holds into a record."""
     if not isinstance(values, dict):
-        raise ValueError(f"it holds a {type(values).__name__}, not a dict")
+        raise InputError(f"it holds a {type(values).__name__}, not a dict")
     missing = [key for key in ("imlist", "qimlist", "gnd") if key not in values]
     if missing:
-        raise ValueError(f"it has no {missing[0]}, only {', '.join(map(str, values))[:200]}")
+        raise InputError(f"it has no {missing[0]}, only {', '.join(map(str, values))[:200]}")
     names, truths = _read_names(values, "qimlist"), _as_list(values["gnd"], "gnd")
     if len(names) != len(truths):
-        raise ValueError(f"qimlist names {len(names)} queries, gnd {len(truths)}")
+        raise InputError(f"qimlist names {len(names)} queries, gnd {len(truths)}")
     queries = []
     for place, (name, truth) in enumerate(zip(names, truths, strict=True)):
         try:
             queries.append(_make_query(name, truth))
         except ValueError as error:
-            raise ValueError(f"gnd[{place}]: {error}") from error
+            raise InputError(f"gnd[{place}]: {error}") from error
     return GroundTruth(_read_names(values, "imlist"), tuple(queries))
 
 
 def _make_query(name: str, truth: Any) -> Query:
     if not isinstance(truth, dict):
-        raise ValueError(f"it is a {type(truth).__name__}, not a dict")
+        raise InputError(f"it is a {type(truth).__name__}, not a dict")
     missing = [key for key in (*LEVELS, "bbx") if key not in truth]
     if missing:
         older = "; this is the protocol before the revision" if "ok" in truth else ""
-        raise ValueError(f"it has no {missing[0]}, only {', '.join(map(str, truth))[:200]}{older}")
+        raise InputError(f"it has no {missing[0]}, only {', '.join(map(str, truth))[:200]}{older}")
     box = _as_numbers(truth["bbx"], "bbx").astype(np.float64).tolist()
     if len(box) != 4:
-        raise ValueError(f"bbx has {len(box)} numbers, not left, top, right, bottom")
+        raise InputError(f"bbx has {len(box)} numbers, not left, top, right, bottom")
     return Query(name, tuple(box), Relevance(*(_read_places(truth, level) for level in LEVELS)))
 
 
@@ -119,7 +120,7 @@ def _read_places(truth: dict[str, Any], level: str) -> NDArray[np.int64]:
     if not len(values):
         return np.empty(0, dtype=np.int64)
     if not (values == np.floor(values)).all():
-        raise ValueError(f"{level} holds {values[values != np.floor(values)][0]}, no whole number")
+        raise InputError(f"{level} holds {values[values != np.floor(values)][0]}, no whole number")
     return values.astype(np.int64)
 
 
@@ -127,7 +128,7 @@ def _read_names(values: dict[str, Any], key: str) -> tuple[str, ...]:
     names = _as_list(values[key], key)
     wrong = next((name for name in names if not isinstance(name, str) or not name), None)
     if wrong is not None:
-        raise ValueError(f"{key} holds a {type(wrong).__name__}, not the name of an image")
+        raise InputError(f"{key} holds a {type(wrong).__name__}, not the name of an image")
     return tuple(names)
 
 
@@ -135,7 +136,7 @@ def _as_list(value: Any, key: str) -> list[Any]:
     if isinstance(value, PickledArray) and value.values is not None:
         return list(value.values.ravel().tolist())
     if not isinstance(value, list | tuple):
-        raise ValueError(f"{key} is a {type(value).__name__}, not a list")
+        raise InputError(f"{key} is a {type(value).__name__}, not a list")
     return list(value)
 
 
@@ -144,7 +145,7 @@ def _as_numbers(value: Any, key: str) -> NDArray[Any]:
     items = _as_list(value, key)
     wrong = next((x for x in items if isinstance(x, bool) or not isinstance(x, int | float)), None)
     if wrong is not None or any(abs(x) > 2**53 for x in items):
-        raise ValueError(f"{key} holds a {type(wrong).__name__}, not numbers of a usual size")
+        raise InputError(f"{key} holds a {type(wrong).__name__}, not numbers of a usual size")
     return np.array(items)
 
 
@@ -176,10 +177,10 @@ def load_truth(path: Path) -> dict[str, dict[str, list[str]]]:
     """Read ground_truth.parquet: the ids of images by level, by query id.
 
     Raises:
-        ValueError: the file is not what save_truth writes.
+        InputError: the file is not what save_truth writes.
     """
     try:
         rows = pq.read_table(path, columns=["query_id", *LEVELS]).to_pylist()
     except (OSError, pa.ArrowInvalid) as error:
-        raise ValueError(f"{path} is damaged ({error}); make the dataset anew") from error
+        raise InputError(f"{path} is damaged ({error}); make the dataset anew") from error
     return {row["query_id"]: {level: row[level] for level in LEVELS} for row in rows}

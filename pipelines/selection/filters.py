@@ -12,6 +12,8 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from embed.errors import InputError
+
 from .order import order_keys, rank_within
 from .settings import Filters
 
@@ -89,7 +91,7 @@ def filter_images(
         Which images [N] are kept, and what each filter left: the first step is all there was.
 
     Raises:
-        ValueError: a filter leaves nothing.
+        InputError: a filter leaves nothing.
     """
     classes = find_classes(landmark_ids)
     kept = np.ones(len(classes.ids), dtype=bool)
@@ -100,7 +102,7 @@ def filter_images(
             continue
         left = keep(value, classes.ids[kept], classes.counts[kept])
         if not left.any():
-            raise ValueError(_explain_empty(name, value, classes.ids[kept], classes.counts[kept]))
+            raise InputError(_explain_empty(name, value, classes.ids[kept], classes.counts[kept]))
         kept[kept] = left
         images = int(classes.counts[kept].sum())
         steps.append(Step(describe_filter(name, value), images, int(kept.sum())))

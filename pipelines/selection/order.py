@@ -9,6 +9,8 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from embed.errors import InputError
+
 CHUNK = 65_536  # ids that are Python strings at one time; five million would take 365 MB
 LARGEST_SEED = 10**16 - 1  # SipHash has a key of 16 bytes
 
@@ -25,10 +27,10 @@ def order_keys(ids: pa.ChunkedArray, seed: int) -> NDArray[np.uint64]:
         of one in a million; their rows then say which comes first.
 
     Raises:
-        ValueError: the seed is out of range.
+        InputError: the seed is out of range.
     """
     if not 0 <= seed <= LARGEST_SEED:
-        raise ValueError(f"seed is {seed}, must be 0 to {LARGEST_SEED}")
+        raise InputError(f"seed is {seed}, must be 0 to {LARGEST_SEED}")
     keys = [
         pd.util.hash_array(
             batch.to_numpy(zero_copy_only=False), hash_key=f"{seed:016d}", categorize=False

@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from embed.errors import InputError
+
 from ..checking.scan_parts import load_scanned_ids
 from ..dataset import Dataset
 from ..derive import read_rows, write_derived
@@ -82,9 +84,9 @@ def select_dataset(
             the database.
 
     Raises:
-        FileExistsError: the folder holds another dataset; or the split makes a set that the source
+        InputError: the folder holds another dataset; or the split makes a set that the source
             has, and replace is not given.
-        ValueError: a table is not what it should be, a filter leaves nothing, or a part that was
+        InputError: a table is not what it should be, a filter leaves nothing, or a part that was
             asked for gets no image.
     """
     _check_sets(source, split, replace)
@@ -114,14 +116,14 @@ def _check_sets(source: Dataset, split: Split, replace: bool) -> None:
     made = ["validation"] * split.makes_validation + ["test", "solution"] * split.makes_test
     there = [path.name for name in made if (path := source.find_table(name))]
     if there and not replace:
-        raise FileExistsError(
+        raise InputError(
             f"{source.folder} has {' and '.join(there)}, and the split {split.method} makes "
             "another; choose a split that doesn't, or give up the images there: --replace"
         )
 
 
 def _count_parts(landmark_ids: Ints, parts: NDArray[np.int8], split: Split) -> dict[str, Part]:
-    """Count images and landmarks of each part. Raises ValueError if one that is asked is empty."""
+    """Count images and landmarks of each part. Raises InputError if one that is asked is empty."""
     class_counts = find_classes(landmark_ids).counts
     asked = ask_parts(class_counts, split).sum(axis=0)
     counts = {}
@@ -129,7 +131,7 @@ def _count_parts(landmark_ids: Ints, parts: NDArray[np.int8], split: Split) -> d
     for part in (part for part, is_wanted in wanted.items() if is_wanted):
         shown = landmark_ids[parts == part]
         if not len(shown):
-            raise ValueError(
+            raise InputError(
                 f"no image is left for {PARTS[part]}: {asked[part]} were asked for, of classes of "
                 f"{class_counts.min()} to {class_counts.max()} images, with the split "
                 f"{split.method}; ask for more of it, keep larger classes (--min-count), or draw "

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from embed.errors import InputError
+
 Method = Literal["by-size", "per-class", "shares", "random", "none"]
 # What becomes of queries there are whose landmarks are dropped. keep: they keep their labels, and
 # nothing can answer them, as in Kaggle's tests; blank: they are distractors from now on.
@@ -37,19 +39,19 @@ class Filters:
     cap: int | None = None  # images that are kept of a class at most
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a filter that nothing could pass."""
+        """Raise InputError for a filter that nothing could pass."""
         for name in ("min_count", "max_count", "top", "cap"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}, must be at least 1; leave it out to keep all")
+                raise InputError(f"{name} is {value}, must be at least 1; leave it out to keep all")
         if self.ids is not None and self.ids[0] >= self.ids[1]:
             low, high = self.ids
-            raise ValueError(
+            raise InputError(
                 f"ids {low}:{high} holds no landmark; the end is not part of it: 1000:1300 are "
                 "the 300 landmarks 1000 to 1299"
             )
         if self.min_count and self.max_count and self.min_count > self.max_count:
-            raise ValueError(
+            raise InputError(
                 f"min_count {self.min_count} is more than max_count {self.max_count}: no class "
                 "has so many and so few images"
             )
@@ -66,27 +68,27 @@ class Split:
     keep: int = 1  # images of a class that stay in training before any is held out; not for random
 
     def __post_init__(self) -> None:
-        """Raise ValueError for shares that leave no training set, or hold out nothing."""
+        """Raise InputError for shares that leave no training set, or hold out nothing."""
         if self.method not in get_args(Method):
-            raise ValueError(f"no split '{self.method}'; known: {', '.join(get_args(Method))}")
+            raise InputError(f"no split '{self.method}'; known: {', '.join(get_args(Method))}")
         amounts = f"validation {self.validation:g} and test {self.test:g}"
         if self.keep < 0 or not (self.validation >= 0 and self.test >= 0):  # nan is neither
-            raise ValueError(f"{amounts}, keep {self.keep}: they must be numbers of 0 or more")
+            raise InputError(f"{amounts}, keep {self.keep}: they must be numbers of 0 or more")
         if self.method == "by-size":
             _check_sizes(self.sizes)
             if self.test:
-                raise ValueError(f"test is {self.test:g}, but by-size takes it by sizes: leave one")
+                raise InputError(f"test is {self.test:g}, but by-size takes it by sizes: leave one")
         held_out = self.validation + self.test
         if self.method == "none" and held_out:
-            raise ValueError(
+            raise InputError(
                 f"{amounts}, but no split is named: shares, per-class, random, by-size"
             )
         if self.method in ("per-class", "shares", "random") and not held_out:
-            raise ValueError(f"the split {self.method} holds out nothing; raise validation or test")
+            raise InputError(f"the split {self.method} holds out nothing; raise validation or test")
         if self.method == "per-class" and (self.validation % 1 or self.test % 1):
-            raise ValueError(f"{amounts} of each class: take whole numbers of images")
+            raise InputError(f"{amounts} of each class: take whole numbers of images")
         if self.method not in ("per-class", "none") and held_out >= 1:
-            raise ValueError(f"{amounts} leave no share for training; 0.06 and 0.04 leave 0.9")
+            raise InputError(f"{amounts} leave no share for training; 0.06 and 0.04 leave 0.9")
 
     @property
     def makes_validation(self) -> bool:
@@ -120,22 +122,22 @@ def make_split(
 def _check_sizes(sizes: Sizes) -> None:
     bounds, shares = [bound for bound, _ in sizes], [share for _, share in sizes]
     if not bounds or sorted(set(bounds)) != bounds or bounds[-1] != math.inf:
-        raise ValueError(
+        raise InputError(
             f"the class sizes {', '.join(f'{bound:g}' for bound in bounds)} must rise and end with "
             "the rest: 9:0.25,100:0.05,rest:0.01"
         )
     if min(shares) < 0 or max(shares) >= 1 or not any(shares):
-        raise ValueError(
+        raise InputError(
             f"the test shares {', '.join(f'{share:g}' for share in shares)} must be below 1, none "
             "of them negative, and not all 0"
         )
 
 
 def parse_ids(text: str) -> tuple[int, int]:
-    """Read a half-open range of landmark ids, as 1000:1300. Raises ValueError for other text."""
+    """Read a half-open range of landmark ids, as 1000:1300. Raises InputError for other text."""
     low, colon, high = text.partition(":")
     if not (colon and low.isdecimal() and high.isdecimal()):
-        raise ValueError(f"{text!r} is no range of landmark ids like 1000:1300")
+        raise InputError(f"{text!r} is no range of landmark ids like 1000:1300")
     return int(low), int(high)
 
 
@@ -143,7 +145,7 @@ def parse_sizes(text: str) -> Sizes:
     """Read shares by class size.
 
     Raises:
-        ValueError: an entry is not <largest size>:<share>. The shares themselves Split checks.
+        InputError: an entry is not <largest size>:<share>. The shares themselves Split checks.
 
     >>> parse_sizes("9:0.25,100:0.05,rest:0.01")
     ((9.0, 0.25), (100.0, 0.05), (inf, 0.01))
@@ -154,7 +156,7 @@ def parse_sizes(text: str) -> Sizes:
         try:
             sizes.append((math.inf if bound == "rest" else float(int(bound)), float(share)))
         except ValueError:
-            raise ValueError(
+            raise InputError(
                 f"{entry!r} of {text!r} is no class size with a share, like 9:0.25 (a quarter of "
                 "classes of up to 9 images) or rest:0.01"
             ) from None

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from embed.errors import InputError
+
 from ..derive import read_rows
 from ..renewal import SUFFIXES
 from .order import order_keys
@@ -26,26 +28,26 @@ def read_images(path: Path) -> pa.Table:
     """Read all columns of a table of labelled images.
 
     Raises:
-        ValueError: it cannot be read, lacks a column, has no rows, a row without id or
+        InputError: it cannot be read, lacks a column, has no rows, a row without id or
             landmark_id, a negative landmark_id, or an id twice.
     """
     rows = read_rows(path)
     for name in ("id", "landmark_id"):
         if name not in rows.column_names:
-            raise ValueError(
+            raise InputError(
                 f"{path} has no column {name}, only {', '.join(rows.column_names)}; a table of "
                 "labelled images needs id and landmark_id"
             )
         if rows[name].null_count:
             place = pc.index(pc.is_null(rows[name]), value=True).as_py()
-            raise ValueError(f"{path}: row {place + 1} has no {name}; give it one")
+            raise InputError(f"{path}: row {place + 1} has no {name}; give it one")
     if not rows.num_rows:
-        raise ValueError(f"{path} has a header and no rows; add some")
+        raise InputError(f"{path} has a header and no rows; add some")
     if (least := pc.min(rows["landmark_id"]).as_py()) < 0:
-        raise ValueError(f"{path} has landmark_id {least}; they are integers of 0 or more")
+        raise InputError(f"{path} has landmark_id {least}; they are integers of 0 or more")
     repeated = find_repeated(rows["id"])
     if len(repeated):
-        raise ValueError(
+        raise InputError(
             f"{path} has {len(repeated)} ids more than once, the first is '{repeated[0]}'; keep "
             "one row for each image"
         )
@@ -69,7 +71,7 @@ def load_groups(folder: Path) -> pa.Table | None:
         Columns id, group: a row for each image in a group.
 
     Raises:
-        ValueError: groups.parquet is no such table, or an image is in two groups.
+        InputError: groups.parquet is no such table, or an image is in two groups.
     """
     groups = _load_near(folder)
     found = [path for suffix in SUFFIXES if (path := folder / f"variants{suffix}").is_file()]
@@ -100,11 +102,11 @@ def _load_near(folder: Path) -> pa.Table | None:
     try:
         groups = pq.read_table(path, columns=["id", "group"])
     except (pa.ArrowInvalid, KeyError) as error:
-        raise ValueError(f"{path} is not a Parquet file of id and group: {error}") from error
+        raise InputError(f"{path} is not a Parquet file of id and group: {error}") from error
     groups = groups.set_column(0, "id", groups["id"].cast(pa.string()))
     repeated, without = find_repeated(groups["id"]), groups["group"].null_count
     if len(repeated) or without:
-        raise ValueError(
+        raise InputError(
             f"{path}: {len(repeated)} images are in several groups, {without} rows have none; each "
             "row puts one image into one group"
         )
@@ -145,10 +147,10 @@ def find_unknown(solution: pa.Table, landmark_ids: Ints) -> NDArray[np.bool_]:
     """Return which scored queries [Q] of a solution show landmarks, but none of these.
 
     Raises:
-        ValueError: the solution has no column landmarks.
+        InputError: the solution has no column landmarks.
     """
     if "landmarks" not in solution.column_names:
-        raise ValueError(
+        raise InputError(
             f"the solution has no column landmarks, only {', '.join(solution.column_names)}"
         )
     named = pc.utf8_split_whitespace(solution["landmarks"]).combine_chunks()

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from embed.errors import InputError
 from embed.failure import Failure
 from embed.printable import printable
 from embed.sealed import write_sealed
@@ -162,7 +163,7 @@ def write_bytes(
         renewal: of the dataset folder, for imported/.
 
     Raises:
-        ValueError: a file is damaged.
+        InputError: a file is damaged.
     """
     failures: list[Failure] = []
     folder, done = renewal.folder / "imported", set()
@@ -259,7 +260,7 @@ def _read_values(part: _Part, column: str) -> Iterator[pa.Scalar]:
     except (OSError, pa.ArrowInvalid) as error:
         if getattr(error, "errno", None) is not None:  # of writing an image: the disk is full
             raise
-        raise ValueError(f"{part.path} cannot be read: {error}; copy it again") from error
+        raise InputError(f"{part.path} cannot be read: {error}; copy it again") from error
 
 
 def _describe_problem(row: int, data: pa.Buffer | None) -> Failure:

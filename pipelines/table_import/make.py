@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from embed.errors import InputError, MissingFileError
 from embed.failure import Failure
 from embed.shards import write_failures
 
@@ -82,17 +83,17 @@ def import_table(
         unlabelled: what rows without a label are.
 
     Raises:
-        FileNotFoundError: the table or the folder with images is not there, or no image is.
-        FileExistsError: the dataset folder holds tables that this function has not written.
-        ValueError: test_every is 1 or negative; the table is not understood, see table_sources and
+        MissingFileError: the table or the folder with images is not there, or no image is.
+        InputError: the dataset folder holds tables that this function has not written.
+        InputError: test_every is 1 or negative; the table is not understood, see table_sources and
             table_rows; a split and a label contradict each other; or no row is for training.
     """
     check_test_every(test_every)
     if images is not None:
         if not images.is_dir():
-            raise FileNotFoundError(f"no folder of images at {images}")
+            raise MissingFileError(f"no folder of images at {images}")
         if folder.resolve() == images.resolve():
-            raise ValueError(f"{folder} holds the images themselves; name another folder: --data")
+            raise InputError(f"{folder} holds the images themselves; name another folder: --data")
     source = open_source(paths)
     rows = read_rows(source, columns, images)
     splits = _choose_splits(rows, test_every, unlabelled)
@@ -106,7 +107,7 @@ def import_table(
         else:
             failures = write_bytes(rows, source, place, renewal)
         if len(failures) == len(rows.ids):
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f"none of the {len(rows.ids)} images of {source.name} is there, the first: "
                 f"{failures[0].message}"
             )
@@ -147,7 +148,7 @@ def _hold_out(rows: Rows, test_every: int) -> NDArray[np.int64]:
 
 
 def _check_splits(rows: Rows, splits: NDArray[Any]) -> None:
-    """Raise ValueError if labels and splits contradict each other, or nothing is for training."""
+    """Raise InputError if labels and splits contradict each other, or nothing is for training."""
     missing = pc.is_null(rows.labels).to_numpy(zero_copy_only=False)
     labelled = np.isin(splits, LABELLED)
     for wrong, problem in (
@@ -157,9 +158,9 @@ def _check_splits(rows: Rows, splits: NDArray[Any]) -> None:
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
             more = f", as have {wrong.sum() - 1} more rows" if wrong.sum() > 1 else ""
-            raise ValueError(f"'{rows.ids[row]}' of {splits[row]} {problem}{more}")
+            raise InputError(f"'{rows.ids[row]}' of {splits[row]} {problem}{more}")
     if not (splits == "train").any():
-        raise ValueError(
+        raise InputError(
             "no row is for training: label some, or make the split of some train; a database of "
             "things that are not trained on is the split index"
         )
@@ -198,7 +199,7 @@ def _make_tables(
             tables["solution"] = _make_solution(table, unlabelled)
         tables[name] = table if name in LABELLED else table.select(["id"])
     if not tables["train"]:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"none of the {(splits == 'train').sum()} images for training is there, the first: "
             f"{failures[0].message}"
         )

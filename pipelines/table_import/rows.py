@@ -12,6 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embed.errors import InputError
+
 from ..images import SUFFIXES
 from ..naming import MAX_ID, make_id, name_landmark
 from .sources import ID_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMN, TableSource, find_bytes
@@ -71,13 +73,13 @@ def read_rows(source: TableSource, columns: Columns, images: Path | None) -> Row
         images: the folder that files are named from; None if the table holds the images' bytes.
 
     Raises:
-        ValueError: a column is not there, an id is missing, repeated or no file name, a path leads
+        InputError: a column is not there, an id is missing, repeated or no file name, a path leads
             out of the folder, a label is negative, or a split is none of SPLIT_NAMES.
     """
     _check_columns(source, columns)
     label = columns.label or _find(source, LABEL_COLUMNS)
     if label is None:
-        raise ValueError(
+        raise InputError(
             f"{source.name} has no column {' or '.join(LABEL_COLUMNS)}, only "
             f"{', '.join(source.schema.names)}; name the one with the labels: --label-column"
         )
@@ -115,11 +117,11 @@ def ids_of_files(files: pa.Array) -> pa.Array:
 def _check_columns(source: TableSource, columns: Columns) -> None:
     names = source.schema.names
     if len(set(names)) < len(names):
-        raise ValueError(f"{source.name} has two columns of one name: {', '.join(names)}")
+        raise InputError(f"{source.name} has two columns of one name: {', '.join(names)}")
     for option in ("id", "label", "image", "split"):
         name = getattr(columns, option)
         if name is not None and name not in names:
-            raise ValueError(
+            raise InputError(
                 f"{source.name} has no column {name}, only {', '.join(names)}; "
                 f"name one of them: --{option}-column"
             )
@@ -144,7 +146,7 @@ def _find_image_column(source: TableSource, columns: Columns) -> str:
         return found[0]
     kinds = f"{len(found)} columns of bytes ({', '.join(found)})" if found else "no column of bytes"
     advice = "name one of them: --image-column" if found else "name the folder with them: --images"
-    raise ValueError(f"{source.name} has {kinds} to read images from; {advice}")
+    raise InputError(f"{source.name} has {kinds} to read images from; {advice}")
 
 
 def _name_bytes(source: TableSource, columns: Columns, image: str) -> pa.Array:
@@ -171,7 +173,7 @@ def _name_files(source: TableSource, columns: Columns, images: Path) -> tuple[pa
     name = columns.id or _find(source, ID_COLUMNS)
     column = columns.image or name
     if name is None and column is None:
-        raise ValueError(
+        raise InputError(
             f"{source.name} has no column {' or '.join(ID_COLUMNS)}, only "
             f"{', '.join(source.schema.names)}; name the one with the ids or files: --id-column"
         )
@@ -182,7 +184,7 @@ def _name_files(source: TableSource, columns: Columns, images: Path) -> tuple[pa
     files = pc.if_else(below, pc.utf8_slice_codeunits(files, len(inside)), files)
     outside = pc.match_substring_regex(files, r"^[/\\]|^[A-Za-z]:[/\\]|(^|[/\\])\.\.([/\\]|$)")
     if pc.any(outside).as_py():
-        raise ValueError(
+        raise InputError(
             f"{source.name}: '{files.filter(outside)[0]}' in column {column} leads out of "
             f"{images}; --images is the folder that all files are in or below"
         )
@@ -197,7 +199,7 @@ def _as_text(values: pa.Array, column: str, source: TableSource) -> pa.Array:
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     if not (pa.types.is_integer(values.type) or _is_text(values.type)):
-        raise ValueError(
+        raise InputError(
             f"{source.name}: column {column} holds {values.type}, not texts or whole numbers; "
             "name another: --id-column, or --image-column"
         )
@@ -205,7 +207,7 @@ def _as_text(values: pa.Array, column: str, source: TableSource) -> pa.Array:
     empty = pc.fill_null(pc.equal(values, ""), True)
     if pc.any(empty).as_py():
         row = pc.index(empty, True).as_py() + 1
-        raise ValueError(f"{source.name}: row {row} has no {column}; give it one, or take it out")
+        raise InputError(f"{source.name}: row {row} has no {column}; give it one, or take it out")
     return values
 
 
@@ -215,11 +217,11 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _check_ids(ids: pa.Array, source: TableSource) -> None:
     if not len(ids):
-        raise ValueError(f"{source.name} has a header and no rows")
+        raise InputError(f"{source.name} has a header and no rows")
     bad = pc.or_(pc.equal(ids, ""), pc.match_substring_regex(ids, r"^\.|[/\\\x00\n\r]"))
     if pc.any(bad).as_py():
         row = pc.index(bad, True).as_py()
-        raise ValueError(
+        raise InputError(
             f"{source.name}, row {row + 1}: the id {ids[row].as_py()!r} cannot be a file name; use "
             "ids without line breaks or a leading dot"
         )
@@ -245,7 +247,7 @@ def _check_distinct(ids: pa.Array, source: TableSource) -> None:
     if len(pc.unique(ids)) < len(ids):
         counts = pc.value_counts(ids)
         most = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
-        raise ValueError(
+        raise InputError(
             f"{source.name} has {len(most)} ids in more than one row, the first is '{most[0]}'; "
             "keep one row for each image, or give files that differ in suffix or folder alone ids "
             "of their own: --id-column, with the files in --image-column"
@@ -263,7 +265,7 @@ def _read_labels(values: pa.Array, column: str, source: TableSource) -> pa.Array
     if pa.types.is_null(values.type):
         values = pc.cast(values, pa.int64())
     if not (pa.types.is_integer(values.type) or _is_text(values.type)):
-        raise ValueError(
+        raise InputError(
             f"{source.name}: column {column} holds {values.type}, not whole numbers or names; "
             "name another: --label-column"
         )
@@ -273,7 +275,7 @@ def _read_labels(values: pa.Array, column: str, source: TableSource) -> pa.Array
         if column == "landmark_id":
             numbers = pc.match_substring_regex(values, r"^-?[0-9]{1,18}(\.0)?$")
             wrong = values.filter(pc.invert(pc.fill_null(numbers, True)))[0]
-            raise ValueError(
+            raise InputError(
                 f"{source.name}: landmark_id '{wrong}' is not an integer of 0 or more; if "
                 "these are names, call the column name"
             )
@@ -282,7 +284,7 @@ def _read_labels(values: pa.Array, column: str, source: TableSource) -> pa.Array
     values = pc.if_else(pc.equal(values, -1), None, values)  # of Hugging Face: nobody says
     least = pc.min(values).as_py()
     if least is not None and least < 0:
-        raise ValueError(f"{source.name}: {column} {least} is negative; only -1 is, for no label")
+        raise InputError(f"{source.name}: {column} {least} is negative; only -1 is, for no label")
     return values
 
 
@@ -309,7 +311,7 @@ def _read_splits(values: pa.Array, source: TableSource) -> pa.Array:
     places = pc.index_in(texts, known)
     if places.null_count:
         wrong = texts.filter(pc.is_null(places))[0]
-        raise ValueError(
+        raise InputError(
             f"{source.name}: split '{wrong}' is unknown; there are {', '.join(SPLIT_NAMES)}"
         )
     return pc.take(pa.array(list(SPLIT_NAMES.values())), places)

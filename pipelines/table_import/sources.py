@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from embed.errors import InputError, MissingFileError
 from embed.table_file import read_table
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
@@ -50,14 +51,14 @@ class TableSource:
         A column a.b is the structure a with its field b alone.
 
         Raises:
-            ValueError: a file is damaged.
+            InputError: a file is damaged.
         """
         if is_text(self.paths[0]):
             return read_table(self.paths[0], columns).select(columns)
         try:
             return pa.concat_tables(_read_parquet(path, columns) for path in self.paths)
         except (OSError, pa.ArrowInvalid) as error:
-            raise ValueError(f"{self.name} cannot be read: {error}") from error
+            raise InputError(f"{self.name} cannot be read: {error}") from error
 
     def read_class_names(self, column: str) -> Mapping[int, str]:
         """Return the names of the numbers in a column, where Hugging Face datasets noted them."""
@@ -91,8 +92,8 @@ def open_source(paths: Sequence[Path]) -> TableSource:
     """Open a table: one CSV file, or Parquet files, folders of them, or patterns like *.parquet.
 
     Raises:
-        FileNotFoundError: nothing there.
-        ValueError: several CSV files, CSV beside Parquet, another kind of file, files of other
+        MissingFileError: nothing there.
+        InputError: several CSV files, CSV beside Parquet, another kind of file, files of other
             columns than the first, or a file that is not what its suffix says.
     """
     found = tuple(file for path in paths for file in _list_files(path))
@@ -100,14 +101,14 @@ def open_source(paths: Sequence[Path]) -> TableSource:
     if len(found) == 1 and is_text(found[0]):
         return TableSource(found, read_table(found[0], (), USUAL_COLUMNS, others=True).schema)
     if kinds != {".parquet"}:
-        raise ValueError(
+        raise InputError(
             f"{found[0]} and {len(found) - 1} other files: name one .csv file, or .parquet files "
             "or a folder of them; a table of another kind must be saved as one of these"
         )
     schemas = [_read_schema(path) for path in found]
     for path, schema in zip(found, schemas, strict=True):
         if not schema.equals(schemas[0]):
-            raise ValueError(
+            raise InputError(
                 f"{path} has the columns {_describe(schema)}, but {found[0]} has "
                 f"{_describe(schemas[0])}; import them into dataset folders of their own"
             )
@@ -125,7 +126,7 @@ def _list_files(path: Path) -> list[Path]:
         found = sorted(map(Path, glob.glob(str(path), recursive=True)))
         advice = "no table at"
     if not found:
-        raise FileNotFoundError(f"{advice} {path}")
+        raise MissingFileError(f"{advice} {path}")
     return found
 
 
@@ -139,7 +140,7 @@ def _read_schema(path: Path) -> pa.Schema:
     try:
         return pq.read_schema(path)
     except (OSError, pa.ArrowInvalid) as error:
-        raise ValueError(f"{path} is not a Parquet file: {error}") from error
+        raise InputError(f"{path} is not a Parquet file: {error}") from error
 
 
 def _describe(schema: pa.Schema) -> str:

@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embed.errors import InputError
+
 from ..progress import Advance, progress_bar
 from .index import INDEX_NAME, SCHEMA, differs, read_index, state_of, write_index
 from .scan import TarMembers, find_tars, scan_tar
@@ -96,7 +98,7 @@ def _scan_all(
             for name, future in waiting.items():
                 try:
                     scanned[name] = future.result()
-                except (ValueError, OSError) as error:
+                except (InputError, OSError) as error:
                     damaged[name] = str(error)
                 advance(1)
         except BaseException:  # who interrupts does not wait for the other tars
@@ -157,5 +159,5 @@ def _read_known(path: Path) -> tuple[pa.Table, dict[str, dict[str, Any]]]:
     """Return what is in an index, or nothing if there is none that can be used."""
     try:
         return read_index(path)
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, InputError):
         return SCHEMA.empty_table(), {}

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from embed.errors import InputError
+
 from ..images import SUFFIXES
 
 COMPRESSED_NAMES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -59,7 +61,7 @@ def scan_tar(path: Path) -> TarMembers:
     The id is the member's file name without folders and suffix, whatever the folders are.
 
     Raises:
-        ValueError: the tar is compressed, cut off, or damaged: nothing of it is to be trusted.
+        InputError: the tar is compressed, cut off, or damaged: nothing of it is to be trusted.
         OSError: it cannot be read.
     """
     _refuse_compressed(path)
@@ -79,7 +81,7 @@ def scan_tar(path: Path) -> TarMembers:
                     ignored[reason] += 1
             _check_end(path, tar.offset)
     except _ERRORS as error:
-        raise ValueError(f"is no whole tar: {error}; fetch or make it again") from error
+        raise InputError(f"is no whole tar: {error}; fetch or make it again") from error
     offsets, sizes = np.array(places, dtype=np.int64).reshape(-1, 2).T
     return TarMembers(tuple(ids), offsets, sizes, ignored)
 
@@ -89,7 +91,7 @@ def _refuse_compressed(path: Path) -> None:
         start = file.read(6)
     for magic, tool in _TOOLS.items():
         if start.startswith(magic):
-            raise ValueError(
+            raise InputError(
                 f"is compressed by {tool}, so that an image in it cannot be read without all "
                 f"before it; decompress it: {tool} -d {path.name}"
             )
@@ -98,13 +100,13 @@ def _refuse_compressed(path: Path) -> None:
 def _check_member(member: tarfile.TarInfo, length: int) -> None:
     # Python follows a negative size backwards, for ever.
     if member.size < 0:
-        raise ValueError(f"{member.name!r} has {member.size} bytes")
+        raise InputError(f"{member.name!r} has {member.size} bytes")
     if member.isreg() and not member.issparse() and member.offset_data + member.size > length:
-        raise ValueError(f"cut off after {length} bytes, within {member.name!r}")
+        raise InputError(f"cut off after {length} bytes, within {member.name!r}")
 
 
 def _check_end(path: Path, offset: int) -> None:
-    """Raise ValueError unless a block of zeros ends the tar there.
+    """Raise InputError unless a block of zeros ends the tar there.
 
     Python takes any header that it cannot read, and the end of the file, for the end of the tar.
     """
@@ -114,7 +116,7 @@ def _check_end(path: Path, offset: int) -> None:
     empty = bytes(tarfile.BLOCKSIZE)
     if empty not in (before, block):
         what = "cut off" if len(block) < tarfile.BLOCKSIZE else "a damaged header"
-        raise ValueError(f"{what} at byte {offset}")
+        raise InputError(f"{what} at byte {offset}")
 
 
 def _why_ignored(member: tarfile.TarInfo) -> str | None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from embed.decode import DecodedImage
+from embed.errors import InputError
 from embed.model import DescriptorModel, fingerprint_model
 from embed.transforms import normalize, resize_square, to_tensor
 
@@ -37,11 +38,11 @@ class DelfExtractor:
         score_threshold and nms_overlap.
 
         Raises:
-            ValueError: the local model belongs to another descriptor model.
+            InputError: the local model belongs to another descriptor model.
         """
         found = fingerprint_model(model)
         if local.spec.model_fingerprint != found:
-            raise ValueError(
+            raise InputError(
                 f"the local model belongs to descriptor model {local.spec.model_fingerprint[:12]}, "
                 f"not to {found[:12]}; train DELF for this model"
             )
@@ -91,7 +92,7 @@ class DelfExtractor:
             training images' mean, scales the distance of neighbouring locations (see Pyramid).
 
         Raises:
-            ValueError: a backbone that takes images of one size only.
+            InputError: a backbone that takes images of one size only.
         """
         return self.describe(images)[0]
 
@@ -136,7 +137,7 @@ class DelfExtractor:
         except torch.OutOfMemoryError:
             raise
         except (AssertionError, RuntimeError) as error:  # each architecture says it its own way
-            raise ValueError(
+            raise InputError(
                 f"'{self.model.spec.backbone.architecture}' failed on squares of "
                 f"{batch.shape[-1]} pixels, not its {self.model.spec.image_size} ({error}); some "
                 "backbones take one size alone: set scales = [1.0]"

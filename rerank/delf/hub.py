@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embed.decode import DecodedImage
+from embed.errors import InputError, MissingFileError
 
 from ..features import LocalFeatures
 from .hub_model import Found, HubModel, load_model
@@ -40,8 +41,8 @@ class HubDelf:
     larger images are shrunk by area averaging, and keypoints take care of pixel centres.
 
     Raises:
-        FileNotFoundError: the folder is not there.
-        ValueError: a setting is out of its range, or the folder holds no SavedModel.
+        MissingFileError: the folder is not there.
+        InputError: a setting is out of its range, or the folder holds no SavedModel.
     """
 
     handle: str = "https://tfhub.dev/google/delf/1"  # or the folder of a SavedModel
@@ -53,13 +54,13 @@ class HubDelf:
     def __post_init__(self) -> None:
         """Check the settings, and the folder if there is one."""
         if not self.image_scales or not all(0 < scale < math.inf for scale in self.image_scales):
-            raise ValueError(f"image_scales {self.image_scales} must be positive, at least one")
+            raise InputError(f"image_scales {self.image_scales} must be positive, at least one")
         if self.max_features < 1:
-            raise ValueError(f"max_features {self.max_features} is below 1")
+            raise InputError(f"max_features {self.max_features} is below 1")
         if not math.isfinite(self.score_threshold):
-            raise ValueError(f"score_threshold {self.score_threshold} must be finite")
+            raise InputError(f"score_threshold {self.score_threshold} must be finite")
         if self.max_side < 16:
-            raise ValueError(f"max_side {self.max_side} is below 16 pixels")
+            raise InputError(f"max_side {self.max_side} is below 16 pixels")
         if not self._is_address:
             _check_folder(Path(self.handle))
 
@@ -109,9 +110,9 @@ class HubDelf:
             the original image, descriptors [N, D] as the model gives them, of any length.
 
         Raises:
-            FileNotFoundError: the handle cannot be fetched.
-            ImportError: TensorFlow is not installed.
-            ValueError: the model cannot be loaded, or has another signature.
+            MissingFileError: the handle cannot be fetched.
+            InputError: TensorFlow is not installed.
+            InputError: the model cannot be loaded, or has another signature.
         """
         pixels = _shrunk(image.pixels, self.max_side)
         height, width = pixels.shape[:2]
@@ -158,12 +159,12 @@ def _shrunk(pixels: npt.NDArray[np.uint8], max_side: int) -> npt.NDArray[np.uint
 
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{folder} is no folder; give that of a SavedModel, or an address such as "
             f"{HubDelf.handle}"
         )
     if not _graphs(folder):
-        raise ValueError(
+        raise InputError(
             f"{folder} is no SavedModel: it holds no saved_model.pb; unpack the downloaded "
             "archive and give the folder with that file"
         )

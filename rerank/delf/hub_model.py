@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from embed.errors import InputError, MissingFileError
+
 Pixels = npt.NDArray[np.uint8]
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -186,15 +188,15 @@ def load_model(handle: str) -> HubModel:
     """Load a model from a folder or an address of TensorFlow Hub.
 
     Raises:
-        FileNotFoundError: it cannot be fetched.
-        ImportError: TensorFlow is not installed.
-        ValueError: it cannot be loaded, or has no DELF signature.
+        MissingFileError: it cannot be fetched.
+        InputError: TensorFlow is not installed.
+        InputError: it cannot be loaded, or has no DELF signature.
     """
     tensorflow, hub = import_tensorflow()
     try:
         path = hub.resolve(handle)
     except Exception as error:  # whatever urllib, tarfile and TensorFlow raise
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{handle} cannot be fetched ({error}); download and unpack the model where there is "
             "a network, and give its folder as the handle"
         ) from error
@@ -202,7 +204,7 @@ def load_model(handle: str) -> HubModel:
         with _errors_only(tensorflow.get_logger()):
             functions = hub.load(path).signatures
     except (OSError, RuntimeError, ValueError, tensorflow.errors.OpError) as error:
-        raise ValueError(
+        raise InputError(
             f"{path}: TensorFlow cannot load this SavedModel ({error}); download it again"
         ) from error
     return _choose(functions, path)
@@ -217,7 +219,7 @@ def _choose(functions: Mapping[str, Any], path: str) -> HubModel:
     expected = " or ".join(
         f"{sorted(signature.inputs)} -> {sorted(signature.outputs)}" for signature in SIGNATURES
     )
-    raise ValueError(
+    raise InputError(
         f"{path}: no DELF signature, found {_describe(functions)}; expected {expected}; give a "
         "DELF module of TensorFlow Hub or a model that the DELF repository exported"
     )
@@ -231,7 +233,7 @@ def import_tensorflow() -> tuple[Any, Any]:
     (github.com/tensorflow/tensorflow/issues/124205).
 
     Raises:
-        ImportError: they are not installed.
+        InputError: they are not installed.
     """
     with suppress(ImportError):
         import triton  # noqa: F401
@@ -242,7 +244,7 @@ def import_tensorflow() -> tuple[Any, Any]:
             import tensorflow
             import tensorflow_hub
     except ImportError as error:
-        raise ImportError(
+        raise InputError(
             f"published DELF models need TensorFlow ({error}); pip install 'cairn[delf]'"
         ) from error
     return tensorflow, tensorflow_hub

@@ -6,15 +6,17 @@ Knows nothing of backbones, scales or files.
 import torch
 from torch import Tensor, nn
 
+from embed.errors import InputError
+
 
 class Reduction(nn.Module):
     """A linear map of unit descriptors, back to length 1: L2 norm, project, L2 norm."""
 
     def __init__(self, channels: int, dim: int) -> None:
-        """Start at random. Raises ValueError unless dim is at most channels."""
+        """Start at random. Raises InputError unless dim is at most channels."""
         super().__init__()
         if dim > channels:
-            raise ValueError(
+            raise InputError(
                 f"dim {dim} exceeds the {channels} channels of the map; lower dim, or choose a "
                 "stride whose map has more"
             )
@@ -51,11 +53,11 @@ class Moments:
             The share of the variance that is kept, 0 to 1.
 
         Raises:
-            ValueError: fewer descriptors than dim + 1.
+            InputError: fewer descriptors than dim + 1.
         """
         dim = reduction.projection.out_features
         if self.count <= dim:
-            raise ValueError(
+            raise InputError(
                 f"{self.count} local descriptors are too few for {dim} principal components; "
                 "train on more images or lower dim"
             )

@@ -71,7 +71,7 @@ def train_delf(
         report: called after each step with the number of steps done, and of all steps.
 
     Raises:
-        ValueError: the backbone has no map of that stride, labels are not as many as images or of
+        InputError: the backbone has no map of that stride, labels are not as many as images or of
             fewer than two classes, no image can be read, or dim exceeds the channels of the map or
             the descriptors there are.
         TrainingCollapsed: the attention is not finite, or the same everywhere.
@@ -83,7 +83,7 @@ def train_delf(
         raise ValueError(f"{len(paths)} images but {len(labels)} labels; give one for each image")
     classes, targets = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
-        raise ValueError(
+        raise InputError(
             f"the {len(labels)} images are of {len(classes)} class, but attention is learned by "
             "telling classes apart; add images of another"
         )
