@@ -50,6 +50,11 @@ class ImageError(InputError):
         remedy = f"{_REMEDIES[self.reason]} ({self.reason})"
         return f"{printable(self.name)}: {self.found}; {remedy}"
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The message, which is one line."""
+        return (str(self),)
+
 
 @dataclass(frozen=True)
 class DecodedImage:

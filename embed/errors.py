@@ -7,9 +7,20 @@ Every package raises them; the command line prints their message alone.
 class InputError(ValueError):
     """What was given cannot be worked with: the message says what was found and what to do.
 
+    Made of one text, or of a headline and a line for each thing that is wrong.
+
     Whatever else ends a command is a fault of Cairn, and is shown as one. A contract between
     functions (shapes, dtypes) is a plain ValueError: who breaks it is one of us.
     """
+
+    def __str__(self) -> str:
+        """Return the message, its lines one below the other."""
+        return "\n".join(map(str, self.args))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The message line by line: a line break within one is of a name that was given."""
+        return tuple(map(str, self.args))
 
 
 class MissingFileError(InputError, FileNotFoundError):

@@ -1,7 +1,6 @@
 """List the photos of a folder a class, and say what is left out. Opens no photo."""
 
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ NAMED = 20  # files that a warning names
 class _LeftOut:
     """Files and folders that are in no class, as they are named to people."""
 
-    kinds: Counter[str] = field(default_factory=Counter)  # files that are no photos, by suffix
+    others: list[str] = field(default_factory=list)  # files that are no photos by their suffix
     misplaced: list[str] = field(default_factory=list)
     bare: list[str] = field(default_factory=list)  # images without a suffix
     undecodable: list[str] = field(default_factory=list)
@@ -90,15 +89,13 @@ def _list_photos(folder: Path, left_out: _LeftOut) -> list[Path]:
         elif not path.suffix and sniff_file(path):
             left_out.bare.append(f"{prefix}{path.name}")
         else:
-            left_out.kinds[path.suffix.lower() or path.name] += 1
+            left_out.others.append(f"{prefix}{path.name}")
     return photos
 
 
 def _warn(left_out: _LeftOut) -> None:
-    if left_out.kinds:
-        kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(left_out.kinds.items()))
-        logger.warning("left out files of other kinds: %s; convert photos to JPEG", kinds)
     for names, what in (
+        (left_out.others, "files of other kinds (convert those that are photos to JPEG)"),
         (
             left_out.misplaced,
             "files and folders that are not photos directly in the folder of a thing",

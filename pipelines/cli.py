@@ -74,10 +74,10 @@ def _guard(function: Callable[..., None]) -> Callable[..., None]:
                 raise
             from .faults import OURS, advise, report_fault
 
-            if advice := advise(error):
-                sys.exit(_fit_lines(f"error: {advice}"))
-            print(_fit_lines(report_fault(error, function.__name__, options)), file=sys.stderr)
-            sys.exit(OURS)
+            advice = advise(error)
+            lines = advice or report_fault(error, function.__name__, options)
+            print("error:", "\n".join(map(printable, lines)), file=sys.stderr)
+            sys.exit(1 if advice else OURS)
 
     return guarded
 
@@ -140,10 +140,6 @@ app = _make_app(
 )
 app.add_typer(data, name="data", rich_help_panel=MAKE)
 app.add_typer(recipe, name="recipe", rich_help_panel=MAKE)
-
-
-def _fit_lines(text: str) -> str:
-    return "\n".join(map(printable, text.split("\n")))
 
 
 def _print_version(asked: bool) -> None:

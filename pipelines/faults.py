@@ -28,22 +28,22 @@ OF_THE_SYSTEM = {
 }
 
 
-def advise(error: Exception) -> str | None:
-    """Return what the user can do about an error in a line or a list; None if it is our fault."""
+def advise(error: Exception) -> tuple[str, ...]:
+    """Return what the user can do about an error, line by line; nothing if it is our fault."""
     if is_disk_full(error):
         first = (str(error).splitlines() or [""])[0]  # torch adds its call stack
-        return f"the disk is full; free some space and run the same command ({first})"
+        return (f"the disk is full; free some space and run the same command ({first})",)
     if isinstance(error, InputError):
-        return str(error)
+        return error.lines
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
-        return f"the memory is full; end other programs, or lower the batch size ({error})"
+        return (f"the memory is full; end other programs, or lower the batch size ({error})",)
     if isinstance(error, OSError) and error.errno in OF_THE_SYSTEM and error.filename:
-        return f"{error.filename}: {os.strerror(error.errno or 0).lower()}"
-    return None
+        return (f"{error.filename}: {os.strerror(error.errno or 0).lower()}",)
+    return ()
 
 
-def report_fault(error: Exception, command: str, options: Mapping[str, Any]) -> str:
-    """Write the traceback of a fault of ours; return what to tell the user.
+def report_fault(error: Exception, command: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Write the traceback of a fault of ours; return what to tell the user, line by line.
 
     Args:
         error: that ended the command.
@@ -61,14 +61,12 @@ def report_fault(error: Exception, command: str, options: Mapping[str, Any]) -> 
     text = "".join(traceback.format_exception(error))
     try:
         path.write_text(f"{line}\n{' '.join(sys.argv)}\n\n{text}", "utf-8", "backslashreplace")
-        where = f"The traceback is in {path}"
+        where = (f"The traceback is in {path}; please report it with this line:",)
     except OSError:
-        where = f"{text}The traceback is above"
+        where = (*text.splitlines(), "Please report this traceback with this line:")
     first = (str(error).splitlines() or [""])[0]
-    return (
-        f"error: this is a fault of Cairn, not of what you gave it: {type(error).__name__}: "
-        f"{first}\n{where}; please report it with this line:\n{line}"
-    )
+    named = f"this is a fault of Cairn, not of what you gave it: {type(error).__name__}: {first}"
+    return (named, *where, line)
 
 
 def _find_folder(options: Mapping[str, Any]) -> Path:

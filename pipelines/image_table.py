@@ -90,8 +90,8 @@ def refuse(problems: Sequence[str], what: str) -> None:
     if len(problems) == 1:
         raise InputError(problems[0])
     if problems:
-        listed = "".join(f"\n- {problem}" for problem in problems)
-        raise InputError(f"{what}: {len(problems)} things have to be mended{listed}")
+        listed = (f"- {problem}" for problem in problems)
+        raise InputError(f"{what}: {len(problems)} things have to be mended", *listed)
 
 
 def _judge_ids(ids: pa.ChunkedArray, path: Path) -> list[str]:

@@ -31,8 +31,8 @@ def _judge_tables_too(start: Start[P]) -> Start[P]:
             more = [text for text in _find_problems(data, run) if text not in str(error)]
             if not more:
                 raise
-            listed = "".join(f"\n- {text}" for text in [str(error), *more])
-            raise InputError(f"{len(more) + 1} things have to be mended{listed}") from error
+            listed = (f"- {text}" for text in [*error.lines, *more])
+            raise InputError(f"{len(more) + 1} things have to be mended", *listed) from error
 
     return judged
 
