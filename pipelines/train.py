@@ -46,6 +46,7 @@ from .artifacts import Manifest, hash_file, invalidate, load_manifest, record_fi
 from .decorations import draw, draw_missing
 from .job import Job, weights_inputs
 from .members import link_first_model, list_member_jobs
+from .networks import is_trained
 from .progress import progress_to
 from .stage import Artifact
 from .training_set import TrainingSet, load_training_set
@@ -129,7 +130,7 @@ def train(job: Job) -> Manifest:
 def draw_missing_curves(job: Job) -> None:
     """Draw curves.png of each finished model of a run that has none: it failed, or was deleted."""
     for folder in (member.run / "model" for member in list_member_jobs(job)):
-        if load_manifest(folder) is not None:
+        if is_trained(folder.parent):
             draw_missing(folder / CURVES, partial(_draw_curves, folder))
 
 
@@ -149,9 +150,11 @@ def _hash_tables(job: Job) -> dict[str, str]:
     Raises:
         MissingFileError: there is no train.csv, but a model to be trained.
     """
-    dataset, trained = job.dataset, load_manifest(job.run / "model")
-    if trained and not job.redo and dataset.find_table("train") is None:
-        return {n: sha for n, sha in trained.inputs.items() if n in ("train", "validation")}
+    dataset = job.dataset
+    if not job.redo and dataset.find_table("train") is None:
+        trained = load_manifest(job.run / "model")
+        if trained:
+            return {n: sha for n, sha in trained.inputs.items() if n in ("train", "validation")}
     name = "train" if job.recipe.train.epochs else dataset.class_split
     paths = {"train": dataset.load_split(name).path, "validation": dataset.find_table("validation")}
     return {name: hash_file(path) for name, path in paths.items() if path}

@@ -316,7 +316,9 @@ def test_an_unreadable_image_is_recorded_once_and_training_goes_on(
 
 def test_no_readable_image_at_all_is_an_error(images: TrainingImages, tmp_path: Path) -> None:
     broken = with_file(images, set(range(18)), tmp_path / "broken.png")
-    with pytest.raises(ValueError, match=r"no batch of training images could be read: .*broken"):
+    with pytest.raises(
+        ValueError, match=r"no batch of training images could be read; the first: .*broken"
+    ):
         next(make(broken, tmp_path / "checkpoint.pt").run(measured))
 
 

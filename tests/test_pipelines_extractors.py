@@ -48,7 +48,7 @@ def test_a_folder_without_a_model_is_named(folder: str, tmp_path: Path) -> None:
 
 
 def test_delf_of_a_run_without_a_model_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="run `cairn train` first"):
+    with pytest.raises(FileNotFoundError, match="run `cairn train --run"):
         build_extractor(tmp_path, settings(method="delf"))
 
 

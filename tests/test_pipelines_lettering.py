@@ -44,7 +44,7 @@ def test_latin_greek_and_cyrillic_letters_are_drawn(text: str) -> None:
 def test_what_no_font_has_is_spelled_out() -> None:
     assert spell("naïve 照片") == "naïve \\u7167\\u7247"
     assert np.array_equal(write("naïve 照片"), write("naïve \\u7167\\u7247"))
-    assert spell("\U000f0000x") == " x"  # no character of anybody's
+    assert spell("\U000f0000x") == "\\U000f0000x"  # of private use: no font of ours has it
 
 
 def test_another_installed_font_draws_what_ours_lacks(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.artifacts import read_signed, write_signed
 from pipelines.database import Database, load_database
 from pipelines.names import load_names
 from tests.conftest import Tiny
@@ -21,8 +22,8 @@ def rename(tiny: Tiny) -> None:
     """Call landmark 3 otherwise in the copied dataset, and let the copied run be of that."""
     labels = tiny.data / "labels.csv"
     labels.write_text(labels.read_text().replace("Thing 3", "Tower"))
-    recorded = json.loads((tiny.run / "run.json").read_text())
-    (tiny.run / "run.json").write_text(json.dumps({**recorded, "data": str(tiny.data)}))
+    recorded = read_signed(tiny.run / "run.json")
+    write_signed({**recorded, "data": str(tiny.data)}, tiny.run / "run.json")
 
 
 def test_a_new_name_is_shown_at_once(tiny: Tiny) -> None:
@@ -45,7 +46,7 @@ def test_labels_that_cannot_be_read_are_warned_of(
     (tiny.data / "labels.csv").write_text("landmark_id,name\n1,a\n1,b\n")
     with caplog.at_level(logging.WARNING):
         assert load_names(tiny.run) == OLD
-    assert "names landmark 1 twice" in caplog.text
+    assert "landmark 1 is named twice" in caplog.text
     assert "names are those of the last `cairn index`" in caplog.text
 
 

@@ -101,5 +101,5 @@ def test_an_image_asked_about_and_known_is_refused(fresh: Tiny) -> None:
         file.write("q0\n")
     end = fresh.submit()
     assert end.status == 1
-    assert "1 images of test are in non_landmark.csv, too, the first is 'q0'" in end.err
+    assert "test.csv are in non_landmark.csv, too, the first is 'q0' (line 2 of test.csv" in end.err
     assert not (fresh.run / "model").exists()

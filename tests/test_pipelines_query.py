@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from pipelines.artifacts import read_signed, write_signed
 from pipelines.query import QueryEngine
 from pipelines.report import print_recognition
 from rerank.geometry import CHANCE_INLIERS
@@ -33,8 +34,8 @@ def engine(finished: Tiny) -> QueryEngine:
 
 def move_data(tiny: Tiny) -> None:
     """Let a copy of a run be of the copy of its dataset."""
-    recorded = json.loads((tiny.run / "run.json").read_text())
-    (tiny.run / "run.json").write_text(json.dumps({**recorded, "data": str(tiny.data)}))
+    recorded = read_signed(tiny.run / "run.json")
+    write_signed({**recorded, "data": str(tiny.data)}, tiny.run / "run.json")
 
 
 def write_noise(path: Path) -> Path:

@@ -129,7 +129,7 @@ def test_unreadable_images_are_recorded(
 
 
 def test_no_readable_image_is_an_error(model: DescriptorModel, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no batch of training images could be read: .*missing"):
+    with pytest.raises(ValueError, match=r"no batch of .*; the first: .*missing"):
         train(model, [tmp_path / "a.jpg", tmp_path / "b.jpg"], labels=np.array([0, 1]))
 
 

@@ -108,11 +108,11 @@ def start_job(
 
 def _will_train(job: "Job") -> bool:
     """Tell whether a model of the job is yet to be trained."""
-    from ..artifacts import load_manifest
     from ..members import list_member_jobs
+    from ..networks import is_trained
 
     return any(
-        member.recipe.train.epochs and load_manifest(member.run / "model") is None
+        member.recipe.train.epochs and not is_trained(member.run)
         for member in list_member_jobs(job)
     )
 
@@ -136,7 +136,10 @@ def _tell_changes(job: "Job") -> None:
     from ..job import read_run
     from ..recipe_files import flatten
 
-    recorded = read_run(job.run)
+    try:
+        recorded = read_run(job.run)
+    except InputError:  # damaged, and all that it held was named again: open_job saw to it
+        return
     if recorded is None:
         return
     old, new = flatten(recorded["settings"]), flatten(job.recipe.model_dump(mode="json"))
