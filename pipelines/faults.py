@@ -61,9 +61,9 @@ def report_fault(error: Exception, command: str, options: Mapping[str, Any]) -> 
     text = "".join(traceback.format_exception(error))
     try:
         path.write_text(f"{line}\n{' '.join(sys.argv)}\n\n{text}", "utf-8", "backslashreplace")
-        where = (f"The traceback is in {path}; please report it with this line:",)
+        where = [f"The traceback is in {path}; please report it with this line:"]
     except OSError:
-        where = (*text.splitlines(), "Please report this traceback with this line:")
+        where = [*text.splitlines(), "Please report this traceback with this line:"]
     first = (str(error).splitlines() or [""])[0]
     named = f"this is a fault of Cairn, not of what you gave it: {type(error).__name__}: {first}"
     return (named, *where, line)
