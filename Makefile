@@ -56,7 +56,7 @@ query: .venv/.complete ## Recognise images: make query IMAGE=photo.jpg
 	$(CAIRN) query $(if $(DATA),--data "$(DATA)") $(if $(RUN),--run "$(RUN)") "$(IMAGE)"
 
 test: .venv/.complete ## Run the tests
-	.venv/bin/pytest
+	.venv/bin/pytest -n auto --maxprocesses 8 --dist loadfile
 
 check: .venv/.complete ## Lint, format and types
 	.venv/bin/ruff check .

@@ -54,10 +54,11 @@ class RejectBelow(Settings):
 
     def __call__(self, evidence: Evidence, choice: Choice) -> list[str]:
         """Return a reason for each query, "" where the guess stands."""
+        least = f"is below {self.threshold:.3f}"
+        if self.threshold == math.inf:
+            least = "is too low: none is as sure as was asked for"
         return [
-            ""
-            if confidence >= self.threshold
-            else f"confidence {confidence:.3f} is below {self.threshold:.3f}"
+            "" if confidence >= self.threshold else f"confidence {confidence:.3f} {least}"
             for confidence in choice.confidences.tolist()
         ]
 

@@ -82,7 +82,7 @@ def _reader(data: bytes) -> Callable[[bytes, int | None, int], DecodedImage]:
         kinds = ["HEIC, AVIF or video"]
     if kinds:
         raise ImageError("unsupported_format", f"is {kinds[0]}")
-    raise ImageError("not_an_image", f"unknown file type, starts with {data[:8]!r}")
+    raise ImageError("not_an_image", f"unknown file type, its first bytes are {data[:8].hex(' ')}")
 
 
 def _read_png(data: bytes, min_side: int | None, max_pixels: int) -> DecodedImage:

@@ -60,7 +60,8 @@ def read_table(
         InputError: it is empty or damaged, is not UTF-8, lacks a column or has two of one name.
     """
     if not path.is_file():
-        raise MissingFileError(f"no table at {path}")
+        found = "no table at" if not path.exists() else "no table, but a folder or a device, at"
+        raise MissingFileError(f"{found} {path}; name a CSV or Parquet file")
     wanted = [*required, *optional]
     if path.suffix.lower() == PARQUET:
         found, read = _read_parquet_names(path), _read_parquet
@@ -156,8 +157,13 @@ def _find_lines(path: Path, rows: Sequence[int]) -> list[int]:
 def _find_dialect(path: Path, wanted: Sequence[str]) -> _Dialect:
     """Find how a CSV file is written: by the separator that gives most of the wanted columns."""
     with path.open("rb") as file:
-        start = file.read(2)
-    encoding = "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+        start = file.read(64)
+    marked = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if b"\0" in start and not marked:
+        raise InputError(
+            f"{path} is no text, or UTF-16 without a byte order mark; save it as CSV in UTF-8"
+        )
+    encoding = "utf-16" if marked else "utf-8-sig"
     found = [_read_header(path, encoding, separator) for separator in SEPARATORS]
     best = max(found, key=lambda each: (_count(each.names, wanted), len(each.names)))
     return best
@@ -171,12 +177,17 @@ def _read_header(path: Path, encoding: str, separator: str) -> _Dialect:
     with path.open(encoding=encoding, newline="") as file:
         reader = csv.reader(file, delimiter=separator)
         try:
-            cells = next((cells for cells in reader if cells), [])
+            cells = next(filter(_says_something, reader), [])
         except (UnicodeError, csv.Error) as error:
             raise InputError(_say_damage(path, encoding, error)) from error
     # An index of pandas has no name, nor has what is left of deleted columns.
     names = tuple(cell.strip() or f"column {place}" for place, cell in enumerate(cells, start=1))
     return _Dialect(encoding, separator, names, reader.line_num)
+
+
+def _says_something(cells: Sequence[str]) -> bool:
+    """Tell a header from an empty line, and from that in which Excel names its separator."""
+    return bool(cells) and not cells[0].startswith("sep=")
 
 
 def _match(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
@@ -196,7 +207,9 @@ def _check_names(path: Path, names: Sequence[str], required: Sequence[str]) -> N
     shown = printable(", ".join(names))
     for name in required:
         if name not in names:
-            raise InputError(f"{path} has no column {name}, only {shown}; it needs {header}")
+            odd = [mark for mark in "|:~" if len(names) == 1 and mark in shown]
+            hint = f"; separate by commas, semicolons or tabs, not by '{odd[0]}'" if odd else ""
+            raise InputError(f"{path} has no column {name}, only {shown}; it needs {header}{hint}")
     if len(set(names)) < len(names):
         raise InputError(f"{path} has two columns of one name: {shown}; rename one of them")
 
@@ -236,7 +249,7 @@ def _walk(path: Path, dialect: _Dialect) -> Iterator[tuple[int, list[str]]]:
         for cells in reader:
             if cells and below:
                 yield line, cells
-            below = below or bool(cells)
+            below = below or _says_something(cells)
             line = reader.line_num + 1
 
 

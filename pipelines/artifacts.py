@@ -37,18 +37,31 @@ SPLIT_MAKERS = {"embeddings": "embed", "features": "embed"}
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside path; rename it to path when the block ends well."""
+    """Yield a temporary name beside path; rename it to path when the block ends well.
+
+    Raises:
+        InputError: a folder or a device has this name, or no file can be made there.
+    """
+    if path.exists() and not path.is_file():  # os.replace would take a device away
+        kind = "a folder" if path.is_dir() else "no regular file"
+        raise InputError(f"{path} is {kind}; name another file, or move that away")
     path.parent.mkdir(parents=True, exist_ok=True)
     for stray in path.parent.glob(f".{glob.escape(path.name)}.*.tmp{glob.escape(path.suffix)}"):
         stray.unlink(missing_ok=True)  # of a process that was killed
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
-        yield temporary
+        try:
+            yield temporary
+        except OSError as error:
+            if error.filename != str(temporary) or is_disk_full(error):
+                raise
+            reason = os.strerror(error.errno or 0).lower()
+            raise InputError(f"{path} cannot be written ({reason}); name another file") from error
         with temporary.open("rb") as file:  # not for writing: it may be a link to a user's photo
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             temporary.unlink()
 
 

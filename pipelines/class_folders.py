@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from embed.errors import MissingFileError
+from embed.printable import printable
 
 from .images import SUFFIXES, sniff_file
 from .naming import compose, is_text, name_landmark
@@ -23,7 +24,8 @@ class _LeftOut:
     misplaced: list[str] = field(default_factory=list)
     bare: list[str] = field(default_factory=list)  # images without a suffix
     undecodable: list[str] = field(default_factory=list)
-    empty: list[str] = field(default_factory=list)  # folders without a photo
+    dead: list[str] = field(default_factory=list)  # links that lead nowhere
+    empty: list[str] = field(default_factory=list)  # folders without a photo that can be read
 
 
 def list_classes(source: Path) -> dict[str, list[Path]]:
@@ -46,7 +48,7 @@ def list_classes(source: Path) -> dict[str, list[Path]]:
             left_out.misplaced.append(folder.name)
             continue
         photos = _list_photos(folder, left_out)
-        if not photos:
+        if not any(map(sniff_file, photos)):
             left_out.empty.append(f"{folder.name}/")
             continue
         name = name_landmark(folder.name)
@@ -83,7 +85,7 @@ def _list_photos(folder: Path, left_out: _LeftOut) -> list[Path]:
         if path.is_dir():
             left_out.misplaced.append(f"{prefix}{path.name}/")
         elif not path.is_file():  # a link that leads nowhere
-            left_out.misplaced.append(f"{prefix}{path.name}")
+            left_out.dead.append(f"{prefix}{path.name}")
         elif path.suffix.lower() in SUFFIXES:
             photos.append(path)
         elif not path.suffix and sniff_file(path):
@@ -102,13 +104,14 @@ def _warn(left_out: _LeftOut) -> None:
         ),
         (left_out.bare, f"images without a suffix (add {SUFFIXES[0]} to their names)"),
         (left_out.undecodable, "files and folders whose names are no UTF-8 (rename them)"),
-        (left_out.empty, "folders without a photo, which are no landmarks"),
+        (left_out.dead, "links that lead nowhere"),
+        (left_out.empty, "folders without a photo that can be read, which are no landmarks"),
     ):
         if names:
             logger.warning("left out %d %s: %s", len(names), what, name_some(names))
 
 
 def name_some(names: Sequence[str]) -> str:
-    """Return the first names, and how many more there are."""
+    """Return the first names, fit to be shown, and how many more there are."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+    return ", ".join(map(printable, names[:NAMED])) + more

@@ -191,6 +191,9 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     for noisy in ("faiss", "httpx", "matplotlib", "timm"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    if "" in sys.argv[1:]:  # a shell's variable that is not set: as a path it is this folder
+        print("error: an argument is empty; is a variable not set?", file=sys.stderr)
+        sys.exit(2)
     try:
         app(prog_name="cairn")
     except SystemExit as end:

@@ -17,7 +17,7 @@ from embed.errors import InputError, MissingFileError
 from embed.whitening import Whitening, load_whitening
 from index.search import load_index
 
-from .artifacts import load_manifest
+from .artifacts import load_manifest, name_maker
 from .integrity import has_file, intact_file
 from .landmark_head import LANDMARK_HEAD, load_landmark_head
 from .names import load_names
@@ -66,7 +66,7 @@ def load_database(run: Path, fingerprint: str) -> Database:
     folder = run / "index"
     manifest = load_manifest(folder)
     if manifest is None:
-        raise MissingFileError(f"no complete index in {folder}; run `cairn index` first")
+        raise MissingFileError(f"no complete index in {folder}; run `{name_maker(folder)}` first")
     if manifest.model["fingerprint"] != fingerprint:
         raise InputError(
             f"{folder} holds descriptors of model {manifest.model['fingerprint'][:12]}, the run's "

@@ -35,7 +35,8 @@ class Dataset:
         finish_renewal(folder)
         if not folder.is_dir():
             raise MissingFileError(
-                f"no dataset folder at {folder}; make one with `cairn data`, or name yours: --data"
+                f"no dataset folder at {folder}; make one with `cairn data`, or name yours: --data "
+                "(of a run whose dataset was moved: cairn submit --run RUN --data FOLDER)"
             )
         if self.find_table("train") is None and self.find_table("index") is None:
             raise MissingFileError(

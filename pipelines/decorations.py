@@ -11,6 +11,8 @@ from pathlib import Path
 
 from embed.printable import printable
 
+from .faults import advise
+
 logger = logging.getLogger(__name__)
 
 
@@ -32,15 +34,20 @@ def draw(path: Path, function: Callable[[], object]) -> list[Path]:
                 path.unlink()
         if os.environ.get("CAIRN_DEBUG"):
             raise
-        cause = printable(f"{type(error).__name__}: {error}").strip()
+        cause = printable(" ".join(advise(error)) or f"{type(error).__name__}: {error}")
         logger.warning(
             "could not draw %s: %s; everything else is written, and the same command tries again",
             *(printable(path.name), cause),
         )
         return []
-    return [path] if path.exists() else []
+    return [path] if _is_there(path) else []
 
 
 def draw_missing(path: Path, function: Callable[[], object]) -> list[Path]:
     """Make a picture or page that is not there, as `draw` does."""
-    return [path] if path.exists() else draw(path, function)
+    return [path] if _is_there(path) else draw(path, function)
+
+
+def _is_there(path: Path) -> bool:
+    """Tell whether there is a file, or a folder of them, and nothing else of that name."""
+    return path.is_file() if path.suffix else path.is_dir()

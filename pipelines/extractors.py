@@ -8,11 +8,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rerank.features import FeatureExtractor
 from rerank.sift import SiftExtractor
 
 from .recipe import RerankSettings
+
+if TYPE_CHECKING:
+    from rerank.delf.hub import HubDelf
 
 
 def _build_sift(run: Path, settings: RerankSettings) -> FeatureExtractor:
@@ -32,6 +36,10 @@ def _build_delf(run: Path, settings: RerankSettings) -> FeatureExtractor:
 
 
 def _build_hub_delf(run: Path, settings: RerankSettings) -> FeatureExtractor:
+    return _open_hub_delf(settings)
+
+
+def _open_hub_delf(settings: RerankSettings) -> "HubDelf":
     from rerank.delf.hub import HubDelf
 
     published = HubDelf(max_features=settings.max_features, max_side=settings.max_side)
@@ -43,6 +51,17 @@ EXTRACTORS: dict[str, Callable[[Path, RerankSettings], FeatureExtractor]] = {
     "delf": _build_delf,
     "delf-hub": _build_hub_delf,
 }
+
+
+def fetch_extractor(settings: RerankSettings) -> None:
+    """Fetch what an extractor is made of from the network, before anything long is begun.
+
+    Raises:
+        MissingFileError: it is not there, and cannot be fetched.
+        InputError: it is no model, or a package is not installed.
+    """
+    if settings.method == "delf-hub":
+        _open_hub_delf(settings).fetch()
 
 
 def build_extractor(run: Path, settings: RerankSettings) -> FeatureExtractor:

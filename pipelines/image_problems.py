@@ -44,8 +44,8 @@ def judge_images(images: ImageFolder, table: ImageTable) -> ImageProblems:
     found = ImageProblems()
     rows = np.linspace(0, len(table.ids) - 1, min(len(table.ids), LOOKED_AT)).astype(np.int64)
     there = images.holds([table.ids[row] for row in rows])
-    if mistake := _find_mistake(images, table, rows[~there]):
-        found.errors.append(mistake)
+    if mistakes := _find_mistakes(images, table, rows[~there]):
+        found.errors += mistakes
         return found
     if not there.any() and len(rows) < len(table.ids):
         rows, there = np.arange(len(table.ids)), images.holds(table.ids)
@@ -69,27 +69,30 @@ def judge_images(images: ImageFolder, table: ImageTable) -> ImageProblems:
     return found
 
 
-def _find_mistake(images: ImageFolder, table: ImageTable, rows: NDArray[np.int64]) -> str | None:
-    """Say whether images without a file have one under a name that their ids were to be."""
+def _find_mistakes(images: ImageFolder, table: ImageTable, rows: NDArray[np.int64]) -> list[str]:
+    """Say which images without a file have one under a name that their ids were to be."""
+    found: list[str] = []
     if not len(rows):
-        return None
+        return found
     ids, known = [table.ids[row] for row in rows], set(table.ids)
+    explained: set[int] = set()
     for correct, rule in _list_mistakes(images, ids):
         meant = [correct(image_id) for image_id in ids]
         changed = [
             place
             for place, (image_id, other) in enumerate(zip(ids, meant, strict=True))
-            if other and other != image_id and other not in known
+            if other and other != image_id and other not in known and place not in explained
         ]
         held = images.holds([meant[place] for place in changed])
         wrong = np.asarray(changed, dtype=np.int64)[held]
+        explained.update(wrong.tolist())
         if len(wrong):
-            return (
+            found.append(
                 f"{table.path}, column id, {name_rows(table.path, rows[wrong])}: "
                 f"'{printable(ids[wrong[0]])}' has no file, but '{printable(meant[wrong[0]])}' "
                 f"has one: {rule}; write the ids so"
             )
-    return None
+    return found
 
 
 def _list_mistakes(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from embed.errors import MissingFileError
+from embed.printable import printable
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,11 @@ def list_images(paths: Sequence[Path]) -> list[Path]:
         if not inside:
             empty.append(path)
         elif len(inside) < len(files):
-            logger.warning("%s: left out %d files of other kinds", path, len(files) - len(inside))
+            logger.warning(
+                "%s: left out %d files of other kinds",
+                printable(str(path)),
+                len(files) - len(inside),
+            )
         found += inside
     if empty and not found:
         named = ", ".join(map(str, empty))
@@ -42,7 +47,9 @@ def list_images(paths: Sequence[Path]) -> list[Path]:
             f"{named} holds no image ({', '.join(SUFFIXES)}); name photos, or a folder of them"
         )
     for path in empty:
-        logger.warning("%s holds no image (%s): left out", path, ", ".join(SUFFIXES))
+        logger.warning(
+            "%s holds no image (%s): left out", printable(str(path)), ", ".join(SUFFIXES)
+        )
     return found
 
 

@@ -142,7 +142,10 @@ def open_job(
             raise
         recorded = None  # all that it says was said again
     if named and recorded is None and data is None and run != DEMO_RUN:
-        raise MissingFileError(f"no run in {run}; to make one name its dataset: --data FOLDER")
+        raise MissingFileError(
+            f"no run in {run}; name the folder of a run, or make one: cairn submit --data FOLDER "
+            f"--run {run}"
+        )
     if data is None:
         data = Path(recorded["data"]) if recorded else DEMO_DATA
     if weights is not None and not weights.is_file():

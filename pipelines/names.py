@@ -57,7 +57,7 @@ def load_names(run: Path) -> dict[int, str]:
     if data is not None and data.is_dir():
         tables = (data / f"labels{suffix}" for suffix in (".csv", ".parquet"))
         labels = next((table for table in tables if table.is_file()), None)
-        if stored["labels"] != (hash_file(labels) if labels else None):
+        if labels is not None and stored["labels"] != hash_file(labels):
             from .dataset import Dataset  # pandas takes half a second that a query has no need of
 
             try:

@@ -4,6 +4,7 @@ Reads and writes dataset.json.
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ def claim(folder: Path, origin: dict[str, Any]) -> None:
             f"{printable(str(folder.resolve()))} is no UTF-8, which tables and indexes cannot be "
             "written to; name another dataset folder: --data"
         )
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise InputError(f"{printable(str(folder))} is no folder; name another dataset folder")
     finish_renewal(folder)
     marker = folder / "dataset.json"
     found: Any = None

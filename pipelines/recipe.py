@@ -266,6 +266,8 @@ def _explain(error: Any, above: tuple[str, ...]) -> str:
         return f"unknown key '{place}'; {hint}"
     if error["type"] == "value_error" and isinstance(error["input"], dict):
         return f"[{place}]: {error['ctx']['error']}"  # a whole section would say nothing
+    if error["type"] in {"model_type", "model_attributes_type", "dict_type"}:
+        return f"{place} = {error['input']!r}: {place} is a section; set one of its keys"
     return f"{place} = {error['input']!r}: {error['msg'].lower()}"
 
 

@@ -55,6 +55,8 @@ def _read_file(name: str) -> RecipeFile:
         path = Path(name)
     else:
         path = Path(str(resources.files("pipelines") / "recipes" / f"{name}.toml"))
+    if not name.endswith(".toml") and (Path(name).is_file() or "/" in name):
+        raise InputError(f"{name} is no recipe: that is a file whose name ends in .toml")
     if not path.is_file():
         known = list_recipes()
         close = difflib.get_close_matches(name, known, n=1)

@@ -274,4 +274,4 @@ def print_checked(found: "Sequence[Checked]", console: Console) -> None:
     damages = [line for each in found for line in each.damages]
     for line in damages:
         console.print(f"\n{escape(line)}", soft_wrap=True)
-    console.print(f"\n{len(damages)} damaged" if damages else "\nnothing is damaged")
+    console.print(f"\n{len(damages)} damaged or missing" if damages else "\nnothing is damaged")

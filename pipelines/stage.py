@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# What a training leaves for people to read: no answer depends on it.
+RECORDS = ("history.csv", "metrics.csv", "failures.parquet")
+
 # Writes the part of some rows of a table, moves a bar, and returns the images that failed.
 WritePart = Callable[[range, Path, Advance], list[Failure]]
 
@@ -64,18 +67,25 @@ class Artifact:
         training is dear, and a file may have been changed on purpose.
 
         Raises:
-            InputError: the manifest or another file is damaged; where it is dear, or missing.
+            InputError: the manifest or another file is damaged; where it is dear, or missing. Not
+                one of RECORDS: a warning says so.
         """
         done = None if self.redo else load_manifest(self.folder)
         if done is None or done.key != self.key:
             return None
         damages = find_damages(self.folder, done)
         in_parts = any(record.name.startswith("part-") for record in done.outputs)
+        complete = True
         for record, finding in damages:
+            path = self.folder / record.name
+            if self.dear and record.name in RECORDS:
+                logger.warning("%s: %s; the model does not need it", path, finding)
+                continue
             if self.dear or not (in_parts or finding == MISSING):
                 raise make_error(self.folder, record, finding)
-            logger.warning("%s: %s; it is made again", self.folder / record.name, finding)
-        return None if damages else done
+            logger.warning("%s: %s; it is made again", path, finding)
+            complete = False
+        return done if complete else None
 
     def sign(
         self,

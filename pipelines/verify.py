@@ -5,13 +5,13 @@ nothing. Whether artifacts still belong together is told by what their manifests
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from embed.errors import InputError, MissingFileError
 
-from .artifacts import Manifest, load_manifest
+from .artifacts import Manifest, load_manifest, remedy
 from .integrity import find_damage, make_error
 from .job import read_run
 from .progress import Advance, progress_bar
@@ -29,7 +29,7 @@ class Checked:
     artifact: str  # path in the run folder
     files: int
     bytes: int
-    state: str  # intact, damaged, stale, not finished; not checked
+    state: str  # intact, damaged, missing, stale, not finished; not checked
     damages: tuple[str, ...] = ()  # a line a file: what was found, and what to do
 
 
@@ -46,6 +46,9 @@ def verify_run(run: Path) -> list[Checked]:
     total = sum(_count(folder) for folder in folders)
     with progress_bar("verify", total) as advance:
         found += [_check_artifact(run, folder, advance) for folder in folders]
+    missing = _list_missing(folders)
+    found = [each for each in found if run / each.artifact not in missing]
+    found += [_tell_missing(run, folder) for folder in sorted(missing)]
     return [*found, _count_unlisted(run, folders)]
 
 
@@ -103,18 +106,49 @@ def _check_artifact(run: Path, folder: Path, advance: Advance) -> Checked:
 
 def is_stale(folder: Path, manifest: Manifest) -> bool:
     """Tell whether an artifact was made from others than there are now: it will be made again."""
+    for name, source in _list_sources(folder, manifest).items():
+        made = _load(source)
+        if made is not None and manifest.inputs[name] != _identify(made):
+            return True
+    return False
+
+
+def _list_sources(folder: Path, manifest: Manifest) -> dict[str, Path]:
+    """Return the artifacts that one was made from, by the name of the input."""
     run = folder.parent.parent if manifest.stage == "embed" else folder.parent
-    now: dict[str, str] = {}
-    if manifest.stage in {"embed", "train_delf"} and (model := _load(run / "model")):
-        now["model"] = str(model.model["fingerprint"])
-    if manifest.stage in {"decision", "submit"} and (index := _load(run / "index")):
-        now["index"] = index.key
-    if manifest.stage in {"index", "submit"}:
-        for kind, prefix in (("embeddings", ""), ("features", "features ")):
-            for made in (run / kind).glob("*"):
-                if found := _load(made):
-                    now[f"{prefix}{made.name}"] = found.content
-    return any(manifest.inputs.get(name, value) != value for name, value in now.items())
+    sources = {}
+    for name in manifest.inputs:
+        if name == "model" and manifest.stage in {"embed", "train_delf"}:
+            sources[name] = run / "model"
+        elif name == "index":
+            sources[name] = run / "index"
+        elif name.startswith("features "):
+            sources[name] = run / "features" / name.removeprefix("features ")
+        elif manifest.stage in {"index", "submit"} and name != "names":
+            sources[name] = run / "embeddings" / name
+    return sources
+
+
+def _identify(made: Manifest) -> str:
+    """Return what names an artifact among the inputs of another."""
+    if made.stage == "train":
+        return str(made.model["fingerprint"])
+    return made.key if made.stage == "index" else made.content
+
+
+def _list_missing(folders: Iterable[Path]) -> set[Path]:
+    """Return the artifacts that are not there, or not finished, and others were made from."""
+    needed: set[Path] = set()
+    for folder in folders:
+        if manifest := _load(folder):
+            needed.update(_list_sources(folder, manifest).values())
+    return {folder for folder in needed if not (folder / MANIFEST).is_file()}
+
+
+def _tell_missing(run: Path, folder: Path) -> Checked:
+    what = "has no manifest" if folder.is_dir() else "is missing"
+    advice = f"{folder} {what}, and others were made from it; {remedy(folder)}"
+    return Checked(str(folder.relative_to(run)), 0, 0, "missing", (advice,))
 
 
 def _count_unlisted(run: Path, folders: list[Path]) -> Checked:

@@ -115,6 +115,11 @@ def test_without_a_landmark_head_a_guess_is_an_error_or_stands() -> None:
     )
 
 
+def test_a_threshold_that_nothing_reaches_is_no_number() -> None:
+    reasons = RejectBelow(threshold=np.inf)(query([1], [0.9]), guess(1))
+    assert reasons == ["confidence 0.500 is too low: none is as sure as was asked for"]
+
+
 def test_the_self_verified_gap_takes_the_verification_for_the_truth() -> None:
     # order: wrong, confirmed, none, confirmed: (1 / 2 + 2 / 4) / 3, for 3 are said to show one
     verdicts = np.array(

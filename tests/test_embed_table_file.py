@@ -137,3 +137,23 @@ def test_rows_are_named_by_their_lines(tmp_path: Path) -> None:
     assert name_rows(tmp_path / "t.parquet", [0, 4]) == "rows 1 and 5"
     write(tmp_path, f"id,landmark_id\n{'a' * 200_000},1\nb,2\n")  # more than the module csv takes
     assert name_rows(path, [1]) == "row 2"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (COMMAS.encode("utf-16-le"), "is no text, or UTF-16 without a byte order mark"),
+        (COMMAS.replace(",", "|"), r"separate by commas, semicolons or tabs, not by '\|'"),
+    ],
+)
+def test_what_is_written_otherwise_is_told_so(
+    content: str | bytes, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        read_table(write(tmp_path, content), COLUMNS)
+
+
+def test_the_line_in_which_excel_names_its_separator_is_no_header(tmp_path: Path) -> None:
+    path = write(tmp_path, "sep=;\n" + COMMAS.replace(",", ";"))
+    assert read_table(path, COLUMNS).to_pydict() == ROWS
+    assert name_rows(path, [0, 1]) == "lines 3 and 4"

@@ -228,3 +228,17 @@ def test_paths_that_are_no_utf8_are_read_back_from_json(tmp_path: Path) -> None:
     text = (tmp_path / "run.json").read_text(encoding="utf-8")
     assert json.loads(text) == values
     assert "Köln 大阪" in text
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name, kind in (("pipe", "no regular file"), ("folder", "a folder"), ("", "a folder")):
+        with pytest.raises(InputError, match=f"is {kind}; name another"):
+            write_json({}, tmp_path / name)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_file_that_cannot_be_made_is_named_by_its_own_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a{240}\.json cannot be written \(file name too long\)"):
+        write_json({}, tmp_path / f"{'a' * 240}.json")

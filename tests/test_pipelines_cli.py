@@ -116,7 +116,8 @@ def test_a_missing_dataset_says_how_to_make_one(name: str, tmp_path: Path) -> No
     assert end.status == 1
     assert end.err.strip() == (
         f"error: no dataset folder at {tmp_path / 'absent'}; make one with `cairn data`, "
-        "or name yours: --data"
+        "or name yours: --data (of a run whose dataset was moved: cairn submit --run RUN --data "
+        "FOLDER)"
     )
 
 
@@ -131,7 +132,7 @@ def test_a_missing_recipe_or_weights_file_is_named(finished: Tiny, tmp_path: Pat
 def test_data_from_folders_says_what_it_made(tmp_path: Path) -> None:
     photo = tmp_path / "photos" / "tower" / "a.jpg"
     photo.parent.mkdir(parents=True)
-    photo.touch()
+    photo.write_bytes(b"\xff\xd8\xff")
     end = cairn("data", "folders", tmp_path / "photos", "--data", tmp_path / "data")
     assert end.status == 0
     assert end.out == f"{tmp_path / 'data'}: 1 landmarks, 1 train, 0 test, 0 non_landmark\n"
@@ -293,7 +294,7 @@ def test_warnings_and_errors_cannot_drive_the_terminal(tmp_path: Path) -> None:
     for name in names:
         path = tmp_path / os.fsdecode(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        path.write_bytes(b"\xff\xd8\xff")
     program = [sys.executable, "-m", "pipelines", "data", "folders"]
     options = ["--data", str(tmp_path / "data")]
     end = subprocess.run(
@@ -306,3 +307,15 @@ def test_warnings_and_errors_cannot_drive_the_terminal(tmp_path: Path) -> None:
     )
     assert end.returncode == 1
     assert b"no folder at absent  [31m\\xe9; name" in end.stderr
+
+
+def test_an_empty_argument_is_no_folder(tiny: Tiny) -> None:
+    end = cairn("data", "clean", tiny.run, "--into", "")
+    assert (end.status, end.err) == (2, "error: an argument is empty; is a variable not set?\n")
+
+
+def test_a_recipe_file_of_another_suffix_is_no_unknown_name(fresh: Tiny, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").touch()
+    end = cairn("train", "--data", fresh.data, "--recipe", tmp_path / "mine.txt")
+    assert end.status == 1
+    assert "mine.txt is no recipe: that is a file whose name ends in .toml" in end.err

@@ -129,3 +129,15 @@ def test_a_recipe_that_describes_otherwise_is_not_asked_with(tiny: Tiny) -> None
     assert "run.json describes photos otherwise than those in" in end.err
     manifest = load_manifest(tiny.run / "embeddings" / "train")
     assert manifest is not None and manifest.settings["embed"]["flip"] is False
+
+
+@pytest.mark.parametrize("name", ["history.csv", "metrics.csv", "failures.parquet"])
+def test_what_a_training_leaves_to_read_costs_no_new_training(
+    name: str, tiny: Tiny, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tiny.run / "model" / name).unlink()
+    before = results(tiny.run)
+    assert tiny.submit().status == 0
+    assert f"{tiny.run / 'model' / name}: it is missing; the model does not need it" in caplog.text
+    assert results(tiny.run) == before
+    assert cairn("verify", tiny.run).status == 1

@@ -206,3 +206,17 @@ def test_photos_of_mixed_sizes_are_submitted(tiny: Tiny, caplog: pytest.LogCaptu
     assert (end.status, caplog.text) == (0, "")
     with Image.open(tiny.run / "answers.jpg") as sheet:
         assert np.asarray(sheet).std() > 30
+
+
+def test_what_is_in_the_way_of_a_picture_is_a_warning(
+    tiny: Tiny, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tiny.run / "answers.jpg").unlink()
+    (tiny.run / "answers.jpg").mkdir()
+    end = tiny.submit()
+    assert end.status == 0
+    assert f"could not draw answers.jpg: {tiny.run / 'answers.jpg'} is a folder" in caplog.text
+    assert "wrote" not in end.out or "answers.jpg" not in end.out
+    (tiny.run / "answers.jpg").rmdir()
+    assert tiny.submit().status == 0
+    assert (tiny.run / "answers.jpg").is_file()

@@ -12,7 +12,10 @@ from pipelines import extractors
 from pipelines.extractors import EXTRACTORS, build_extractor, find_fingerprint
 from pipelines.recipe import RerankSettings
 from rerank.delf.hub import HubDelf
+from rerank.delf.hub_model import import_tensorflow
 from rerank.sift import SiftExtractor
+from tests.conftest import Tiny
+from tests.datasets import cairn, make_recipe_file
 
 ROOT = Path(__file__).resolve().parents[1]
 NOWHERE = Path("nowhere")
@@ -97,3 +100,21 @@ def test_sift_needs_no_network() -> None:
         check=False,
     )
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_a_model_of_the_hub_is_asked_for_before_anything_is_trained(
+    fresh: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(handle: str) -> str:
+        raise OSError("no network")
+
+    _, hub = import_tensorflow()
+    monkeypatch.setattr(hub, "resolve", refuse)
+    make_recipe_file(fresh.recipe, '[rerank]\nmethod = "delf-hub"\n')
+    end = cairn("submit", *fresh.options)
+    assert end.status == 1
+    assert end.err.startswith(
+        "error: https://tfhub.dev/google/delf/1 cannot be fetched (no network)"
+    )
+    assert "name its folder: rerank.hub_model" in end.err
+    assert not (fresh.run / "model").exists()

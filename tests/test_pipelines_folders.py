@@ -15,16 +15,27 @@ from embed.printable import printable
 from pipelines import class_folders, folders
 from pipelines.dataset import Dataset
 from pipelines.folders import import_folders
+from pipelines.images import SUFFIXES
 from pipelines.naming import MAX_ID, is_text
 from tests.datasets import find_file
 
+JPEG = b"\xff\xd8\xff"  # what a file begins with that is taken for a photo
+
+
+def write(path: Path, text: str) -> None:
+    path.write_bytes(JPEG + text.encode())
+
+
+def read(path: Path) -> str:
+    return path.read_bytes().removeprefix(JPEG).decode()
+
 
 def make_source(folder: Path, **classes: int) -> Path:
-    """Write folders of that many files; the files' bytes are their paths."""
+    """Write folders of that many photos; behind JPEG, their bytes are their paths."""
     for name, count in classes.items():
         (folder / name).mkdir(parents=True, exist_ok=True)
         for number in range(count):
-            (folder / name / f"p{number}.jpg").write_text(f"{name}/p{number}")
+            write(folder / name / f"p{number}.jpg", f"{name}/p{number}")
     return folder
 
 
@@ -39,7 +50,7 @@ def rows(folder: Path, table: str) -> list[list[str]]:
 
 def files(folder: Path) -> dict[str, bytes]:
     return {
-        str(path.relative_to(folder)): path.read_bytes()
+        str(path.relative_to(folder)): path.read_bytes().removeprefix(JPEG)
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
@@ -69,7 +80,7 @@ def test_the_dataset_reads_what_was_written(tmp_path: Path) -> None:
     assert sorted(dataset.names.values()) == ["Köln, Dom", 'a "b"']
     for image_id in dataset.load_split("train").ids:
         name, _, stem = image_id.rpartition("-")
-        assert find_file(dataset, image_id).read_text() == f"{name}/{stem}"
+        assert read(find_file(dataset, image_id)) == f"{name}/{stem}"
 
 
 @pytest.mark.parametrize(("every", "kept"), [(0, []), (2, [1, 3, 5]), (5, [4]), (9, [])])
@@ -119,22 +130,22 @@ def test_two_imports_write_the_same(tmp_path: Path) -> None:
 def test_one_stem_with_two_suffixes_makes_two_images(tmp_path: Path) -> None:
     source = make_source(tmp_path / "photos", tower=0)
     for suffix in (".jpg", ".PNG", ".webp"):
-        (source / "tower" / f"a{suffix}").write_text(suffix)
+        write(source / "tower" / f"a{suffix}", suffix)
     import_folders(source, tmp_path / "data", test_every=0)
     dataset = Dataset(tmp_path / "data")
     ids = dataset.load_split("train").ids
     assert len(set(ids)) == 3
-    assert {find_file(dataset, i).read_text() for i in ids} == {".jpg", ".PNG", ".webp"}
+    assert {read(find_file(dataset, i)) for i in ids} == {".jpg", ".PNG", ".webp"}
 
 
 def test_ids_of_equal_spelling_stay_distinct(tmp_path: Path) -> None:
     source = make_source(tmp_path / "photos", **{"a": 0, "a-b": 0})
-    (source / "a" / "b-c.jpg").write_text("one")
-    (source / "a-b" / "c.jpg").write_text("two")
+    write(source / "a" / "b-c.jpg", "one")
+    write(source / "a-b" / "c.jpg", "two")
     import_folders(source, tmp_path / "data", test_every=0)
     dataset = Dataset(tmp_path / "data")
     ids = dataset.load_split("train").ids
-    assert [find_file(dataset, i).read_text() for i in ids] == ["one", "two"]
+    assert [read(find_file(dataset, i)) for i in ids] == ["one", "two"]
 
 
 def test_files_of_other_kinds_are_left_out_with_a_warning(
@@ -198,14 +209,14 @@ def test_a_photo_that_changed_its_suffix_replaces_the_old_one(tmp_path: Path) ->
     source = make_source(tmp_path / "photos", tower=1)
     import_folders(source, tmp_path / "data", test_every=0)
     (source / "tower" / "p0.jpg").unlink()
-    (source / "tower" / "p0.png").write_text("new")
+    write(source / "tower" / "p0.png", "new")
     import_folders(source, tmp_path / "data", test_every=0)
-    assert find_file(Dataset(tmp_path / "data"), "tower-p0").read_text() == "new"
+    assert read(find_file(Dataset(tmp_path / "data"), "tower-p0")) == "new"
 
 
 def test_photos_and_dataset_are_kept_apart(tmp_path: Path) -> None:
     (tmp_path / "photos" / "tower").mkdir(parents=True)
-    (tmp_path / "photos" / "tower" / "a.jpg").touch()
+    write(tmp_path / "photos" / "tower" / "a.jpg", "")
     for target in ("photos", "photos/data"):
         with pytest.raises(ValueError, match=r"is among the photos in .*; name a folder outside"):
             import_folders(tmp_path / "photos", tmp_path / target, test_every=0)
@@ -216,7 +227,7 @@ def test_photos_and_dataset_are_kept_apart(tmp_path: Path) -> None:
 
 def test_what_no_id_can_have_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "photos" / "a\\b").mkdir(parents=True)
-    (tmp_path / "photos" / "a\\b" / "li\nne.jpg").touch()
+    write(tmp_path / "photos" / "a\\b" / "li\nne.jpg", "")
     import_folders(tmp_path / "photos", tmp_path / "data", test_every=0)
     dataset = Dataset(tmp_path / "data")
     assert dataset.load_split("train").ids == ("a_b-li_ne",)
@@ -228,11 +239,11 @@ def test_what_no_id_can_have_is_replaced(tmp_path: Path) -> None:
 
 
 def make_bytes(folder: Path, *names: bytes) -> Path:
-    """Write files of any names below a folder; the files' bytes are their names."""
+    """Write files of any names below a folder; behind JPEG, bytes of photos are their names."""
     for name in names:
         path = folder / os.fsdecode(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(name)
+        path.write_bytes(JPEG * (path.suffix.lower() in SUFFIXES) + name)
     return folder
 
 
@@ -243,7 +254,9 @@ def imported(data: Path) -> dict[str, bytes]:
     splits = [name for name in ("train", "test", "non_landmark") if dataset.find_table(name)]
     ids = [image_id for name in splits for image_id in dataset.load_split(name).ids]
     assert len(set(ids)) == len(ids)
-    return {image_id: find_file(dataset, image_id).read_bytes() for image_id in ids}
+    return {
+        image_id: find_file(dataset, image_id).read_bytes().removeprefix(JPEG) for image_id in ids
+    }
 
 
 def test_names_that_are_no_utf8_are_left_out_by_name_and_the_rest_is_imported(
@@ -340,13 +353,15 @@ def test_folders_without_a_photo_are_no_landmarks(
 ) -> None:
     source = make_source(tmp_path / "photos", tower=1, empty=0, texts=0)
     (source / "texts" / "a.txt").touch()
+    (source / "broken").mkdir()
+    (source / "broken" / "a.jpg").touch()
+    (source / "broken" / "b.jpg").write_text("no photo")
     with caplog.at_level(logging.WARNING):
         counts = import_folders(source, tmp_path / "data", test_every=0)
     assert counts["landmarks"] == 1
     assert rows(tmp_path / "data", "labels") == [["0", "tower"]]
-    assert "left out 2 folders without a photo, which are no landmarks: empty/, texts/" in (
-        caplog.text
-    )
+    assert "left out 3 folders without a photo that can be read" in caplog.text
+    assert "no landmarks: broken/, empty/, texts/" in caplog.text
 
 
 def test_every_suffix_of_jpeg_is_imported_and_images_without_one_are_named(
@@ -398,7 +413,7 @@ def test_whatever_photos_are_called_each_is_in_a_table_or_named(
         assert len(found) + len(lost) == len({b"first/a.jpg", *photos})
         for name in map(os.fsdecode, lost):
             assert not is_text(name)
-            assert name in told or f"{name.split('/')[0]}/" in told
+            assert printable(name) in told or printable(f"{name.split('/')[0]}/") in told
         assert all(len(image_id.encode()) <= MAX_ID for image_id in found)
         truth = Dataset(data)
         assert set(truth.names) == set(range(len(truth.names)))

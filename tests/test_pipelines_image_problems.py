@@ -137,3 +137,9 @@ def test_what_a_model_was_trained_on_need_not_be_there_where_it_is_not_searched(
     dataset.check()
     with pytest.raises(InputError, match=r"none of the 1 images of .*train\.csv has a file"):
         dataset.check(training=True)
+
+
+def test_all_kinds_of_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    said = refusal(make(tmp_path, ["a.jpg", "b ", "c"], ["a", "b", "c"]))
+    assert "line 2: 'a.jpg' has no file, but 'a' has one: ids carry no suffix" in said
+    assert "line 3: 'b ' has no file, but 'b' has one: ids have no blanks at their ends" in said

@@ -211,6 +211,9 @@ def test_a_damaged_run_file_says_what_to_delete(content: bytes, tiny: Tiny) -> N
 def test_without_names_the_id_is_the_name(tiny: Tiny) -> None:
     (tiny.data / "labels.csv").unlink()
     move_data(tiny)
+    photo = tiny.data / "images" / "q4.jpg"
+    assert QueryEngine(tiny.run).ask(photo).name == "Thing 4"  # as it was when it was indexed
+    (tiny.run / "index" / "names.json").unlink()
     answer = QueryEngine(tiny.run).ask(tiny.data / "images" / "q4.jpg")
     assert (answer.landmark_id, answer.name) == (4, "4")
     end = cairn("query", tiny.data / "images" / "q4.jpg", "--run", tiny.run)

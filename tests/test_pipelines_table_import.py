@@ -323,10 +323,10 @@ def test_bytes_that_are_no_image_are_recorded(kind: pa.DataType, tmp_path: Path)
     done = import_table([table], tmp_path / "data", test_every=0)
     assert (done.requested, done.written, done.failed) == (6, 2, 4)
     assert read_failures(tmp_path / "data/failures.parquet") == {
-        "b": ("not_an_image", "no JPEG, PNG or WebP, starts with b'GIF89a'"),
+        "b": ("not_an_image", "no JPEG, PNG or WebP, its first bytes are 47 49 46 38 39 61"),
         "c": ("empty", "0 bytes"),
         "d": ("missing", "the table has no bytes for it"),
-        "e": ("not_an_image", "no JPEG, PNG or WebP, starts with b'RIFF\\x00\\x00\\x00\\x00'"),
+        "e": ("not_an_image", "no JPEG, PNG or WebP, its first bytes are 52 49 46 46 00 00 00 00"),
     }
     assert tables(tmp_path / "data") == {"train": [["a", "1"], ["f", "1"]]}
 

@@ -45,7 +45,7 @@ def test_the_table_and_the_json_say_the_same(tiny: Tiny) -> None:
         f"{tiny.run}"
     )
     assert found["decision"]["damages"] == [line]
-    assert shown.out.splitlines()[-3:] == [line, "", "1 damaged"]
+    assert shown.out.splitlines()[-3:] == [line, "", "1 damaged or missing"]
     row = next(text for text in shown.out.splitlines() if text.startswith("decision"))
     assert row.split()[-1] == "damaged"
 
@@ -87,3 +87,21 @@ def test_what_is_no_run_is_named(tmp_path: Path) -> None:
         1,
         f"error: no run in {tmp_path}; name the folder of a run: cairn verify RUN\n",
     )
+
+
+def test_what_others_were_made_from_is_missed(tiny: Tiny) -> None:
+    shutil.rmtree(tiny.run / "index")
+    (tiny.run / "model" / "manifest.json").unlink()
+    end = cairn("verify", tiny.run)
+    assert end.status == 1
+    found = states(tiny.run)
+    assert (found["index"], found["model"], found["decision"]) == ("missing", "missing", "intact")
+    for folder, what, stage in (
+        ("index", "is missing", "index"),
+        ("model", "has no manifest", "train"),
+    ):
+        assert (
+            f"{tiny.run / folder} {what}, and others were made from it; make it anew: cairn "
+            f"{stage} --redo --run {tiny.run}"
+        ) in end.out
+    assert "2 damaged or missing" in end.out

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from embed.errors import InputError
+from embed.errors import InputError, MissingFileError
 
 from ..options import Data, Run
 
@@ -96,6 +96,8 @@ def compare(
 
     if len(runs) != (1 if steps else 2):
         raise InputError(f"{len(runs)} named; name two runs, or one run and two --steps of it")
+    if gone := [run for run in runs if not run.exists()]:
+        raise MissingFileError(f"nothing at {gone[0]}; name folders of finished runs")
     if html is not None and (steps or not all(run.is_dir() for run in runs)):
         raise InputError("--html shows the photos of two runs: name two run folders, no --steps")
     if steps:

@@ -70,6 +70,7 @@ def start_job(
     what open_job, load_recipe, prepare_data and Dataset.check raise.
     """
     from ..dataset import Dataset
+    from ..extractors import fetch_extractor
     from ..job import count_workers, is_demo, open_job
     from ..networks import check_networks, settle_network
     from ..prepared_data import find_source, prepare_data
@@ -95,6 +96,8 @@ def start_job(
     source = find_source(job)
     if is_demo(source) or source.is_dir():  # else the error below is what matters
         check_networks(job)
+        if not (job.run / "features").is_dir():
+            fetch_extractor(job.recipe.rerank)
     if is_demo(source):
         from ..data import render_demo
 

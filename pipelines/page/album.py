@@ -164,7 +164,9 @@ def open_album(job: Job, query_ids: Sequence[str]) -> Album:
     """
     manifest = load_manifest(job.run / "index")
     if manifest is None:
-        raise MissingFileError(f"no complete index in {job.run}; run `cairn submit` first")
+        raise MissingFileError(
+            f"no complete index in {job.run}; make it: cairn submit --run {job.run}"
+        )
     database = load_database(job.run, str(manifest.model["fingerprint"]))
     asked = open_features(job.run, "test", job.recipe)
     known = open_features(job.run, database.split, job.recipe)

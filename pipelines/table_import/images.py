@@ -269,4 +269,6 @@ def _describe_problem(row: int, data: pa.Buffer | None) -> Failure:
     if not data.size:
         return Failure(row, "empty", "0 bytes")
     start = data[:8].to_pybytes()
-    return Failure(row, "not_an_image", f"no JPEG, PNG or WebP, starts with {start!r}")
+    return Failure(
+        row, "not_an_image", f"no JPEG, PNG or WebP, its first bytes are {start[:8].hex(' ')}"
+    )

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embed.errors import InputError
+from embed.printable import printable
 
 from ..images import SUFFIXES
 from ..naming import MAX_ID, make_id, name_landmark
@@ -82,6 +83,11 @@ def read_rows(source: TableSource, columns: Columns, images: Path | None) -> Row
         raise InputError(
             f"{source.name} has no column {' or '.join(LABEL_COLUMNS)}, only "
             f"{', '.join(source.schema.names)}; name the one with the labels: --label-column"
+        )
+    if passed_over := [n for n in LABEL_COLUMNS if n in source.schema.names and n != label]:
+        logger.warning(
+            "%s: the labels are those of column %s; %s is not used: --label-column names another",
+            *(source.name, label, printable(", ".join(passed_over))),
         )
     split = columns.split or _find(source, (SPLIT_COLUMN,))
     files, column = None, ""

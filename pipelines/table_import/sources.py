@@ -101,9 +101,10 @@ def open_source(paths: Sequence[Path]) -> TableSource:
     if len(found) == 1 and is_text(found[0]):
         return TableSource(found, read_table(found[0], (), USUAL_COLUMNS, others=True).schema)
     if kinds != {".parquet"}:
+        others = f" and {len(found) - 1} other files" if len(found) > 1 else ""
         raise InputError(
-            f"{found[0]} and {len(found) - 1} other files: name one .csv file, or .parquet files "
-            "or a folder of them; a table of another kind must be saved as one of these"
+            f"{found[0]}{others}: name one .csv file, or .parquet files or a folder of them; a "
+            "table of another kind must be saved as one of these"
         )
     schemas = [_read_schema(path) for path in found]
     for path, schema in zip(found, schemas, strict=True):

@@ -22,7 +22,7 @@ from embed.decode import DecodedImage
 from embed.errors import InputError, MissingFileError
 
 from ..features import LocalFeatures
-from .hub_model import Found, HubModel, load_model
+from .hub_model import Found, HubModel, fetch_model, load_model
 
 RECEPTIVE_FIELD = 291.0  # pixels that one feature of ResNet-50's third block sees at scale 1
 MIN_SIDE = 10  # pixels, the reference finds nothing in images below
@@ -132,6 +132,11 @@ class HubDelf:
             scales=sizes.astype(np.float32),
             image_size=image.original_size,
         )
+
+    def fetch(self) -> None:
+        """Fetch the model if it is not there yet. Raises MissingFileError if it cannot be."""
+        if self._is_address:
+            fetch_model(self.handle)
 
     @property
     def _is_address(self) -> bool:

@@ -193,13 +193,7 @@ def load_model(handle: str) -> HubModel:
         InputError: it cannot be loaded, or has no DELF signature.
     """
     tensorflow, hub = import_tensorflow()
-    try:
-        path = hub.resolve(handle)
-    except Exception as error:  # whatever urllib, tarfile and TensorFlow raise
-        raise MissingFileError(
-            f"{handle} cannot be fetched ({error}); download and unpack the model where there is "
-            "a network, and give its folder as the handle"
-        ) from error
+    path = fetch_model(handle)
     try:
         with _errors_only(tensorflow.get_logger()):
             functions = hub.load(path).signatures
@@ -208,6 +202,25 @@ def load_model(handle: str) -> HubModel:
             f"{path}: TensorFlow cannot load this SavedModel ({error}); download it again"
         ) from error
     return _choose(functions, path)
+
+
+def fetch_model(handle: str) -> str:
+    """Return the folder of a model, fetched from an address if it is not there yet.
+
+    Raises:
+        MissingFileError: it cannot be fetched.
+        InputError: TensorFlow is not installed.
+    """
+    _, hub = import_tensorflow()
+    try:
+        # It says three times that it downloads.
+        with _errors_only(logging.getLogger("absl")):
+            return str(hub.resolve(handle))
+    except Exception as error:  # whatever urllib, tarfile and TensorFlow raise
+        raise MissingFileError(
+            f"{handle} cannot be fetched ({getattr(error, 'reason', error)}); download and unpack "
+            "the model where there is a network, and name its folder: rerank.hub_model"
+        ) from error
 
 
 def _choose(functions: Mapping[str, Any], path: str) -> HubModel:
