@@ -60,8 +60,8 @@ def read_table(
         InputError: it is empty or damaged, is not UTF-8, lacks a column or has two of one name.
     """
     if not path.is_file():
-        found = "no table at" if not path.exists() else "no table, but a folder or a device, at"
-        raise MissingFileError(f"{found} {path}; name a CSV or Parquet file")
+        what = ", but a folder or a device," if path.exists() else ""
+        raise MissingFileError(f"no table{what} at {path}; name a CSV or Parquet file")
     wanted = [*required, *optional]
     if path.suffix.lower() == PARQUET:
         found, read = _read_parquet_names(path), _read_parquet
