@@ -20,6 +20,7 @@ from embed.errors import InputError
 from .artifacts import is_disk_full
 from .job import pick_run
 
+PACKAGES = ("embed", "index", "rerank", "classify_head", "pipelines")
 OURS = 70  # exit status of a fault of Cairn: EX_SOFTWARE of sysexits.h
 # What the system says of a path that was named, or of the machine: no fault of the code.
 OF_THE_SYSTEM = {
@@ -50,12 +51,10 @@ def report_fault(error: Exception, command: str, options: Mapping[str, Any]) -> 
         command: its name, such as `submit`.
         options: of the command, by parameter.
     """
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{_shorten(last.filename)}:{last.lineno}"
     version = importlib.metadata.version("cairn")
     line = (
         f"cairn {version}, Python {platform.python_version()}, {platform.platform(terse=True)}: "
-        f"`cairn {command}` ended in {type(error).__name__} at {place}"
+        f"`cairn {command}` ended in {type(error).__name__} at {_find_place(error)}"
     )
     path = _find_folder(options) / f"fault-{datetime.now():%Y%m%d-%H%M%S}.txt"
     text = "".join(traceback.format_exception(error))
@@ -78,9 +77,13 @@ def _find_folder(options: Mapping[str, Any]) -> Path:
     return run if run.is_dir() else Path()
 
 
-def _shorten(filename: str) -> str:
-    """Return a source file below its package: where Cairn is installed tells nobody anything."""
-    parts = Path(filename).parts
-    packages = ("embed", "index", "rerank", "classify_head", "pipelines", "site-packages")
-    starts = [place for place, part in enumerate(parts) if part in packages]
-    return "/".join(parts[starts[-1] :]) if starts else parts[-1]
+def _find_place(error: Exception) -> str:
+    """Return the last line of ours on the way to an error, like pipelines/submit.py:80."""
+    root = Path(__file__).resolve().parents[1]
+    place = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        path = Path(frame.filename)
+        name = path.relative_to(root).as_posix() if path.is_relative_to(root) else ""
+        if name.partition("/")[0] in PACKAGES:
+            place = f"{name}:{frame.lineno}"
+    return place

@@ -156,7 +156,7 @@ def test_an_error_of_ours_is_said_to_be_ours(
     assert said.startswith(f"error: this is a fault of Cairn, not of what you gave it: {name}: ")
     assert where == f"The traceback is in {path}; please report it with this line:"
     assert re.fullmatch(
-        rf"cairn \S+, Python \S+, .+: `cairn evaluate` ended in {name} at \S+:\d+", line
+        rf"cairn \S+, Python \S+, .+: `cairn evaluate` ended in {name} at pipelines/\S+:\d+", line
     )
     text = path.read_text()
     assert text.startswith(f"{line}\n")

@@ -97,7 +97,9 @@ def compare(
     if len(runs) != (1 if steps else 2):
         raise InputError(f"{len(runs)} named; name two runs, or one run and two --steps of it")
     if gone := [run for run in runs if not run.exists()]:
-        raise MissingFileError(f"nothing at {gone[0]}; name folders of finished runs")
+        raise MissingFileError(
+            f"no run in {gone[0]}, and no file there; name folders of finished runs"
+        )
     if html is not None and (steps or not all(run.is_dir() for run in runs)):
         raise InputError("--html shows the photos of two runs: name two run folders, no --steps")
     if steps:

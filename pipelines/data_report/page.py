@@ -44,8 +44,7 @@ def open_folder(folder: Path) -> Path:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with writing(folder / ".probe") as temporary:
-            temporary.touch()
+        (folder / ".probe").touch()
         (folder / ".probe").unlink()
     except OSError as error:
         raise InputError(
