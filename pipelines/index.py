@@ -47,7 +47,7 @@ def index_database(job: Job) -> Manifest:
         features = {split: extract_split(before, split) for split in splits}
     prepare_held_out(before)
     manifest = _build(job, embedded, features)
-    write_names(job)
+    write_names(job, manifest)
     set_decision(job, manifest)
     return manifest
 

@@ -9,9 +9,9 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from embed.errors import InputError
+from embed.errors import InputError, MissingFileError
 
-from .artifacts import hash_file, read_signed, write_signed
+from .artifacts import Manifest, hash_file, load_manifest, read_signed, write_signed
 from .job import Job, read_run
 
 logger = logging.getLogger(__name__)
@@ -19,29 +19,40 @@ logger = logging.getLogger(__name__)
 FILE = "names.json"
 
 
-def write_names(job: Job) -> None:
-    """Keep the names of a run's dataset, for when it is gone."""
+def write_names(job: Job, indexed: Manifest) -> None:
+    """Keep the names of a run's dataset beside its index, for when it is gone."""
     labels, path = job.dataset.find_table("labels"), job.run / "index" / FILE
     names = {str(label): name for label, name in job.dataset.names.items()}
-    values = {"labels": hash_file(labels) if labels else None, "names": names}
+    values = {
+        "labels": hash_file(labels) if labels else None,
+        "names": names,
+        "index": indexed.content,
+    }
     try:
-        known = _read_stored(job.run)
-    except InputError:  # damaged: this is what makes it anew
+        known = read_stored_names(job.run)
+    except InputError:  # missing, damaged or of another index: this is what makes it anew
         known = {}
     if values != known:
         write_signed(values, path)
 
 
-def _read_stored(run: Path) -> dict[str, Any]:
-    path = run / "index" / FILE
-    if not path.is_file():
-        return {"labels": None, "names": {}}
+def read_stored_names(run: Path) -> dict[str, Any]:
+    """Return what names.json says of the index that is there.
+
+    Raises:
+        InputError: the file is missing, damaged, or of another index.
+    """
+    path, indexed = run / "index" / FILE, load_manifest(run / "index")
+    advice = f"make it anew: cairn index --run {shlex.quote(str(run))}"
     try:
-        return read_signed(path)
+        values = read_signed(path)
+    except FileNotFoundError as error:
+        raise MissingFileError(f"{path} is missing; {advice}") from error
     except InputError as error:
-        raise InputError(
-            f"{error}; make it anew: cairn index --run {shlex.quote(str(run))}"
-        ) from error
+        raise InputError(f"{error}; {advice}") from error
+    if indexed is None or values["index"] != indexed.content:
+        raise InputError(f"{path} is damaged: it is that of another index; {advice}")
+    return values
 
 
 def load_names(run: Path) -> dict[int, str]:
@@ -50,9 +61,9 @@ def load_names(run: Path) -> dict[int, str]:
     A dataset whose labels cannot be read is warned of.
 
     Raises:
-        InputError: names.json is damaged.
+        InputError: as read_stored_names.
     """
-    stored, recorded = _read_stored(run), read_run(run)
+    stored, recorded = read_stored_names(run), read_run(run)
     data = Path(recorded["data"]) if recorded else None
     if data is not None and data.is_dir():
         tables = (data / f"labels{suffix}" for suffix in (".csv", ".parquet"))

@@ -5,7 +5,7 @@ nothing. Whether artifacts still belong together is told by what their manifests
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from embed.errors import InputError, MissingFileError
 from .artifacts import Manifest, load_manifest, remedy
 from .integrity import find_damage, make_error
 from .job import read_run
+from .names import FILE as NAMES_FILE
+from .names import read_stored_names
 from .progress import Advance, progress_bar
 
 # Folders that stages write; other folders with a manifest are checked as well.
@@ -41,7 +43,8 @@ def verify_run(run: Path) -> list[Checked]:
     """
     if not (run / RUN_FILE).is_file():
         raise MissingFileError(f"no run in {run}; name the folder of a run: cairn verify RUN")
-    found = [_check_run_file(run, path) for path in _list_runs(run)]
+    found = [_check_signed(run, path, read_run) for path in _list_runs(run)]
+    found += [_check_signed(run, path, _read_names) for path in _list_names(run)]
     folders = list(_list_folders(run))
     total = sum(_count(folder) for folder in folders)
     with progress_bar("verify", total) as advance:
@@ -57,10 +60,20 @@ def _list_runs(run: Path) -> list[Path]:
     return [run / RUN_FILE, *sorted(run.glob(f"members/*/{RUN_FILE}"))]
 
 
-def _check_run_file(run: Path, path: Path) -> Checked:
-    name, size = str(path.relative_to(run)), path.stat().st_size
+def _list_names(run: Path) -> list[Path]:
+    """Return the file of names, if there is an index that it belongs to."""
+    return [run / "index" / NAMES_FILE] if _load(run / "index") else []
+
+
+def _read_names(folder: Path) -> object:
+    return read_stored_names(folder.parent)
+
+
+def _check_signed(run: Path, path: Path, read: Callable[[Path], object]) -> Checked:
+    """Check a file that says of itself whether it is whole, by what reads it in its folder."""
+    name, size = str(path.relative_to(run)), path.stat().st_size if path.is_file() else 0
     try:
-        read_run(path.parent)
+        read(path.parent)
     except InputError as error:
         return Checked(name, 1, size, "damaged", (str(error),))
     return Checked(name, 1, size, "intact")
@@ -153,7 +166,7 @@ def _tell_missing(run: Path, folder: Path) -> Checked:
 
 def _count_unlisted(run: Path, folders: list[Path]) -> Checked:
     """Count the files that nothing says the content of: pages, pictures, figures."""
-    listed = {*_list_runs(run), run / ".lock"}
+    listed = {*_list_runs(run), *_list_names(run), run / ".lock"}
     for folder in folders:
         listed.add(folder / MANIFEST)
         if manifest := _load(folder):

@@ -74,3 +74,23 @@ def test_a_new_name_makes_only_the_submission_anew(finished: Tiny, tiny: Tiny) -
 def database_of(tiny: Tiny) -> Database:
     manifest = json.loads((tiny.run / "index" / "manifest.json").read_text())
     return load_database(tiny.run, manifest["model"]["fingerprint"])
+
+
+def test_names_that_are_missing_damaged_or_of_another_index_are_refused(
+    tiny: Tiny, calibrated: Tiny
+) -> None:
+    path, photo = tiny.run / "index" / "names.json", tiny.data / "images" / "q0.jpg"
+    whole = path.read_bytes()
+    for content, finding in (
+        (None, "is missing"),
+        (whole[:-9], "does not end with its sha256"),
+        ((calibrated.run / "index" / "names.json").read_bytes(), "it is that of another index"),
+    ):
+        path.unlink()
+        if content is not None:
+            path.write_bytes(content)
+        end = cairn("query", photo, "--run", tiny.run)
+        assert end.status == 1
+        assert finding in end.err and f"make it anew: cairn index --run {tiny.run}" in end.err
+        assert cairn("index", "--run", tiny.run, "--data", tiny.data, "--workers", 0).status == 0
+        assert path.read_bytes() == whole

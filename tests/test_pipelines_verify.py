@@ -18,7 +18,7 @@ def test_a_finished_run_is_intact(finished: Tiny) -> None:
     found = {each.artifact: each for each in verify_run(finished.run)}
     splits = ("held_out", "non_landmark", "test", "train")
     folders = {f"{kind}/{split}" for kind in ("embeddings", "features") for split in splits}
-    known = {*folders, "run.json", "model", "index", "decision", "submit"}
+    known = {*folders, "run.json", "index/names.json", "model", "index", "decision", "submit"}
     assert (
         known - {"embeddings/held_out", "features/held_out"} <= found.keys() <= {*known, UNLISTED}
     )
