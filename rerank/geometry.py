@@ -23,11 +23,9 @@ MINIMUM_MATCHES: dict[Model, int] = {"similarity": 3, "affine": 4, "homography":
 REFERENCE_SIDE = 512.0
 # Inliers must spread by this fraction of the threshold across their narrowest direction.
 MINIMUM_SPREAD = 0.25
-# So many are found by chance, and show nothing. Of 100 photos of offices against 100 of groceries
-# the best pair had 5 for 99 of 100 queries, 6 at most, by any model; with aggregated matching 6 at
-# most; with a distance of .7 in place of a ratio 6 for 95 of 100. Of pairs of offices 2 in 2,500
-# had 6, none more. Matches drawn at random tell that descriptors matter little: 600 of them gave
-# 5 by an affine transform and 7 by a similarity for 99 of 100 pairs.
+# So many are found by chance, and show nothing: of 100 photos of offices the best of 100 photos of
+# groceries had 5 by an affine transform or a similarity, 6 by a homography, and none had more
+# (tests/benchmarks/bench_chance.py).
 CHANCE_INLIERS = 6
 
 
