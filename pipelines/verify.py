@@ -133,8 +133,8 @@ def _list_sources(folder: Path, manifest: Manifest) -> dict[str, Path]:
     for name in manifest.inputs:
         if name == "model" and manifest.stage in {"embed", "train_delf"}:
             sources[name] = run / "model"
-        elif name == "index":
-            sources[name] = run / "index"
+        elif name == "index" and manifest.stage in {"decision", "submit"}:
+            sources[name] = run / "index"  # else it is a split of that name
         elif name.startswith("features "):
             sources[name] = run / "features" / name.removeprefix("features ")
         elif manifest.stage in {"index", "submit"} and name != "names":

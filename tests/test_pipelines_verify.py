@@ -105,3 +105,12 @@ def test_what_others_were_made_from_is_missed(tiny: Tiny) -> None:
             f"{stage} --redo --run {tiny.run}"
         ) in end.out
     assert "2 damaged or missing" in end.out
+
+
+def test_a_split_called_index_is_not_the_index(fresh: Tiny) -> None:
+    shutil.copy(fresh.data / "train.csv", fresh.data / "index.csv")
+    assert fresh.submit().status == 0
+    found = states(fresh.run)
+    assert {found[name] for name in ("embeddings/index", "features/index", "index")} == {"intact"}
+    shutil.rmtree(fresh.run / "embeddings" / "index")
+    assert states(fresh.run)["embeddings/index"] == "missing"
