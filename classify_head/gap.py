@@ -109,6 +109,16 @@ class Answers:
             truths=tuple(frozenset(row[3]) for row in table),
         )
 
+    def take(self, rows: Bools) -> Self:
+        """Return the answers to some queries: [Q] bool, or an index array."""
+        places = np.arange(len(self.query_ids))[rows]
+        return type(self)(
+            tuple(self.query_ids[place] for place in places),
+            self.predicted[places],
+            self.confidence[places],
+            tuple(self.truths[place] for place in places),
+        )
+
     @cached_property
     def has_landmark(self) -> Bools:
         """[Q] bool, whether the query shows a landmark."""

@@ -17,8 +17,8 @@ def freeze(model: DescriptorModel, head: nn.Module, settings: FreezeSettings) ->
     """Freeze what the settings name, and thaw all else that an earlier call froze.
 
     Of the model only timm's network is ever frozen: input norm, attention, pooling and neck are
-    new and stay trained, attention between the stages too. What one of the two limits of the
-    settings names is frozen, whatever the other says. Call keep_frozen_norms after each
+    new and stay trained, attention between the stages too. What one of the three limits of the
+    settings names is frozen, whatever the others say. Call keep_frozen_norms after each
     `model.train()`, or the statistics of frozen norms still move.
 
     Raises:
@@ -26,6 +26,8 @@ def freeze(model: DescriptorModel, head: nn.Module, settings: FreezeSettings) ->
     """
     network = model.backbone.network
     frozen = _first_tensors(network, settings.first_tensors)
+    if settings.stride:
+        frozen += _layers_to_stride(network, settings.stride)
     if settings.last_convolutions >= 0:
         frozen += _all_but_last_convolutions(network, settings.last_convolutions)
     model.requires_grad_(True)
@@ -57,12 +59,7 @@ def freeze_batch_norm(network: nn.Module) -> None:
 
 def _first_tensors(network: nn.Module, count: int) -> list[nn.Parameter]:
     """Return the first parameter tensors in order of registration, without attention's."""
-    attached = {
-        id(parameter)
-        for module in network.modules()
-        if isinstance(module, SEAttention)
-        for parameter in module.parameters()
-    }
+    attached = _attached(network)
     tensors = [parameter for parameter in network.parameters() if id(parameter) not in attached]
     if count > len(tensors):
         raise InputError(
@@ -70,6 +67,38 @@ def _first_tensors(network: nn.Module, count: int) -> list[nn.Parameter]:
             "has; name fewer, or freeze all with last_convolutions = 0"
         )
     return tensors[:count]
+
+
+def _layers_to_stride(network: nn.Module, stride: int) -> list[nn.Parameter]:
+    """Return the parameters of the layers up to the last map of at most a stride.
+
+    None of a network whose first map is of a larger one, such as most ViTs: all their maps are of
+    one stride, and none of them is a first stage.
+    """
+    maps = [entry for entry in network.feature_info if entry["reduction"] <= stride]  # type: ignore[union-attr]
+    if not maps:
+        return []
+    # In order of registration, which is that of the forward pass; parts after their parent.
+    names = [name for name, _ in network.named_modules()]
+    last = str(maps[-1]["module"])
+    end = max(place for place, name in enumerate(names) if f"{name}.".startswith(f"{last}."))
+    attached = _attached(network)
+    return [
+        parameter
+        for module in list(network.modules())[: end + 1]
+        for parameter in module.parameters(recurse=False)
+        if id(parameter) not in attached
+    ]
+
+
+def _attached(network: nn.Module) -> set[int]:
+    """Return the ids of the parameters of attention between the stages."""
+    return {
+        id(parameter)
+        for module in network.modules()
+        if isinstance(module, SEAttention)
+        for parameter in module.parameters()
+    }
 
 
 def _all_but_last_convolutions(network: nn.Module, count: int) -> list[nn.Parameter]:

@@ -18,14 +18,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Epochs: epoch, triplet_loss, head_loss, top1 (share of the training images whose class the head
-# told, in spite of its margin if it has one), and of held-out images gap, gap_error, recall_at_1,
-# head_top1; nan or absent if unknown.
+# told, in spite of its margin if it has one), and of held-out images gap, gap_error, gap_unseen
+# (of landmarks that are not trained on), recall_at_1, head_top1; nan or absent if unknown.
 Row = dict[str, float]
 STEP_COLUMNS = ("step", "epoch", "learning_rate", "triplet_loss", "head_loss", "top1")
 
 LOSSES = {"triplet_loss": "metric loss", "head_loss": "head loss", "local_loss": "local loss"}
 SHARES = {
     "gap": "GAP, held-out",
+    "gap_unseen": "GAP, landmarks not trained on",
     "recall_at_1": "recall@1, held-out",
     "head_top1": "top-1 of the head, held-out",
     "top1": "top-1 of the head, training",

@@ -157,6 +157,9 @@ class FreezeSettings(Settings):
 
     last_convolutions: int = Field(-1, ge=-1)  # that are trained of the backbone; -1: all of it
     first_tensors: int = Field(0, ge=0)  # parameter tensors of the backbone that are not
+    # Nor are its layers up to the last map of this stride, in pixels from one location to the next;
+    # 0: none are left out.
+    stride: int = later(0, ge=0, le=MAX_SIDE)
     head: bool = False  # the classification head stays as it is
 
 
@@ -241,6 +244,9 @@ class TrainSettings(Settings):
     judge: Literal["neighbors", "head"] = later("neighbors")  # whose answers choose the epoch
     patience: int = Field(0, ge=0)  # stop after so many epochs without a better one; 0: never
     validation_share: float = Field(0.1, ge=0, lt=1)  # of the photos of each landmark
+    # Of the landmarks, three at least, that are not trained on and judge it, too, where there are
+    # ten and more. Above 0 pretrained weights are left only as far as features get better by it.
+    unseen_share: float = later(0.0, ge=0, lt=1)
     seed: int = Field(0, ge=0, le=MAX_SEED)
     # Which images make up an epoch: see embed.sampling.epoch_order.
     sampler: Literal["m-per-class", "uniform", "square-root", "class-balanced"] = later(
@@ -266,6 +272,11 @@ class TrainSettings(Settings):
                 f"with head_weight 0 the head learns nothing, but judge is '{self.judge}' and "
                 f"triplet_weight {self.triplet_weight:g}: raise head_weight, or let the neighbours "
                 "judge a training by the metric loss"
+            )
+        if self.judge == "head" and self.unseen_share:
+            raise ValueError(
+                f"the head does not know the landmarks that unseen_share {self.unseen_share:g} "
+                "leaves out, and cannot judge by them: set it to 0, or judge = 'neighbors'"
             )
         if self.memory and not self.triplet_weight:
             raise ValueError(

@@ -7,9 +7,10 @@ checkpoint that it goes on from. With train.local_weight also local.safetensors,
 along.
 """
 
+import copy
 import logging
 import math
-from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,6 @@ from embed.history import (
     save_steps,
     write_tensorboard,
 )
-from embed.image_file import ImageFile
 from embed.image_sizes import check_training_sizes, check_view_sizes
 from embed.model import DescriptorModel, ModelSpec, fingerprint_model, save_model
 from embed.precision import NAMES, pick_precision
@@ -43,6 +43,7 @@ from rerank.delf.joint import LOCAL_FILE, build_joint_objective, joint_settings,
 from rerank.delf.objective import MapObjective
 
 from .artifacts import Manifest, hash_file, invalidate, load_manifest, record_file, writing
+from .choice import choose_model
 from .decorations import draw, draw_missing
 from .job import Job, weights_inputs
 from .members import link_first_model, list_member_jobs
@@ -50,7 +51,7 @@ from .networks import is_trained
 from .progress import progress_to
 from .stage import Artifact
 from .training_set import TrainingSet, load_training_set
-from .validation import MAX_DISTRACTORS, Validation, pick_database
+from .validation import Validation
 
 logger = logging.getLogger(__name__)
 
@@ -97,15 +98,14 @@ def train(job: Job) -> Manifest:
             (folder / name).unlink(missing_ok=True)
     training = load_training_set(job.dataset, job.recipe.train)
     _check(training, job)
-    model, head, trainer, precision = _fit(
-        job, training, folder / f"checkpoint-{artifact.key[:12]}.pt"
-    )
+    trained = _fit(job, training, folder / f"checkpoint-{artifact.key[:12]}.pt")
+    model, trainer = trained.model, trained.trainer
     invalidate(folder)
     (folder / CURVES).unlink(missing_ok=True)
     ids = training.ids  # failures count among the images trained on
     save_model(model, folder)
-    save_head(head, training.landmarks, folder / HEAD_FILE)
-    _save_record(trainer, ids, folder)
+    save_head(trained.head, training.landmarks, folder / HEAD_FILE)
+    _save_record(trained, ids, folder)
     outputs = list(OUTPUTS)
     if isinstance(trainer.local, MapObjective):
         save_joint(trainer.local, folder / LOCAL_FILE)
@@ -117,7 +117,8 @@ def train(job: Job) -> Manifest:
             "fingerprint": fingerprint_model(model),
             **model.spec.to_json(),
             # What `auto` took, or what the processor has.
-            "training_precision": precision,
+            "training_precision": trained.precision,
+            "tuned_share": trained.share,
         },
         counts={"requested": len(ids), "written": len(ids) - failed, "failed": failed},
     )
@@ -232,14 +233,25 @@ def _check_joint(job: Job) -> None:
         )
 
 
-def _fit(
-    job: Job, training: TrainingSet, checkpoint: Path
-) -> tuple[DescriptorModel, Head, Trainer, str]:
-    """Return the best model and its head, the trainer, and the precision it took."""
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What a training ends with."""
+
+    model: DescriptorModel
+    head: Head
+    trainer: Trainer
+    history: list[dict[str, float]]  # a row an epoch; the first one of pretrained features, maybe
+    share: float  # of the trained weights; 0: the model is as it was before the training
+    precision: str
+
+
+def _fit(job: Job, training: TrainingSet, checkpoint: Path) -> Trained:
+    """Train, and return the best of what was there."""
     settings = job.recipe.train
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     images = _list_images(job, training)
     model, head, local = _build(job, images.labels)
+    start, first_head = copy.deepcopy(model), copy.deepcopy(head)
     _check_devices(job.devices)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it sets its own on import
     precision = pick_precision(model, settings, checkpoint.with_name("precision.json"))
@@ -250,7 +262,8 @@ def _fit(
         precision=precision,
     )
     fabric.launch()
-    validation = _make_validation(job, images.paths, training, head)
+    validation = Validation.of(job.dataset, training, job.recipe, head, workers=job.workers)
+
     with progress_to("train") as move:
         trainer = Trainer(
             model,
@@ -272,7 +285,12 @@ def _fit(
         raise SystemExit(0)  # the first process does the rest alone
     trainer.restore_best()
     name = next(name for name, chosen in NAMES.items() if chosen == precision)
-    return model.cpu().eval(), head.cpu().eval(), trainer, name
+    history, share = trainer.progress.history, 1.0
+    if settings.epochs and settings.unseen_share and (settings.pretrained or job.weights):
+        choice = choose_model(model, start.to(fabric.device), validation)
+        history, share = [{"epoch": 0.0, **choice.start}, *history], choice.share
+        model, head = choice.model, head if share else first_head
+    return Trained(model.cpu().eval(), head.cpu().eval(), trainer, history, share, name)
 
 
 def _check_devices(count: int) -> None:
@@ -307,7 +325,12 @@ def _tell(row: dict[str, float], settings: TrainSettings) -> None:
         "local_loss": "DELF",
     }
     found = [f"{label} {row[name]:.3f}" for name, label in names.items() if label and name in row]
-    judged = {"gap": "GAP", "recall_at_1": "recall@1", "head_top1": "top-1 of the head"}
+    judged = {
+        "gap": "GAP",
+        "gap_unseen": "GAP of unseen landmarks",
+        "recall_at_1": "recall@1",
+        "head_top1": "top-1 of the head",
+    }
     held_out = [
         f"{label} {row[name]:.3f}"
         for name, label in judged.items()
@@ -348,33 +371,8 @@ def _build(
     return model, head, build_joint_objective(backbone, job.recipe.rerank.delf, len(sizes))
 
 
-def _make_validation(
-    job: Job, paths: Sequence[ImageFile], training: TrainingSet, head: Head
-) -> Validation:
-    """Ask for the held-out images and for some of the pool; search the images trained on."""
-    truths = np.searchsorted(training.landmarks, training.held_out.landmark_ids)
-    pool: tuple[str, ...] = ()
-    if job.dataset.find_table("non_landmark"):
-        pool = job.dataset.load_split("non_landmark").ids[:MAX_DISTRACTORS]
-    labels = training.classes
-    database = pick_database(labels, np.arange(len(labels)), job.recipe.train.seed)
-    return Validation(
-        queries=list(job.dataset.images.locate_all(training.held_out.ids + pool)),
-        query_labels=np.concatenate([truths, np.full(len(pool), -1)]),
-        database=[paths[row] for row in database],
-        database_labels=labels[database],
-        head=head,
-        judge=job.recipe.train.judge,
-        square=job.recipe.embed.square,
-        batch_size=job.recipe.embed.batch_size,
-        max_pixels=job.max_pixels,
-        workers=job.workers,
-    )
-
-
-def _save_record(trainer: Trainer, ids: tuple[str, ...], folder: Path) -> None:
+def _save_record(trained: Trained, ids: tuple[str, ...], folder: Path) -> None:
     """Write how the training went; the manifest, written later, makes it count."""
-    record = trainer.progress
-    save_history(record.history, folder / "history.csv")
-    save_steps(record.steps, folder / "metrics.csv")
-    write_failures(folder / "failures.parquet", ids, trainer.failures)
+    save_history(trained.history, folder / "history.csv")
+    save_steps(trained.trainer.progress.steps, folder / "metrics.csv")
+    write_failures(folder / "failures.parquet", ids, trained.trainer.failures)

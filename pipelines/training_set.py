@@ -1,4 +1,4 @@
-"""Say which images of a dataset a recipe trains on, and which judge the epochs.
+"""Say which images of a dataset a recipe trains on, and which judge the training.
 
 Reads the tables train and, where there is one, validation. Opens no image.
 """
@@ -16,16 +16,20 @@ from embed.upsampling import Examples
 
 from .dataset import Dataset, ImageTable
 
+# Landmarks that are left out of the training to judge it: so many at least, of so many and more.
+LEAST_UNSEEN, LEAST_LANDMARKS = 3, 10
+
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """N images to train on, and the photos of the same landmarks that are held out."""
+    """N images to train on, and those that are held out to judge what was learned."""
 
     table: ImageTable  # train, or index without it, all of it
     rows: NDArray[np.int64]  # [N] of the table, ascending
     landmarks: NDArray[np.int64]  # [C] of these images, ascending: class c is landmarks[c]
     examples: Examples | None  # [M] of the N images; none where each is trained on as it is
-    held_out: ImageTable
+    held_out: ImageTable  # photos of the landmarks trained on, or left out of it
+    unseen: ImageTable  # all photos of the landmarks left out: of all others but few are held out
     strangers: int  # rows of the validation table of other landmarks, which nothing is asked of
 
     @property
@@ -40,7 +44,7 @@ class TrainingSet:
 
 
 def load_training_set(dataset: Dataset, settings: TrainSettings) -> TrainingSet:
-    """Leave out small classes, hold photos out, and balance the rest.
+    """Leave out small classes, hold landmarks and photos out, and balance the rest.
 
     Without train.csv the classes are those of index.csv: of a model that is not trained.
 
@@ -49,27 +53,33 @@ def load_training_set(dataset: Dataset, settings: TrainSettings) -> TrainingSet:
     Raises:
         InputError: a table is unusable, or no landmark has balance.min_count photos.
     """
-    table, balance = dataset.load_split(dataset.class_split), settings.balance
-    large = keep_large_classes(table.landmark_ids, balance.min_count)
+    table = dataset.load_split(dataset.class_split)
+    large = keep_large_classes(table.landmark_ids, settings.balance.min_count)
     if not len(large):
         most = np.unique(table.landmark_ids, return_counts=True)[1].max()
         raise InputError(
-            f"no landmark of {table.path} has train.balance.min_count = {balance.min_count} "
+            f"no landmark of {table.path} has train.balance.min_count = "
+            f"{settings.balance.min_count} "
             f"photos, the largest has {most}; lower it"
         )
-    landmarks = np.unique(table.landmark_ids[large])
+    landmarks, sizes = np.unique(table.landmark_ids[large], return_counts=True)
+    unseen = landmarks[draw_unseen(sizes, settings)]
+    shown = large[~np.isin(table.landmark_ids[large], unseen)]
     if dataset.find_table("validation"):
         asked = dataset.load_split("validation")
         known = np.isin(asked.landmark_ids, landmarks)
         held_out, strangers = _take(asked, np.flatnonzero(known)), int((~known).sum())
-        rows = large
+        rows = shown
     else:
-        labels = table.landmark_ids[large]
+        labels = table.landmark_ids[shown]
         kept, left = split_validation(labels, settings.validation_share, settings.seed)
-        held_out, strangers = _take(table, large[left]), 0
-        rows = large[kept]
+        held_out, strangers = _take(table, shown[left]), 0
+        rows = shown[kept]
+    trained = np.setdiff1d(landmarks, unseen)
+    left_out = _take(table, np.setdiff1d(large, shown))
+    balance = settings.balance
     if not (balance.cap or balance.upsample_to):
-        return TrainingSet(table, rows, landmarks, None, held_out, strangers)
+        return TrainingSet(table, rows, trained, None, held_out, left_out, strangers)
     drawn = draw_set(
         table.landmark_ids[rows],
         cap=balance.cap,
@@ -79,7 +89,26 @@ def load_training_set(dataset: Dataset, settings: TrainSettings) -> TrainingSet:
     )
     used, places = np.unique(drawn.rows, return_inverse=True)
     examples = Examples(places, drawn.variants)
-    return TrainingSet(table, rows[used], landmarks, examples, held_out, strangers)
+    return TrainingSet(table, rows[used], trained, examples, held_out, left_out, strangers)
+
+
+def draw_unseen(sizes: NDArray[np.int64], settings: TrainSettings) -> NDArray[np.bool_]:
+    """Choose the landmarks that are left out of the training, to judge it.
+
+    Args:
+        sizes: [C] photos of each landmark, ascending by id.
+        settings: epochs, unseen_share and seed.
+
+    Returns:
+        [C], which they are: none of fewer than LEAST_LANDMARKS, LEAST_UNSEEN at least of more.
+    """
+    chosen = np.zeros(len(sizes), dtype=bool)
+    if settings.epochs and settings.unseen_share and len(sizes) >= LEAST_LANDMARKS:
+        count = max(LEAST_UNSEEN, round(settings.unseen_share * len(sizes)))
+        count = min(count, len(sizes) - 2)  # two are trained on at least
+        askable = np.flatnonzero(sizes > 1)  # one photo is searched, another one asked
+        chosen[np.random.default_rng(settings.seed).permutation(askable)[:count]] = True
+    return chosen
 
 
 def _take(table: ImageTable, rows: NDArray[np.int64]) -> ImageTable:

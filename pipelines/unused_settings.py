@@ -18,7 +18,8 @@ MANY = 5  # values that a reason names at most
 # Where nothing is trained these are not used, nor is what depends on them.
 OF_TRAINING = (
     *("classes_per_batch", "images_per_class", "batch_size", "epoch_share", "epoch_steps"),
-    *("freeze.last_convolutions", "freeze.first_tensors", "freeze.head", "freeze_batch_norm"),
+    *("freeze.last_convolutions", "freeze.first_tensors", "freeze.stride", "freeze.head"),
+    *("freeze_batch_norm", "unseen_share"),
     *("optimizer", "learning_rate", "head_learning_rate", "weight_decay", "schedule", "warmup"),
     *("clip_norm", "triplet_weight", "memory", "head_weight", "precision", "judge", "patience"),
     *("sampler", "balance.cap", "balance.upsample_to"),

@@ -1,7 +1,11 @@
-"""Score a model in training on images held out of it, with distractors from the pool."""
+"""Judge a model in training: by photos of its landmarks, and by landmarks it was not trained on.
 
+Photos without a landmark are asked, too, where there are some.
+"""
+
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +21,14 @@ from embed.views import Views
 from index.metrics import recall_at_k
 from index.search import build_index, search
 
-DATABASE_PER_CLASS = 10  # images of a landmark that are searched; more would only cost time
+from .dataset import Dataset, ImageTable
+from .recipe import Recipe
+from .training_set import TrainingSet
+
+DATABASE_PER_CLASS = 5  # images of a landmark that are searched; more would only cost time
+QUERIES_PER_CLASS = 20  # of a landmark that is not trained on; of the others a share is held out
 MAX_DISTRACTORS = 100
-FIGURES = ("gap", "gap_error", "recall_at_1", "head_top1")
+FIGURES = ("gap", "gap_error", "gap_unseen", "recall_at_1", "head_top1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +36,10 @@ class Validation:
     """Queries with their truth, and the images that are searched."""
 
     queries: list[ImageFile]
-    query_labels: NDArray[np.int64]  # [Q] classes; -1 for a distractor
+    query_labels: NDArray[np.int64]  # [Q] landmark ids; -1 for a distractor
     database: list[ImageFile]
-    database_labels: NDArray[np.int64]  # [N] classes
+    database_labels: NDArray[np.int64]  # [N] landmark ids
+    trained: NDArray[np.int64]  # [C] landmark ids of the classes that are trained
     head: Head  # that is trained beside the model
     judge: Literal["neighbors", "head"]  # whose answers are scored
     square: Literal["squeeze", "crop"]  # how images become square
@@ -37,48 +47,96 @@ class Validation:
     max_pixels: int
     workers: int
 
-    def score(self, model: DescriptorModel) -> dict[str, float]:
-        """Return gap, with distractors, its standard error, recall_at_1 and head_top1.
+    @classmethod
+    def of(
+        cls, dataset: Dataset, training: TrainingSet, recipe: Recipe, head: Head, *, workers: int
+    ) -> Self:
+        """Ask for the held-out images and for some of the pool; search some of each landmark.
 
-        The nearest neighbour answers, or the head: then nothing is searched, and recall_at_1 is
-        nan. All are nan if no landmark query, or no database image, could be read.
+        Of a landmark that is not trained on half of the photos at most are searched.
         """
-        nothing = dict.fromkeys(FIGURES, float("nan"))
+        settings, unseen = recipe.train, training.unseen
+        pool: tuple[str, ...] = ()
+        if dataset.find_table("non_landmark"):
+            pool = dataset.load_split("non_landmark").ids[:MAX_DISTRACTORS]
+        searched, asked = _divide(unseen, settings.seed)
+        ids, labels = np.array(training.ids, dtype=object), training.landmarks[training.classes]
+        shown = pick_database(labels, np.arange(len(labels)), settings.seed)
+        queries = (*training.held_out.ids, *_ids(unseen, asked), *pool)
+        nothing = np.full(len(pool), -1)
+        truths = (training.held_out.landmark_ids, unseen.landmark_ids[asked], nothing)
+        return cls(
+            queries=list(dataset.images.locate_all(queries)),
+            query_labels=np.concatenate(truths),
+            database=list(dataset.images.locate_all([*ids[shown], *_ids(unseen, searched)])),
+            database_labels=np.concatenate([labels[shown], unseen.landmark_ids[searched]]),
+            trained=training.landmarks,
+            head=head,
+            judge=settings.judge,
+            square=recipe.embed.square,
+            batch_size=recipe.embed.batch_size,
+            max_pixels=recipe.decode.max_pixels,
+            workers=workers,
+        )
+
+    def score(self, model: DescriptorModel) -> dict[str, float]:
+        """Return the FIGURES of a model: those of `figures` of its answers."""
+        return self.figures(self.answer(model))
+
+    def answer(self, model: DescriptorModel) -> "Judged | None":
+        """Answer the queries: by the nearest neighbour, or by the head, which searches nothing.
+
+        None if no landmark query, or no database image, could be read.
+        """
         if not (self.query_labels >= 0).any():
-            return nothing
+            return None
         model.eval()
         self.head.eval()
         asked = self._extract(model, self.queries)
         truths = self.query_labels[asked.positions]
         if not (truths >= 0).any():
-            return nothing
-        sets = tuple(frozenset([int(t)] if t >= 0 else []) for t in truths)
-        told = recall_at_k(asked.head.labels[:, :1], sets, 1)
-        if self.judge == "head":
-            predicted, confidences = asked.head.labels[:, 0], asked.head.probabilities[:, 0]
-            recall = float("nan")
-        else:
+            return None
+        told = asked.head.labels[:, 0]
+        predicted, confidences = told, asked.head.probabilities[:, 0]
+        if self.judge == "neighbors":
             found = self._extract(model, self.database)
             if not len(found.positions):
-                return nothing
+                return None
             names = [str(position) for position in asked.positions]
             nearest = search(build_index(found.vectors), names, asked.vectors, 1)
             predicted = self.database_labels[found.positions][nearest.rows[:, 0]]
             confidences = nearest.scores[:, 0]
-            recall = recall_at_k(predicted[:, None], sets, 1)
         ids = tuple(f"{position:09d}" for position in asked.positions)
-        answers = Answers(ids, predicted, confidences.astype(np.float64), sets)
+        sets = tuple(frozenset([int(t)] if t >= 0 else []) for t in truths)
+        return Judged(Answers(ids, predicted, confidences.astype(np.float64), sets), truths, told)
+
+    def figures(self, judged: "Judged | None") -> dict[str, float]:
+        """Return the FIGURES of answers.
+
+        Returns:
+            gap, with distractors, and its standard error; gap_unseen, that of the landmarks that
+            are not trained on, with distractors; recall_at_1 of the neighbours, nan where the head
+            judges; head_top1, of the landmarks trained on. What cannot be told is nan.
+        """
+        if judged is None:
+            return dict.fromkeys(FIGURES, math.nan)
+        answers, truths = judged.answers, judged.truths
         low, high = bootstrap_interval(answers, level=0.6827)  # one standard error either way
+        shown = np.isin(truths, self.trained)
+        unseen = (truths >= 0) & ~shown
+        recall = math.nan
+        if self.judge == "neighbors":
+            recall = recall_at_k(answers.predicted[:, None], answers.truths, 1)
         return {
             "gap": gap(answers),
             "gap_error": (high - low) / 2,
+            "gap_unseen": gap(answers.take(~shown)) if unseen.any() else math.nan,
             "recall_at_1": recall,
-            "head_top1": told,
+            "head_top1": float((judged.told == truths)[shown].mean()) if shown.any() else math.nan,
         }
 
     def _extract(self, model: DescriptorModel, paths: list[ImageFile]) -> Extracted:
         device = next(model.parameters()).device
-        classes = np.arange(self.head.classes)
         return extract_all(
             model,
             paths,
@@ -86,8 +144,17 @@ class Validation:
             max_pixels=self.max_pixels,
             workers=self.workers,
             views=Views(square=self.square),
-            classifier=TrainedHead(self.head.to(device), classes),
+            classifier=TrainedHead(self.head.to(device), self.trained),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What a model answered to the queries that could be read."""
+
+    answers: Answers
+    truths: NDArray[np.int64]  # [Q] landmark ids; -1 for a distractor
+    told: NDArray[np.int64]  # [Q] what the head answers
 
 
 def pick_database(
@@ -99,3 +166,16 @@ def pick_database(
     parts = np.split(rows[classes.rows], classes.starts[1:])
     chosen = [generator.permutation(part)[:DATABASE_PER_CLASS] for part in parts]
     return np.sort(np.concatenate(chosen))
+
+
+def _divide(table: ImageTable, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows that are searched, half of each landmark at most, and those asked for."""
+    classes = group_by_class(table.landmark_ids, np.random.default_rng(seed))
+    ranks = classes.ranks()
+    counts = np.repeat(np.minimum(classes.sizes // 2, DATABASE_PER_CLASS), classes.sizes)
+    asked = (ranks >= counts) & (ranks < counts + QUERIES_PER_CLASS)
+    return np.sort(classes.rows[ranks < counts]), np.sort(classes.rows[asked])
+
+
+def _ids(table: ImageTable, rows: NDArray[np.int64]) -> list[str]:
+    return [table.ids[row] for row in rows]

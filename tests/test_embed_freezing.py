@@ -106,6 +106,27 @@ def test_the_first_tensors_are_not_trained(name: str) -> None:
         assert trained(model) == names[count:]
 
 
+@pytest.mark.parametrize(
+    ("name", "stride", "first"),
+    [
+        # The first tensor after the last map of at most the stride, by timm's feature_info:
+        # [(e["module"], e["reduction"]) for e in timm.create_model(name).feature_info]
+        ("mobilenetv2_100", 8, "blocks.3.0.conv_pw.weight"),
+        ("mobilenetv2_100", 15, "blocks.3.0.conv_pw.weight"),
+        ("mobilenetv2_100", 16, "blocks.5.0.conv_pw.weight"),
+        ("resnet18", 2, "layer1.0.conv1.weight"),
+        ("resnet18", 8, "layer3.0.conv1.weight"),
+        ("convnext_atto", 8, "stages.2.downsample.0.weight"),
+        ("vit_tiny_patch16_224", 8, "cls_token"),  # none is: all its maps are of stride 16
+    ],
+)
+def test_layers_up_to_a_stride_are_not_trained(name: str, stride: int, first: str) -> None:
+    model, head = build(name)
+    names = [n for n, _ in model.backbone.network.named_parameters()]
+    freeze(model, head, FreezeSettings(stride=stride))
+    assert trained(model) == names[names.index(first) :]
+
+
 def test_what_either_setting_names_is_frozen() -> None:
     model, head = build("resnet18")
     total = len(list(model.backbone.network.parameters()))
@@ -124,7 +145,8 @@ def test_a_later_call_thaws_what_an_earlier_one_froze() -> None:
 def test_attention_between_stages_is_trained_and_not_counted() -> None:
     plain, head = build("resnet18")
     model, _ = build("resnet18", "se")
-    for settings in (FreezeSettings(last_convolutions=7), FreezeSettings(first_tensors=50)):
+    limits = ({"last_convolutions": 7}, {"first_tensors": 50}, {"stride": 8})
+    for settings in map(FreezeSettings.model_validate, limits):
         freeze(plain, head, settings)
         freeze(model, head, settings)
         names = trained(model)

@@ -44,6 +44,31 @@ def test_by_default_a_share_is_held_out_and_nothing_else_is_done(dataset: Datase
     np.testing.assert_array_equal(made.held_out.landmark_ids, labels[held_out])
 
 
+@pytest.mark.parametrize(
+    ("landmarks", "share", "count"), [(10, 0.1, 3), (60, 0.1, 6), (10, 0.9, 9)]
+)
+def test_landmarks_are_left_out_of_the_training(
+    tmp_path: Path, landmarks: int, share: float, count: int
+) -> None:
+    rows = [f"p{n}-{place},{n}" for n in range(landmarks) for place in range(3)]
+    write_table(tmp_path / "train.csv", "id,landmark_id", [*rows, f"alone,{landmarks}"])
+    whole = Dataset(tmp_path)
+    made = load(whole, unseen_share=share)
+    unseen = np.unique(made.unseen.landmark_ids)
+    assert landmarks not in unseen  # of one photo: it is searched, and none is left to ask
+    assert len(unseen) == count and len(made.landmarks) == landmarks + 1 - count
+    assert not np.isin(made.table.landmark_ids[made.rows], unseen).any()
+    assert not np.isin(made.held_out.landmark_ids, unseen).any()
+    assert len(made.unseen.ids) == 3 * count
+    for others in ({"seed": 0}, {"epochs": 0}):
+        again = load(whole, unseen_share=share, **others)
+        assert again.unseen.ids == (() if "epochs" in others else made.unseen.ids)
+
+
+def test_of_few_landmarks_none_is_left_out(dataset: Dataset) -> None:
+    assert load(dataset, unseen_share=0.5).unseen.ids == ()
+
+
 def test_small_landmarks_are_neither_trained_on_nor_held_out(dataset: Dataset) -> None:
     made = load(dataset, balance={"min_count": 9}, validation_share=0.3)
     assert made.landmarks.tolist() == [30, 40]

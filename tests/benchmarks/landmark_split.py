@@ -76,7 +76,10 @@ def split_landmarks(
     }
     made_of = {"landmarks divided of": str(source.folder.resolve())}
     write_derived(
-        source, folder, tables, {**made_of, "share": share, "photos": photos, "seed": seed, "cut": cut}
+        source,
+        folder,
+        tables,
+        {**made_of, "share": share, "photos": photos, "seed": seed, "cut": cut},
     )
     return folder
 
