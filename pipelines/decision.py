@@ -171,7 +171,7 @@ def _make(job: Job, indexed: Manifest, artifact: Artifact) -> Manifest:
     invalidate(folder)
     model, answered = _answer_known(job, indexed)
     point = _choose_point(job.recipe, answered)
-    note = _note(answered)
+    note = _note(answered, point)
     if note:
         logger.warning(note)
     counts = {kind: int((answered.kinds == kind).sum()) for kind in DISTRACTORS}
@@ -241,18 +241,19 @@ def fit_known(evidence: Evidence, asked: "Askings", recipe: Recipe) -> Calibrati
     )
 
 
-def _note(answered: Answered) -> str:
+def _note(answered: Answered, point: Point) -> str:
     """Return what the user should know about the distractors; mostly nothing."""
     pool = int((answered.kinds == POOL).sum())
+    if not point.promises:
+        return (
+            "nothing is known of photos without a landmark, so it is not known what the answer to "
+            f"one looks like: answers are given from confidence {point.threshold:.2f} on; list "
+            "some in non_landmark.csv"
+        )
     if 0 < pool < FEW:
         return (
             f"only {pool} photos of non_landmark say how often other things get an answer; have "
             f"{4 * FEW} or more, half of them are used for this"
-        )
-    if len(answered.ids) and not (answered.truths < 0).any():
-        return (
-            "a database of one landmark and no photos of anything else, so it is not known what "
-            "the answer to one looks like; list some in non_landmark.csv"
         )
     return ""
 
@@ -262,12 +263,13 @@ def _choose_point(recipe: Recipe, answered: Answered) -> Point:
     settings, share = recipe.decide, recipe.decide.distractor_share
     if settings.min_precision is not None:
         return choose_point(answered, settings.min_precision, share)
-    if settings.policy == "calibrated":
+    calibrated = settings.policy == "calibrated"
+    if not (answered.truths < 0).any():
+        threshold = 0.0 if calibrated else settings.reject_below
+    elif calibrated:
         threshold = probability_threshold(*answered.judged, share, settings.least_probability)
-    elif (answered.truths < 0).any():
-        threshold = share_threshold(answered.confidences, answered.kinds, settings.reject_share)
     else:
-        threshold = settings.reject_below
+        threshold = share_threshold(answered.confidences, answered.kinds, settings.reject_share)
     return _measure(answered, threshold, share)
 
 
