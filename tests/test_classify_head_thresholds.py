@@ -64,7 +64,7 @@ def calibrated(seed: int, harder: float, count: int = 4000) -> Queries:
 @pytest.mark.parametrize("share", [0.2, 0.5])
 def test_answers_are_right_with_the_probability_whatever_the_distractors(share: float) -> None:
     queries = calibrated(0, harder=1.0)
-    correct, confidence, kinds = queries
+    _, confidence, kinds = queries
     threshold = probability_threshold(*queries, share, 0.8)
     near = np.abs(confidence - threshold) < 0.02
     rates = [(near & (kinds == kind)).sum() / (kinds == kind).sum() for kind in (LANDMARK, REMOVED)]

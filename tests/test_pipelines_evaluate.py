@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from classify_head.gap import Answers, gap, summary
+from classify_head.promise import describe
 from pipelines.artifacts import load_manifest
 from pipelines.decision import load_promises
 from pipelines.near_duplicates import find_near_duplicates, write_near_duplicates
@@ -218,7 +219,7 @@ def test_answers_given_are_those_that_are_not_no_known_landmark(tiny: Tiny) -> N
     for kind, promise in load_promises(tiny.run).items():
         told = point["promises"][kind]
         assert told["precision"] == decided["promise"][kind]["precision"]
-        assert told["at_test_share"]["precision"] == promise.precision(2 / 8)
+        assert told["at_test_share"] == describe(promise, 2 / 8)
     out = cairn("evaluate", "--run", tiny.run).out
     assert ("promised for landmarks not in the database" in out) == bool(decided["precision"])
     assert point["note"] == decided["note"]
