@@ -93,10 +93,9 @@ def test_a_second_asking_is_of_a_database_that_never_had_the_landmark(
         rows = seconds(asked, landmark, known.truths)
         assert len(rows) == PHOTOS
         smaller = replace(recognizer, database=without(recognizer.database, landmark))
-        queries = known.embeddings.take(asked.photos[rows])
-        _, expected = smaller.gather(
-            queries, lambda row, of=asked.photos[rows]: known.find_features(int(of[row]))
-        )
+        places = asked.photos[rows].tolist()
+        features = [known.find_features(place) for place in places]
+        _, expected = smaller.gather(known.embeddings.take(places), features.__getitem__)
         heads = asked.hidden.take_out(asked.queries.head).take(rows)  # it knows all landmarks
         check_evidence(
             evidence.take(rows),
@@ -149,8 +148,9 @@ def test_so_it_is_for_any_database(seed: int, neighbors: int, expand: int, label
         )
         heads = ranked[query][ranked[query] != truth].tolist()
         assert evidence.head_labels[row].tolist() == [*heads, -1]
-        of_head = {name: evidence.arrays[name][[row]] for name in ("head_labels", "head_scores")}
-        check_evidence(evidence.take([row]), replace(expected, **of_head))
+        mine = evidence.take([row])
+        heads = {"head_labels": mine.head_labels, "head_scores": mine.head_scores}
+        check_evidence(mine, Evidence(mine.query_ids, **{**expected.arrays, **heads}))
         assert len(set(evidence.query_ids)) == 7
     hidden = asked.hidden.mark(found.rows, database)
     assert not hidden.any()
@@ -159,7 +159,7 @@ def test_so_it_is_for_any_database(seed: int, neighbors: int, expand: int, label
 def test_a_pair_of_photos_is_compared_once(recognizer: Recognizer, known: KnownQueries) -> None:
     recognizer = few(recognizer, 12, 8)
     asked = ask_twice(known.embeddings, recognizer.database)
-    compare, pairs = Verifier.compare, []
+    compare, pairs = Verifier.compare, list[tuple[int, int]]()
 
     def count(self: Verifier, query: object, rows: list[int]) -> object:
         pairs.extend((id(query), row) for row in rows)
