@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .evidence import Evidence
 from .pair_features import DEFAULT_FEATURES, PAIR_FEATURES, Pairs, make_pairs
+from .promise import LANDMARK, POOL, Kinds, share_weights
 
 Floats = NDArray[np.float64]
 
@@ -97,6 +98,7 @@ FALLBACK = CalibratedFusion(
 def fit_calibration(
     evidence: Evidence,
     truths: NDArray[np.int64],
+    kinds: Kinds | None = None,
     *,
     features: Sequence[str] = DEFAULT_FEATURES,
     distractor_share: float = 0.5,
@@ -105,11 +107,14 @@ def fit_calibration(
     """Fit the model, and answer every query by one that was fitted without it.
 
     Args:
-        evidence: of Q queries that neither the descriptor nor the database has seen.
+        evidence: of Q queries that neither the descriptor nor the database has seen. Queries of one
+            id are one photo, asked of the database as it is and without its landmark: no model that
+            answers one of them has seen the other.
         truths: [Q] landmark_id, -1 for a distractor.
+        kinds: [Q] of promise.py; by default all distractors are of the pool.
         features: names of PAIR_FEATURES.
         distractor_share: in [0, 1), how many of the photos that will be asked about show no known
-            landmark: queries are weighted as if so many of these did.
+            landmark: queries are weighted as if so many of these did, half of them of either kind.
         seed: of the folds.
 
     Returns:
@@ -126,9 +131,11 @@ def fit_calibration(
     answerable = np.unique(pairs.queries[right])
     if len(answerable) < LEAST_QUERIES or right.all():
         return Calibration(FALLBACK, *FALLBACK.decide(evidence))
-    weights = _query_weights(truths, distractor_share)
+    if kinds is None:
+        kinds = np.where(truths >= 0, LANDMARK, POOL)
+    weights = share_weights(kinds, distractor_share)
     labels, probabilities = np.full(len(truths), -1, dtype=np.int64), np.zeros(len(truths))
-    folds = _assign_folds(truths >= 0, seed)
+    folds = _assign_folds(evidence.query_ids, truths >= 0, seed)
     for fold in range(FOLDS):
         model = _fit(pairs, right, weights, folds != fold, features)
         found, likely = model.decide_pairs(pairs, len(truths))
@@ -140,26 +147,20 @@ def fit_calibration(
     return Calibration(_fit(pairs, right, weights, every, features), labels, probabilities)
 
 
-def _assign_folds(shows_landmark: NDArray[np.bool_], seed: int) -> NDArray[np.int64]:
-    """Return [Q] the fold of each query; landmarks and distractors are dealt out evenly."""
+def _assign_folds(
+    ids: Sequence[str], shows_landmark: NDArray[np.bool_], seed: int
+) -> NDArray[np.int64]:
+    """Return [Q] the fold of each query; landmarks and distractors are dealt out evenly.
+
+    Queries of one id share that of the first of them.
+    """
     generator = np.random.default_rng(seed)
-    folds = np.empty(len(shows_landmark), dtype=np.int64)
+    _, first, photos = np.unique(ids, return_index=True, return_inverse=True)
+    folds = np.empty(len(ids), dtype=np.int64)
     for kind in (shows_landmark, ~shows_landmark):
-        rows = generator.permutation(np.flatnonzero(kind))
+        rows = generator.permutation(np.sort(first[kind[first]]))
         folds[rows] = np.arange(len(rows)) % FOLDS
-    return folds
-
-
-def _query_weights(truths: NDArray[np.int64], distractor_share: float) -> Floats:
-    """Return [Q] weights of sum Q, distractors together having their share of it."""
-    distractor = truths < 0
-    if not distractor.any():
-        return np.ones(len(truths))
-    count = len(truths)
-    each = distractor_share * count / distractor.sum()
-    other = (1 - distractor_share) * count / max((~distractor).sum(), 1)
-    weights: Floats = np.where(distractor, each, other)
-    return weights
+    return np.asarray(folds[first[photos]])
 
 
 def _fit(

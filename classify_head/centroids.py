@@ -49,7 +49,11 @@ def class_centroids(
 
 
 def nearest_centroids(
-    queries: Vectors, labels: Ints, centroids: Vectors, count: int = 12
+    queries: Vectors,
+    labels: Ints,
+    centroids: Vectors,
+    count: int = 12,
+    without: Ints | None = None,
 ) -> LabelScores:
     """Find the landmarks whose centroids are nearest.
 
@@ -58,6 +62,7 @@ def nearest_centroids(
         labels: [C] int64, of the centroids.
         centroids: [C, D] float32, rows of length 1.
         count: landmarks a query; all if there are fewer.
+        without: [Q] int64, a landmark that each query is asked without; -1 for none.
 
     Returns:
         The landmarks and their cosines, best first, ties by lower label.
@@ -74,10 +79,13 @@ def nearest_centroids(
     if not len(queries) or not count:
         empty = np.empty((len(queries), count))
         return LabelScores(empty.astype(np.int64), empty)
-    cosines, places = faiss.knn(queries, centroids, count, metric=faiss.METRIC_INNER_PRODUCT)
-    found = labels[places]
-    order = np.lexsort((found, -cosines), axis=1)
+    more = min(count + (without is not None), len(labels))
+    cosines, places = faiss.knn(queries, centroids, more, metric=faiss.METRIC_INNER_PRODUCT)
+    found, scores = labels[places], cosines.astype(np.float64)
+    if without is not None:
+        out = found == without[:, None]
+        found, scores = np.where(out, -1, found), np.where(out, -np.inf, scores)
+    order = np.lexsort((found, -scores), axis=1)[:, :count]
     return LabelScores(
-        np.take_along_axis(found, order, axis=1),
-        np.take_along_axis(cosines, order, axis=1).astype(np.float64),
+        np.take_along_axis(found, order, axis=1), np.take_along_axis(scores, order, axis=1)
     )

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from classify_head.calibration import CalibratedFusion, fit_calibration
+from classify_head.calibration import CalibratedFusion
 from classify_head.comparison import compare_answers
 from classify_head.evidence import Evidence
 from classify_head.extras import MissingEvidenceError
@@ -23,8 +23,9 @@ from classify_head.submission import Solution, Submission, load_solution, match_
 from embed.errors import InputError, MissingFileError
 
 from .artifacts import load_manifest, write_json
+from .askings import ask_twice
 from .database import Database, load_database
-from .decision import load_decision
+from .decision import fit_known, load_decision
 from .evaluate import find_solution, find_submission, load_steps
 from .evidence_store import read_evidence
 from .extras import make_extras
@@ -206,14 +207,9 @@ def _fit_without_geometry(job: Job, stored: Stored) -> CalibratedFusion:
     recipe = job.recipe.model_copy(update={"rerank": rerank})
     known = load_known_queries(replace(job, recipe=recipe))
     recognizer = open_recognizer(job.run, recipe, stored.database.fingerprint)
-    _, evidence = recognizer.gather(known.embeddings, known.find_features, leave_out=True)
-    return fit_calibration(
-        evidence,
-        known.truths,
-        features=recipe.decide.features,
-        distractor_share=recipe.decide.distractor_share,
-        seed=recipe.train.seed,
-    ).model
+    asked = ask_twice(known.embeddings, stored.database)
+    _, evidence = asked.gather(known, recognizer)
+    return fit_known(evidence, asked, recipe).model
 
 
 def _verify_itself(stored: Stored) -> float | None:

@@ -1,15 +1,16 @@
 """Set how evidence becomes an answer: calibrated probabilities, and where "not known" begins.
 
-Known queries are asked like any other. The calibrated policy is fitted on them; for every policy
-they set the confidence below which the answer is "no known landmark". Reads index/, features/ and
-embeddings/. Writes decision/: decision.json, known_queries.parquet (the answer to each, by a model
-that did not see it), manifest.json; then reliability.png, which no stage needs.
+Known queries are asked like any other, and once more without their landmark. The calibrated policy
+is fitted on them; for every policy they set the confidence below which the answer is "no known
+landmark". Reads index/, features/ and embeddings/. Writes decision/: decision.json,
+known_queries.parquet (the answer to each, by a model that did not see it), manifest.json; then
+reliability.png, which no stage needs.
 """
 
 import json
 import logging
 import math
-import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,13 +20,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from classify_head.calibration import CalibratedFusion, fit_calibration
-from classify_head.coverage import OperatingPoint, measure_threshold, operating_point
+from classify_head.calibration import CalibratedFusion, Calibration, fit_calibration
 from classify_head.evidence import Evidence
 from classify_head.extras import Extras
 from classify_head.policies import Decisions, decide
 from classify_head.policy import Policy, adjust
+from classify_head.promise import (
+    DISTRACTORS,
+    FEW,
+    POOL,
+    REMOVED,
+    Kinds,
+    Promise,
+    describe,
+    measure_promise,
+    measure_promises,
+    pick_harder,
+)
 from classify_head.reliability import reliability_bins
+from classify_head.thresholds import precise_threshold, probability_threshold, share_threshold
 from embed.columns import read_parquet, to_array
 from embed.errors import MissingFileError
 
@@ -40,35 +53,79 @@ from .recipe import Recipe, change_recipe
 from .stage import Artifact
 
 if TYPE_CHECKING:
-    from .known_queries import KnownQueries
+    from .askings import Askings
 
 logger = logging.getLogger(__name__)
 
-FEW = 20  # distractors say little of where "not known" begins
 PLOT = "reliability.png"
 
 
 NO_EXTRAS = Extras()
+# Among which photos a promise holds; the share is that of distractors.
+AMONG = {
+    "": "of photos of known landmarks alone",
+    POOL: "if {:.0%} of the photos show other things, like the pool",
+    REMOVED: "if {:.0%} of the photos show landmarks that the database lacks",
+}
 
 
 @dataclass(frozen=True)
 class Answered:
-    """The known queries and what was answered to each."""
+    """The known queries, each asked once or twice, and what was answered."""
 
-    ids: tuple[str, ...]  # [Q]
-    truths: NDArray[np.int64]  # [Q]; -1 for a distractor
-    labels: NDArray[np.int64]  # [Q]; -1 for no answer
-    confidences: NDArray[np.float64]  # [Q]
+    ids: tuple[str, ...]  # [A]; of a photo that is asked twice, twice
+    kinds: Kinds  # [A] of promise.py
+    truths: NDArray[np.int64]  # [A]; -1 for a distractor
+    labels: NDArray[np.int64]  # [A]; -1 for no answer
+    confidences: NDArray[np.float64]  # [A]
 
     @property
     def correct(self) -> NDArray[np.bool_]:
-        """Whether each answer is right [Q]; the answer to a distractor never is."""
+        """Whether each answer is right [A]; the answer to a distractor never is."""
         return np.asarray((self.labels == self.truths) & (self.labels >= 0))
 
     @property
-    def distractors(self) -> NDArray[np.bool_]:
-        """[Q]."""
-        return self.truths < 0
+    def given(self) -> NDArray[np.float64]:
+        """The confidences [A], -inf where there is no answer at all."""
+        return np.where(self.labels < 0, -np.inf, self.confidences)
+
+    @property
+    def judged(self) -> tuple[NDArray[np.bool_], NDArray[np.float64], Kinds]:
+        """What thresholds and promises are measured by."""
+        return self.correct, self.given, self.kinds
+
+
+def tell_promise(figures: Mapping[str, Any], share: float, kind: str) -> str:
+    """Say what `classify_head.promise.describe` found at a share of distractors of one kind."""
+    if figures["precision"] is None:
+        return f"{AMONG[kind].format(share)}: no answer"
+    shares = figures["coverage"], figures["precision"], figures["precision_low"]
+    return "{}: {:.0%} get an answer, {:.1%} of these are right (at least {:.1%})".format(
+        AMONG[kind].format(share), *shares
+    )
+
+
+@dataclass(frozen=True)
+class Point:
+    """A threshold, and what it promises for each kind of distractors."""
+
+    threshold: float
+    share: float  # of distractors that is promised for
+    promises: Mapping[str, Promise]  # by kind of distractors; empty where there is none
+    landmarks: Promise  # without any distractor
+
+    @property
+    def harder(self) -> Promise:
+        """The promise that may be relied on, whatever the distractors are."""
+        return pick_harder(self.promises.values() or [self.landmarks], self.share)
+
+    def tell(self) -> str:
+        """Say what is promised, for people."""
+        found = self.promises or {"": self.landmarks}
+        return "; ".join(
+            tell_promise(describe(promise, self.share), self.share, kind)
+            for kind, promise in found.items()
+        )
 
 
 @dataclass(frozen=True)
@@ -112,18 +169,17 @@ def _make(job: Job, indexed: Manifest, artifact: Artifact) -> Manifest:
     """Write decision/ and sign it."""
     folder = artifact.folder
     invalidate(folder)
-    from .known_queries import load_known_queries  # 1.5 s that a query has no need of
-
-    known = load_known_queries(job)
-    model, answered = _answer_known(job, indexed, known)
-    point, note = _choose_threshold(job.recipe, answered)
+    model, answered = _answer_known(job, indexed)
+    point = _choose_point(job.recipe, answered)
+    note = _note(answered, point)
     if note:
         logger.warning(note)
+    counts = {kind: int((answered.kinds == kind).sum()) for kind in DISTRACTORS}
     values = {
         "model": model.to_json() if model else None,
         "note": note,
-        "known_queries": len(answered.ids),
-        "distractors": int(answered.distractors.sum()),
+        "known_queries": len(set(answered.ids)),
+        "distractors": counts[POOL],
         **_point_values(point),
     }
     write_json(values, folder / "decision.json")
@@ -138,107 +194,121 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
     return {name: getattr(recipe, name).model_dump(mode="json") for name in sections}
 
 
-def _answer_known(
-    job: Job, indexed: Manifest, known: "KnownQueries"
-) -> tuple[CalibratedFusion | None, Answered]:
+def _answer_known(job: Job, indexed: Manifest) -> tuple[CalibratedFusion | None, Answered]:
     """Ask the known queries; return the model of the calibrated policy and the answers."""
+    # 1.5 s that a query has no need of
+    from .askings import ask_twice
+    from .known_queries import load_known_queries
+
     recipe = job.recipe
     recognizer = open_recognizer(job.run, recipe, str(indexed.model["fingerprint"]))
-    queries = known.embeddings
-    neighbors, evidence = recognizer.gather(queries, known.find_features, leave_out=True)
+    known = load_known_queries(job)
+    # Where the policy rejects by a rule of its own, there is nothing to be set by it.
+    twice = recipe.decide.rejection == "none"
+    asked = ask_twice(known.embeddings, recognizer.database, twice=twice)
+    neighbors, evidence = asked.gather(known, recognizer)
     # Photos of one occasion are often in the database together, and nobody will ask with one more.
     near_copies = evidence.overlaps > recipe.decide.max_overlap
     evidence = evidence.without(near_copies)
+    truths = asked.queries.landmark_ids
     if recipe.decide.policy != "calibrated":
         policy = recipe.decide.make_policy()
         order = np.argsort(near_copies, axis=1, kind="stable")  # as `without` moves neighbours
         rows = np.take_along_axis(np.where(near_copies, -1, neighbors.rows), order, axis=1)
-        extras = make_extras(policy, recognizer.database, queries.vectors, rows)
+        vectors = asked.queries.vectors
+        extras = make_extras(policy, recognizer.database, vectors, rows, asked.hidden)
         decided = Decision(recipe, None, -math.inf).answer(evidence, extras)
-        answers = Answered(known.ids, known.truths, decided.guesses, decided.confidences)
-        return None, answers
-    calibration = fit_calibration(
-        evidence,
-        known.truths,
-        features=recipe.decide.features,
-        distractor_share=recipe.decide.distractor_share,
-        seed=recipe.train.seed,
-    )
+        answers = decided.guesses, decided.confidences
+        return None, Answered(evidence.query_ids, asked.kinds, truths, *answers)
+    calibration = fit_known(evidence, asked, recipe)
     if not calibration.model.fitted:
         logger.warning(
             "too few photos with a known answer that the model was not trained on, so confidences "
             "are those of other data; they say which answers are surer, not how often they are "
             "right"
         )
-    answers = Answered(known.ids, known.truths, calibration.labels, calibration.probabilities)
-    return calibration.model, answers
+    answers = calibration.labels, calibration.probabilities
+    return calibration.model, Answered(evidence.query_ids, asked.kinds, truths, *answers)
 
 
-def _choose_threshold(recipe: Recipe, answered: Answered) -> tuple[OperatingPoint, str]:
-    """Return the confidence that answers must reach, and what the user should know about it."""
-    settings, count = recipe.decide, int(answered.distractors.sum())
-    few = (
-        f"only {count} photos of non_landmark set where 'no known landmark' begins; have "
-        f"{4 * FEW} or more, half of them are used for this"
+def fit_known(evidence: Evidence, asked: "Askings", recipe: Recipe) -> Calibration:
+    """Fit the calibrated policy, as a recipe says, on askings and their evidence."""
+    return fit_calibration(
+        *(evidence, asked.queries.landmark_ids, asked.kinds),
+        features=recipe.decide.features,
+        distractor_share=recipe.decide.distractor_share,
+        seed=recipe.train.seed,
     )
-    note = few if count < FEW else ""
-    if settings.min_precision is not None:
-        return choose_point(answered, settings.min_precision), note
-    if not count:
-        threshold = 0.0 if settings.policy == "calibrated" else settings.reject_below
-        return _measure(answered, threshold), (
-            "fewer than two photos without a landmark, so it is not known what the answer to one "
-            f"looks like: answers are given from confidence {threshold:.2f} on; list some in "
-            "non_landmark.csv"
+
+
+def _note(answered: Answered, point: Point) -> str:
+    """Return what the user should know about the distractors; mostly nothing."""
+    pool = int((answered.kinds == POOL).sum())
+    if not point.promises:
+        return (
+            "nothing is known of photos without a landmark, so it is not known what the answer to "
+            f"one looks like: answers are given from confidence {point.threshold:.2f} on; list "
+            "some in non_landmark.csv"
         )
-    if settings.policy == "calibrated":
-        threshold = settings.least_probability
+    if 0 < pool < FEW:
+        return (
+            f"only {pool} photos of non_landmark say how often other things get an answer; have "
+            f"{4 * FEW} or more, half of them are used for this"
+        )
+    return ""
+
+
+def _choose_point(recipe: Recipe, answered: Answered) -> Point:
+    """Return the confidence that answers must reach, and what it promises."""
+    settings, share = recipe.decide, recipe.decide.distractor_share
+    if settings.min_precision is not None:
+        return choose_point(answered, settings.min_precision, share)
+    calibrated = settings.policy == "calibrated"
+    if not (answered.truths < 0).any():
+        threshold = 0.0 if calibrated else settings.reject_below
+    elif calibrated:
+        threshold = probability_threshold(*answered.judged, share, settings.least_probability)
     else:
-        threshold = _quantile(answered, settings.reject_share)
-    return _measure(answered, threshold), note
+        threshold = share_threshold(answered.confidences, answered.kinds, settings.reject_share)
+    return _measure(answered, threshold, share)
 
 
-def _measure(answered: Answered, threshold: float) -> OperatingPoint:
-    """Return what a threshold does; nothing is known of it without a known query."""
-    if not answered.ids:
-        return OperatingPoint(threshold, math.nan, 0.0, 0.0, 0)
-    return measure_threshold(answered.correct, answered.confidences, threshold)
+def _measure(answered: Answered, threshold: float, share: float) -> Point:
+    """Return what a threshold promises."""
+    promises = measure_promises(*answered.judged, threshold)
+    landmarks = measure_promise(*answered.judged, threshold, "")
+    return Point(threshold, share, promises, landmarks)
 
 
-def choose_point(answered: Answered, min_precision: float) -> OperatingPoint:
+def choose_point(answered: Answered, min_precision: float, share: float) -> Point:
     """Return the threshold at which answers to the known queries are as precise as asked for."""
-    if answered.ids:
-        point = operating_point(answered.correct, answered.confidences, min_precision)
-    else:
-        point = _measure(answered, math.inf)
-    if not point.answered:
+    threshold = precise_threshold(*answered.judged, share, min_precision)
+    if math.isinf(threshold):
         logger.warning(
             "no threshold reaches a precision of %.3f on the known queries: nothing is answered",
             min_precision,
         )
-    return point
+    return _measure(answered, threshold, share)
 
 
-def _quantile(answered: Answered, share: float) -> float:
-    """Return the confidence that a share of the distractors stays below."""
-    ordered = np.sort(answered.confidences[answered.distractors])
-    # Of few images the highest quantile is their maximum: just above it, all are rejected.
-    rank = int(np.ceil(len(ordered) * share))
-    # Finite, for decision.json has null for a threshold that nothing reaches.
-    return float(np.nextafter(ordered[rank - 1], np.inf)) if rank else -sys.float_info.max
-
-
-def _point_values(point: OperatingPoint) -> dict[str, Any]:
+def _point_values(point: Point) -> dict[str, Any]:
     """Return an operating point as JSON can say it; infinity and nan become null."""
-    names = ("threshold", "precision", "precision_low", "coverage")
-    values = {name: float(getattr(point, name)) for name in names}
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+    promises = {
+        kind: promise.to_json(point.share) if promise else None
+        for kind, promise in ((kind, point.promises.get(kind)) for kind in DISTRACTORS)
+    }
+    return {
+        "threshold": point.threshold if math.isfinite(point.threshold) else None,
+        **describe(point.harder, point.share),
+        "promise": promises,
+    }
 
 
 def _write_answered(answered: Answered, path: Path) -> None:
     table = pa.table(
         {
             "query_id": pa.array(answered.ids, pa.string()),
+            "kind": pa.array(answered.kinds.tolist(), pa.string()),
             "truth": answered.truths,
             "landmark_id": answered.labels,
             "confidence": answered.confidences,
@@ -265,6 +335,7 @@ def load_answered(run: Path) -> Answered:
     table = read_parquet(intact_file(run / "decision", "known_queries.parquet"))
     return Answered(
         tuple(table["query_id"].to_pylist()),
+        np.array(table["kind"].to_pylist(), dtype=np.str_),
         *(to_array(table[name]) for name in ("truth", "landmark_id", "confidence")),
     )
 
@@ -273,6 +344,12 @@ def load_decision_values(run: Path) -> dict[str, Any]:
     """Return what decision.json of a run says. Errors as intact_file."""
     values: dict[str, Any] = json.loads(intact_file(run / "decision", "decision.json").read_bytes())
     return values
+
+
+def load_promises(run: Path) -> dict[str, Promise]:
+    """Return what a run promises, by the kinds of distractors it knows. Errors as intact_file."""
+    promises = load_decision_values(run)["promise"].items()
+    return {kind: Promise.from_json(values) for kind, values in promises if values}
 
 
 def load_decision(run: Path, recipe: Recipe, database: Database) -> Decision:
@@ -302,12 +379,8 @@ def at_precision(decision: Decision, run: Path, min_precision: float) -> Decisio
         ValueError: no share between 0 and 1, or the policy has a rejection of its own.
     """
     recipe = change_recipe(decision.recipe, [f"decide.min_precision={min_precision}"])
-    point = choose_point(load_answered(run), min_precision)
-    if point.answered:
-        shares = (100 * point.coverage, 100 * point.precision, 100 * point.precision_low)
-        logger.info(
-            "answers from confidence %.3f on: %.0f %% of the known queries get one, %.0f %% of "
-            "these are right (%.0f %% at least, with 95 %% confidence)",
-            *(point.threshold, *shares),
-        )
+    share = recipe.decide.distractor_share
+    point = choose_point(load_answered(run), min_precision, share)
+    if math.isfinite(point.threshold):
+        logger.info("answers from confidence %.3f on: %s", point.threshold, point.tell())
     return replace(decision, recipe=recipe, threshold=point.threshold)

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from classify_head.coverage import given_confidence, measure_threshold, risk_coverage
 from classify_head.gap import NO_LANDMARK, Answers, gap, summary
+from classify_head.promise import Promise, describe
 from classify_head.reliability import brier_score, reliability_bins
 from classify_head.submission import (
     Solution,
@@ -162,28 +163,64 @@ def _measure_given(run: Path, solution: Solution) -> dict[str, Any]:
     given = answers.predicted != NO_LANDMARK
     # Every answer that is left was given, whatever rule of the policy it passed.
     point = measure_threshold(answers.correct, given_confidence(answers), -math.inf)
-    promised = _load_promise(run)
+    landmarks = int(answers.has_landmark.sum())
     return {
-        "threshold": promised.get("threshold"),
         "precision": point.precision if point.answered else None,
         "precision_low": point.precision_low,
         "coverage": point.coverage,
         "answered": point.answered,
         "answered_distractors": int((given & ~answers.has_landmark).sum()),
-        "promised_precision": promised.get("precision"),
-        "note": promised.get("note", ""),
+        **load_promised(run, 1 - landmarks / len(answers.query_ids)),
     }
 
 
-def _load_promise(run: Path) -> dict[str, Any]:
-    """Return decision.json; nothing if the submission was not made by its threshold."""
+def load_promised(run: Path, test_share: float | None) -> dict[str, Any]:
+    """Return the threshold of a run, and the precision that it promises.
+
+    Args:
+        run: run folder.
+        test_share: how many of the photos that were asked are distractors; None if not known.
+
+    Returns:
+        threshold and note of the decision; promised_precision, of the harder kind of distractors,
+        if promised_share of the photos are such; promises: for each kind precision, its lower bound
+        and coverage, with at_test_share the same if test_share are. None and empty if the
+        submission was not made by this threshold.
+    """
+    values, share = _load_promise(run)
+    promises = values.get("promise", {})
+    return {
+        "threshold": values.get("threshold"),
+        "promised_precision": values.get("precision"),
+        "promised_share": share,
+        "test_share": test_share,
+        "promises": {kind: _tell(found, share, test_share) for kind, found in promises.items()},
+        "note": values.get("note", ""),
+    }
+
+
+def _tell(
+    found: dict[str, Any] | None, share: float | None, test_share: float | None
+) -> dict[str, Any] | None:
+    if found is None or share is None:
+        return None
+    promise = Promise.from_json(found)
+    at_test = None if test_share is None else describe(promise, test_share)
+    return {**describe(promise, share), "at_test_share": at_test}
+
+
+def _load_promise(run: Path) -> tuple[dict[str, Any], float | None]:
+    """Return decision.json, and the share of distractors that it promises for.
+
+    Nothing if the submission was not made by its threshold.
+    """
     decided, submitted = load_manifest(run / "decision"), load_manifest(run / "submit")
     if not decided or not submitted or decided.settings["decide"] != submitted.settings["decide"]:
-        return {}  # the decision was set anew since
+        return {}, None  # the decision was set anew since
     settings = DecideSettings.model_validate(submitted.settings["decide"])
-    if settings.make_policy().rejection.name != "none":
-        return {}  # the policy has a rule of its own
-    return load_decision_values(run)
+    if settings.rejection != "none":
+        return {}, None  # the policy has a rule of its own
+    return load_decision_values(run), settings.distractor_share
 
 
 def _leave_near_duplicates_out(run: Path, answers: Answers) -> dict[str, Any]:

@@ -8,10 +8,15 @@ from classify_head.extras import Extras
 from classify_head.policy import Policy
 
 from .database import Database
+from .hidden import Hidden
 
 
 def make_extras(
-    policy: Policy, database: Database, vectors: NDArray[np.float32], rows: NDArray[np.int64]
+    policy: Policy,
+    database: Database,
+    vectors: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    hidden: Hidden | None = None,
 ) -> Extras:
     """Return what a policy needs of Q queries beyond their evidence; nothing for most policies.
 
@@ -20,6 +25,7 @@ def make_extras(
         database: that was searched.
         vectors: [Q, dim] descriptors of the queries, before any whitening.
         rows: [Q, K] database row of each neighbour; -1 is padding.
+        hidden: images that each query is asked without.
     """
     centroids, support = None, None
     if policy.vote.name == "centroids":
@@ -27,7 +33,9 @@ def make_extras(
             vectors = database.whitening.apply(vectors)
         # Not reconstruct_n: of faiss with torch support it returns a tensor.
         known = database.index.reconstruct_batch(np.arange(database.index.ntotal))
-        centroids = nearest_centroids(vectors, *class_centroids(known, database.landmark_ids))
+        means = class_centroids(known, database.landmark_ids)
+        without = None if hidden is None else hidden.landmarks
+        centroids = nearest_centroids(vectors, *means, without=without)
     if policy.verification.name == "label-agreement":
         support = label_support(database, rows)
     return Extras(centroids=centroids, support=support)

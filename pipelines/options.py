@@ -61,7 +61,9 @@ def min_precision_option(default: str) -> Any:
     return typer.Option(
         callback=check_share,
         help="How many of the answers shall be right, like 0.95: the least sure ones become 'no "
-        "known landmark' until so many are, of the known queries that calibrate the run.  "
+        "known landmark' until so many are, of the known queries that calibrate the run: whether "
+        "the other photos (decide.distractor_share of all) show other things, like the pool, or "
+        "landmarks that the database lacks.  "
         f"\\[default: {default}]",
         show_default=False,
     )

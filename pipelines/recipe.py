@@ -94,12 +94,12 @@ class DecideSettings(Settings):
     steps: dict[str, dict[str, Any]] = Field(default_factory=dict)
     features: tuple[str, ...] = DEFAULT_FEATURES  # calibrated: of classify_head.pair_features
     distractor_share: float = Field(0.5, ge=0, lt=1)  # of the photos that will be asked about
-    calibration_queries: int = Field(400, ge=1)  # photos with a known landmark that are asked
+    calibration_queries: int = Field(400, ge=1)  # photos of known landmarks that are asked
     max_overlap: float = Field(0.15, gt=0, le=1)  # inliers to features; more is the same occasion
     min_precision: float | None = Field(None, gt=0, lt=1)  # of the answers; sets the threshold
     least_probability: float = Field(0.5, ge=0, le=1)  # calibrated: the threshold without it
-    reject_share: float = Field(0.95, ge=0, le=1)  # other policies: of the pool that is rejected
-    reject_below: float = Field(0.15, ge=0, le=1)  # other policies: the threshold without a pool
+    reject_share: float = Field(0.95, ge=0, le=1)  # other policies: of either distractors' kind
+    reject_below: float = Field(0.15, ge=0, le=1)  # other policies: the threshold without any
     rejected: Literal["sink", "empty"] = "sink"  # in submission.csv: keep the guess, or no answer
     # Fit a head that tells landmarks from the non-landmark pool: for the rejection "landmark-head".
     landmark_head: bool = later(False)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from classify_head.evidence import NEAREST_OF_NEIGHBOR, NEAREST_OF_POOL, Evidence
 from embed.errors import InputError
+from embed.head_scores import HeadScores
 from embed.shards import Embeddings
 from index.neighbors import Neighbors
 from index.search import build_index, search
@@ -22,6 +23,7 @@ from rerank.store import FeatureStore
 
 from .class_candidates import add_class_images
 from .database import Database
+from .hidden import Hidden
 from .recipe import Recipe
 from .verifier import FindFeatures, Geometry, Verifier
 
@@ -39,8 +41,7 @@ class Recognizer:
         self,
         queries: Embeddings,
         find_features: FindFeatures,
-        *,
-        leave_out: bool = False,
+        hidden: Hidden | None = None,
     ) -> tuple[Neighbors, Evidence]:
         """Search the neighbours of Q queries and verify the candidates among them.
 
@@ -48,29 +49,33 @@ class Recognizer:
         not among them: there are more columns than the recipe has neighbours.
 
         Args:
-            queries: descriptors of Q images, and what the head says of them.
+            queries: descriptors of Q images, and what the head says of them. Those of one id show
+                one photo: no pair of photos is compared twice.
             find_features: local features of query 0 to Q - 1; not called without re-ranking.
-            leave_out: treat a query that is itself in the database as if it were not.
+            hidden: images that each query is asked without, as if they were not in the database;
+                only `sizes` counts them all the same.
 
         Raises:
             InputError: the predicted class is to be verified, and there is no head to predict it.
         """
         ids, searched = queries.ids, self._transform(queries.vectors)
-        own = self._own_rows(ids) if leave_out else None
-        neighbors = self._search(ids, searched, own)
+        if hidden is None:
+            hidden = Hidden.nothing(len(ids))
+        head = hidden.take_out(queries.head)
+        neighbors = self._search(ids, searched, hidden)
         if self.recipe.search.expand_query:
             searched = self._expand(searched, neighbors)
-            neighbors = self._search(ids, searched, own)
-        neighbors, candidates = self._choose_candidates(neighbors, queries, searched, own)
+            neighbors = self._search(ids, searched, hidden)
+        neighbors, candidates = self._choose_candidates(neighbors, head, searched, hidden)
         rows = neighbors.rows
         # Row -1 is padding: it takes the last value, which is appended for it.
         labels = np.append(self.database.landmark_ids, -1)[rows]
-        # A query that is left out counts all the same: otherwise the right label, and no other,
-        # would be one image smaller than it is, and whatever is fitted on that would learn it.
+        # A query that is hidden counts all the same: otherwise the right label, and no other, would
+        # be one image smaller than it is, and whatever is fitted on that would learn it.
         sizes = np.append(self.database.class_sizes, 0)[rows]
         geometry = Geometry.unknown(rows.shape)
         if self._verifier is not None:
-            self._verifier.verify(rows, candidates, find_features, geometry)
+            self._verifier.verify(ids, rows, candidates, find_features, geometry)
         evidence = Evidence(
             ids,
             labels,
@@ -81,9 +86,9 @@ class Recognizer:
             sizes,
             nearest_cosines(searched, self._pool_index, NEAREST_OF_POOL),
             self._neighbor_pool(rows),
-            queries.head.labels,
-            queries.head.scores,
-            self._ask_landmark_head(queries.vectors, own),
+            head.labels,
+            head.scores,
+            self._ask_landmark_head(queries.vectors, hidden),
         )
         return neighbors, evidence
 
@@ -108,32 +113,33 @@ class Recognizer:
             alpha=settings.alpha,
         )
 
-    def _own_rows(self, ids: Sequence[str]) -> NDArray[np.int64]:
-        """Return the row [Q] of each query that is itself in the database, -2 for others."""
-        return np.array([self.database.row_of.get(image_id, -2) for image_id in ids], np.int64)
-
     def _ask_landmark_head(
-        self, vectors: NDArray[np.float32], own: NDArray[np.int64] | None
+        self, vectors: NDArray[np.float32], hidden: Hidden
     ) -> NDArray[np.float32]:
         """Return how likely each query shows a landmark [Q]; nan without a landmark head.
 
-        Where own rows are given, the head that answers has not learned from the query.
+        Where its own row is hidden, the head that answers has not learned from the query. All heads
+        have learned from its landmark: where that is hidden it is nan, too.
         """
         head = self.database.landmark_head
         if head is None:
             return np.full(len(vectors), np.nan, dtype=np.float32)
-        return head.probability(vectors, own).astype(np.float32)
+        probabilities = head.probability(vectors, hidden.rows).astype(np.float32)
+        probabilities[hidden.landmarks >= 0] = np.nan
+        return probabilities
 
     def _search(
-        self, ids: Sequence[str], vectors: NDArray[np.float32], own: NDArray[np.int64] | None
+        self, ids: Sequence[str], vectors: NDArray[np.float32], hidden: Hidden
     ) -> Neighbors:
-        """Search all of the database but, where given, each query's own row."""
+        """Search all of the database but, for each query, what is hidden from it."""
         count = self.recipe.search.neighbors
-        if own is None:
-            return search(self.database.index, ids, vectors, count)
-        found = search(self.database.index, ids, vectors, count + 1)
-        # Stable: the query's own row goes last and is cut off; else the farthest neighbour is.
-        order = np.argsort(found.rows == own[:, None], axis=1, kind="stable")[:, :count]
+        most = hidden.most(self.database)
+        found = search(self.database.index, ids, vectors, count + most)
+        if not most:
+            return found
+        # Stable: what is hidden goes last and is cut off, and so are the farthest neighbours.
+        out = hidden.mark(found.rows, self.database)
+        order = np.argsort(out, axis=1, kind="stable")[:, :count]
         return Neighbors(
             found.query_ids,
             np.take_along_axis(found.rows, order, axis=1),
@@ -143,23 +149,23 @@ class Recognizer:
     def _choose_candidates(
         self,
         neighbors: Neighbors,
-        queries: Embeddings,
+        head: HeadScores,
         vectors: NDArray[np.float32],
-        own: NDArray[np.int64] | None,
+        hidden: Hidden,
     ) -> tuple[Neighbors, NDArray[np.bool_]]:
         """Mark the neighbours [Q, K] that are verified; those of a class are added."""
         settings = self.recipe.rerank
         if settings.of == "neighbors" or self._verifier is None:
             nearest = np.arange(neighbors.rows.shape[1]) < settings.candidates
             return neighbors, np.broadcast_to(nearest, neighbors.rows.shape)
-        if not queries.head.labels.shape[1]:
+        if not head.labels.shape[1]:
             raise InputError(
                 'rerank.of = "predicted-class", but no classification head predicts one; embed '
                 'with a model that has a head, or set rerank.of = "neighbors"'
             )
-        classes = queries.head.labels[:, 0]
         return add_class_images(
-            neighbors, self.database, vectors, classes, settings.candidates, own
+            *(neighbors, self.database, vectors, head.labels[:, 0], settings.candidates),
+            own=hidden.rows,
         )
 
     def _neighbor_pool(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -29,6 +29,10 @@ LOST_NAMES = {
     "ranked_too_low": "right, but below a wrong answer",
     "unanswered": "no answer",
 }
+PROMISED = {  # kinds of distractors
+    "pool": "promised for photos of other things",
+    "removed": "promised for landmarks not in the database",
+}
 PIPED_WIDTH = 1000  # columns; rich takes 80 where there is no terminal, and wraps tables
 SOURCES_WIDTH = 120  # columns; narrower, the policies of an ablation go without their sources
 NAMED = 10  # queries that are named of a list; --json has all
@@ -117,9 +121,22 @@ def _given_rows(metrics: dict[str, Any]) -> Rows:
     if point["precision"] is not None:
         low = f"at least {point['precision_low']:.3f}, with 95 % confidence"
         yield "precision", f"{point['precision']:.4f}  ({low})"
-    if point["promised_precision"] is not None:
-        yield "precision on the known queries", f"{point['promised_precision']:.4f}"
+    yield from _promise_rows(point)
     yield "distractors that got an answer", f"{point['answered_distractors']} of {distractors}"
+
+
+def _promise_rows(point: dict[str, Any]) -> Rows:
+    """Yield what was promised for either kind of distractors."""
+    for kind, promise in point["promises"].items():
+        if promise is None or promise["precision"] is None:
+            continue
+        bound = f"at least {promise['precision_low']:.3f}"
+        value = f"{promise['precision']:.4f}  ({bound}) if {point['promised_share']:.0%} are such"
+        here = promise["at_test_share"]
+        yield (
+            PROMISED[kind],
+            f"{value}; {here['precision']:.4f} at the {point['test_share']:.0%} here",
+        )
 
 
 def _data_rows(metrics: dict[str, Any]) -> Rows:

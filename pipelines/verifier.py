@@ -34,6 +34,7 @@ Ints = NDArray[np.int64]
 
 # Returns the features of a query by its place in the batch; None where it has none.
 FindFeatures = Callable[[int], LocalFeatures | None]
+Task = tuple[tuple[int, ...], list[int]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,32 +73,41 @@ class Verifier:
     settings: RerankSettings
 
     def verify(
-        self, rows: Ints, candidates: Bools, find_features: FindFeatures, geometry: Geometry
+        self,
+        ids: Sequence[str],
+        rows: Ints,
+        candidates: Bools,
+        find_features: FindFeatures,
+        geometry: Geometry,
     ) -> None:
         """Fill in what geometry says of each query's candidates, where features are there.
 
         Args:
+            ids: [Q] of the queries; those of one id are one photo, which is compared once.
             rows: [Q, K] of the database; -1 is padding, which is no candidate.
             candidates: [Q, K] which of them to verify.
             find_features: local features of query 0 to Q - 1.
             geometry: of the same shape, written into.
         """
         find = lru_cache(maxsize=16)(find_features)  # one query's chunks are done together
+        candidates = candidates & (rows >= 0)
 
-        def verify(task: tuple[int, Ints]) -> None:
-            query, places = task
-            asked = find(query)
+        def verify(task: Task) -> None:
+            queries, images = task
+            asked = find(queries[0])
             if asked is None:
                 return
-            place_of = dict(zip(rows[query, places].tolist(), places.tolist(), strict=True))
-            for compared in self.compare(asked, sorted(place_of)):
-                place = query, place_of[compared.row]
+            for compared in self.compare(asked, images):
                 fewer = max(min(len(asked), len(compared.features)), 1)
-                geometry.inliers[place] = compared.verification.n_inliers
-                geometry.residuals[place] = compared.verification.residual
-                geometry.overlaps[place] = compared.verification.n_inliers / fewer
+                found = compared.verification
+                for query in queries:
+                    # One place, or none where it is a candidate of another query of this photo.
+                    places = query, candidates[query] & (rows[query] == compared.row)
+                    geometry.inliers[places] = found.n_inliers
+                    geometry.residuals[places] = found.residual
+                    geometry.overlaps[places] = found.n_inliers / fewer
 
-        run_parallel(verify, self._list_tasks(rows, candidates & (rows >= 0)))
+        run_parallel(verify, self._list_tasks(ids, rows, candidates))
 
     def compare(self, asked: LocalFeatures, rows: Sequence[int]) -> list[Compared]:
         """Compare one query with database images; those without stored features are left out.
@@ -113,18 +123,27 @@ class Verifier:
             found = verify_candidates(asked, images, verify_settings(self.settings))
         return [Compared(*each) for each in zip(kept, images, found, strict=True)]
 
-    def _list_tasks(self, rows: Ints, candidates: Bools) -> list[tuple[int, Ints]]:
-        """Return what is verified at a time: a query, and places of some of its candidates."""
-        found = [(query, np.flatnonzero(marked)) for query, marked in enumerate(candidates)]
-        if self.settings.matching == "aggregated":
+    def _list_tasks(self, ids: Sequence[str], rows: Ints, candidates: Bools) -> list[Task]:
+        """Return what is compared at a time: queries of one photo, and rows of the database."""
+        whole = self.settings.matching == "aggregated"
+        wanted: dict[tuple[str, tuple[int, ...]], tuple[list[int], set[int]]] = {}
+        for query, image_id in enumerate(ids):
+            chosen = tuple(np.sort(rows[query, candidates[query]]).tolist())
+            if not chosen:
+                continue
+            # Aggregated, what is found in an image depends on the others it is compared with.
+            queries, images = wanted.setdefault((image_id, chosen if whole else ()), ([], set()))
+            queries.append(query)
+            images.update(chosen)
+        tasks = [(tuple(queries), sorted(images)) for queries, images in wanted.values()]
+        if whole:
             # Queries of one class follow each other, as they share its index.
-            tasks = [(query, places) for query, places in found if len(places)]
-            return sorted(tasks, key=lambda task: sorted(rows[task[0], task[1]].tolist()))
+            return sorted(tasks, key=lambda task: task[1])
         # In chunks, so that the candidates of one query, too, are shared among the cores.
         return [
-            (query, places[start : start + CHUNK])
-            for query, places in found
-            for start in range(0, len(places), CHUNK)
+            (queries, images[start : start + CHUNK])
+            for queries, images in tasks
+            for start in range(0, len(images), CHUNK)
         ]
 
     def _load(self, rows: Sequence[int]) -> tuple[list[int], list[LocalFeatures]]:

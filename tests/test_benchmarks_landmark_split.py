@@ -8,7 +8,7 @@ import pytest
 
 from embed.errors import InputError
 from pipelines.dataset import Dataset
-from tests.benchmarks.landmark_split import split_landmarks
+from tests.benchmarks.landmark_split import hold_out_landmarks, split_landmarks
 from tests.datasets import write_table
 
 COUNTS = {0: 12, 1: 3, 2: 12, 3: 5, 4: 12}  # photos by landmark
@@ -105,3 +105,25 @@ def test_without_a_solution_nothing_is_made(source: Dataset, tmp_path: Path) -> 
     (source.folder / "solution.csv").unlink()
     with pytest.raises(FileNotFoundError, match=r"no solution\.csv"):
         split_landmarks(source, tmp_path / "split")
+
+
+def test_landmarks_that_are_held_out_are_distractors(source: Dataset, tmp_path: Path) -> None:
+    data = Dataset(hold_out_landmarks(source, tmp_path / "less", share=0.2))
+    known = landmarks_of(data, "train")
+    assert known < set(COUNTS) and len(known) == len(COUNTS) - 2  # two at least
+    assert data.load_split("test").ids == source.load_split("test").ids
+    solution = pd.read_csv(tmp_path / "less" / "solution.csv", index_col="id", dtype=str)
+    truths = {
+        query: set(str(text).split()) - {"nan"} for query, text in solution["landmarks"].items()
+    }
+    for label in COUNTS:
+        assert truths[f"q{label}"] == ({str(label)} if label in known else set())
+    assert truths["all"] == set(map(str, known))
+    assert truths["none"] == truths["elsewhere"] == set()
+    again = Dataset(hold_out_landmarks(source, tmp_path / "again", share=0.2))
+    assert landmarks_of(again, "train") == known
+
+
+def test_two_landmarks_must_be_left(source: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="one must be left"):
+        hold_out_landmarks(source, tmp_path / "less", share=1.0)

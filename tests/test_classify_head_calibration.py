@@ -11,6 +11,7 @@ from classify_head.calibration import FALLBACK, CalibratedFusion, fit_calibratio
 from classify_head.evidence import Evidence
 from classify_head.gap import Answers, gap
 from classify_head.pair_features import DEFAULT_FEATURES, PAIR_FEATURES, make_pairs
+from classify_head.promise import LANDMARK, POOL, REMOVED
 from classify_head.reliability import expected_calibration_error
 from tests.evidence import imagine
 
@@ -73,6 +74,46 @@ def test_no_query_is_answered_by_a_model_that_saw_it() -> None:
     after = fit_calibration(known, other)
     assert after.probabilities[row] == before.probabilities[row]
     assert after.model != before.model
+
+
+def ask_again(
+    known: Evidence, truths: NDArray[np.int64]
+) -> tuple[Evidence, NDArray[np.int64], NDArray[np.str_]]:
+    """Append each landmark query once more, without its label; return truths and kinds, too."""
+    again = np.flatnonzero(truths >= 0)
+    without = known.without(known.labels == truths[:, None]).take(again)
+    arrays = {
+        name: np.concatenate([array, without.arrays[name]]) for name, array in known.arrays.items()
+    }
+    both = Evidence((*known.query_ids, *without.query_ids), **arrays)
+    kinds = [np.where(truths >= 0, LANDMARK, POOL), np.full(len(again), REMOVED)]
+    return both, np.append(truths, np.full(len(again), -1)), np.concatenate(kinds)
+
+
+def test_no_asking_of_a_photo_is_answered_by_a_model_that_saw_another() -> None:
+    known, truths = imagine(200, seed=3)
+    both, asked, kinds = ask_again(known, truths)
+    before = fit_calibration(both, asked, kinds)
+    row = int(np.flatnonzero(truths >= 0)[7])
+    second = len(known) + 7
+    assert both.query_ids[row] == both.query_ids[second]
+    other = asked.copy()
+    other[row] = (truths[row] + 1) % 12
+    after = fit_calibration(both, other, kinds)
+    assert after.probabilities[second] == before.probabilities[second]
+    assert after.model != before.model
+
+
+def test_landmarks_that_are_asked_as_distractors_make_it_less_sure_of_their_like() -> None:
+    """Photos of other things are easily told here, those of other landmarks are not."""
+    known, truths = imagine(400, seed=4)
+    easy = replace(known, similarities=known.similarities.copy())
+    easy.similarities[truths < 0] -= 0.4
+    both, asked, kinds = ask_again(easy, truths)
+    alone = fit_calibration(easy, truths).model
+    model = fit_calibration(both, asked, kinds).model
+    removed = both.take(kinds == REMOVED)
+    assert model.decide(removed)[1].mean() < alone.decide(removed)[1].mean()
 
 
 def test_the_same_queries_give_the_same_model() -> None:

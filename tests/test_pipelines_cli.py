@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from classify_head.promise import measure_promises
 from embed.errors import InputError
 from pipelines import cli
 from pipelines.decision import load_answered
@@ -234,7 +235,10 @@ def test_min_precision_sets_the_threshold_of_a_run(tiny: Tiny) -> None:
     precise = [
         value
         for value in answered.confidences
-        if answered.correct[answered.confidences >= value].mean() >= 0.6
+        if all(
+            promise.precision(0.5) >= 0.6
+            for promise in measure_promises(*answered.judged, value).values()
+        )
     ]
     assert threshold == min(precise)
     # The run remembers.
@@ -247,22 +251,24 @@ def test_a_query_says_what_its_precision_costs(
     tiny: Tiny, caplog: pytest.LogCaptureFixture
 ) -> None:
     known = {
-        "query_id": ["a", "b", "c", "d"],
-        "truth": [1, 2, -1, 4],
-        "landmark_id": [1, 2, 3, 4],
-        "confidence": [0.9, 0.8, 0.7, 0.6],
+        "query_id": ["a", "b", "c", "d", "a"],
+        "kind": ["landmark", "landmark", "pool", "landmark", "removed"],
+        "truth": [1, 2, -1, 4, -1],
+        "landmark_id": [1, 2, 3, 4, 5],
+        "confidence": [0.9, 0.8, 0.7, 0.6, 0.1],
     }
     pq.write_table(pa.table(known), tiny.run / "decision" / "known_queries.parquet")
     accept_changes(tiny.run / "decision")
     caplog.set_level(logging.INFO)
     photo = tiny.data / "images" / "q0.jpg"
     assert cairn("query", photo, "--run", tiny.run, "--min-precision", 0.9).status == 0
-    assert (
-        "from confidence 0.800 on: 50 % of the known queries get one, 100 % of these" in caplog.text
-    )
+    assert "answers from confidence 0.800 on: if 50% of the photos show other things" in caplog.text
+    told = "50% of the photos show landmarks that the database lacks: 33% get an answer, 100.0% of"
+    assert told in caplog.text
     caplog.clear()
-    assert cairn("query", photo, "--run", tiny.run, "--min-precision", 0.75).status == 0
-    assert "from confidence 0.600 on: 100 % of the known queries get one, 75 %" in caplog.text
+    assert cairn("query", photo, "--run", tiny.run, "--min-precision", 0.5).status == 0
+    assert "from confidence 0.100 on" in caplog.text
+    assert "other things, like the pool: 100% get an answer, 50.0% of these" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,19 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from classify_head.promise import measure_promises
+from classify_head.thresholds import probability_threshold
 from pipelines import decision
 from pipelines.artifacts import load_manifest
 from pipelines.database import load_database
-from pipelines.decision import Answered, Decision, choose_point, load_answered, load_decision
+from pipelines.decision import (
+    Answered,
+    Decision,
+    choose_point,
+    load_answered,
+    load_decision,
+    load_promises,
+)
 from pipelines.index import index_database
 from pipelines.query import QueryEngine
 from pipelines.recipe import load_recipe
@@ -70,9 +79,11 @@ def answers_of(tiny: Tiny) -> list[int | None]:
 def test_enough_known_queries_make_a_fit(calibrated: Tiny) -> None:
     values, answered = values_of(calibrated), load_answered(calibrated.run)
     assert values["model"]["fitted"]
-    assert values["known_queries"] == len(answered.ids) == LANDMARKS * PHOTOS + len(POOL) // 2
-    assert values["distractors"] == answered.distractors.sum() == len(POOL) // 2
-    assert answered.correct[~answered.distractors].all()
+    assert values["known_queries"] == len(set(answered.ids)) == LANDMARKS * PHOTOS + len(POOL) // 2
+    assert values["distractors"] == (answered.kinds == "pool").sum() == len(POOL) // 2
+    assert (answered.kinds == "removed").sum() == LANDMARKS * PHOTOS
+    assert answered.correct[answered.kinds == "landmark"].all()
+    assert ((answered.truths < 0) == (answered.kinds != "landmark")).all()
     assert answers_of(calibrated) == [*range(LANDMARKS), None, None]
 
 
@@ -101,43 +112,104 @@ def test_the_decision_that_is_loaded_is_the_one_that_was_set(calibrated: Tiny) -
         "features": loaded.model.features,
         "weights": loaded.model.weights,
     }
-    assert loaded.threshold == values_of(calibrated)["threshold"] == 0.5
+    assert loaded.threshold == values_of(calibrated)["threshold"] >= 0.5
 
 
 @pytest.mark.parametrize("least", [0.0, 0.25, 0.999])
 def test_the_calibrated_threshold_is_a_probability(least: float, copied: Tiny) -> None:
     made = decide_anew(copied, f"least_probability = {least}\n")
-    assert made.threshold == least
-    given = load_answered(copied.run).confidences >= least
-    assert values_of(copied)["coverage"] == pytest.approx(given.mean())
+    answered = load_answered(copied.run)
+    assert made.threshold == probability_threshold(*answered.judged, 0.5, least) >= least
 
 
 @pytest.mark.parametrize("precision", [0.5, 0.8, 0.95])
 def test_the_threshold_of_a_precision_is_the_least_that_reaches_it(
     precision: float, copied: Tiny
 ) -> None:
-    made = decide_anew(copied, f"policy = 'top1'\nmin_precision = {precision}\n")
+    made = decide_anew(
+        copied, f"policy = 'top1'\nmin_precision = {precision}\ndistractor_share = 0.3\n"
+    )
     answered = load_answered(copied.run)
-    enough = [
-        confidence
-        for confidence in answered.confidences
-        if answered.correct[answered.confidences >= confidence].mean() >= precision
-    ]
+
+    def reached(threshold: float) -> float:
+        promises = measure_promises(*answered.judged, threshold)
+        assert list(promises) == ["pool", "removed"]
+        return min(promise.precision(0.3) for promise in promises.values())
+
+    enough = [each for each in answered.confidences if reached(each) >= precision]
     assert made.threshold == min(enough)
-    assert values_of(copied)["precision"] >= precision
+    assert values_of(copied)["precision"] == reached(made.threshold) >= precision
 
 
-@pytest.mark.parametrize(("share", "rejected"), [(0.0, 0), (0.3, 1), (0.5, 2), (1.0, 3)])
-def test_other_policies_reject_a_share_of_the_pool(
-    share: float, rejected: int, copied: Tiny
-) -> None:
+def test_what_is_promised_is_told_for_either_kind(copied: Tiny) -> None:
+    made = decide_anew(copied, "policy = 'top1'\nreject_share = 0.5\ndistractor_share = 0.3\n")
+    values, answered = values_of(copied), load_answered(copied.run)
+    for kind in ("pool", "removed"):
+        told = values["promise"][kind]
+        distractors = answered.confidences[answered.kinds == kind]
+        shown = answered.kinds == "landmark"
+        given = shown & (answered.confidences >= made.threshold)
+        assert told["distractors"] == len(distractors)
+        assert told["answered_distractors"] == (distractors >= made.threshold).sum()
+        assert told["landmarks"] == shown.sum() == LANDMARKS * PHOTOS
+        assert told["right"] == (given & answered.correct).sum()
+        assert told["wrong"] == (given & ~answered.correct).sum()
+        right = 0.7 * told["right"] / told["landmarks"]
+        wrong = 0.7 * told["wrong"] / told["landmarks"]
+        wrong += 0.3 * told["answered_distractors"] / told["distractors"]
+        assert told["precision"] == pytest.approx(right / (right + wrong))
+        assert told["precision_low"] < told["precision"]
+    assert values["precision"] == min(told["precision"] for told in values["promise"].values())
+    promises = load_promises(copied.run)
+    assert {kind: promise.precision(0.3) for kind, promise in promises.items()} == {
+        kind: told["precision"] for kind, told in values["promise"].items()
+    }
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 1.0])
+def test_other_policies_reject_a_share_of_either_kind(share: float, copied: Tiny) -> None:
     made = decide_anew(copied, f"policy = 'weighted'\nreject_share = {share}\n")
     assert made.model is None
     answered = load_answered(copied.run)
-    below = answered.confidences[answered.distractors] < made.threshold
-    assert (len(below), below.sum()) == (3, rejected)
-    if not share:
+    rates = [
+        (answered.confidences[answered.kinds == kind] < made.threshold).mean()
+        for kind in ("pool", "removed")
+    ]
+    assert min(rates) >= share
+    if share:  # just above the last that is rejected of the harder kind
+        assert np.nextafter(made.threshold, -np.inf) in answered.confidences[answered.truths < 0]
+    else:
         assert made.threshold < -1e300  # nothing is rejected, whatever the policy's scale
+
+
+@pytest.mark.parametrize("policy", ["calibrated", "weighted"])
+def test_without_a_pool_the_landmarks_that_are_taken_out_teach_rejection(
+    policy: str, copied: Tiny, caplog: pytest.LogCaptureFixture
+) -> None:
+    (copied.data / "non_landmark.csv").unlink()
+    made = decide_anew(copied, f"policy = '{policy}'\n")
+    values = values_of(copied)
+    assert (values["note"], values["distractors"]) == ("", 0)
+    assert values["promise"]["pool"] is None
+    assert values["promise"]["removed"]["distractors"] == LANDMARKS * PHOTOS
+    assert made.threshold >= (0.5 if policy == "calibrated" else -1e300)
+    engine = QueryEngine(copied.run)
+    assert engine.ask(copied.data / "images" / "q0.jpg").landmark_id == 0
+    assert engine.ask(copied.data / "images" / "q7.jpg").landmark_id is None
+
+
+def test_a_database_of_one_landmark_has_no_distractors(copied: Tiny) -> None:
+    (copied.data / "non_landmark.csv").unlink()
+    write_table(
+        copied.data / "index.csv", "id,landmark_id", [f"thing0-{number},0" for number in range(4)]
+    )
+    made, values = decide_anew(copied), values_of(copied)
+    assert "nothing is known of photos without a landmark" in values["note"]
+    assert "from confidence 0.00 on" in values["note"]
+    assert values["promise"] == {"pool": None, "removed": None}
+    assert (made.threshold, values["precision"], values["coverage"]) == (0, 1, 1)
+    weighted = decide_anew(copied, "policy = 'weighted'\nreject_below = 0.11\n")
+    assert weighted.threshold == 0.11
 
 
 def test_a_policy_that_rejects_by_a_rule_keeps_it(copied: Tiny) -> None:
@@ -210,7 +282,7 @@ def test_extras_are_of_the_neighbours_that_are_left(
 ) -> None:
     made, decided = spy_on("make_extras", monkeypatch), spy_on("decide", monkeypatch)
     decide_anew(copied, "policy = 'label-agreement'\n", max_overlap=0.3)
-    (_, database, _, rows), evidence = made[0], decided[0][0]
+    (_, database, _, rows, _), evidence = made[0], decided[0][0]
     assert (evidence.labels < 0).any()
     np.testing.assert_array_equal(np.append(database.landmark_ids, -1)[rows], evidence.labels)
 
@@ -268,11 +340,12 @@ def test_a_query_may_ask_for_another_precision(
 ) -> None:
     with caplog.at_level(logging.INFO):
         engine = QueryEngine(calibrated.run, precision)
-    point = choose_point(load_answered(calibrated.run), precision)
+    point = choose_point(load_answered(calibrated.run), precision, 0.5)
     assert engine.decision.threshold == point.threshold
     assert f"answers from confidence {point.threshold:.3f} on" in caplog.text
     assert engine.ask(calibrated.data / "images" / "q0.jpg").landmark_id == 0
-    assert QueryEngine(calibrated.run).decision.threshold == 0.5  # the run is as it was
+    threshold = values_of(calibrated)["threshold"]
+    assert QueryEngine(calibrated.run).decision.threshold == threshold  # the run is as it was
 
 
 def test_a_query_for_a_precision_out_of_reach_answers_nothing(
@@ -304,7 +377,7 @@ def test_a_precision_is_refused_where_no_threshold_rejects(copied: Tiny) -> None
 
 
 def test_distractors_are_never_right() -> None:
-    labels = np.array([3, -1, 3, -1])
-    answered = Answered(("a", "b", "c", "d"), np.array([3, -1, -1, 3]), labels, np.ones(4))
+    labels, kinds = np.array([3, -1, 3, -1]), np.array(["landmark", "pool", "removed", "landmark"])
+    answered = Answered(("a", "b", "c", "d"), kinds, np.array([3, -1, -1, 3]), labels, np.ones(4))
     assert answered.correct.tolist() == [True, False, False, False]
-    assert answered.distractors.tolist() == [False, True, True, False]
+    assert answered.given.tolist() == [1, -np.inf, 1, -np.inf]

@@ -10,7 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from classify_head.gap import Answers, gap, summary
+from classify_head.promise import describe
 from pipelines.artifacts import load_manifest
+from pipelines.decision import load_promises
 from pipelines.near_duplicates import find_near_duplicates, write_near_duplicates
 from tests.conftest import Tiny
 from tests.datasets import QUERIES, accept_changes, cairn, write_table
@@ -213,6 +215,13 @@ def test_answers_given_are_those_that_are_not_no_known_landmark(tiny: Tiny) -> N
     decided = json.loads((tiny.run / "decision" / "decision.json").read_text())
     assert point["threshold"] == decided["threshold"]
     assert point["promised_precision"] == decided["precision"]
+    assert (point["promised_share"], point["test_share"]) == (0.5, 2 / 8)
+    for kind, promise in load_promises(tiny.run).items():
+        told = point["promises"][kind]
+        assert told["precision"] == decided["promise"][kind]["precision"]
+        assert told["at_test_share"] == describe(promise, 2 / 8)
+    out = cairn("evaluate", "--run", tiny.run).out
+    assert ("promised for landmarks not in the database" in out) == bool(decided["precision"])
     assert point["note"] == decided["note"]
 
 
@@ -236,6 +245,7 @@ def test_a_threshold_that_did_not_make_the_answers_is_not_told(
         accept_changes(tiny.run / stage, settings={**manifest.settings, **settings})
     point = load_metrics(tiny)["operating_point"]
     assert (point["threshold"], point["promised_precision"]) == (None, None)
+    assert (point["promises"], point["promised_share"]) == ({}, None)
     assert point["answered"] > 0
 
 

@@ -30,40 +30,22 @@ def test_no_image_is_in_both_halves(finished: Tiny) -> None:
 
 
 def test_a_pool_that_is_taken_away_leaves_no_trace(
-    tiny: Tiny, caplog: pytest.LogCaptureFixture
+    tiny: Tiny,
 ) -> None:
     (tiny.data / "non_landmark.csv").unlink()
     assert tiny.submit().status == 0
-    assert "not known what the answer to one looks like" in caplog.text
     assert len(recognizer_of(tiny).pool) == 0
     penalties = pq.read_table(tiny.run / "predictions.parquet")["penalty"].to_pylist()
     assert penalties == [0.0] * len(penalties)
 
 
-@pytest.mark.parametrize("policy", ["calibrated", "weighted"])
-def test_without_a_pool_nothing_can_be_told_apart_from_landmarks(
-    policy: str, tiny: Tiny, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tiny.data / "non_landmark.csv").unlink()
-    changes = f"[decide]\npolicy = '{policy}'\nreject_below = 0.0\n"
-    tiny.recipe.write_text(tiny.recipe.read_text() + changes)
-    assert tiny.submit().status == 0
-    decision = json.loads((tiny.run / "decision" / "decision.json").read_text())
-    assert decision["note"] == (
-        "fewer than two photos without a landmark, so it is not known what the answer to one "
-        "looks like: answers are given from confidence 0.00 on; list some in non_landmark.csv"
-    )
-    assert decision["note"] in caplog.text
-    assert (decision["threshold"], decision["distractors"]) == (0.0, 0)
-    answers = pq.read_table(tiny.run / "predictions.parquet")["landmark_id"].to_pylist()
-    assert None not in answers
-
-
 def test_one_image_is_no_pool_to_set_a_threshold_with(tiny: Tiny) -> None:
+    """It is one to be like; distractors are the known photos without their landmark."""
     write_table(tiny.data / "non_landmark.csv", "id", POOL[:1])
     assert cairn("index", *tiny.options).status == 0
     decision = json.loads((tiny.run / "decision" / "decision.json").read_text())
-    assert decision["note"].startswith("fewer than two photos without a landmark")
+    assert (decision["note"], decision["promise"]["pool"]) == ("", None)
+    assert decision["promise"]["removed"]["distractors"] > 0
     assert len(recognizer_of(tiny).pool) == 1
 
 
@@ -74,7 +56,7 @@ def test_few_images_of_the_pool_are_warned_about(
     tiny.recipe.write_text(tiny.recipe.read_text() + changes)
     assert cairn("index", *tiny.options, "--redo").status == 0
     few = len(POOL) // 2
-    assert f"only {few} photos of non_landmark set where 'no known landmark' begins" in caplog.text
+    assert f"only {few} photos of non_landmark say how often other things" in caplog.text
     decision = json.loads((tiny.run / "decision" / "decision.json").read_text())
     assert decision["note"].startswith(f"only {few} photos of non_landmark")
 

@@ -12,6 +12,7 @@ from embed.shards import Embeddings
 from index.neighbors import Neighbors
 from index.search import build_index
 from pipelines.artifacts import load_manifest
+from pipelines.hidden import Hidden
 from pipelines.prepare import load_split_embeddings, open_recognizer
 from pipelines.recipe import load_recipe
 from pipelines.recognition import Recognizer, nearest_cosines
@@ -39,8 +40,8 @@ def gather(
 ) -> tuple[Neighbors, Evidence]:
     assert recognizer.features is not None
     store = recognizer.features
-    queries = ask(ids, vectors)
-    return recognizer.gather(queries, lambda row: store.get(ids[row]), leave_out=leave_out)
+    hidden = Hidden.themselves(ids, recognizer.database) if leave_out else None
+    return recognizer.gather(ask(ids, vectors), lambda row: store.get(ids[row]), hidden)
 
 
 def ask(ids: Sequence[str], vectors: np.ndarray) -> Embeddings:
@@ -115,7 +116,8 @@ def test_leaving_out_what_is_not_there_changes_nothing(
     test = load_split_embeddings(calibrated.run, "test")
     for few in (recognizer, shallow(recognizer)):
         left, plain = (
-            few.gather(test, lambda row: None, leave_out=leave_out) for leave_out in (True, False)
+            few.gather(test, lambda row: None, hidden)
+            for hidden in (Hidden.themselves(test.ids, few.database), None)
         )
         np.testing.assert_array_equal(left[0].rows, plain[0].rows)
         np.testing.assert_array_equal(left[1].sizes, plain[1].sizes)

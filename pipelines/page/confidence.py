@@ -5,9 +5,10 @@ Reads the known queries of a run. Draws the charts in a temporary folder.
 
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from classify_head.gap import NO_LANDMARK
 from classify_head.reliability import ReliabilityBins, reliability_bins
 
 from ..decision import load_answered
+from ..report import PROMISED
 from .answers import RunAnswers
 from .pictures import encode_data_uri
 from .records import Picture, Tile
@@ -30,6 +32,7 @@ class Judged:
     correct: NDArray[np.bool_]  # [Q]
     confidences: NDArray[np.float64]  # [Q]; -inf where there is no answer at all
     given: NDArray[np.bool_]  # [Q] whether the confidence was enough
+    of_test: bool = True  # else the mixture is ours, and shares of it say nothing
 
     @property
     def has_probabilities(self) -> bool:
@@ -56,22 +59,20 @@ def judge(run: Path, answers: RunAnswers, threshold: float | None) -> Judged | N
     known = load_answered(run)
     if not known.ids:
         return None
-    confidences = np.where(known.labels == NO_LANDMARK, -np.inf, known.confidences)
-    photos = "photos with a known answer, kept from the training"
-    return Judged(
-        photos,
-        known.correct,
-        confidences,
-        confidences >= (-np.inf if threshold is None else threshold),
+    photos = (
+        "photos with a known answer, kept from the training; those of landmarks were asked once "
+        "more without their landmark in the database"
     )
+    least = -np.inf if threshold is None else threshold
+    return Judged(photos, known.correct, known.given, known.given >= least, of_test=False)
 
 
-def make_tiles(judged: Judged, promised: float | None) -> list[Tile]:
-    """Return the calibration error, where there is one, coverage and precision.
+def make_tiles(judged: Judged, promised: Mapping[str, Any]) -> list[Tile]:
+    """Return the calibration error, where there is one, coverage, precision and what was promised.
 
     Args:
         judged: the answers.
-        promised: precision on the known queries, if these are others.
+        promised: of evaluate.load_promised.
     """
     tiles = []
     if judged.has_probabilities:
@@ -79,14 +80,26 @@ def make_tiles(judged: Judged, promised: float | None) -> list[Tile]:
         error = _reliability(judged).expected_error
         tiles.append(Tile("calibration error", f"{error:.3f}", note))
     point = operating_point(judged)
-    note = f"{point.answered} of {len(judged.correct)} photos; the others are refused"
-    tiles.append(Tile("coverage", _percent(point.coverage), note))
-    if point.answered:
-        note = f"right, of these; at least {_percent(point.precision_low)}, with 95 % confidence"
-        if promised is not None:
-            note += f"; on the known queries it was {_percent(promised)}"
+    if judged.of_test:
+        note = f"{point.answered} of {len(judged.correct)} photos; the others are refused"
+        tiles.append(Tile("coverage", _percent(point.coverage), note))
+    if judged.of_test and point.answered:
+        low = _percent(point.precision_low)
+        note = f"right, of these; at least {low}, with 95 % confidence"
         tiles.append(Tile("precision", _percent(point.precision), note))
-    return tiles
+    return [*tiles, *_promise_tiles(promised)]
+
+
+def _promise_tiles(promised: Mapping[str, Any]) -> Iterator[Tile]:
+    """Yield the precision that was promised for either kind of distractors."""
+    for kind, promise in promised["promises"].items():
+        if promise is None or promise["precision"] is None:
+            continue
+        low, here = _percent(promise["precision_low"]), promise["at_test_share"]
+        note = f"if {promised['promised_share']:.0%} of the photos are such; at least {low}"
+        if here is not None:
+            note += f"; {_percent(here['precision'])} at the {promised['test_share']:.0%} here"
+        yield Tile(PROMISED[kind], _percent(promise["precision"]), note)
 
 
 def operating_point(judged: Judged) -> OperatingPoint:

@@ -16,7 +16,7 @@ from classify_head.submission import load_solution
 from embed.history import CURVES
 
 from ..decision import load_decision_values
-from ..evaluate import find_solution, find_submission
+from ..evaluate import find_solution, find_submission, load_promised
 from ..integrity import intact_file
 from ..job import Job
 from ..members import list_member_jobs
@@ -60,7 +60,7 @@ def collect_report(job: Job, metrics: Mapping[str, Any] | None) -> Report:
     judged = confidence.judge(job.run, answers, _read_threshold(job))
     tiles = [] if metrics is None else make_score_tiles(metrics)
     if judged is not None:
-        promised = metrics["operating_point"]["promised_precision"] if metrics else None
+        promised = metrics["operating_point"] if metrics else load_promised(job.run, None)
         tiles += confidence.make_tiles(judged, promised)
     return Report(
         title=job.run.resolve().name,

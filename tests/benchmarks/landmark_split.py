@@ -133,3 +133,46 @@ def _keep_landmarks(path: Path | None, landmark_ids: Ints) -> pa.Table | None:
     rows = read_images(path)
     kept = rows.filter(pc.is_in(rows["landmark_id"], value_set=pa.array(landmark_ids)))
     return kept if kept.num_rows else None
+
+
+def hold_out_landmarks(source: Dataset, folder: Path, *, share: float = 0.2, seed: int = 0) -> Path:
+    """Write a dataset folder that knows nothing of some landmarks, but is asked about them.
+
+    Their rows are left out of train, validation and index, and their names out of the solution:
+    test photos of them are distractors like any other.
+
+    Args:
+        source: the dataset, with a test set and its solution. It stays as it is.
+        folder: the folder to write: new, or one made so before.
+        share: of the landmarks that are held out; the number is rounded down, and 2 at least.
+        seed: decides which; the same on every machine, whatever the order of the rows.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FileNotFoundError: the source has no train table, or no solution.
+        FileExistsError: the folder holds another dataset, or one of other arguments.
+        ValueError: fewer than two landmarks are left.
+    """
+    train, solution = (_find(source, name) for name in ("train", "solution"))
+    landmark_ids = np.unique(read_images(train)["landmark_id"].to_numpy())
+    drawn = max(int(share * len(landmark_ids)), 2)
+    known = np.setdiff1d(
+        landmark_ids, _draw_landmarks(landmark_ids, drawn / len(landmark_ids) + 1e-9, seed)
+    )
+    tables: dict[str, pa.Table | None] = {
+        name: _keep_landmarks(source.find_table(name), known)
+        for name in ("train", "validation", "index")
+    }
+    asked, column = read_rows(solution), "landmarks"
+    names = set(map(str, known.tolist()))
+    left = [
+        " ".join(name for name in (truth or "").split() if name in names)
+        for truth in asked[column].to_pylist()
+    ]
+    place = asked.column_names.index(column)
+    tables["solution"] = asked.set_column(place, column, pa.array(left, pa.string()))
+    made_of = {"landmarks held out of": str(source.folder.resolve()), "share": share, "seed": seed}
+    write_derived(source, folder, tables, made_of)
+    return folder

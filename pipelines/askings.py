@@ -1,0 +1,63 @@
+"""Ask known queries twice: of the database as it is, and of one that lacks their landmark.
+
+The second time they are what distractors mostly are in life: photos of landmarks that the database
+does not have. Nothing in the evidence tells that one was taken out. Reads and writes no files.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from classify_head.evidence import Evidence
+from classify_head.promise import LANDMARK, POOL, REMOVED, Kinds
+from embed.shards import Embeddings
+from index.neighbors import Neighbors
+from rerank.features import LocalFeatures
+
+from .database import Database
+from .hidden import Hidden, Ints
+from .known_queries import KnownQueries
+from .recognition import Recognizer
+
+
+@dataclass(frozen=True)
+class Askings:
+    """A askings of known queries; a photo that is asked twice has one id."""
+
+    queries: Embeddings  # of A; landmark_ids are the truths, -1 for a distractor
+    kinds: Kinds  # [A] LANDMARK, POOL or REMOVED
+    photos: Ints  # [A] places of the known queries
+    hidden: Hidden
+
+    def gather(self, known: KnownQueries, recognizer: Recognizer) -> tuple[Neighbors, Evidence]:
+        """Gather the evidence of each asking; errors as Recognizer.gather."""
+
+        def find_features(row: int) -> LocalFeatures | None:
+            return known.find_features(int(self.photos[row]))
+
+        return recognizer.gather(self.queries, find_features, self.hidden)
+
+
+def ask_twice(known: Embeddings, database: Database, *, twice: bool = True) -> Askings:
+    """List the askings: each query once, then those of landmarks without their landmark.
+
+    Args:
+        known: queries; landmark_ids are the truths, -1 without a landmark.
+        database: that is asked.
+        twice: False for the first askings alone. A database of one landmark has no others, either.
+    """
+    truths, count = known.landmark_ids, len(known.ids)
+    again = np.flatnonzero(truths >= 0)
+    if not twice or len(np.unique(database.landmark_ids)) < 2:
+        again = again[:0]
+    photos = np.concatenate([np.arange(count), again])
+    own = Hidden.themselves(known.ids, database)
+    asked, second = known.take(photos), np.arange(len(photos)) >= count
+    labels = np.where(second, -1, asked.landmark_ids)
+    kinds = np.where(second, REMOVED, np.where(labels >= 0, LANDMARK, POOL))
+    return Askings(
+        Embeddings(asked.ids, labels, asked.vectors, asked.head),
+        kinds,
+        photos,
+        Hidden(own.rows[photos], np.where(second, asked.landmark_ids, -1)),
+    )

@@ -1,0 +1,235 @@
+"""Asking known queries twice: the second time as of a database that never had their landmark."""
+
+from dataclasses import replace
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from classify_head.evidence import Evidence
+from classify_head.policies import POLICIES
+from classify_head.promise import LANDMARK, POOL, REMOVED
+from embed.head_scores import HeadScores
+from embed.shards import Embeddings
+from index.search import build_index
+from pipelines.artifacts import load_manifest
+from pipelines.askings import Askings, ask_twice
+from pipelines.database import Database
+from pipelines.extras import make_extras
+from pipelines.hidden import Hidden
+from pipelines.known_queries import KnownQueries, load_known_queries
+from pipelines.prepare import open_recognizer
+from pipelines.recipe import load_recipe, make_recipe
+from pipelines.recognition import Recognizer
+from pipelines.verifier import Verifier
+from tests.conftest import Tiny
+from tests.datasets import LANDMARKS, PHOTOS, make_job
+
+DIM = 8
+
+
+@pytest.fixture(scope="module")
+def known(calibrated: Tiny) -> KnownQueries:
+    return load_known_queries(make_job(calibrated.data, calibrated.run, calibrated.recipe))
+
+
+@pytest.fixture(scope="module")
+def recognizer(calibrated: Tiny) -> Recognizer:
+    manifest = load_manifest(calibrated.run / "index")
+    assert manifest is not None
+    recipe = load_recipe(str(calibrated.recipe))
+    return open_recognizer(calibrated.run, recipe, manifest.model["fingerprint"])
+
+
+def few(recognizer: Recognizer, neighbors: int, candidates: int) -> Recognizer:
+    """Return it with fewer neighbours than the database has images."""
+    recipe = recognizer.recipe
+    search = recipe.search.model_copy(update={"neighbors": neighbors})
+    rerank = recipe.rerank.model_copy(update={"candidates": candidates})
+    changed = recipe.model_copy(update={"search": search, "rerank": rerank})
+    return replace(recognizer, recipe=changed)
+
+
+def without(database: Database, landmark: int) -> Database:
+    """Return a database that was built without a landmark."""
+    keep = database.landmark_ids != landmark
+    vectors = database.index.reconstruct_batch(np.arange(database.index.ntotal))
+    return replace(
+        database,
+        index=build_index(vectors[keep]),
+        image_ids=tuple(np.array(database.image_ids)[keep].tolist()),
+        landmark_ids=database.landmark_ids[keep],
+    )
+
+
+def check_evidence(found: Evidence, expected: Evidence) -> None:
+    """All but the sizes and the last digits are the same; further columns are padding."""
+    arrays = found.arrays
+    assert found.query_ids == expected.query_ids
+    for name, array in expected.arrays.items():
+        mine = arrays[name]
+        if mine.ndim > 1 and name not in ("query_pool", "head_labels", "head_scores"):
+            mine = mine[:, : array.shape[1]]
+        np.testing.assert_allclose(mine, array, atol=1e-6, err_msg=name)
+    width = expected.labels.shape[1]
+    assert (found.labels[:, width:] < 0).all()
+
+
+def seconds(asked: Askings, landmark: int, truths: np.ndarray) -> np.ndarray:
+    """Return which askings are the second ones of the photos of a landmark."""
+    return np.flatnonzero((asked.kinds == REMOVED) & (truths[asked.photos] == landmark))
+
+
+@pytest.mark.parametrize(("neighbors", "candidates"), [(24, 24), (7, 3)])
+def test_a_second_asking_is_of_a_database_that_never_had_the_landmark(
+    neighbors: int, candidates: int, recognizer: Recognizer, known: KnownQueries
+) -> None:
+    recognizer = few(recognizer, neighbors, candidates)
+    asked = ask_twice(known.embeddings, recognizer.database)
+    _, evidence = asked.gather(known, recognizer)
+    for landmark in range(0, LANDMARKS, 2):
+        rows = seconds(asked, landmark, known.truths)
+        assert len(rows) == PHOTOS
+        smaller = replace(recognizer, database=without(recognizer.database, landmark))
+        places = asked.photos[rows].tolist()
+        features = [known.find_features(place) for place in places]
+        _, expected = smaller.gather(known.embeddings.take(places), features.__getitem__)
+        heads = asked.hidden.take_out(asked.queries.head).take(rows)  # it knows all landmarks
+        check_evidence(
+            evidence.take(rows),
+            replace(expected, head_labels=heads.labels, head_scores=heads.scores),
+        )
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 1000),
+    neighbors=st.integers(1, 16),
+    expand=st.integers(0, 3),
+    labels=st.integers(2, 5),
+)
+def test_so_it_is_for_any_database(seed: int, neighbors: int, expand: int, labels: int) -> None:
+    rng = np.random.default_rng(seed)
+
+    def unit(count: int) -> np.ndarray:
+        rows = rng.normal(size=(count, DIM)).astype(np.float32)
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
+
+    truths = np.append(rng.integers(0, labels, 12), [0, 1])
+    database = Database(
+        build_index(unit(14)), tuple(map(str, range(14))), truths, {}, "m", "train", False, "key"
+    )
+    chosen = rng.permutation(14)[:5]
+    vectors = np.concatenate([database.index.reconstruct_batch(chosen), unit(2)])
+    ranked = rng.permuted(np.tile(np.arange(labels), (7, 1)), axis=1)
+    scores = -np.sort(-rng.random((7, labels), dtype=np.float32))
+    known = Embeddings(
+        (*map(str, chosen.tolist()), "held out", "other"),
+        np.append(truths[chosen], [1, -1]),
+        vectors,
+        HeadScores(ranked, scores, scores),
+    )
+    recipe = make_recipe(
+        {"search": {"neighbors": neighbors, "expand_query": expand}, "rerank": {"method": "none"}},
+        "test",
+    )
+    recognizer = Recognizer(database, unit(4), None, recipe)
+    asked = ask_twice(known, database)
+    assert asked.queries.ids == (*known.ids, *known.ids[:-1])
+    found, evidence = asked.gather(KnownQueries(known, lambda row: None), recognizer)
+    assert evidence.labels.shape == (13, neighbors)
+    for query, row in enumerate(range(7, 13)):
+        truth = int(known.landmark_ids[query])
+        smaller = without(database, truth)
+        _, expected = replace(recognizer, database=smaller).gather(
+            known.take([query]), lambda row: None
+        )
+        heads = ranked[query][ranked[query] != truth].tolist()
+        assert evidence.head_labels[row].tolist() == [*heads, -1]
+        mine = evidence.take([row])
+        heads = {"head_labels": mine.head_labels, "head_scores": mine.head_scores}
+        check_evidence(mine, Evidence(mine.query_ids, **{**expected.arrays, **heads}))
+        assert len(set(evidence.query_ids)) == 7
+    hidden = asked.hidden.mark(found.rows, database)
+    assert not hidden.any()
+
+
+def test_a_pair_of_photos_is_compared_once(recognizer: Recognizer, known: KnownQueries) -> None:
+    recognizer = few(recognizer, 12, 8)
+    asked = ask_twice(known.embeddings, recognizer.database)
+    compare, pairs = Verifier.compare, list[tuple[int, int]]()
+
+    def count(self: Verifier, query: object, rows: list[int]) -> object:
+        pairs.extend((id(query), row) for row in rows)
+        return compare(self, query, rows)  # type: ignore[arg-type]
+
+    kept = [known.find_features(row) for row in range(len(known.ids))]
+    with mock.patch.object(Verifier, "compare", count):
+        neighbors, evidence = asked.gather(
+            replace(known, find_features=kept.__getitem__), recognizer
+        )
+    wanted = {
+        (int(asked.photos[asking]), int(neighbors.rows[asking, place]))
+        for asking, place in zip(*np.nonzero(evidence.inliers >= 0), strict=True)
+    }
+    assert len(set(pairs)) == len(pairs) == len(wanted)
+    assert (evidence.inliers >= 0).sum() > len(wanted)
+
+
+def test_nothing_tells_that_a_landmark_was_taken_out(
+    recognizer: Recognizer, known: KnownQueries
+) -> None:
+    """Neighbours, candidates and sizes are as many as for photos of other things."""
+    recognizer = few(recognizer, 7, 3)
+    asked = ask_twice(known.embeddings, recognizer.database)
+    _, evidence = asked.gather(known, recognizer)
+    for kind in (LANDMARK, POOL, REMOVED):
+        some = evidence.take(asked.kinds == kind)
+        assert (some.labels >= 0).all()
+        assert ((some.inliers >= 0).sum(axis=1) == 3).all()
+        assert (some.sizes == PHOTOS).all()
+
+
+def test_a_database_of_one_landmark_is_asked_once() -> None:
+    vectors = np.eye(3, DIM, dtype=np.float32)
+    labels = np.zeros(3, dtype=np.int64)
+    database = Database(build_index(vectors), ("a", "b", "c"), labels, {}, "m", "train", False, "k")
+    known = Embeddings(("a", "b", "c"), labels, vectors, HeadScores.none(3))
+    assert ask_twice(known, database).kinds.tolist() == [LANDMARK] * 3
+    two = replace(database, landmark_ids=np.array([0, 0, 1]))
+    assert ask_twice(known, two).kinds.tolist() == [LANDMARK] * 3 + [REMOVED] * 3
+    assert ask_twice(known, two, twice=False).kinds.tolist() == [LANDMARK] * 3
+
+
+def test_a_landmark_head_that_learned_the_landmark_is_not_asked() -> None:
+    """Its answer is not known: nan, as without a head."""
+    vectors = np.eye(3, DIM, dtype=np.float32)
+    labels = np.array([0, 0, 1])
+    head = mock.Mock(probability=lambda vectors, rows: np.full(len(vectors), 0.5))
+    database = Database(build_index(vectors), ("a", "b", "c"), labels, {}, "m", "train", False, "k")
+    recipe = make_recipe({"rerank": {"method": "none"}}, "test")
+    recognizer = Recognizer(
+        replace(database, landmark_head=head), np.empty((0, DIM), np.float32), None, recipe
+    )
+    known = Embeddings(("a", "b", "c"), labels, vectors, HeadScores.none(3))
+    asked = ask_twice(known, database)
+    _, evidence = asked.gather(KnownQueries(known, lambda row: None), recognizer)
+    assert np.isnan(evidence.landmark).tolist() == [False] * 3 + [True] * 3
+
+
+def test_centroids_are_those_of_the_other_landmarks(recognizer: Recognizer) -> None:
+    database = recognizer.database
+    vectors = database.index.reconstruct_batch(np.arange(database.index.ntotal))
+    policy = next(each for each in POLICIES.values() if each.vote.name == "centroids")
+    hidden = Hidden(np.full(len(vectors), -2), np.where(database.landmark_ids == 3, 3, -1))
+    rows = np.full((len(vectors), 1), -1)
+    found = make_extras(policy, database, vectors, rows, hidden).centroids
+    plain = make_extras(policy, database, vectors, rows).centroids
+    smaller = make_extras(policy, without(database, 3), vectors, rows).centroids
+    assert found is not None and plain is not None and smaller is not None
+    mine = database.landmark_ids == 3
+    np.testing.assert_array_equal(found.labels[~mine], plain.labels[~mine])
+    np.testing.assert_array_equal(found.labels[mine][:, : LANDMARKS - 1], smaller.labels[mine])
+    assert (found.labels[mine][:, LANDMARKS - 1] == -1).all()
