@@ -233,6 +233,9 @@ class TrainSettings(Settings):
     head_loss: Literal["cross-entropy", "focal"] = later("cross-entropy")
     focal_gamma: float = later(2.0, ge=0, le=100)
     head_weight: float = Field(1.0, ge=0, le=MAX_WEIGHT)  # of the classification head's own loss
+    # Whether the model learns from that loss, too, or from the metric loss alone. The head's makes
+    # it forget: what tells the classes apart grows, what would tell other ones apart withers.
+    head_gradient: bool = later(True)
     head_scale: float = Field(
         16.0, gt=0, le=10_000
     )  # largest logit of the cosine head and its like
@@ -272,6 +275,10 @@ class TrainSettings(Settings):
                 f"with head_weight 0 the head learns nothing, but judge is '{self.judge}' and "
                 f"triplet_weight {self.triplet_weight:g}: raise head_weight, or let the neighbours "
                 "judge a training by the metric loss"
+            )
+        if not (self.head_gradient or self.triplet_weight):
+            raise ValueError(
+                "with head_gradient false and triplet_weight 0 nothing teaches the model; set one"
             )
         if self.judge == "head" and self.unseen_share:
             raise ValueError(

@@ -122,7 +122,8 @@ class Trainer:
         self.labels = images.labels
         self.batch_size, self.steps = self._count_steps()
         self.metric_loss = build_metric_loss(settings, model.dim).to(fabric.device)
-        module = TrainingModel(model, head, local).to(memory_format=torch.channels_last)
+        module = TrainingModel(model, head, local, head_gradient=settings.head_gradient)
+        module = module.to(memory_format=torch.channels_last)
         self.model, self.head, self.local = model, head, local
         self.module, self.optimizer = fabric.setup(module, build_optimizer(module, settings))
         self.progress = Progress()

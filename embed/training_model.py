@@ -32,10 +32,16 @@ class TrainingModel(nn.Module):
     """Model, head and local features as one module, so that processes average all gradients."""
 
     def __init__(
-        self, model: DescriptorModel, head: nn.Module, local: LocalObjective | None = None
+        self,
+        model: DescriptorModel,
+        head: nn.Module,
+        local: LocalObjective | None = None,
+        *,
+        head_gradient: bool = True,
     ) -> None:
-        """Take the parts."""
+        """Take the parts, and whether the model learns from what the head gets wrong."""
         super().__init__()
+        self.head_gradient = head_gradient
         self.model, self.head, self.local = model, head, local
 
     def forward(self, images: Tensor, labels: Tensor) -> Losses:
@@ -49,4 +55,5 @@ class TrainingModel(nn.Module):
             # Gradients stop here: what serves local features would spoil the global ones.
             lost, _ = self.local(maps.detach(), labels)
         descriptors = nn.functional.normalize(features, dim=1)
-        return Losses(descriptors, self.head(features, labels), lost)
+        judged = features if self.head_gradient else features.detach()
+        return Losses(descriptors, self.head(judged, labels), lost)

@@ -8,6 +8,7 @@ are not in the database.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +16,14 @@ from numpy.typing import NDArray
 from embed.shards import Embeddings
 from rerank.features import LocalFeatures
 
-from .artifacts import hash_values
+from .artifacts import hash_values, load_manifest
 from .dataset import ImageTable
 from .embed import embed_table
 from .features import extract_table
 from .job import Job
 from .members import list_members
 from .prepare import load_split_embeddings, open_features, split_pool
+from .recipe import Recipe
 from .training_set import load_training_set
 
 HELD_OUT = "held_out"  # name of the split that is made here
@@ -87,10 +89,16 @@ def _trained_ids(job: Job) -> set[str]:
     trained: set[str] = set()
     if job.dataset.find_table("train") is None:
         return trained
-    for recipe in list_members(job.run, job.recipe).values():
-        if recipe.train.epochs:
+    for folder, recipe in list_members(job.run, job.recipe).items():
+        if _is_tuned(folder, recipe):
             trained.update(load_training_set(job.dataset, recipe.train).ids)
     return trained
+
+
+def _is_tuned(run: Path, recipe: Recipe) -> bool:
+    """Tell whether a model is another one than before its training."""
+    manifest = load_manifest(run / "model")
+    return bool(recipe.train.epochs and manifest and manifest.model["tuned_share"])
 
 
 def _held_out_table(job: Job) -> ImageTable | None:

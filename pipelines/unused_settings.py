@@ -57,6 +57,7 @@ USED_WITH: dict[str, dict[str, tuple[Any, ...]]] = {
         "train.head.kind": ("cosine", "hadamard", "arcface", "cosface", "subcenter")
     },
     "train.head_loss": {"train.head_weight": ()},
+    "train.head_gradient": {"train.head_weight": ()},
     "train.focal_gamma": {"train.head_loss": ("focal",)},
     "train.metric_loss": {"train.triplet_weight": ()},
     "train.margin": {"train.metric_loss": ("triplet", "contrastive")},

@@ -159,7 +159,8 @@ def hold_out_landmarks(source: Dataset, folder: Path, *, share: float = 0.2, see
     landmark_ids = np.unique(read_images(train)["landmark_id"].to_numpy())
     drawn = max(int(share * len(landmark_ids)), 2)
     known = np.setdiff1d(
-        landmark_ids, _draw_landmarks(landmark_ids, drawn / len(landmark_ids) + 1e-9, seed)
+        landmark_ids,
+        _choose_landmarks(landmark_ids, drawn / len(landmark_ids) + 1e-9, seed, "random"),
     )
     tables: dict[str, pa.Table | None] = {
         name: _keep_landmarks(source.find_table(name), known)
