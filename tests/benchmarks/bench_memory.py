@@ -1,58 +1,68 @@
 """The memory of a submission, stage by stage, as `cairn submit` takes it: in one process.
 
 Run as `python -m tests.benchmarks.bench_memory DATA --into FOLDER [--weights FILE] [--recipe NAME]
-[--set train.epochs=2]`. Counted is the proportional set size of the process and all its children,
-read some 20 times a second by a process of its own: a page that several share counts once.
+[--set train.epochs=2]`. Counted are the process and all its children, ten times a second.
 """
 
 import argparse
+import queue
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 LIMIT = 2.5e9  # bytes
-PAUSE = 0.05  # seconds between two readings
+PAUSE = 0.1  # seconds between two readings: the kernel walks all pages for one
+END = ""  # name of what follows the last stage
 
 
-def run(options: list[str]) -> str:
-    """Make a submission in a child; return the seconds and the peak of each stage, and of all."""
-    command = [sys.executable, "-m", __spec__.name, *options]
-    peaks: dict[str, int] = {}
-    started: dict[str, float] = {}
-    with subprocess.Popen([*command, "--child"], stdout=subprocess.PIPE, text=True) as child:
+def run(options: list[str]) -> None:
+    """Make a submission in a child; print the seconds and the peak of each stage, and of all."""
+    command = [sys.executable, "-m", __spec__.name, *options, "--child"]
+    stages: queue.SimpleQueue[str] = queue.SimpleQueue()
+    print(f"{'stage':24} {'seconds':>8} {'peak':>8}", flush=True)
+    highest, first = 0, time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
-        listener = threading.Thread(target=_note_stages, args=(child.stdout, started))
-        listener.start()
-        while child.poll() is None:
-            name = next(reversed(started), "start")
-            peaks[name] = max(peaks.get(name, 0), sum(map(read_pss, list_tree(child.pid))))
-            time.sleep(PAUSE)
-        listener.join()
+        threading.Thread(target=_note_stages, args=(child.stdout, stages)).start()
+        name = "start"
+        while name != END:
+            peak, started = 0, time.perf_counter()
+            while stages.empty():
+                peak = max(peak, read_tree(child.pid))
+                time.sleep(PAUSE)
+            _tell(name, time.perf_counter() - started, peak)
+            name, highest = stages.get(), max(highest, peak)
     if child.returncode:
         raise RuntimeError(f"the submission ended with status {child.returncode}")
-    ends = [*started.values(), time.perf_counter()]
-    seconds = dict(zip(started, (b - a for a, b in zip(ends, ends[1:], strict=False)), strict=True))
-    lines = [f"{'stage':24} {'seconds':>8} {'peak':>8}"]
-    lines += [_format(name, seconds.get(name, 0.0), peak) for name, peak in peaks.items()]
-    highest = max(peaks.values())
-    verdict = "kept" if highest <= LIMIT else "exceeded"
-    lines.append(_format("all", sum(seconds.values()), highest))
-    return "\n".join([*lines, f"limit {LIMIT / 1e9:.1f} GB: {verdict}"])
+    _tell("all", time.perf_counter() - first, highest)
+    print(f"limit {LIMIT / 1e9:.1f} GB: {'kept' if highest <= LIMIT else 'exceeded'}")
 
 
-def _format(name: str, seconds: float, peak: int) -> str:
-    return f"{name:24} {seconds:8.1f} {peak / 1e9:5.2f} GB"
+def _tell(name: str, seconds: float, peak: int) -> None:
+    print(f"{name:24} {seconds:8.1f} {peak / 1e9:5.2f} GB", flush=True)
 
 
-def _note_stages(lines: Iterator[str], started: dict[str, float]) -> None:
-    """Note when each stage begins: the child prints a line then."""
+def _note_stages(lines: Iterable[str], stages: "queue.SimpleQueue[str]") -> None:
+    """Note when each stage begins, for which the child prints a line, and when it has ended."""
     for line in lines:
         kind, _, name = line.rstrip().partition(" ")
         if kind == "stage":
-            started[name] = time.perf_counter()
+            stages.put(name)
+    stages.put(END)
+
+
+def read_tree(root: int) -> int:
+    """Return the bytes that a process and all below it hold.
+
+    What is private or shared among them counts once. Of libraries and other files as much counts
+    as the process with the most has mapped: other programs that use the same do not make it less.
+    """
+    found = [_read_rollup(pid) for pid in list_tree(root)]
+    anonymous = sum(each.get("Pss_Anon", 0) + each.get("Pss_Shmem", 0) for each in found)
+    return anonymous + max(each.get("Rss", 0) - each.get("Anonymous", 0) for each in found)
 
 
 def list_tree(root: int) -> list[int]:
@@ -67,13 +77,14 @@ def list_tree(root: int) -> list[int]:
     return found
 
 
-def read_pss(pid: int) -> int:
-    """Return the proportional set size of a process in bytes; 0 if it has just ended."""
+def _read_rollup(pid: int) -> dict[str, int]:
+    """Return the sums over all mappings of a process, in bytes; nothing if it has just ended."""
     try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
     except OSError:
-        return 0
-    return next((int(line.split()[1]) << 10 for line in text.splitlines() if "Pss:" in line), 0)
+        return {}
+    values = (line.split() for line in lines)
+    return {name.rstrip(":"): int(kilobytes) << 10 for name, kilobytes, _ in values}
 
 
 def make_submission(options: argparse.Namespace) -> None:
@@ -139,4 +150,4 @@ if __name__ == "__main__":
     if arguments.child:
         make_submission(arguments)
     else:
-        print(run(sys.argv[1:]))
+        run(sys.argv[1:])
