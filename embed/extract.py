@@ -24,7 +24,6 @@ from .model import DescriptorModel
 from .transforms import normalize, resize_square, to_tensor
 from .views import ONE_VIEW, Views, make_views
 
-
 CPU_BATCH = 8  # images at a time where there are few cores
 
 

@@ -15,8 +15,8 @@ from embed.allocator import SETTINGS, find_setting, give_back_memory, keep_freed
 ROOT = Path(__file__).resolve().parents[1]
 on_glibc = pytest.mark.skipif(allocator._load_glibc() is None, reason="not glibc's allocator")
 
-# Prints whether memory is kept, and how many megabytes are resident while a block of 64 is free, and
-# after it is given back.
+# Prints whether memory is kept, and how many megabytes are resident while a block of 64 is free
+# and after it is given back.
 SCRIPT = """
 import ctypes, json, resource
 from embed.allocator import give_back_memory, keep_freed_memory
