@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from .allocator import give_back_memory
 from .errors import InputError
 from .failure import Failure
 from .head_scores import HeadScores
@@ -23,10 +24,23 @@ from .model import DescriptorModel
 from .transforms import normalize, resize_square, to_tensor
 from .views import ONE_VIEW, Views, make_views
 
+CPU_BATCH = 8  # images at a time where there are few cores
+
 
 def pick_device() -> torch.device:
     """Return CUDA where there is a GPU, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def fit_batch(batch_size: int, device: torch.device) -> int:
+    """Return how many of so many images are described at a time: on a CPU as many as pay.
+
+    Beyond some images for all cores, a larger batch is no faster there, but takes memory in
+    proportion: 64 images of 317 pixels take a MobileNetV2 to 2.6 GB, 8 to 1.0 GB.
+    """
+    if device.type != "cpu":
+        return batch_size
+    return min(batch_size, max(CPU_BATCH, torch.get_num_threads()))
 
 
 class Classifier(Protocol):
@@ -148,7 +162,7 @@ def extract_all(
     Args:
         model: in eval mode, on the device to use.
         paths: [N] files.
-        batch_size: images at a time.
+        batch_size: images at a time; on a CPU fewer, see fit_batch.
         max_pixels: limit of the decoder.
         workers: processes that decode; 0 decodes in this one.
         advance: called with the number of images that are done since the last call.
@@ -158,11 +172,15 @@ def extract_all(
     Raises:
         InputError: a backbone that cannot take a view's side.
     """
+    size = fit_batch(batch_size, next(model.parameters()).device)
+    if parallel := workers > 0 and len(paths) > batch_size:
+        # Processes that are forked would keep what is free here once it is written to.
+        give_back_memory()
     loader = DataLoader(
         ImageFiles(paths, views.input_side(model), max_pixels, views.square),
-        batch_size=batch_size,
+        batch_size=size,
         collate_fn=collate,
-        num_workers=workers if len(paths) > batch_size else 0,
+        num_workers=workers if parallel else 0,
     )
     positions: list[int] = []
     failures: list[Failure] = []

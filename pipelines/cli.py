@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
+from embed.allocator import keep_freed_memory
 from embed.printable import printable
 
 from .commands import (
@@ -174,15 +175,21 @@ class _OneLine(logging.Formatter):
         return printable(record.getMessage())
 
 
+def prepare_process() -> None:
+    """Set what the libraries below read when they start; call it before torch is imported."""
+    # With workers beside the main process, threads that spin while they wait starve the others:
+    # seen to slow training down fivefold on two cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_freed_memory()
+
+
 def main() -> None:
     """Run the command line.
 
     Exit status 1: what was given has to be mended, and standard error says how. 2: the command was
     not understood. 70: a fault of Cairn. 130: interrupted.
     """
-    # With workers beside the main process, threads that spin while they wait starve the others:
-    # seen to slow training down fivefold on two cores. Read when torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    prepare_process()
     handler = _StderrHandler()
     handler.setFormatter(_OneLine())
     logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from embed.allocator import give_back_memory
 from embed.errors import InputError
 from embed.failure import Failure
 from embed.sealed import read_seal
@@ -108,6 +109,7 @@ class Artifact:
             seconds=time.perf_counter() - self._started,
         )
         save_manifest(manifest, self.folder)
+        give_back_memory()  # the next stage needs other sizes of blocks, or none
         return manifest
 
     def write_parts(

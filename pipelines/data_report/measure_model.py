@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
+from embed.allocator import give_back_memory
 from embed.views import Views
 
 from ..progress import Advance
@@ -77,6 +78,7 @@ def _watch(run: Callable[[], tuple[Rate, float]], fixed: float = 0.0) -> tuple[R
         run: returns also how many times smaller its batches were.
         fixed: bytes that a run takes whatever its batches are; they are left out.
     """
+    give_back_memory()  # lest a run finds free what it would have to ask for
     before = read_memory()
     with watch_memory() as peak:
         rate, smaller = run()

@@ -9,7 +9,7 @@ import torch
 from lightning_fabric import Fabric
 
 from classify_head.trained_head import TrainedHead
-from embed.extract import extract_all
+from embed.extract import extract_all, fit_batch
 from embed.precision import pick_precision
 from embed.settings import Stage, TrainSettings
 from embed.train import Trainer, TrainingImages
@@ -27,7 +27,8 @@ TRAINING_COST = 3.5  # forward passes that the training step of an image takes, 
 
 def time_describing(subject: Subject, views: Views, seconds: float) -> tuple[Rate, float]:
     """Time description and classification; return also how much smaller than asked a batch was."""
-    wanted = subject.recipe.embed.batch_size
+    device = next(subject.model.parameters()).device
+    wanted = fit_batch(subject.recipe.embed.batch_size, device)
     size = subject.model.spec.image_size
     cost = sum((side / size) ** 2 for side in views.view_sides(subject.model))
     batch = subject.fit_batch(wanted, cost, seconds)
