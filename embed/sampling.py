@@ -184,3 +184,19 @@ class EpochBatches:
     def __len__(self) -> int:
         """Return the number of batches."""
         return len(self.batches)
+
+
+class CurrentBatches:
+    """The batches of whichever epoch is current, for a loader that outlives epochs."""
+
+    def __init__(self) -> None:
+        """Begin without an epoch."""
+        self.epoch: EpochBatches | None = None
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        """Yield those of the epoch that is set now."""
+        return iter(self.epoch or ())
+
+    def __len__(self) -> int:
+        """Return their number."""
+        return len(self.epoch) if self.epoch else 0

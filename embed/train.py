@@ -25,11 +25,11 @@ from .failure import Failure, name_first
 from .freezing import freeze, freeze_batch_norm, keep_frozen_norms
 from .head_losses import head_loss
 from .image_file import ImageFile
-from .images import Batch, collate
+from .images import Batch, Item, collate
 from .losses import TrainingCollapsed, build_metric_loss, check_collapse
 from .model import DescriptorModel
 from .optimizer import build_optimizer
-from .sampling import EpochBatches, epoch_order
+from .sampling import CurrentBatches, EpochBatches, epoch_order
 from .schedule import judged_values, scheduled_factor
 from .settings import DecodeSettings, Stage, TrainSettings
 from .training_model import LocalObjective, Losses, TrainingModel
@@ -127,6 +127,8 @@ class Trainer:
         self.model, self.head, self.local = model, head, local
         self.module, self.optimizer = fabric.setup(module, build_optimizer(module, settings))
         self.progress = Progress()
+        self.batches = CurrentBatches()
+        self.loaders: dict[int, DataLoader[Item]] = {}  # by size of the images: the current one
         if checkpoint.is_file():
             self._load()
 
@@ -240,20 +242,30 @@ class Trainer:
             epoch=epoch,
             batches=self.steps * self.fabric.world_size,
         )
+        self.batches.epoch = EpochBatches(
+            order, self.batch_size, epoch, self.fabric.global_rank, self.fabric.world_size
+        )
+        if stage.image_size not in self.loaders:
+            self.loaders = {stage.image_size: self._build_loader(stage.image_size)}
+        return self.loaders[stage.image_size]
+
+    def _build_loader(self, size: int) -> "DataLoader[Item]":
+        """Return a loader of images of a size; its workers stay from epoch to epoch."""
         files = AugmentedFiles(
             self.images.paths,
-            stage.image_size,
+            size,
             self.decode.max_pixels,
             self.settings.augment,
             self.settings.seed,
             examples=self.images.examples,
             ids=self.images.ids,
         )
-        batches = EpochBatches(
-            order, self.batch_size, epoch, self.fabric.global_rank, self.fabric.world_size
-        )
         return DataLoader(
-            files, batch_sampler=batches, collate_fn=collate, num_workers=self.workers
+            files,
+            batch_sampler=self.batches,
+            collate_fn=collate,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
         )
 
     def _set_rate(self, stage: Stage, epoch: int, step: int) -> float:

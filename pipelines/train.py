@@ -75,8 +75,8 @@ def train(job: Job) -> Manifest:
     if job.recipe.ensemble.members:
         job.fill()
         link_first_model(job)
-        trained = [train(member) for member in list_member_jobs(job)]
-        return trained[0]
+        manifests = [train(member) for member in list_member_jobs(job)]
+        return manifests[0]
     folder = job.run / "model"
     settings = {"train": job.recipe.train.model_dump(), "decode": job.recipe.decode.model_dump()}
     if job.recipe.train.local_weight:
