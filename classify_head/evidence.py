@@ -1,5 +1,6 @@
 """Hold what is known of queries before they are answered. Knows no policy, reads no files."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Self
 
@@ -93,6 +94,13 @@ class Evidence:
         places = np.arange(len(self))[rows]
         ids = tuple(self.query_ids[place] for place in places)
         return type(self)(ids, **{name: array[places] for name, array in self.arrays.items()})
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """Put the evidence of queries, with as many neighbours each, behind one another."""
+        ids = tuple(query_id for part in parts for query_id in part.query_ids)
+        arrays = [part.arrays for part in parts]
+        return cls(ids, **{name: np.concatenate([of[name] for of in arrays]) for name in arrays[0]})
 
     def without(self, dropped: NDArray[np.bool_]) -> Self:
         """Return the evidence as if the neighbours marked in [Q, K] were not in the database.

@@ -1,8 +1,9 @@
 """Whiten global descriptors: give their directions equal say, and fewer dimensions if wanted.
 
 A few directions, common to most images, dominate the cosines of descriptors; whitening scales them
-down. It is fitted on descriptors without labels, those of the database for instance, and must then
-be applied to database and queries alike. Reads and writes one .safetensors file.
+down. Better still, where labels are at hand, it scales down those in which photos of one thing
+differ. It is fitted on the descriptors of the database, and must then be applied to database and
+queries alike. Reads and writes one .safetensors file.
 """
 
 import hashlib
@@ -21,6 +22,9 @@ from .errors import InputError, MissingFileError
 FORMAT = "whitening 1"  # part of the fingerprint
 CHUNK_ROWS = 1 << 16  # converted to float64 at a time
 FLAT = 1e-12  # variance of unit vectors below which a direction is rounding noise
+# Of the covariance within classes; from .3 to .8 hardly a difference on cartons and landmarks.
+SHRINKAGE = 0.5
+LEAST_REPEATS = 32  # photos beyond the first of each class that a covariance is measured by
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +143,51 @@ def fit_whitening(
     return Whitening(mean.astype(np.float32), (directions[:dim] * scales).astype(np.float32))
 
 
+def fit_within_class(vectors: NDArray[np.floating], labels: NDArray[np.int64]) -> Whitening | None:
+    """Fit whitening of what differs among the photos of one thing; what tells things apart stays.
+
+    Rows of length 1 are centred and multiplied by the inverse square root of the covariance within
+    the classes, which is drawn towards a multiple of the identity: of few photos it is uncertain.
+
+    Args:
+        vectors: [N, D] descriptors, of any length but 0.
+        labels: [N] their classes.
+
+    Returns:
+        The whitening, [D, D]; None where fewer than LEAST_REPEATS rows are not the only ones of
+        their class, or all are alike: then nothing is known of how photos of one thing differ.
+
+    Raises:
+        ValueError: rows that are 0 or not finite.
+
+    Source:
+        Hatch, Kajarekar, Stolcke: Within-Class Covariance Normalization for SVM-based Speaker
+        Recognition, 2006; shrinkage as Ledoit and Wolf, 2004, with a fixed share.
+    """
+    classes, places, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    freedom = len(labels) - len(classes)
+    if freedom < LEAST_REPEATS:
+        return None
+    sums = np.zeros((len(classes), vectors.shape[1]))
+    for start, chunk in _iterate_units(vectors):
+        np.add.at(sums, places[start : start + len(chunk)], chunk)
+    means = sums / sizes[:, None]
+    scatter = np.zeros((vectors.shape[1], vectors.shape[1]))
+    for start, chunk in _iterate_units(vectors):
+        rest = chunk - means[places[start : start + len(chunk)]]
+        scatter += rest.T @ rest
+    covariance = scatter / freedom
+    level = float(np.trace(covariance)) / len(covariance)
+    if level < FLAT:
+        return None
+    variances, directions = np.linalg.eigh(covariance)
+    scales = ((1 - SHRINKAGE) * np.maximum(variances, 0) + SHRINKAGE * level) ** -0.5
+    # Symmetric, so that the signs of the eigenvectors, which are left open, do not matter.
+    projection = (directions * (scales * level**0.5)) @ directions.T
+    mean = sums.sum(axis=0) / len(labels)
+    return Whitening(mean.astype(np.float32), projection.astype(np.float32))
+
+
 def _check_request(
     vectors: NDArray[np.floating], dim: int, power: float, regularisation: float
 ) -> None:
@@ -160,20 +209,20 @@ def _check_request(
 def _measure(vectors: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return mean [D] and covariance [D, D] of the rows, each brought to length 1."""
     mean = np.zeros(vectors.shape[1])
-    for chunk in _iterate_units(vectors):
+    for _, chunk in _iterate_units(vectors):
         mean += chunk.sum(axis=0)
     mean /= len(vectors)
     covariance = np.zeros((len(mean), len(mean)))
-    for chunk in _iterate_units(vectors):
+    for _, chunk in _iterate_units(vectors):
         centred = chunk - mean
         covariance += centred.T @ centred
     return mean, covariance / (len(vectors) - 1)
 
 
-def _iterate_units(vectors: NDArray[np.floating]) -> Iterator[NDArray[np.float64]]:
-    """Yield the rows in chunks: a float64 copy of millions of descriptors would not fit."""
+def _iterate_units(vectors: NDArray[np.floating]) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Yield the rows in chunks, each with its first row: a float64 copy of all would not fit."""
     for start in range(0, len(vectors), CHUNK_ROWS):
-        yield _unit(vectors[start : start + CHUNK_ROWS].astype(np.float64), start)
+        yield start, _unit(vectors[start : start + CHUNK_ROWS].astype(np.float64), start)
 
 
 def _unit(vectors: NDArray[Any], first_row: int = 0) -> NDArray[Any]:

@@ -4,7 +4,7 @@ The second time they are what distractors mostly are in life: photos of landmark
 does not have. Nothing in the evidence tells that one was taken out. Reads and writes no files.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,9 +15,12 @@ from index.neighbors import Neighbors
 from rerank.features import LocalFeatures
 
 from .database import Database
+from .fit_search import fit_search
 from .hidden import Hidden, Ints
 from .known_queries import KnownQueries
 from .recognition import Recognizer
+
+FOLDS = 5  # of the photos of the database, where a search is fitted without those that are asked
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,49 @@ class Askings:
     hidden: Hidden
 
     def gather(self, known: KnownQueries, recognizer: Recognizer) -> tuple[Neighbors, Evidence]:
-        """Gather the evidence of each asking; errors as Recognizer.gather."""
+        """Gather the evidence of each asking; errors as Recognizer.gather.
 
+        Whitening that learns from labels knows the photos of the database too well: each of these
+        is asked of a search that was fitted without it, and without some others.
+        """
+        folds = np.zeros(len(self.photos), dtype=np.int64)
+        if recognizer.recipe.search.whiten == "within-class":
+            folds = np.where(self.hidden.rows >= 0, 1 + self.photos % FOLDS, 0)
+        order = np.argsort(folds, kind="stable")
+        found = [
+            self._ask(np.flatnonzero(folds == fold), known, _refit(recognizer, known, out))
+            for fold, out in ((fold, self.hidden.rows[folds == fold]) for fold in np.unique(folds))
+        ]
+        back = np.argsort(order)
+        evidence = Evidence.concatenate([part for _, part in found]).take(back)
+        rows, scores = (
+            np.concatenate([getattr(part, name) for part, _ in found])[back]
+            for name in ("rows", "scores")
+        )
+        return Neighbors(evidence.query_ids, rows, scores), evidence
+
+    def _ask(
+        self, places: Ints, known: KnownQueries, recognizer: Recognizer
+    ) -> tuple[Neighbors, Evidence]:
         def find_features(row: int) -> LocalFeatures | None:
-            return known.find_features(int(self.photos[row]))
+            return known.find_features(int(self.photos[places[row]]))
 
-        return recognizer.gather(self.queries, find_features, self.hidden)
+        hidden = Hidden(self.hidden.rows[places], self.hidden.landmarks[places])
+        return recognizer.gather(self.queries.take(places), find_features, hidden)
+
+
+def _refit(recognizer: Recognizer, known: KnownQueries, out: Ints) -> Recognizer:
+    """Return a recognizer whose whitening has not learned from some rows of the database."""
+    rows = out[out >= 0]
+    if recognizer.recipe.search.whiten != "within-class" or not len(rows):
+        return recognizer
+    database = recognizer.database
+    fitted = np.ones(len(known.database), dtype=np.bool_)
+    fitted[rows] = False
+    whitening, index = fit_search(
+        known.database, database.landmark_ids, recognizer.recipe.search, fitted
+    )
+    return replace(recognizer, database=replace(database, whitening=whitening, index=index))
 
 
 def ask_twice(known: Embeddings, database: Database, *, twice: bool = True) -> Askings:

@@ -13,22 +13,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embed.errors import InputError
-from embed.whitening import fit_whitening
-from index.search import build_index, save_index, search
-from rerank.expansion import augment_database
+from index.search import save_index
 
 from .artifacts import Manifest, invalidate, record_file, writing
 from .database import WHITENING
 from .decision import set_decision
 from .embed import embed_split
 from .features import extract_split
+from .fit_search import fit_search
 from .job import Job
 from .known_queries import prepare_held_out
 from .landmark_head import LANDMARK_HEAD, write_landmark_head
 from .names import write_names
 from .prepare import load_split_embeddings, split_pool
-from .recipe import SearchSettings
 from .stage import Artifact
 
 
@@ -71,11 +68,13 @@ def _build(job: Job, embedded: dict[str, Manifest], features: dict[str, Manifest
     invalidate(folder)
     embeddings = load_split_embeddings(job.run, split)
     _fit_landmark_head(job, embeddings.vectors, folder / LANDMARK_HEAD)
-    vectors = _whiten(embeddings.vectors, job.recipe.search, folder / WHITENING)
-    if job.recipe.search.augment_database:
-        vectors = _augment(vectors, job.recipe.search.augment_database)
+    whitening, index = fit_search(embeddings.vectors, embeddings.landmark_ids, job.recipe.search)
+    (folder / WHITENING).unlink(missing_ok=True)  # where it is, it is applied
+    if whitening is not None:
+        with writing(folder / WHITENING) as temporary:
+            whitening.save(temporary)
     with writing(folder / "index.faiss") as temporary:
-        save_index(build_index(vectors), temporary)
+        save_index(index, temporary)
     with writing(folder / "ids.parquet") as temporary:
         _write_ids(temporary, embeddings.ids, embeddings.landmark_ids)
     count = len(embeddings.ids)
@@ -88,25 +87,6 @@ def _build(job: Job, embedded: dict[str, Manifest], features: dict[str, Manifest
     )
 
 
-def _whiten(
-    vectors: NDArray[np.float32], settings: SearchSettings, path: Path
-) -> NDArray[np.float32]:
-    """Fit whitening and apply it, or do nothing; the file is there if it shall be applied."""
-    path.unlink(missing_ok=True)
-    if not settings.whiten:
-        return vectors
-    dim = settings.whiten_dim or vectors.shape[1]
-    try:
-        whitening = fit_whitening(vectors, dim, power=settings.whiten_power)
-    except ValueError as error:
-        raise InputError(
-            f"search.whiten_dim = {settings.whiten_dim}: {error}; or set search.whiten = false"
-        ) from error
-    with writing(path) as temporary:
-        whitening.save(temporary)
-    return whitening.apply(vectors)
-
-
 def _fit_landmark_head(job: Job, vectors: NDArray[np.float32], path: Path) -> None:
     """Fit the landmark head on descriptors [N, dim] as embedded, or do nothing.
 
@@ -117,13 +97,6 @@ def _fit_landmark_head(job: Job, vectors: NDArray[np.float32], path: Path) -> No
         return
     has_pool = job.dataset.find_table("non_landmark") is not None
     write_landmark_head(vectors, split_pool(job.run)[0].vectors if has_pool else vectors[:0], path)
-
-
-def _augment(vectors: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    """Add to each vector its nearest ones, ever less of them."""
-    names = [str(row) for row in range(len(vectors))]
-    found = search(build_index(vectors), names, vectors, count + 1)
-    return augment_database(vectors, found.rows, weights=np.logspace(0, -1.5, count + 1).tolist())
 
 
 def _write_ids(path: Path, ids: tuple[str, ...], landmark_ids: NDArray[np.int64]) -> None:

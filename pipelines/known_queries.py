@@ -35,6 +35,7 @@ class KnownQueries:
 
     embeddings: Embeddings  # of Q images; landmark_ids are the truths, -1 without a landmark
     find_features: Callable[[int], LocalFeatures | None]  # by place
+    database: NDArray[np.float32]  # [N, dim] descriptors of the database, as embedded
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -63,7 +64,8 @@ def load_known_queries(job: Job) -> KnownQueries:
     split = job.dataset.database_split
     database = job.dataset.load_split(split)
     unseen = set(database.ids) - _trained_ids(job)
-    parts = [(split, _take(load_split_embeddings(job.run, split), unseen))]
+    searched = load_split_embeddings(job.run, split)
+    parts = [(split, _take(searched, unseen))]
     held_out = _held_out_table(job)
     if held_out is not None:
         parts.append((HELD_OUT, load_split_embeddings(job.run, HELD_OUT)))
@@ -78,7 +80,8 @@ def load_known_queries(job: Job) -> KnownQueries:
         store = stores[name]
         return store.get(image_id) if store else None
 
-    return KnownQueries(Embeddings.concatenate([part for _, part in parts]), find_features)
+    asked = Embeddings.concatenate([part for _, part in parts])
+    return KnownQueries(asked, find_features, searched.vectors)
 
 
 def _trained_ids(job: Job) -> set[str]:

@@ -45,10 +45,11 @@ class SearchSettings(Settings):
         0, ge=0, le=MAX_NEIGHBORS
     )  # neighbours that are added to database images
     alpha: float = Field(3.0, ge=0, le=1000)  # of query expansion: weight is cosine ** alpha
-    whiten: bool = False  # fit PCA whitening on the database's descriptors, apply it to all
-    whiten_dim: int = Field(0, ge=0, le=MAX_LENGTH)  # dimensions that are kept; 0: all
-    # 0 rotates alone, 1 makes all variances equal, those of noise too: on photos of cartons 0.5 was
-    # better than both.
+    # Fit whitening on the database's descriptors, and apply it to all: see embed.whitening.
+    whiten: Literal["none", "pca", "within-class"] = "none"
+    whiten_dim: int = Field(0, ge=0, le=MAX_LENGTH)  # pca: dimensions that are kept; 0: all
+    # pca: 0 rotates alone, 1 makes all variances equal, those of noise too: on photos of cartons
+    # 0.5 was better than both.
     whiten_power: float = Field(0.5, ge=0, le=1)
 
 
@@ -214,7 +215,7 @@ def make_recipe(values: Values, source: str, *, above: tuple[str, ...] = ()) -> 
     """
     recipe = _validate(values, source, above)
     dim, kept = recipe.train.dim, recipe.search.whiten_dim
-    if recipe.search.whiten and kept > dim > 0 and not recipe.ensemble.members:
+    if recipe.search.whiten == "pca" and kept > dim > 0 and not recipe.ensemble.members:
         raise InputError(
             f"recipe {source}: search.whiten_dim = {kept}: descriptors have train.dim = {dim} "
             "values, and no more can be kept; lower it"

@@ -201,11 +201,18 @@ def _check(training: TrainingSet, job: Job) -> None:
             "a batch has all %d landmarks: train.classes_per_batch = %d asks for more",
             *(count, settings.classes_per_batch),
         )
-    dropped = len(np.unique(training.table.landmark_ids)) - count
+    every, unseen = (np.unique(of.landmark_ids) for of in (training.table, training.unseen))
+    dropped = len(every) - len(unseen) - count
     if dropped:
         logger.info(
             "%d of %d landmarks have fewer than %d photos and are not trained on",
-            *(dropped, dropped + count, settings.balance.min_count),
+            *(dropped, len(every), settings.balance.min_count),
+        )
+    if len(unseen):
+        logger.info(
+            "%d of %d landmarks are not trained on, to judge it by them; they are known all the "
+            "same",
+            *(len(unseen), len(every)),
         )
     if count < 2 and settings.epochs:
         fewer = f" of {settings.balance.min_count} photos and more" if dropped else ""

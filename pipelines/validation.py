@@ -19,10 +19,11 @@ from embed.model import DescriptorModel
 from embed.sampling import group_by_class
 from embed.views import Views
 from index.metrics import recall_at_k
-from index.search import build_index, search
+from index.search import search
 
 from .dataset import Dataset, ImageTable
-from .recipe import Recipe
+from .fit_search import fit_search
+from .recipe import Recipe, SearchSettings
 from .training_set import TrainingSet
 
 DATABASE_PER_CLASS = 5  # images of a landmark that are searched; more would only cost time
@@ -42,6 +43,7 @@ class Validation:
     trained: NDArray[np.int64]  # [C] landmark ids of the classes that are trained
     head: Head  # that is trained beside the model
     judge: Literal["neighbors", "head"]  # whose answers are scored
+    search: SearchSettings
     square: Literal["squeeze", "crop"]  # how images become square
     batch_size: int
     max_pixels: int
@@ -73,6 +75,7 @@ class Validation:
             trained=training.landmarks,
             head=head,
             judge=settings.judge,
+            search=recipe.search if settings.unseen_share else SearchSettings(),
             square=recipe.embed.square,
             batch_size=recipe.embed.batch_size,
             max_pixels=recipe.decode.max_pixels,
@@ -103,8 +106,11 @@ class Validation:
             if not len(found.positions):
                 return None
             names = [str(position) for position in asked.positions]
-            nearest = search(build_index(found.vectors), names, asked.vectors, 1)
-            predicted = self.database_labels[found.positions][nearest.rows[:, 0]]
+            labels = self.database_labels[found.positions]
+            whitening, index = fit_search(found.vectors, labels, self.search)
+            vectors = asked.vectors if whitening is None else whitening.apply(asked.vectors)
+            nearest = search(index, names, vectors, 1)
+            predicted = labels[nearest.rows[:, 0]]
             confidences = nearest.scores[:, 0]
         ids = tuple(f"{position:09d}" for position in asked.positions)
         sets = tuple(frozenset([int(t)] if t >= 0 else []) for t in truths)
@@ -168,13 +174,23 @@ def pick_database(
     return np.sort(np.concatenate(chosen))
 
 
+def divide_unseen(sizes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return how many images of each landmark are searched, half at most, and how many asked for.
+
+    Args:
+        sizes: [U] images of the landmarks that are not trained on; 2 or more each.
+    """
+    searched = np.minimum(sizes // 2, DATABASE_PER_CLASS)
+    return searched, np.minimum(sizes - searched, QUERIES_PER_CLASS)
+
+
 def _divide(table: ImageTable, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the rows that are searched, half of each landmark at most, and those asked for."""
+    """Return the rows that are searched and those that are asked for, of other images."""
     classes = group_by_class(table.landmark_ids, np.random.default_rng(seed))
+    searched, asked = (np.repeat(of, classes.sizes) for of in divide_unseen(classes.sizes))
     ranks = classes.ranks()
-    counts = np.repeat(np.minimum(classes.sizes // 2, DATABASE_PER_CLASS), classes.sizes)
-    asked = (ranks >= counts) & (ranks < counts + QUERIES_PER_CLASS)
-    return np.sort(classes.rows[ranks < counts]), np.sort(classes.rows[asked])
+    queries = (ranks >= searched) & (ranks < searched + asked)
+    return np.sort(classes.rows[ranks < searched]), np.sort(classes.rows[queries])
 
 
 def _ids(table: ImageTable, rows: NDArray[np.int64]) -> list[str]:

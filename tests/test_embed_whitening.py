@@ -11,7 +11,14 @@ from safetensors.numpy import save_file
 from sklearn.decomposition import PCA
 
 from embed import whitening as module
-from embed.whitening import Whitening, fit_whitening, load_whitening
+from embed.whitening import (
+    LEAST_REPEATS,
+    SHRINKAGE,
+    Whitening,
+    fit_whitening,
+    fit_within_class,
+    load_whitening,
+)
 
 
 def unit(rows: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -191,3 +198,60 @@ def test_arrays_that_make_no_whitening_are_refused() -> None:
         Whitening(mean, np.zeros((2, 3), dtype=np.float32))
     with pytest.raises(ValueError, match="must be finite"):
         Whitening(mean, np.full((2, 4), np.nan, dtype=np.float32))
+
+
+def things(count: int, photos: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return photos [count * photos, 12] of things that differ little, and by light a lot."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(count), photos)
+    light = rng.normal(size=(len(labels), 1)) * rng.normal(size=12)
+    noise = 0.02 * rng.normal(size=(len(labels), 12))
+    return 3 + 0.3 * rng.normal(size=(count, 12))[labels] + light + noise, labels
+
+
+def test_within_classes_it_is_what_the_formula_says() -> None:
+    rows, labels = things(9, 6)
+    units = unit(rows)
+    rest = np.concatenate([units[labels == c] - units[labels == c].mean(0) for c in range(9)])
+    covariance = rest.T @ rest / (54 - 9)
+    level = np.trace(covariance) / 12
+    values, directions = np.linalg.eigh(
+        (1 - SHRINKAGE) * covariance + SHRINKAGE * level * np.eye(12)
+    )
+    root = directions @ np.diag((level / values) ** 0.5) @ directions.T
+    found = fit_within_class(rows, labels)
+    assert found is not None
+    np.testing.assert_allclose(found.projection, root, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found.mean, units.mean(0), rtol=1e-5)
+
+
+def test_within_classes_what_differs_among_photos_of_a_thing_counts_less() -> None:
+    rows, labels = things(12, 8)
+
+    def right(vectors: np.ndarray) -> float:
+        cosines = vectors @ vectors.T - 2 * np.eye(len(vectors))
+        return float((labels[cosines.argmax(axis=1)] == labels).mean())
+
+    whitening = fit_within_class(rows[::2], labels[::2])
+    assert whitening is not None
+    assert right(whitening.apply(rows)) > right(unit(rows)) + 0.1
+
+
+def test_within_classes_names_and_order_do_not_matter() -> None:
+    rows, labels = things(9, 6)
+    order = np.random.default_rng(1).permutation(len(rows))
+    first, second = (
+        fit_within_class(rows, labels),
+        fit_within_class(rows[order], 90 - labels[order]),
+    )
+    assert first is not None and second is not None
+    np.testing.assert_allclose(first.projection, second.projection, rtol=1e-4, atol=1e-6)
+
+
+def test_within_classes_too_few_photos_are_not_whitened() -> None:
+    rows, labels = things(LEAST_REPEATS, 2)
+    assert fit_within_class(rows, labels) is not None
+    assert fit_within_class(rows[1:], labels[1:]) is None
+    assert fit_within_class(rows, np.arange(len(rows))) is None
+    alike = np.repeat(rows[:1], len(rows), axis=0)
+    assert fit_within_class(alike, labels) is None

@@ -13,11 +13,13 @@ from classify_head.policies import POLICIES
 from classify_head.promise import LANDMARK, POOL, REMOVED
 from embed.head_scores import HeadScores
 from embed.shards import Embeddings
+from embed.whitening import fit_within_class
 from index.search import build_index
 from pipelines.artifacts import load_manifest
 from pipelines.askings import Askings, ask_twice
 from pipelines.database import Database
 from pipelines.extras import make_extras
+from pipelines.fit_search import fit_search
 from pipelines.hidden import Hidden
 from pipelines.known_queries import KnownQueries, load_known_queries
 from pipelines.prepare import open_recognizer
@@ -28,6 +30,7 @@ from tests.conftest import Tiny
 from tests.datasets import LANDMARKS, PHOTOS, make_job
 
 DIM = 8
+NO_VECTORS = np.empty((0, DIM), dtype=np.float32)  # of no use without whitening by classes
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +141,7 @@ def test_so_it_is_for_any_database(seed: int, neighbors: int, expand: int, label
     recognizer = Recognizer(database, unit(4), None, recipe)
     asked = ask_twice(known, database)
     assert asked.queries.ids == (*known.ids, *known.ids[:-1])
-    found, evidence = asked.gather(KnownQueries(known, lambda row: None), recognizer)
+    found, evidence = asked.gather(KnownQueries(known, lambda row: None, NO_VECTORS), recognizer)
     assert evidence.labels.shape == (13, neighbors)
     for query, row in enumerate(range(7, 13)):
         truth = int(known.landmark_ids[query])
@@ -215,7 +218,7 @@ def test_a_landmark_head_that_learned_the_landmark_is_not_asked() -> None:
     )
     known = Embeddings(("a", "b", "c"), labels, vectors, HeadScores.none(3))
     asked = ask_twice(known, database)
-    _, evidence = asked.gather(KnownQueries(known, lambda row: None), recognizer)
+    _, evidence = asked.gather(KnownQueries(known, lambda row: None, NO_VECTORS), recognizer)
     assert np.isnan(evidence.landmark).tolist() == [False] * 3 + [True] * 3
 
 
@@ -233,3 +236,32 @@ def test_centroids_are_those_of_the_other_landmarks(recognizer: Recognizer) -> N
     np.testing.assert_array_equal(found.labels[~mine], plain.labels[~mine])
     np.testing.assert_array_equal(found.labels[mine][:, : LANDMARKS - 1], smaller.labels[mine])
     assert (found.labels[mine][:, LANDMARKS - 1] == -1).all()
+
+
+def test_no_photo_is_asked_of_a_whitening_that_learned_from_it() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(12), 6)
+    drawn = rng.normal(size=(72, DIM)) + labels[:, None] / 6
+    vectors = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+    ids = tuple(f"p{row}" for row in range(72))
+    recipe = make_recipe(
+        {"search": {"whiten": "within-class", "neighbors": 20}, "rerank": {"method": "none"}}, "it"
+    )
+    whitening, index = fit_search(vectors, labels, recipe.search)
+    assert whitening is not None
+    database = Database(index, ids, labels, {}, "", "train", False, "", whitening)
+    recognizer = Recognizer(database, np.empty((0, DIM), np.float32), None, recipe)
+    outside = Embeddings(("new",), np.array([3]), vectors[:1], HeadScores.none(1))
+    inside = Embeddings(ids, labels, vectors, HeadScores.none(72))
+    known = KnownQueries(Embeddings.concatenate([inside, outside]), lambda row: None, vectors)
+    asked = ask_twice(known.embeddings, database)
+    neighbors, evidence = asked.gather(known, recognizer)
+    assert evidence.query_ids == neighbors.query_ids == asked.queries.ids
+    for place, photo in enumerate(asked.photos):
+        fitted = np.arange(72) % 5 != photo % 5 if photo < 72 else np.ones(72, dtype=bool)
+        own = fit_within_class(vectors[fitted], labels[fitted])
+        assert own is not None
+        cosines = own.apply(vectors) @ own.apply(known.embeddings.vectors[photo : photo + 1])[0]
+        hidden = (np.arange(72) == photo) | (labels == asked.hidden.landmarks[place])
+        best = np.sort(np.where(hidden, -2, cosines))[::-1][:20]
+        np.testing.assert_allclose(evidence.similarities[place], best, atol=1e-5)

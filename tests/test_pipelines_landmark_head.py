@@ -131,7 +131,7 @@ def test_a_known_query_of_the_database_is_asked_of_a_head_that_did_not_learn_it(
 def test_whitening_changes_nothing_of_it(pooled: Tiny, tmp_path: Path) -> None:
     """Descriptors are taken as embedded."""
     run = shutil.copytree(pooled.run, tmp_path / "run")
-    changes = REJECTING + "[search]\nwhiten = true\nwhiten_dim = 4\n"
+    changes = REJECTING + "[search]\nwhiten = 'pca'\nwhiten_dim = 4\n"
     tiny = Tiny(pooled.data, make_recipe_file(tmp_path / "tiny.toml", changes), run)
     before = (run / "index" / LANDMARK_HEAD).read_bytes()
     index_database(make_job(tiny.data, run, tiny.recipe))

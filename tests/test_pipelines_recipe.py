@@ -110,7 +110,7 @@ def test_names_of_elsewhere_are_of_settings_that_there_are() -> None:
 
 def test_more_is_not_kept_by_whitening_than_descriptors_have() -> None:
     with pytest.raises(InputError, match=r"search\.whiten_dim = 512: .* train\.dim = 128"):
-        load_recipe("demo", changes=["search.whiten=true", "search.whiten_dim=512"])
+        load_recipe("demo", changes=["search.whiten=pca", "search.whiten_dim=512"])
 
 
 def test_an_unknown_key_like_no_other_lists_the_known_ones(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def scored(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     folder = tmp_path_factory.mktemp("scored")
     data, run = folder / "data", folder / "run"
     import_revisited(source / "gnd_tiny.pkl", source / "jpg", data)
-    search = "[search]\nwhiten = true\nwhiten_dim = 6\nexpand_query = 2\naugment_database = 1\n"
+    search = "[search]\nwhiten = 'pca'\nwhiten_dim = 6\nexpand_query = 2\naugment_database = 1\n"
     recipe = make_recipe_file(folder / "tiny.toml", UNTRAINED + search)
     end = cairn("submit", *options(data, run, recipe))
     assert end.status == 0, end.err
@@ -393,7 +393,7 @@ def test_figures_are_of_the_run_s_whole_rankings(scored: tuple[Path, Path]) -> N
 
 def test_images_beyond_the_neighbours_are_ranked(source: Path, tmp_path: Path) -> None:
     import_revisited(source / "gnd_tiny.pkl", source / "jpg", tmp_path / "data")
-    few = "[search]\nneighbors = 1\nwhiten = true\nwhiten_dim = 4\n[rerank]\nmethod = 'none'\n"
+    few = "[search]\nneighbors = 1\nwhiten = 'pca'\nwhiten_dim = 4\n[rerank]\nmethod = 'none'\n"
     recipe = make_recipe_file(tmp_path / "tiny.toml", UNTRAINED + few)
     data, run = tmp_path / "data", tmp_path / "run"
     assert cairn("submit", *options(data, run, recipe)).status == 0

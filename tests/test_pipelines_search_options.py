@@ -16,10 +16,10 @@ from tests.datasets import LANDMARKS, PHOTOS, QUERIES, make_recipe_file, results
 UNTRAINED = "[train]\nepochs = 0\n[decide]\nmax_overlap = 1.0\n"
 OPTIONS = {
     "views": "[embed]\nscales = [1.0, 1.4142]\nflip = true\n",
-    "whiten": "[search]\nwhiten = true\nwhiten_dim = 8\n",
+    "whiten": "[search]\nwhiten = 'pca'\nwhiten_dim = 8\n",
     "expand": "[search]\nexpand_query = 3\n",
     "augment": "[search]\naugment_database = 2\n",
-    "all": "[embed]\nscales = [0.75, 1.0]\n[search]\nwhiten = true\nexpand_query = 2\n"
+    "all": "[embed]\nscales = [0.75, 1.0]\n[search]\nwhiten = 'pca'\nexpand_query = 2\n"
     "augment_database = 1\nneighbors = 9\n",
 }
 
@@ -88,7 +88,7 @@ def test_an_option_that_is_taken_back_leaves_no_trace(calibrated: Tiny, tmp_path
 def test_too_few_images_for_a_whitening_say_so(calibrated: Tiny, tmp_path: Path) -> None:
     tiny = Tiny(calibrated.data, tmp_path / "tiny.toml", tmp_path / "run")
     changes = UNTRAINED.replace("[train]", "[train]\ndim = 0")
-    make_recipe_file(tiny.recipe, changes + "[search]\nwhiten = true\nwhiten_dim = 90\n")
+    make_recipe_file(tiny.recipe, changes + "[search]\nwhiten = 'pca'\nwhiten_dim = 90\n")
     end = tiny.submit()
     assert end.status == 1
     assert "search.whiten_dim = 90: 24 vectors fill at most 23 directions" in end.err

@@ -20,7 +20,7 @@ from pipelines.training_set import load_training_set
 from pipelines.validation import FIGURES, Judged, Validation
 from tests.datasets import cairn, make_dataset, make_recipe_file, options
 
-TRAIN = "[train]\nvalidation_share = 0.2\n"
+TRAIN = "[train]\nvalidation_share = 0.2\nfreeze_batch_norm = true\n"
 UNSEEN = "unseen_share = 0.1\n"
 
 

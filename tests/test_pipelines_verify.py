@@ -66,7 +66,7 @@ def test_a_flip_in_a_part_that_is_read_in_pieces_is_found(tiny: Tiny) -> None:
 
 def test_what_was_interrupted_or_is_stale_is_no_damage(tiny: Tiny) -> None:
     (tiny.run / "submit" / "manifest.json").unlink()
-    make_recipe_file(tiny.recipe, "[search]\nwhiten = true\nwhiten_dim = 4\n")
+    make_recipe_file(tiny.recipe, "[search]\nwhiten = 'pca'\nwhiten_dim = 4\n")
     assert cairn("embed", *tiny.options).status == 0
     shutil.copytree(tiny.run / "decision", tiny.run / "kept")
     assert cairn("index", *tiny.options).status == 0

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from embed.settings import Stage, TrainSettings
 
 from ..recipe import Recipe, member_recipe
-from ..validation import DATABASE_PER_CLASS, MAX_DISTRACTORS
+from ..training_set import draw_unseen
+from ..validation import DATABASE_PER_CLASS, MAX_DISTRACTORS, divide_unseen
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Division:
     held_out: int  # images, if no table says which
     used: NDArray[np.int64]  # [C] images of each class of the dataset that are trained on
     examples: int  # of an epoch, with the variants of small classes
+    unseen: int  # images of landmarks that are not trained on, which are searched or asked
 
 
 def list_models(recipe: Recipe) -> dict[str, Recipe]:
@@ -69,20 +71,24 @@ def list_stages(settings: TrainSettings) -> Iterator[Stage]:
 def divide_images(
     class_sizes: NDArray[np.int64], settings: TrainSettings, *, from_table: bool
 ) -> Division:
-    """Leave out small classes, hold images out, and balance the rest.
+    """Leave out small classes, hold landmarks and images out, and balance the rest.
 
     Args:
-        class_sizes: [C] of the training table.
+        class_sizes: [C] of the training table, by landmark.
         settings: of the model.
         from_table: a table says what is held out, so nothing is taken from the training images.
     """
     balance = settings.balance
-    sizes = np.where(class_sizes >= balance.min_count, class_sizes, 0)
+    large = class_sizes >= max(balance.min_count, 1)
+    unseen = np.zeros_like(large)
+    unseen[large] = draw_unseen(class_sizes[large], settings)
+    sizes = np.where(large & ~unseen, class_sizes, 0)
     held = np.zeros_like(sizes) if from_table else _hold_out(sizes, settings)
     kept = sizes - held
     used = np.minimum(kept, balance.cap or kept)  # without variants
     examples = np.maximum(used, balance.upsample_to)[sizes > 0]
-    return Division(int((sizes > 0).sum()), int(held.sum()), used, int(examples.sum()))
+    judging = int(np.sum(divide_unseen(class_sizes[unseen])))
+    return Division(int((sizes > 0).sum()), int(held.sum()), used, int(examples.sum()), judging)
 
 
 def plan_model(
@@ -97,7 +103,7 @@ def plan_model(
         held_out: images that are asked after each epoch.
         pool: images without a landmark, of which some are asked, too.
     """
-    asked = held_out + min(pool, MAX_DISTRACTORS)
+    asked = held_out + divided.unseen + min(pool, MAX_DISTRACTORS)
     if settings.judge == "neighbors":  # else nothing is searched
         asked += int(np.minimum(divided.used, DATABASE_PER_CLASS).sum())
     stages = tuple(StageWork(stage.epochs, stage.image_size) for stage in list_stages(settings))
