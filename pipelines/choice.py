@@ -7,6 +7,8 @@ network knew before is lost only for something better. Opens the images of the v
 import logging
 from dataclasses import dataclass
 
+import numpy as np
+
 from classify_head.comparison import compare_answers
 from embed.blend import blend
 from embed.model import DescriptorModel
@@ -15,7 +17,7 @@ from .validation import Judged, Validation
 
 logger = logging.getLogger(__name__)
 
-SHARES = (1.0, 0.75, 0.5, 0.25)  # of the trained weights; of equal ones the first is kept
+SHARES = (0.75, 0.5, 0.25)  # of the trained weights, in mixtures with the pretrained ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,36 +29,38 @@ class Choice:
     start: dict[str, float]  # the figures of the pretrained features
 
 
-def choose_model(tuned: DescriptorModel, start: DescriptorModel, validation: Validation) -> Choice:
-    """Return the mixture of trained and pretrained weights of the largest GAP, if it is better.
+def choose_model(
+    start: DescriptorModel, best: DescriptorModel, last: DescriptorModel, validation: Validation
+) -> Choice:
+    """Return the model of the largest GAP, if it is better than that before the training.
 
-    Better means by more than chance; else the pretrained features are kept, and it is said.
+    Better means by more than chance; else the pretrained features are kept, and it is said. There
+    are the best epoch, the last one, and the last one mixed with the pretrained weights.
 
     Args:
-        tuned: after the training.
-        start: before it, with the pretrained weights; on the same device.
-        validation: what both are asked.
+        start: before the training, with the pretrained weights.
+        best: after the epoch that judged best alone.
+        last: after the last epoch; all three on one device.
+        validation: what they are asked.
     """
     before = validation.answer(start)
     first = validation.figures(before)
-    best, share, answers = tuned, 1.0, validation.answer(tuned)
-    for other in SHARES[1:]:
-        mixed = blend(tuned, start, other)
-        answered = validation.answer(mixed)
-        if validation.figures(answered)["gap"] > validation.figures(answers)["gap"]:
-            best, share, answers = mixed, other, answered
-    found = validation.figures(answers)["gap"]
-    if is_better(answers, before):
+    candidates = [(best, 1.0), (last, 1.0), *((blend(last, start, s), s) for s in SHARES)]
+    judged = [validation.answer(model) for model, _ in candidates]
+    gaps = [validation.figures(each)["gap"] for each in judged]
+    found = int(np.argmax(gaps))  # of equal ones, and where nothing can be asked, the best epoch
+    model, share = candidates[found]
+    if is_better(judged[found], before):
         logger.info(
             "kept: %.0f %% of the way from the pretrained weights to the trained ones; GAP of "
             "held-out photos and landmarks %.3f, before the training %.3f",
-            *(100 * share, found, first["gap"]),
+            *(100 * share, gaps[found], first["gap"]),
         )
-        return Choice(best, share, first)
+        return Choice(model, share, first)
     logger.info(
         "kept: the pretrained features; GAP of held-out photos and landmarks %.3f, after the "
         "training %.3f, which is no better or may be chance",
-        *(first["gap"], found),
+        *(first["gap"], gaps[found]),
     )
     return Choice(start, 0.0, first)
 

@@ -290,11 +290,12 @@ def _fit(job: Job, training: TrainingSet, checkpoint: Path) -> Trained:
                 _write_events(job, trainer)
     if not fabric.is_global_zero:
         raise SystemExit(0)  # the first process does the rest alone
+    last = copy.deepcopy(model)
     trainer.restore_best()
     name = next(name for name, chosen in NAMES.items() if chosen == precision)
     history, share = trainer.progress.history, 1.0
     if settings.epochs and settings.unseen_share and (settings.pretrained or job.weights):
-        choice = choose_model(model, start.to(fabric.device), validation)
+        choice = choose_model(start.to(fabric.device), model, last, validation)
         history, share = [{"epoch": 0.0, **choice.start}, *history], choice.share
         model, head = choice.model, head if share else first_head
     return Trained(model.cpu().eval(), head.cpu().eval(), trainer, history, share, name)
