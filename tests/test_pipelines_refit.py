@@ -244,7 +244,7 @@ def test_batches_are_counted_as_training_counts_them(
 def test_a_recipe_gets_a_line_of_the_table(split: Path, tmp_path: Path) -> None:
     recipe = make_recipe_file(tmp_path / "tiny.toml", "[train]\nepochs = 1\n")
     job = open_run(str(recipe), split, tmp_path / "runs", None, ["rerank.method=none"], workers=0)
-    row = measure(job, SHORT)
+    row = measure(job, "random", SHORT)
     assert job.run == tmp_path / "runs" / "tiny"
     shares = (row.gap, row.gap_knn, row.gap_refitted, row.top1_refitted)
     assert all(0 <= share <= 1 for share in shares) and row.train_seconds > 0
@@ -252,5 +252,5 @@ def test_a_recipe_gets_a_line_of_the_table(split: Path, tmp_path: Path) -> None:
     answered = pd.read_csv(job.run / "refit" / "submission.csv", keep_default_na=False)
     assert answered["id"].tolist() == sorted(job.dataset.load_split("test").ids)
     stamp = stamp_of(job)
-    assert measure(job, SHORT) == row  # nothing is done again
+    assert measure(job, "random", SHORT) == row  # nothing is done again
     assert stamp_of(job) == stamp

@@ -3,6 +3,7 @@
 Half of a dataset's landmarks are trained on, the others are known by ten photos each: the database
 of retrieval, which trains nothing on them, and all that the head of the same model is trained anew
 on. Each recipe is a whole run; the reports' recipes at their small scale. GAP is with distractors.
+The landmarks are cut twice: drawn at random, where look-alikes stand on both sides, and by label.
 
 python -m tests.benchmarks.bench_unseen DATA --into FOLDER [--weights FILE] [--recipes NAME ...]
 (hours; what is finished in FOLDER is not done again)
@@ -15,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import get_args
 
 from pipelines.dataset import Dataset
 from pipelines.evaluate import evaluate_files, evaluate_run, find_solution
@@ -23,7 +25,7 @@ from pipelines.prepared_data import prepare_data
 from pipelines.recipe import Scale, load_recipe
 from pipelines.refit import EFFORT, Effort, answer_refitted
 from pipelines.submit import submit
-from tests.benchmarks.landmark_split import split_landmarks
+from tests.benchmarks.landmark_split import Cut, split_landmarks
 
 SCALES: dict[str, Scale] = {  # of a recipe that is not here: full
     "photos": "full",
@@ -39,6 +41,7 @@ SCALES: dict[str, Scale] = {  # of a recipe that is not here: full
 class Row:
     """What a recipe makes of landmarks that it was not trained on."""
 
+    cut: Cut
     recipe: str
     gap: float  # of the recipe's answers; those of a head alone cannot name these landmarks
     gap_knn: float  # of its neighbours' votes
@@ -49,13 +52,18 @@ class Row:
     def format(self) -> str:
         """Return a line of a Markdown table."""
         shares = (self.gap, self.gap_knn, self.gap_refitted, self.top1_refitted)
-        cells = [self.recipe, *(f"{share:.3f}" for share in shares), f"{self.train_seconds:.0f}"]
+        cells = [
+            self.cut,
+            self.recipe,
+            *(f"{share:.3f}" for share in shares),
+            f"{self.train_seconds:.0f}",
+        ]
         return f"| {' | '.join(cells)} |"
 
 
 HEADER = """\
-| recipe | GAP | GAP of k-NN | GAP of the head anew | its top-1 | seconds of training |
-|---|---|---|---|---|---|"""
+| cut | recipe | GAP | GAP of k-NN | GAP of the head anew | its top-1 | seconds of training |
+|---|---|---|---|---|---|---|"""
 
 
 def open_run(
@@ -68,7 +76,7 @@ def open_run(
     return job
 
 
-def measure(job: Job, effort: Effort = EFFORT) -> Row:
+def measure(job: Job, cut: Cut, effort: Effort = EFFORT) -> Row:
     """Do what is not done of a run, train its head anew, and score both."""
     with job.locked():
         submit(job)
@@ -79,6 +87,7 @@ def measure(job: Job, effort: Effort = EFFORT) -> Row:
     seconds = metrics["seconds"]
     trained = [seconds[name] for name in seconds if name.split("/")[-1] == "model"]
     return Row(
+        cut,
         job.recipe_name,
         metrics["steps"]["final"]["gap"],
         metrics["steps"]["knn"]["gap"],
@@ -89,11 +98,11 @@ def measure(job: Job, effort: Effort = EFFORT) -> Row:
 
 
 def do_recipe(
-    name: str, data: Path, into: Path, weights: Path | None, changes: Sequence[str]
+    name: str, cut: Cut, data: Path, into: Path, weights: Path | None, changes: Sequence[str]
 ) -> Row:
     """Measure a recipe in a process of its own, which logs what it does."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    return measure(open_run(name, data, into, weights, changes, count_workers()))
+    return measure(open_run(name, data, into, weights, changes, count_workers()), cut)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -104,6 +113,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, help="local weights of the backbone")
     parser.add_argument("--recipes", nargs="+", default=list(SCALES), metavar="NAME")
     parser.add_argument("--seed", type=int, default=0, help="of the split")
+    parser.add_argument("--cuts", nargs="+", default=get_args(Cut), choices=get_args(Cut))
     parser.add_argument("--photos", type=int, default=10, help="of a landmark in the database")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", dest="changes")
     return parser.parse_args()
@@ -113,15 +123,16 @@ def main() -> None:
     """Measure recipe after recipe; print a line for each as soon as it is done."""
     asked = parse_arguments()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    data = split_landmarks(
-        Dataset(asked.data), asked.into / "data", photos=asked.photos, seed=asked.seed
-    )
+    source = Dataset(asked.data)
     print(HEADER, flush=True)
-    for name in asked.recipes:
-        # A new process each: memory and random state are those of a run alone.
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            task = (name, data, asked.into, asked.weights, asked.changes)
-            print(pool.submit(do_recipe, *task).result().format(), flush=True)
+    for cut in asked.cuts:
+        into = asked.into / cut
+        data = split_landmarks(source, into / "data", photos=asked.photos, seed=asked.seed, cut=cut)
+        for name in asked.recipes:
+            # A new process each: memory and random state are those of a run alone.
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                task = (name, cut, data, into, asked.weights, asked.changes)
+                print(pool.submit(do_recipe, *task).result().format(), flush=True)
 
 
 if __name__ == "__main__":
