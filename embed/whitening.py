@@ -24,7 +24,7 @@ CHUNK_ROWS = 1 << 16  # converted to float64 at a time
 FLAT = 1e-12  # variance of unit vectors below which a direction is rounding noise
 # Of the covariance within classes; from .3 to .8 hardly a difference on cartons and landmarks.
 SHRINKAGE = 0.5
-LEAST_REPEATS = 32  # photos beyond the first of each class that a covariance is measured by
+LEAST_REPEATS = 20  # photos beyond the first of each class that a covariance is measured by
 
 
 @dataclass(frozen=True, eq=False)

