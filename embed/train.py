@@ -166,6 +166,7 @@ class Trainer:
             row, alarm = self.fabric.broadcast(judged)
             self._note(row, alarm)
             yield row
+        self.loaders = {}  # ends their workers
 
     def _judge(
         self, losses: dict[str, float], sample: Tensor, validate: Validate

@@ -8,7 +8,6 @@ are not in the database.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,6 @@ from .features import extract_table
 from .job import Job
 from .members import list_members
 from .prepare import load_split_embeddings, open_features, split_pool
-from .recipe import Recipe
 from .training_set import load_training_set
 
 HELD_OUT = "held_out"  # name of the split that is made here
@@ -93,15 +91,10 @@ def _trained_ids(job: Job) -> set[str]:
     if job.dataset.find_table("train") is None:
         return trained
     for folder, recipe in list_members(job.run, job.recipe).items():
-        if _is_tuned(folder, recipe):
+        manifest = load_manifest(folder / "model")
+        if manifest and manifest.model["tuned_share"]:
             trained.update(load_training_set(job.dataset, recipe.train).ids)
     return trained
-
-
-def _is_tuned(run: Path, recipe: Recipe) -> bool:
-    """Tell whether a model is another one than before its training."""
-    manifest = load_manifest(run / "model")
-    return bool(recipe.train.epochs and manifest and manifest.model["tuned_share"])
 
 
 def _held_out_table(job: Job) -> ImageTable | None:

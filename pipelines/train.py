@@ -258,7 +258,10 @@ def _fit(job: Job, training: TrainingSet, checkpoint: Path) -> Trained:
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     images = _list_images(job, training)
     model, head, local = _build(job, images.labels)
-    start, first_head = copy.deepcopy(model), copy.deepcopy(head)
+    pretrained = settings.pretrained or job.weights is not None
+    first = None
+    if settings.epochs and settings.unseen_share and pretrained:
+        first = copy.deepcopy((model, head))
     _check_devices(job.devices)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it sets its own on import
     precision = pick_precision(model, settings, checkpoint.with_name("precision.json"))
@@ -270,7 +273,6 @@ def _fit(job: Job, training: TrainingSet, checkpoint: Path) -> Trained:
     )
     fabric.launch()
     validation = Validation.of(job.dataset, training, job.recipe, head, workers=job.workers)
-
     with progress_to("train") as move:
         trainer = Trainer(
             model,
@@ -290,14 +292,14 @@ def _fit(job: Job, training: TrainingSet, checkpoint: Path) -> Trained:
                 _write_events(job, trainer)
     if not fabric.is_global_zero:
         raise SystemExit(0)  # the first process does the rest alone
-    last = copy.deepcopy(model)
+    last = copy.deepcopy(model) if first else model
     trainer.restore_best()
     name = next(name for name, chosen in NAMES.items() if chosen == precision)
-    history, share = trainer.progress.history, 1.0
-    if settings.epochs and settings.unseen_share and (settings.pretrained or job.weights):
-        choice = choose_model(start.to(fabric.device), model, last, validation)
+    history, share = trainer.progress.history, float(settings.epochs > 0)
+    if first:
+        choice = choose_model(first[0].to(fabric.device), model, last, validation)
         history, share = [{"epoch": 0.0, **choice.start}, *history], choice.share
-        model, head = choice.model, head if share else first_head
+        model, head = choice.model, head if share else first[1]
     return Trained(model.cpu().eval(), head.cpu().eval(), trainer, history, share, name)
 
 
