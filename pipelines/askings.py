@@ -38,9 +38,10 @@ class Askings:
         Whitening that learns from labels knows the photos of the database too well: each of these
         is asked of a search that was fitted without it, and without some others.
         """
-        folds = np.zeros(len(self.photos), dtype=np.int64)
-        if recognizer.recipe.search.whiten == "within-class":
-            folds = np.where(self.hidden.rows >= 0, 1 + self.photos % FOLDS, 0)
+        every = np.arange(len(self.photos))
+        if recognizer.recipe.search.whiten != "within-class" or not len(every):
+            return self._ask(every, known, recognizer)
+        folds = np.where(self.hidden.rows >= 0, 1 + self.photos % FOLDS, 0)
         order = np.argsort(folds, kind="stable")
         found = [
             self._ask(np.flatnonzero(folds == fold), known, _refit(recognizer, known, out))
@@ -67,7 +68,7 @@ class Askings:
 def _refit(recognizer: Recognizer, known: KnownQueries, out: Ints) -> Recognizer:
     """Return a recognizer whose whitening has not learned from some rows of the database."""
     rows = out[out >= 0]
-    if recognizer.recipe.search.whiten != "within-class" or not len(rows):
+    if not len(rows):
         return recognizer
     database = recognizer.database
     fitted = np.ones(len(known.database), dtype=np.bool_)

@@ -248,7 +248,7 @@ def test_a_recipe_gets_a_line_of_the_table(split: Path, tmp_path: Path) -> None:
     assert job.run == tmp_path / "runs" / "tiny"
     shares = (row.gap, row.gap_knn, row.gap_refitted, row.top1_refitted)
     assert all(0 <= share <= 1 for share in shares) and row.train_seconds > 0
-    assert row.format().count("|") == 7
+    assert row.format().count("|") == 8
     answered = pd.read_csv(job.run / "refit" / "submission.csv", keep_default_na=False)
     assert answered["id"].tolist() == sorted(job.dataset.load_split("test").ids)
     stamp = stamp_of(job)
