@@ -229,7 +229,7 @@ def _leave_near_duplicates_out(run: Path, answers: Answers) -> dict[str, Any]:
     pairs, criterion = find_near_duplicates(*(intact_output(run, name) for name in names))
     write_near_duplicates(pairs, run / "near_duplicates.csv")
     found = set(pairs["query_id"].to_pylist())
-    kept = _take(answers, [query_id not in found for query_id in answers.query_ids])
+    kept = answers.take(np.array([query_id not in found for query_id in answers.query_ids], bool))
     return {
         "queries": len(found),
         "criterion": criterion,
@@ -255,18 +255,8 @@ def _score_unseen(steps: Mapping[str, Answers], trained: set[int]) -> dict[str, 
         return None
     figures: dict[str, Any] = {"n_landmark": unseen, "n_queries": sum(keep)}
     for name, answers in steps.items():
-        figures[name] = gap(_take(answers, keep))
+        figures[name] = gap(answers.take(np.array(keep, bool)))
     return figures
-
-
-def _take(answers: Answers, keep: list[bool]) -> Answers:
-    rows = np.flatnonzero(keep)
-    return Answers(
-        tuple(answers.query_ids[row] for row in rows),
-        answers.predicted[rows],
-        answers.confidence[rows],
-        tuple(answers.truths[row] for row in rows),
-    )
 
 
 def _recall(run: Path, solution: Solution) -> dict[str, float]:
