@@ -29,7 +29,7 @@ class LabelStrengths:
 
     labels: NDArray[np.int64]  # [L] ascending
     similarity: Floats  # cosine to the nearest image
-    votes: Floats  # sum of cosine ** 8 of the 5 nearest
+    votes: Floats  # sum of (cosine / cosine of the nearest image of all) ** 8 of the 5 nearest
     inliers: Floats  # of all its verified images, beyond chance
     most_inliers: Floats  # of its best verified image, beyond chance
     mean_inliers: Floats  # of its verified images, beyond chance
@@ -159,12 +159,17 @@ def measure_labels(evidence: Evidence, query: int) -> LabelStrengths:
 
 
 def _power_votes(places: NDArray[np.intp], similarities: Floats, count: int) -> Floats:
-    """Sum cosine ** VOTE_POWER of the nearest VOTES_PER_LABEL neighbours of each label."""
+    """Sum the votes of the nearest VOTES_PER_LABEL neighbours of each label.
+
+    A vote is the cosine's share of the largest one, to VOTE_POWER: those of whitened descriptors,
+    .3 at most maybe, would else come to nothing.
+    """
     order = np.argsort(places, kind="stable")  # by label, nearest first within each
     grouped = places[order]
     rank = np.arange(len(grouped)) - np.searchsorted(grouped, grouped)
     counted = order[rank < VOTES_PER_LABEL]
-    powers = np.maximum(similarities[counted], 0) ** VOTE_POWER
+    largest = max(float(similarities.max(initial=0)), 1e-9)
+    powers = (np.maximum(similarities[counted], 0) / largest) ** VOTE_POWER
     return np.asarray(np.bincount(places[counted], powers, count), dtype=np.float64)
 
 

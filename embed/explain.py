@@ -1,6 +1,6 @@
 """Show which pixels of an image a score of its descriptor depends on: saliency and Grad-CAM.
 
-Knows no class and no database: a score is any function of a model's features, and two are made
+Knows no class and no database: a score is any function of a model and its inputs, and two are made
 here. The gradients are taken by captum (PyTorch's library of attributions, BSD licence), which is
 imported when it is needed: it loads pyplot. Reads and writes no files.
 """
@@ -17,18 +17,19 @@ from .model import DescriptorModel
 from .transforms import normalize
 from .whitening import Whitening
 
-# Features [B, dim] to one value an image [B]; it must not mix images.
-Score = Callable[[Tensor], Tensor]
+# A model and normalised images [B, 3, S, S] to one value an image [B]; it must not mix images.
+Score = Callable[[DescriptorModel, Tensor], Tensor]
+Scored = Callable[[Tensor], Tensor]  # the same of one model
 
 
 def class_logit(head: Callable[[Tensor], Tensor], place: int) -> Score:
     """Return the score that a classification head gives one class.
 
     Args:
-        head: features [B, dim] to logits [B, C], in eval mode.
+        head: features [B, head_dim] to logits [B, C], in eval mode.
         place: of the class among the C, from 0.
     """
-    return lambda features: head(features)[:, place]
+    return lambda model, images: head(model.features(images))[:, place]
 
 
 def cosine_to(descriptor: NDArray[np.float32], whitening: Whitening | None = None) -> Score:
@@ -39,8 +40,8 @@ def cosine_to(descriptor: NDArray[np.float32], whitening: Whitening | None = Non
         whitening: what the index was made with.
     """
 
-    def score(features: Tensor) -> Tensor:
-        unit = nn.functional.normalize(features, dim=1)
+    def score(model: DescriptorModel, images: Tensor) -> Tensor:
+        unit: Tensor = model(images)
         if whitening is not None:
             mean, projection = (
                 torch.from_numpy(values).to(unit)
@@ -72,7 +73,7 @@ def saliency(model: DescriptorModel, images: Tensor, score: Score) -> Tensor:
     """
     _check_eval(model)
     inputs = normalize(images.to(_device(model)), model.spec.backbone)
-    slopes = input_slopes(lambda batch: score(model.features(batch)), inputs)
+    slopes = input_slopes(lambda batch: score(model, batch), inputs)
     # The network's inputs are (value / 255 - mean) / std.
     std = torch.tensor(model.spec.backbone.std, device=slopes.device).view(1, 3, 1, 1)
     return (slopes / (255 * std)).amax(dim=1)
@@ -92,13 +93,13 @@ def grad_cam(model: DescriptorModel, images: Tensor, score: Score) -> Tensor:
     """
     _check_eval(model)
     inputs = normalize(images.to(_device(model)), model.spec.backbone)
-    maps = layer_grad_cam(lambda batch: score(model.features(batch)), model.backbone, inputs)
+    maps = layer_grad_cam(lambda batch: score(model, batch), model.backbone, inputs)
     size = (images.shape[-2], images.shape[-1])
     # Of the map, not of the result, negative values are cut off: that is the paper's order.
     return nn.functional.interpolate(maps[:, None], size=size, mode="bilinear")[:, 0]
 
 
-def input_slopes(scored: Score, inputs: Tensor) -> Tensor:
+def input_slopes(scored: Scored, inputs: Tensor) -> Tensor:
     """Return |d score / d input| in the shape and precision of the inputs [B, ...].
 
     Args:
@@ -111,7 +112,7 @@ def input_slopes(scored: Score, inputs: Tensor) -> Tensor:
     return cast(Tensor, Saliency(scored).attribute(leaf, abs=True)).detach()
 
 
-def layer_grad_cam(scored: Score, layer: nn.Module, inputs: Tensor) -> Tensor:
+def layer_grad_cam(scored: Scored, layer: nn.Module, inputs: Tensor) -> Tensor:
     """Return Grad-CAM of a layer's map [B, C, h, w] as [B, h, w], >= 0.
 
     Args:

@@ -104,9 +104,9 @@ def describe_and_classify(
         )
     device = next(model.parameters()).device
     batch = normalize(images.to(device), model.spec.backbone)
-    features = [_forward(model, view) for view in make_views(model, batch, views)]
+    shown = [_forward(model, view) for view in make_views(model, batch, views)]
+    features, described = zip(*shown, strict=True)
     # A lone view is of length 1 already; another division would change its last bits.
-    described = [nn.functional.normalize(view, dim=1) for view in features]
     merged = described[0]
     if len(described) > 1:
         merged = nn.functional.normalize(torch.stack(described).sum(dim=0), dim=1)
@@ -117,10 +117,12 @@ def describe_and_classify(
     return vectors, classifier.rank(logits)
 
 
-def _forward(model: DescriptorModel, view: Tensor) -> Tensor:
-    """Return the features [B, dim] float32 of one view [B, 3, s, s]."""
+def _forward(model: DescriptorModel, view: Tensor) -> tuple[Tensor, Tensor]:
+    """Return features [B, head_dim] and descriptors [B, dim] float32 of a view [B, 3, s, s]."""
+    view = view.contiguous(memory_format=torch.channels_last)
     try:
-        features = model.features(view.contiguous(memory_format=torch.channels_last))
+        features = model.features(view)
+        return features.float(), model.describe(features.float(), view).float()
     except (AssertionError, RuntimeError) as error:  # each architecture says it its own way
         if view.shape[-1] == model.spec.image_size:
             raise
@@ -129,7 +131,6 @@ def _forward(model: DescriptorModel, view: Tensor) -> Tensor:
             f"not its {model.spec.image_size} ({error}); some backbones take one size alone: set "
             "scales = [1.0]"
         ) from error
-    return features.float()
 
 
 def describe_pixels(

@@ -1,12 +1,13 @@
-"""The descriptor model: backbone, attention, pooling, neck and L2 norm.
+"""The descriptor model: backbone, attention, pooling, neck and L2 norm; pretrained features beside.
 
 Saved as model.safetensors + model.json. Knows nothing of training data or search. The fingerprint
 names a model by what it computes: two models with one fingerprint give the same descriptors.
 """
 
+import copy
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ class ModelSpec:
     input_norm: bool = False  # a batch norm before the backbone
     attention: AttentionSettings = field(default_factory=AttentionSettings)
     pooling: PoolingSettings = field(default_factory=PoolingSettings)
+    # Of the cosine, that a network as it was before training has beside the trained one.
+    pretrained_share: float = 0.0
 
     @classmethod
     def of(cls, backbone: BackboneSpec, settings: TrainSettings) -> "ModelSpec":
@@ -64,6 +67,8 @@ class ModelSpec:
             values["attention"] = self.attention.model_dump()
         if self.pooling != PoolingSettings():
             values["pooling"] = self.pooling.model_dump()
+        if self.pretrained_share:
+            values["pretrained_share"] = self.pretrained_share
         return values
 
     @classmethod
@@ -83,7 +88,9 @@ class DescriptorModel(nn.Module):
     """Images to global descriptors of length 1.
 
     Attributes:
-        dim: length of a descriptor.
+        dim: values of a descriptor.
+        head_dim: values that classification heads read; less where there are pretrained features.
+        pretrained: the network before training, whose features lie beside the trained ones.
     """
 
     def __init__(self, spec: ModelSpec, backbone: Backbone | None = None) -> None:
@@ -100,7 +107,11 @@ class DescriptorModel(nn.Module):
         attach_stage_attention(self.backbone, spec.attention)
         self.attention = build_attention(spec.attention, self.backbone.channels)
         self.pool = build_pooling(spec.pooling, self.backbone.channels)
-        self.dim = spec.dim or self.pool.out_features
+        self.dim = self.head_dim = spec.dim or self.pool.out_features
+        self.pretrained: DescriptorModel | None = None
+        if spec.pretrained_share:
+            before = ModelSpec(spec.backbone, spec.image_size, 0, pooling=spec.pooling)
+            self._attach(DescriptorModel(before), spec.pretrained_share)
         self.neck: nn.Module = nn.Identity()
         self.neck_norm: nn.Module = nn.Identity()
         if spec.dim:
@@ -116,23 +127,55 @@ class DescriptorModel(nn.Module):
         Returns:
             [B, dim] float32, rows of length 1.
         """
-        return nn.functional.normalize(self.features(images), dim=1)
+        return self.describe(self.features(images), images)
 
     def features(self, images: Tensor) -> Tensor:
-        """Return what classification heads read: [B, dim] float32, of any length."""
+        """Return what classification heads read: [B, head_dim] float32, of any length."""
         return self.pool_map(self.backbone(images))
 
     def pool_map(self, features: Tensor) -> Tensor:
-        """Return the features [B, dim] of the backbone's last map [B, C, h, w]."""
+        """Return the features [B, head_dim] of the backbone's last map [B, C, h, w]."""
         pooled = self.pool(self.attention(features))
         # Float32 from here on: distances between near neighbours are lost in bfloat16.
         with torch.autocast(features.device.type, enabled=False):
             described: Tensor = self.neck_norm(self.neck(pooled.float()))
             return described
 
-    def describe_map(self, features: Tensor) -> Tensor:
-        """Describe a batch from the backbone's last map [B, C, h, w], as forward does."""
-        return nn.functional.normalize(self.pool_map(features), dim=1)
+    def describe(self, features: Tensor, images: Tensor) -> Tensor:
+        """Describe images [B, 3, H, W] whose features are known, as forward does."""
+        trained = nn.functional.normalize(features, dim=1)
+        if self.pretrained is None:
+            return trained
+        return lay_beside(trained, self.pretrained(images), self.spec.pretrained_share)
+
+    def beside(self, before: "DescriptorModel", share: float) -> "DescriptorModel":
+        """Return a copy whose descriptors have those of another model beside them.
+
+        A cosine is then the mean of both models' cosines: what training lost is still there.
+
+        Args:
+            before: as it was pretrained, without projection and attention; of the same images.
+            share: of the cosine that it has, above 0 and below 1.
+        """
+        joined = copy.deepcopy(self)
+        joined.spec = replace(self.spec, pretrained_share=share)
+        joined._attach(copy.deepcopy(before), share)
+        return joined
+
+    def _attach(self, before: "DescriptorModel", share: float) -> None:
+        if not 0 < share < 1:
+            raise ValueError(f"pretrained_share is {share}, expected above 0 and below 1")
+        self.pretrained = before.requires_grad_(False)
+        self.dim = self.head_dim + before.dim
+
+
+def lay_beside(trained: Tensor, before: Tensor, share: float) -> Tensor:
+    """Join descriptors [B, D] and [B, E] of the same images, so that cosines are weighted means.
+
+    Returns:
+        [B, D + E], rows of length 1; of each cosine the share comes from `before`.
+    """
+    return torch.cat([(1 - share) ** 0.5 * trained, share**0.5 * before], dim=1)
 
 
 def fingerprint_model(model: DescriptorModel) -> str:

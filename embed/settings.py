@@ -233,9 +233,6 @@ class TrainSettings(Settings):
     head_loss: Literal["cross-entropy", "focal"] = later("cross-entropy")
     focal_gamma: float = later(2.0, ge=0, le=100)
     head_weight: float = Field(1.0, ge=0, le=MAX_WEIGHT)  # of the classification head's own loss
-    # Whether the model learns from that loss, too, or from the metric loss alone. The head's makes
-    # it forget: what tells the classes apart grows, what would tell other ones apart withers.
-    head_gradient: bool = later(True)
     head_scale: float = Field(
         16.0, gt=0, le=10_000
     )  # largest logit of the cosine head and its like
@@ -248,8 +245,10 @@ class TrainSettings(Settings):
     patience: int = Field(0, ge=0)  # stop after so many epochs without a better one; 0: never
     validation_share: float = Field(0.1, ge=0, lt=1)  # of the photos of each landmark
     # Of the landmarks, three at least, that are not trained on and judge it, too, where there are
-    # ten and more. Above 0 pretrained weights are left only as far as features get better by it.
+    # ten and more. Above 0 pretrained features are left only for better ones.
     unseen_share: float = later(0.0, ge=0, lt=1)
+    # Of the cosine, that the pretrained features, laid beside the trained ones, have; 0: none.
+    pretrained_share: float = later(0.0, ge=0, lt=1)
     seed: int = Field(0, ge=0, le=MAX_SEED)
     # Which images make up an epoch: see embed.sampling.epoch_order.
     sampler: Literal["m-per-class", "uniform", "square-root", "class-balanced"] = later(
@@ -276,14 +275,11 @@ class TrainSettings(Settings):
                 f"triplet_weight {self.triplet_weight:g}: raise head_weight, or let the neighbours "
                 "judge a training by the metric loss"
             )
-        if not (self.head_gradient or self.triplet_weight):
+        if self.judge == "head" and (self.unseen_share or self.pretrained_share):
             raise ValueError(
-                "with head_gradient false and triplet_weight 0 nothing teaches the model; set one"
-            )
-        if self.judge == "head" and self.unseen_share:
-            raise ValueError(
-                f"the head does not know the landmarks that unseen_share {self.unseen_share:g} "
-                "leaves out, and cannot judge by them: set it to 0, or judge = 'neighbors'"
+                f"unseen_share is {self.unseen_share:g} and pretrained_share "
+                f"{self.pretrained_share:g}: the head, which knows nothing of landmarks left out "
+                "and of pretrained features, cannot judge; set both to 0, or judge = 'neighbors'"
             )
         if self.memory and not self.triplet_weight:
             raise ValueError(

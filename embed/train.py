@@ -121,8 +121,8 @@ class Trainer:
         self.images, self.decode, self.workers = images, decode, workers
         self.labels = images.labels
         self.batch_size, self.steps = self._count_steps()
-        self.metric_loss = build_metric_loss(settings, model.dim).to(fabric.device)
-        module = TrainingModel(model, head, local, head_gradient=settings.head_gradient)
+        self.metric_loss = build_metric_loss(settings, model.head_dim).to(fabric.device)
+        module = TrainingModel(model, head, local)
         module = module.to(memory_format=torch.channels_last)
         self.model, self.head, self.local = model, head, local
         self.module, self.optimizer = fabric.setup(module, build_optimizer(module, settings))

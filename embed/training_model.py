@@ -36,12 +36,9 @@ class TrainingModel(nn.Module):
         model: DescriptorModel,
         head: nn.Module,
         local: LocalObjective | None = None,
-        *,
-        head_gradient: bool = True,
     ) -> None:
-        """Take the parts, and whether the model learns from what the head gets wrong."""
+        """Take the parts."""
         super().__init__()
-        self.head_gradient = head_gradient
         self.model, self.head, self.local = model, head, local
 
     def forward(self, images: Tensor, labels: Tensor) -> Losses:
@@ -55,5 +52,4 @@ class TrainingModel(nn.Module):
             # Gradients stop here: what serves local features would spoil the global ones.
             lost, _ = self.local(maps.detach(), labels)
         descriptors = nn.functional.normalize(features, dim=1)
-        judged = features if self.head_gradient else features.detach()
-        return Losses(descriptors, self.head(judged, labels), lost)
+        return Losses(descriptors, self.head(features, labels), lost)

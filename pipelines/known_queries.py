@@ -92,7 +92,7 @@ def _trained_ids(job: Job) -> set[str]:
         return trained
     for folder, recipe in list_members(job.run, job.recipe).items():
         manifest = load_manifest(folder / "model")
-        if manifest and manifest.model["tuned_share"]:
+        if manifest and manifest.model["tuned"]:
             trained.update(load_training_set(job.dataset, recipe.train).ids)
     return trained
 

@@ -180,7 +180,7 @@ def _train_head(
     model, _ = open_model(job.run)
     landmarks, labels = np.unique(known.landmark_ids, return_inverse=True)
     torch.manual_seed(settings.seed)
-    head = build_head(settings.head, model.dim, np.bincount(labels), settings.head_scale)
+    head = build_head(settings.head, model.head_dim, np.bincount(labels), settings.head_scale)
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     with progress_to("refit") as move:
         trainer = Trainer(

@@ -118,7 +118,7 @@ def train(job: Job) -> Manifest:
             **model.spec.to_json(),
             # What `auto` took, or what the processor has.
             "training_precision": trained.precision,
-            "tuned_share": trained.share,
+            "tuned": trained.tuned,
         },
         counts={"requested": len(ids), "written": len(ids) - failed, "failed": failed},
     )
@@ -248,7 +248,7 @@ class Trained:
     head: Head
     trainer: Trainer
     history: list[dict[str, float]]  # a row an epoch; the first one of pretrained features, maybe
-    share: float  # of the trained weights; 0: the model is as it was before the training
+    tuned: bool  # or the model is as it was before the training
     precision: str
 
 
@@ -257,11 +257,8 @@ def _fit(job: Job, training: TrainingSet, checkpoint: Path) -> Trained:
     settings = job.recipe.train
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     images = _list_images(job, training)
+    first = _build_start(job, images.labels)
     model, head, local = _build(job, images.labels)
-    pretrained = settings.pretrained or job.weights is not None
-    first = None
-    if settings.epochs and settings.unseen_share and pretrained:
-        first = copy.deepcopy((model, head))
     _check_devices(job.devices)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it sets its own on import
     precision = pick_precision(model, settings, checkpoint.with_name("precision.json"))
@@ -272,7 +269,15 @@ def _fit(job: Job, training: TrainingSet, checkpoint: Path) -> Trained:
         precision=precision,
     )
     fabric.launch()
-    validation = Validation.of(job.dataset, training, job.recipe, head, workers=job.workers)
+    start = first[0].to(fabric.device) if first else None
+    validation = Validation.of(
+        job.dataset,
+        training,
+        job.recipe,
+        head,
+        workers=job.workers,
+        before=start if settings.pretrained_share else None,
+    )
     with progress_to("train") as move:
         trainer = Trainer(
             model,
@@ -292,15 +297,17 @@ def _fit(job: Job, training: TrainingSet, checkpoint: Path) -> Trained:
                 _write_events(job, trainer)
     if not fabric.is_global_zero:
         raise SystemExit(0)  # the first process does the rest alone
-    last = copy.deepcopy(model) if first else model
+    last = copy.deepcopy((model, head)) if first else (model, head)
     trainer.restore_best()
     name = next(name for name, chosen in NAMES.items() if chosen == precision)
-    history, share = trainer.progress.history, float(settings.epochs > 0)
-    if first:
-        choice = choose_model(first[0].to(fabric.device), model, last, validation)
-        history, share = [{"epoch": 0.0, **choice.start}, *history], choice.share
-        model, head = choice.model, head if share else first[1]
-    return Trained(model.cpu().eval(), head.cpu().eval(), trainer, history, share, name)
+    history, tuned = trainer.progress.history, settings.epochs > 0
+    if first and start:
+        choice = choose_model(start, model, last[0], validation)
+        history, tuned = [{"epoch": 0.0, **choice.start}, *history], choice.tuned
+        model, head = ((model, head), first, last)[choice.place]
+        if tuned and settings.pretrained_share:
+            model = model.beside(start, settings.pretrained_share)
+    return Trained(model.cpu().eval(), head.cpu().eval(), trainer, history, tuned, name)
 
 
 def _check_devices(count: int) -> None:
@@ -374,11 +381,26 @@ def _build(
     check_training_sizes(model, settings)
     check_view_sizes(model, Views.of(job.recipe.embed))
     sizes = np.bincount(labels)
-    head = build_head(settings.head, model.dim, sizes, settings.head_scale)
+    head = build_head(settings.head, model.head_dim, sizes, settings.head_scale)
     if not settings.local_weight:
         return model, head, None
     # Drawn last: the model starts, and so ends, as it does without.
     return model, head, build_joint_objective(backbone, job.recipe.rerank.delf, len(sizes))
+
+
+def _build_start(job: Job, labels: NDArray[np.int64]) -> tuple[DescriptorModel, Head] | None:
+    """Return the pretrained model, no part of which is new, and a head; None if none is needed."""
+    settings = job.recipe.train
+    wanted = settings.epochs and (settings.unseen_share or settings.pretrained_share)
+    if not wanted or not (settings.pretrained or job.weights):
+        return None
+    backbone, spec = build_backbone(
+        BackboneSpec(settings.backbone), weights=job.weights, pretrained=settings.pretrained
+    )
+    plain = ModelSpec(spec, settings.image_size, 0, pooling=settings.pooling)
+    model = DescriptorModel(plain, backbone).eval()
+    sizes = np.bincount(labels)
+    return model, build_head(settings.head, model.head_dim, sizes, settings.head_scale)
 
 
 def _save_record(trained: Trained, ids: tuple[str, ...], folder: Path) -> None:

@@ -5,17 +5,20 @@ Photos without a landmark are asked, too, where there are some.
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from classify_head.gap import Answers, bootstrap_interval, gap
 from classify_head.heads import Head
 from classify_head.trained_head import TrainedHead
+from embed.errors import InputError
 from embed.extract import Extracted, extract_all
 from embed.image_file import ImageFile
-from embed.model import DescriptorModel
+from embed.model import DescriptorModel, lay_beside
 from embed.sampling import group_by_class
 from embed.views import Views
 from index.metrics import recall_at_k
@@ -29,6 +32,7 @@ from .training_set import TrainingSet
 DATABASE_PER_CLASS = 3  # of a landmark that are searched; among more is a brother of each query
 QUERIES_PER_CLASS = 30  # of a landmark that is not trained on; of the others a share is held out
 MAX_DISTRACTORS = 200
+Floats = NDArray[np.float32]
 FIGURES = ("gap", "gap_error", "gap_unseen", "recall_at_1", "head_top1")
 
 
@@ -48,14 +52,31 @@ class Validation:
     batch_size: int
     max_pixels: int
     workers: int
+    before: DescriptorModel | None  # whose descriptors lie beside those of the model that is judged
+    before_share: float  # of the cosine that they have
 
     @classmethod
     def of(
-        cls, dataset: Dataset, training: TrainingSet, recipe: Recipe, head: Head, *, workers: int
+        cls,
+        dataset: Dataset,
+        training: TrainingSet,
+        recipe: Recipe,
+        head: Head,
+        *,
+        workers: int,
+        before: DescriptorModel | None = None,
     ) -> Self:
         """Ask for the held-out images and for some of the pool; search some of each landmark.
 
         Of a landmark that is not trained on half of the photos at most are searched.
+
+        Args:
+            dataset: where the images are.
+            training: what is trained on.
+            recipe: how images are described and searched.
+            head: that is trained.
+            workers: processes that decode.
+            before: the pretrained model, where its share of the recipe is above 0.
         """
         settings, unseen = recipe.train, training.unseen
         pool: tuple[str, ...] = ()
@@ -80,35 +101,46 @@ class Validation:
             batch_size=recipe.embed.batch_size,
             max_pixels=recipe.decode.max_pixels,
             workers=workers,
+            before=before,
+            before_share=settings.pretrained_share,
         )
 
     def score(self, model: DescriptorModel) -> dict[str, float]:
         """Return the FIGURES of a model: those of `figures` of its answers."""
         return self.figures(self.answer(model))
 
-    def answer(self, model: DescriptorModel) -> "Judged | None":
+    def answer(self, model: DescriptorModel, *, alone: bool = False) -> "Judged | None":
         """Answer the queries: by the nearest neighbour, or by the head, which searches nothing.
 
         None if no landmark query, or no database image, could be read.
+
+        Args:
+            model: to be judged, on any device.
+            alone: without the descriptors of `before` beside its own, and without the head.
         """
         if not (self.query_labels >= 0).any():
             return None
         model.eval()
         self.head.eval()
-        asked = self._extract(model, self.queries)
+        asked = self._extract(model, self.queries, with_head=not alone)
         truths = self.query_labels[asked.positions]
         if not (truths >= 0).any():
             return None
-        told = asked.head.labels[:, 0]
-        predicted, confidences = told, asked.head.probabilities[:, 0]
-        if self.judge == "neighbors":
-            found = self._extract(model, self.database)
+        told = None if alone else asked.head.labels[:, 0]
+        if self.judge == "head" and told is not None:
+            predicted, confidences = told, asked.head.probabilities[:, 0]
+        else:
+            found = self._extract(model, self.database, with_head=False)
             if not len(found.positions):
                 return None
             names = [str(position) for position in asked.positions]
             labels = self.database_labels[found.positions]
-            whitening, index = fit_search(found.vectors, labels, self.search)
-            vectors = asked.vectors if whitening is None else whitening.apply(asked.vectors)
+            vectors, searched = asked.vectors, found.vectors
+            if self.before is not None and not alone:
+                vectors = self._beside(vectors, self._asked_before)
+                searched = self._beside(searched, self._searched_before)
+            whitening, index = fit_search(searched, labels, self.search)
+            vectors = vectors if whitening is None else whitening.apply(vectors)
             nearest = search(index, names, vectors, 1)
             predicted = labels[nearest.rows[:, 0]]
             confidences = nearest.scores[:, 0]
@@ -138,10 +170,29 @@ class Validation:
             "gap_error": (high - low) / 2,
             "gap_unseen": gap(answers.take(~shown)) if unseen.any() else math.nan,
             "recall_at_1": recall,
-            "head_top1": float((judged.told == truths)[shown].mean()) if shown.any() else math.nan,
+            "head_top1": math.nan if judged.told is None else _share(judged.told == truths, shown),
         }
 
-    def _extract(self, model: DescriptorModel, paths: list[ImageFile]) -> Extracted:
+    @cached_property
+    def _asked_before(self) -> Floats:
+        assert self.before is not None
+        return self._extract(self.before, self.queries, with_head=False).vectors
+
+    @cached_property
+    def _searched_before(self) -> Floats:
+        assert self.before is not None
+        return self._extract(self.before, self.database, with_head=False).vectors
+
+    def _beside(self, vectors: Floats, before: Floats) -> Floats:
+        """Return what DescriptorModel.beside would describe the same images as."""
+        if len(vectors) != len(before):
+            raise InputError("photos came, or went, while they were trained on; train again")
+        trained, pretrained = torch.from_numpy(vectors), torch.from_numpy(before)
+        return np.asarray(lay_beside(trained, pretrained, self.before_share).numpy())
+
+    def _extract(
+        self, model: DescriptorModel, paths: list[ImageFile], *, with_head: bool
+    ) -> Extracted:
         device = next(model.parameters()).device
         return extract_all(
             model,
@@ -150,7 +201,7 @@ class Validation:
             max_pixels=self.max_pixels,
             workers=self.workers,
             views=Views(square=self.square),
-            classifier=TrainedHead(self.head.to(device), self.trained),
+            classifier=TrainedHead(self.head.to(device), self.trained) if with_head else None,
         )
 
 
@@ -160,7 +211,11 @@ class Judged:
 
     answers: Answers
     truths: NDArray[np.int64]  # [Q] landmark ids; -1 for a distractor
-    told: NDArray[np.int64]  # [Q] what the head answers
+    told: NDArray[np.int64] | None  # [Q] what the head answers
+
+
+def _share(right: NDArray[np.bool_], of: NDArray[np.bool_]) -> float:
+    return float(right[of].mean()) if of.any() else math.nan
 
 
 def pick_database(

@@ -196,6 +196,15 @@ def test_unknown_features_and_lengths_are_refused() -> None:
         fit_calibration(known, truths[:-1])
 
 
+def test_votes_do_not_depend_on_the_unit_of_the_cosines() -> None:
+    """Whitened descriptors of one thing have .3 where plain ones have .9."""
+    evidence, _ = imagine(20, seed=7)
+    quarter = (evidence.similarities / 4).astype(np.float32)
+    smaller = replace(evidence, similarities=quarter)
+    plain, scaled = (make_pairs(of, ["vote_lead"]).values for of in (evidence, smaller))
+    np.testing.assert_allclose(scaled, plain, rtol=1e-5)
+
+
 def test_pairs_hold_what_a_slow_reading_of_the_evidence_finds() -> None:
     evidence, _ = imagine(20, seed=7)
     pairs = make_pairs(evidence, list(PAIR_FEATURES))
@@ -205,7 +214,8 @@ def test_pairs_hold_what_a_slow_reading_of_the_evidence_finds() -> None:
         cosines = np.where(mine, evidence.similarities[query], -1)
         rivals = np.where(mine, -1, evidence.similarities[query])
         excess = np.maximum(evidence.inliers[query] - 4, 0)
-        votes = np.sort(cosines[mine])[::-1][:5].astype(np.float64) ** 8
+        largest = evidence.similarities[query].max()
+        votes = np.sort(cosines[mine] / largest)[::-1][:5].astype(np.float64) ** 8
         expected = {
             "similarity": cosines.max(),
             "similarity_lead": cosines.max() - rivals.max(),

@@ -35,10 +35,13 @@ def make_images(count: int = 2) -> Tensor:
     return torch.stack([to_tensor(photo(SIDE, SIDE, seed)) for seed in range(count)])
 
 
-def make_score(seed: int = 0) -> Score:
+def direction() -> Tensor:
+    return torch.from_numpy(np.random.default_rng(0).normal(size=DIM).astype(np.float32))
+
+
+def make_score() -> Score:
     """Return a linear score: a direction's product with the features."""
-    direction = torch.from_numpy(np.random.default_rng(seed).normal(size=DIM).astype(np.float32))
-    return lambda features: features @ direction
+    return lambda model, images: model.features(images) @ direction()
 
 
 def test_slopes_are_those_of_finite_differences() -> None:
@@ -65,7 +68,7 @@ def test_slopes_are_those_of_finite_differences() -> None:
 def test_saliency_is_the_steepest_colour_in_units_of_pixel_values() -> None:
     model, images, score = make_model(), make_images(), make_score()
     values = images.float().requires_grad_()  # what normalize starts from
-    value = score(model.features(normalize(values, model.spec.backbone))).sum()
+    value = score(model, normalize(values, model.spec.backbone)).sum()
     (slopes,) = torch.autograd.grad(value, values)
     found = saliency(model, images, score)
     assert (found.dtype, found.shape) == (torch.float32, (2, SIDE, SIDE))
@@ -80,7 +83,8 @@ def test_grad_cam_after_mean_pooling_is_cam(name: str) -> None:
     with torch.no_grad():
         maps = model.backbone(normalize(images, model.spec.backbone))
     pooled = torch.zeros(1, maps.shape[1], requires_grad=True)
-    (slopes,) = torch.autograd.grad(score(model.neck_norm(model.neck(pooled))).sum(), pooled)
+    described = model.neck_norm(model.neck(pooled)) @ direction()
+    (slopes,) = torch.autograd.grad(described.sum(), pooled)
     height, width = maps.shape[-2:]
     weights = slopes[..., None, None] / (height * width)
     cam = (weights * maps).sum(dim=1, keepdim=True).relu()
@@ -127,22 +131,28 @@ def test_a_model_in_training_is_refused(explain: type) -> None:
 
 
 def test_the_score_of_a_class_is_its_logit() -> None:
-    head, features = nn.Linear(DIM, 5), torch.randn(3, DIM)
-    torch.testing.assert_close(class_logit(head, 2)(features), head(features)[:, 2])
+    model, head, images = make_model(), nn.Linear(DIM, 5), make_images() / 255
+    wanted = head(model.features(images))[:, 2]
+    torch.testing.assert_close(class_logit(head, 2)(model, images), wanted)
 
 
 @pytest.mark.parametrize("whitened", [False, True])
 def test_the_score_of_a_neighbour_is_what_search_finds(whitened: bool) -> None:
     rng = np.random.default_rng(0)
-    features, other = (rng.normal(size=(n, DIM)).astype(np.float32) for n in (3, 1))
+    model, share = make_model(), 0.3
+    before = ModelSpec(model.spec.backbone, SIDE, 0)
+    model = model.beside(DescriptorModel(before).eval(), share)
+    images = make_images(4) / 255
+    described = model(images).detach().numpy()
     whitening = None
     if whitened:
-        mean, projection = rng.normal(size=DIM) / 9, rng.normal(size=(4, DIM))
+        mean, projection = rng.normal(size=model.dim) / 9, rng.normal(size=(4, model.dim))
         whitening = Whitening(mean.astype(np.float32), projection.astype(np.float32))
 
     def index(vectors: np.typing.NDArray[np.float32]) -> np.typing.NDArray[np.float32]:
         unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         return unit if whitening is None else whitening.apply(unit)
 
-    found = cosine_to(index(other)[0], whitening)(torch.from_numpy(features))
-    np.testing.assert_allclose(found.numpy(), index(features) @ index(other)[0], atol=1e-6)
+    other, asked = index(described[:1]), index(described[1:])
+    found = cosine_to(other[0], whitening)(model, images[1:])
+    np.testing.assert_allclose(found.detach().numpy(), asked @ other[0], atol=1e-5)

@@ -102,8 +102,33 @@ def test_the_fingerprint_changes_with_the_spec(spec: ModelSpec) -> None:
     assert fingerprint_model(build(spec)) != fingerprint_model(build())
 
 
-def test_a_spec_survives_json() -> None:
-    assert ModelSpec.from_json(json.loads(json.dumps(SPEC.to_json()))) == SPEC
+@pytest.mark.parametrize("spec", [SPEC, replace(SPEC, pretrained_share=0.5)])
+def test_a_spec_survives_json(spec: ModelSpec) -> None:
+    assert ModelSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_beside_another_model_cosines_are_weighted_means(share: float, tmp_path: Path) -> None:
+    trained, before = build(), build(replace(SPEC, dim=0), seed=1)
+    joined = trained.beside(before, share)
+    with torch.inference_mode():
+        cosines, first, second = (m(images(5)) @ m(images(5)).T for m in (joined, trained, before))
+        torch.testing.assert_close(cosines, (1 - share) * first + share * second)
+        assert torch.equal(joined.features(images(5)), trained.features(images(5)))
+    assert (joined.dim, joined.head_dim) == (trained.dim + before.dim, trained.dim)
+    assert trained.pretrained is None and trained.spec == SPEC
+    saved = save_model(joined, tmp_path)
+    loaded, fingerprint = load_model(tmp_path)
+    assert saved == fingerprint != fingerprint_model(trained)
+    assert (loaded.dim, loaded.head_dim) == (joined.dim, joined.head_dim)
+    with torch.inference_mode():
+        assert torch.equal(loaded(images(3)), joined(images(3)))
+
+
+@pytest.mark.parametrize("share", [-0.1, 0.0, 1.0, 2.0, float("nan")])
+def test_a_share_lies_between_nothing_and_all(share: float) -> None:
+    with pytest.raises(ValueError, match="pretrained_share is"):
+        build().beside(build(replace(SPEC, dim=0)), share)
 
 
 def test_changed_weights_are_refused(tmp_path: Path) -> None:

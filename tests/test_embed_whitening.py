@@ -209,14 +209,17 @@ def things(count: int, photos: int, seed: int = 0) -> tuple[np.ndarray, np.ndarr
     return 3 + 0.3 * rng.normal(size=(count, 12))[labels] + light + noise, labels
 
 
-def test_within_classes_it_is_what_the_formula_says() -> None:
+@pytest.mark.parametrize("padded", [0, 60])  # more values than rows are computed another way
+def test_within_classes_it_is_what_the_formula_says(padded: int) -> None:
     rows, labels = things(9, 6)
-    units = unit(rows)
+    noise = np.random.default_rng(1).normal(size=(len(rows), padded))
+    rows = np.hstack([rows, 0.1 * noise])
+    dim, units = rows.shape[1], unit(rows)
     rest = np.concatenate([units[labels == c] - units[labels == c].mean(0) for c in range(9)])
     covariance = rest.T @ rest / (54 - 9)
-    level = np.trace(covariance) / 12
+    level = np.trace(covariance) / dim
     values, directions = np.linalg.eigh(
-        (1 - SHRINKAGE) * covariance + SHRINKAGE * level * np.eye(12)
+        (1 - SHRINKAGE) * covariance + SHRINKAGE * level * np.eye(dim)
     )
     root = directions @ np.diag((level / values) ** 0.5) @ directions.T
     found = fit_within_class(rows, labels)

@@ -36,8 +36,7 @@ def read_score(explainer: Explainer, photo: Path, score: Score) -> float:
     model = explainer.first.model
     side = model.spec.image_size
     view = to_tensor(resize_square(decode_image(photo, min_side=side).pixels, side))[None]
-    features = model.features(normalize(view, model.spec.backbone))
-    return float(score(features).detach()[0])
+    return float(score(model, normalize(view, model.spec.backbone)).detach()[0])
 
 
 def test_the_score_that_is_explained_is_the_similarity_of_the_best_match(

@@ -2,16 +2,19 @@
 
 import logging
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.torch import save_file
+import torch
+from safetensors.torch import load_file, save_file
 
 from classify_head.gap import Answers, gap
 from classify_head.heads import build_head
 from embed.backbone import Backbone, BackboneSpec
 from embed.history import load_rows
+from embed.model import DescriptorModel, ModelSpec, load_model
 from embed.settings import TrainSettings
 from pipelines.artifacts import load_manifest
 from pipelines.choice import is_better
@@ -69,6 +72,25 @@ def test_the_figures_are_those_of_the_answers(validation: Validation) -> None:
     assert figures["head_top1"] == np.mean((predicted == truths)[shown])
 
 
+def test_pretrained_descriptors_beside_are_those_of_the_joined_model(
+    validation: Validation,
+) -> None:
+    """Of the one the pretrained network describes each photo once, of the other each time."""
+    torch.manual_seed(0)
+    backbone = BackboneSpec("test_resnet")
+    trained, before = (DescriptorModel(ModelSpec(backbone, 32, dim)).eval() for dim in (16, 0))
+    share = 0.3
+    beside = replace(validation, before=before, before_share=share)
+    alone = validation.answer(before, alone=True)
+    found, wanted = beside.answer(trained), validation.answer(trained.beside(before, share))
+    again = beside.answer(before, alone=True)
+    assert found and wanted and alone and again
+    for one, other in ((found, wanted), (again, alone)):
+        assert one.answers.query_ids == other.answers.query_ids
+        np.testing.assert_array_equal(one.answers.predicted, other.answers.predicted)
+        np.testing.assert_allclose(one.answers.confidence, other.answers.confidence, atol=1e-5)
+
+
 def test_nothing_to_ask_is_no_figure(validation: Validation) -> None:
     assert np.isnan(list(validation.figures(None).values())).all()
     assert set(validation.figures(None)) == set(FIGURES)
@@ -90,8 +112,8 @@ def test_a_model_is_better_only_by_more_than_chance() -> None:
     assert not is_better(None, judge(20))
 
 
-def train(data: Path, folder: Path, changes: str) -> tuple[list[dict[str, float]], float]:
-    """Train from a weights file; return the history, and what share is kept."""
+def train(data: Path, folder: Path, changes: str) -> tuple[list[dict[str, float]], bool]:
+    """Train from a weights file; return the history, and whether it is kept."""
     folder.mkdir()
     weights, run = folder / "start.safetensors", folder / "run"
     network = Backbone(BackboneSpec("test_resnet")).network
@@ -101,18 +123,17 @@ def train(data: Path, folder: Path, changes: str) -> tuple[list[dict[str, float]
     assert end.status == 0, end.err
     manifest = load_manifest(run / "model")
     assert manifest is not None
-    return load_rows(run / "model" / "history.csv"), manifest.model["tuned_share"]
+    return load_rows(run / "model" / "history.csv"), manifest.model["tuned"]
 
 
 @pytest.mark.parametrize(
-    ("gaps", "share"),
+    ("gaps", "tuned"),
     [
-        # of the best epoch, before the training, of the last epoch and of its mixtures
-        ([0.5, 0.6, 0.4, 0.5, 0.5, 0.5], 0.0),
-        ([0.5, 0.4, 0.4, 0.5, 0.5, 0.5], 1.0),
-        ([0.5, 0.4, 0.6, 0.5, 0.5, 0.5], 1.0),
-        ([0.5, 0.4, 0.4, 0.5, 0.7, 0.6], 0.5),
-        ([math.nan] * 6, 1.0),
+        # of the best epoch, before the training, of the last epoch
+        ([0.5, 0.6, 0.4], False),
+        ([0.5, 0.4, 0.4], True),
+        ([0.5, 0.4, 0.6], True),
+        ([math.nan] * 3, True),
     ],
 )
 def test_what_judges_best_is_kept(
@@ -121,20 +142,35 @@ def test_what_judges_best_is_kept(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     gaps: list[float],
-    share: float,
+    tuned: bool,
 ) -> None:
     caplog.set_level(logging.INFO)
     told = iter([0.5, *gaps])  # after the one epoch first
     figures = dict.fromkeys(FIGURES, 0.1)
-    monkeypatch.setattr(Validation, "answer", lambda *_: None)
+    monkeypatch.setattr(Validation, "answer", lambda *_, **__: None)
     monkeypatch.setattr(Validation, "figures", lambda *_: {**figures, "gap": next(told)})
     history, kept = train(data, tmp_path / "run", UNSEEN)
-    assert kept == share
+    assert kept == tuned
     assert [row["epoch"] for row in history] == [0, 1]
     assert math.isnan(gaps[1]) or history[0]["gap"] == gaps[1]
-    assert ("kept: the pretrained features" in caplog.text) == (share == 0)
+    assert ("kept: the pretrained features" in caplog.text) == (not tuned)
 
 
 def test_without_unseen_landmarks_nothing_is_compared(data: Path, tmp_path: Path) -> None:
-    history, share = train(data, tmp_path / "all", "")
-    assert [row["epoch"] for row in history] == [1] and share == 1
+    history, tuned = train(data, tmp_path / "all", "")
+    assert [row["epoch"] for row in history] == [1] and tuned
+
+
+def test_pretrained_features_lie_beside_the_trained_ones(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = dict.fromkeys(FIGURES, 0.5)  # of equal models the trained one is kept
+    monkeypatch.setattr(Validation, "figures", lambda *_: figures)
+    history, tuned = train(data, tmp_path / "beside", "pretrained_share = 0.5\n")
+    run = tmp_path / "beside" / "run"
+    assert tuned and [row["epoch"] for row in history] == [0, 1]
+    model, _ = load_model(run / "model")
+    assert model.spec.pretrained_share == 0.5 and model.pretrained is not None
+    start = load_file(tmp_path / "beside" / "start.safetensors")
+    for name, tensor in model.pretrained.backbone.network.state_dict().items():
+        assert torch.equal(tensor, start[name]), name

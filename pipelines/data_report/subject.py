@@ -87,9 +87,9 @@ def make_subject(trial: Trial, recipe: Recipe, work: ModelWork) -> Subject:
     backbone, spec = build_backbone(BackboneSpec(settings.backbone), weights=trial.weights)
     model = DescriptorModel(ModelSpec.of(spec, settings), backbone)
     # All classes of one size: how large they are changes the margins, and not the time.
-    classes = min(work.classes, max(LARGEST_HEAD // model.dim, 2))
+    classes = min(work.classes, max(LARGEST_HEAD // model.head_dim, 2))
     sizes = np.ones(classes, dtype=np.int64)
-    head = build_head(settings.head, model.dim, sizes, settings.head_scale)
+    head = build_head(settings.head, model.head_dim, sizes, settings.head_scale)
     device = pick_device()
     model, head = model.eval().to(device), head.eval().to(device)
     return Subject(trial, recipe, work, model, head, _time_forward(model))

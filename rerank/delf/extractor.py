@@ -110,26 +110,26 @@ class DelfExtractor:
         descriptors = [np.empty((0, self.model.dim), np.float32)]
         for start in range(0, len(images), self.batch_size):
             batch = images[start : start + self.batch_size]
-            maps, final = self._forward(batch)
+            maps, described = self._forward(batch)
             features += self._find(batch, maps)
-            descriptors.append(self.model.describe_map(final).float().cpu().numpy())
+            descriptors.append(described.float().cpu().numpy())
         return features, np.concatenate(descriptors)
 
     def _forward(self, images: Sequence[DecodedImage]) -> tuple[list[Tensor], Tensor]:
-        """Return the maps [B, C, h, w] of all sides, and the last map of scale 1."""
-        backbone, maps, finals = self.model.backbone, [], []
+        """Return the maps [B, C, h, w] of all sides, and the descriptors [B, D]."""
+        model, maps, described = self.model, [], []
         device = next(self.model.parameters()).device
         for side in self.sides:
             squares = torch.stack([to_tensor(resize_square(i.pixels, side)) for i in images])
             batch = normalize(squares.to(device), self.model.spec.backbone)
             batch = batch.contiguous(memory_format=torch.channels_last)
             if side == self.model.spec.image_size:
-                found, final = backbone.forward_both(batch, self.level)
-                finals.append(final)
+                found, final = model.backbone.forward_both(batch, self.level)
+                described.append(model.describe(model.pool_map(final), batch))
             else:
                 found = self._forward_other(batch)
             maps.append(found)
-        return maps, finals[0]
+        return maps, described[0]
 
     def _forward_other(self, batch: Tensor) -> Tensor:
         try:
