@@ -28,7 +28,8 @@ AUGMENTATIONS = set(AugmentSettings.model_fields) - {
 }
 # 0 switches it off, or is an amount like others: of probabilities, shares, seeds and weights.
 ZERO = NEGATIVE | {
-    *("train.freeze.stride", "train.stages.0.freeze.stride", "train.unseen_share"),
+    *("train.freeze.stride", "train.stages.0.freeze.stride"),
+    *("train.unseen_share", "train.pretrained_share"),
     *("data.cap", "data.keep", "data.max_count", "data.min_count", "data.seed", "data.top"),
     *("data.test", "data.validation"),
     *("train.dim", "train.epochs", "train.batch_size", "train.epoch_steps", "train.memory"),

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-BACKBONES = (("mobilenetv2_100", 224), ("resnet18", 112))
+BACKBONES = (("mobilenetv2_100", 224),)
 BATCHES = {"forward": 8, "step": 16}  # images
 SECONDS, ROUNDS = 3.0, 3
 
