@@ -19,8 +19,7 @@ from typer.exceptions import TyperException
 
 from embed.allocator import keep_freed_memory
 from embed.printable import printable
-
-from .commands import (
+from pipelines.commands import (
     ask,
     augmentations,
     balance,

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from embed.errors import InputError
+from pipelines.runs.job import pick_run
 
 from .artifacts import is_disk_full
-from .job import pick_run
 
 PACKAGES = ("embed", "index", "rerank", "classify_head", "pipelines")
 OURS = 70  # exit status of a fault of Cairn: EX_SOFTWARE of sysexits.h
@@ -78,7 +78,7 @@ def _find_folder(options: Mapping[str, Any]) -> Path:
 
 
 def _find_place(error: Exception) -> str:
-    """Return the last line of ours on the way to an error, like pipelines/submit.py:80."""
+    """Return the last line of ours on the way to an error, like pipelines/stages/submit.py:80."""
     root = Path(__file__).resolve().parents[1]
     place = ""
     for frame in traceback.extract_tb(error.__traceback__):

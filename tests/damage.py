@@ -11,19 +11,19 @@ from pathlib import Path
 import numpy as np
 
 from embed.errors import InputError
-from pipelines import integrity
-from pipelines.ablate import load_stored
+from pipelines.answers.decision import load_answered
+from pipelines.answers.open_run import load_split_embeddings, load_split_failures, open_features
+from pipelines.answers.query import QueryEngine
 from pipelines.artifacts import load_manifest
-from pipelines.decision import load_answered
-from pipelines.evaluate import evaluate_run
-from pipelines.job import open_job
-from pipelines.match_figures import find_best_matches
-from pipelines.page.album import open_album
-from pipelines.page.answers import read_answers
-from pipelines.page.run_report import collect_report
-from pipelines.prepare import load_split_embeddings, load_split_failures, open_features
-from pipelines.query import QueryEngine
-from pipelines.run_figures import load_training, write_predictions
+from pipelines.reports.match_figures import find_best_matches
+from pipelines.reports.page.album import open_album
+from pipelines.reports.page.answers import read_answers
+from pipelines.reports.page.run_report import collect_report
+from pipelines.reports.run_figures import load_training, write_predictions
+from pipelines.runs import integrity
+from pipelines.runs.job import open_job
+from pipelines.scores.ablate import load_stored
+from pipelines.scores.evaluate import evaluate_run
 
 Random = np.random.Generator
 OUTCOMES = ("refused", "loaded", "raw")

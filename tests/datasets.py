@@ -22,9 +22,9 @@ from PIL import Image
 
 from pipelines import cli
 from pipelines.artifacts import load_manifest, record_file, write_signed
-from pipelines.dataset import Dataset
-from pipelines.job import Job
-from pipelines.recipe import load_recipe
+from pipelines.datasets.dataset import Dataset
+from pipelines.runs.job import Job
+from pipelines.runs.recipe import load_recipe
 
 SIDE = 96  # pixels of a photo
 LANDMARKS, PHOTOS = 6, 4

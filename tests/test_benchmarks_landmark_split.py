@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from embed.errors import InputError
-from pipelines.dataset import Dataset
+from pipelines.datasets.dataset import Dataset
 from tests.benchmarks.landmark_split import hold_out_landmarks, split_landmarks
 from tests.datasets import write_table
 

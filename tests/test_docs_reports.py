@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.recipe import Recipe, load_recipe
-from pipelines.recipe_files import list_recipes
+from pipelines.runs.recipe import Recipe, load_recipe
+from pipelines.runs.recipe_files import list_recipes
 from tests.datasets import list_commands
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,15 +13,15 @@ PIPELINES = Path(__file__).resolve().parents[1] / "pipelines"
 # Files whose plain errors are contracts between functions, or are caught and told by another.
 CONTRACTS = {
     "artifacts.py",
-    "checking/hash_pairs.py",
-    "city/landmarks.py",
-    "city/lens.py",
-    "city/solids.py",
-    "city/workshop.py",
-    "data_report/class_sizes.py",
-    "data_report/laps.py",
-    "explain_figure.py",
-    "revisited/plain_pickle.py",
+    "datasets/checking/hash_pairs.py",
+    "sources/city/landmarks.py",
+    "sources/city/lens.py",
+    "sources/city/solids.py",
+    "sources/city/workshop.py",
+    "datasets/facts/class_sizes.py",
+    "stages/forecast/laps.py",
+    "reports/explain_figure.py",
+    "sources/revisited/plain_pickle.py",
 }
 PLAIN = {"ValueError", "OSError", "FileNotFoundError", "FileExistsError", "PermissionError"}
 PLAIN |= {"KeyError", "IndexError", "TypeError", "RuntimeError", "ImportError", "AssertionError"}

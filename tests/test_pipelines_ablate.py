@@ -11,13 +11,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from classify_head.evidence import Evidence
+from classify_head.evidence_store import read_evidence, write_evidence
 from classify_head.gap import Answers, gap
 from classify_head.policies import POLICIES, decide
 from classify_head.submission import load_solution
-from pipelines.ablate import NO_GEOMETRY, OWN, Ablation, ablate_run, forget_geometry, load_stored
 from pipelines.artifacts import load_manifest
-from pipelines.evidence_store import read_evidence, write_evidence
-from pipelines.job import Job, open_job
+from pipelines.runs.job import Job, open_job
+from pipelines.scores.ablate import (
+    NO_GEOMETRY,
+    OWN,
+    Ablation,
+    ablate_run,
+    forget_geometry,
+    load_stored,
+)
 from tests.conftest import Tiny
 from tests.datasets import LANDMARKS, QUERIES, accept_changes, cairn
 from tests.evidence import imagine

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipelines import answers_sheet
-from pipelines.answers_sheet import SHOWN, draw_answers
-from pipelines.gallery import Picture
+from pipelines.reports import answers_sheet
+from pipelines.reports.answers_sheet import SHOWN, draw_answers
+from pipelines.reports.gallery import Picture
 from tests.conftest import Tiny
 from tests.datasets import (
     LANDMARKS,

@@ -15,17 +15,17 @@ from embed.head_scores import HeadScores
 from embed.shards import Embeddings
 from embed.whitening import fit_within_class
 from index.search import build_index
+from pipelines.answers.database import Database
+from pipelines.answers.extras import make_extras
+from pipelines.answers.hidden import Hidden
+from pipelines.answers.open_run import open_recognizer
+from pipelines.answers.recognition import Recognizer
+from pipelines.answers.verifier import Verifier
 from pipelines.artifacts import load_manifest
-from pipelines.askings import Askings, ask_twice
-from pipelines.database import Database
-from pipelines.extras import make_extras
-from pipelines.fit_search import fit_search
-from pipelines.hidden import Hidden
-from pipelines.known_queries import KnownQueries, load_known_queries
-from pipelines.prepare import open_recognizer
-from pipelines.recipe import load_recipe, make_recipe
-from pipelines.recognition import Recognizer
-from pipelines.verifier import Verifier
+from pipelines.runs.recipe import load_recipe, make_recipe
+from pipelines.stages.askings import Askings, ask_twice
+from pipelines.stages.fit_search import fit_search
+from pipelines.stages.known_queries import KnownQueries, load_known_queries
 from tests.conftest import Tiny
 from tests.datasets import LANDMARKS, PHOTOS, make_job
 

@@ -18,12 +18,12 @@ from embed.decode import decode_image
 from embed.errors import InputError
 from embed.settings import AugmentSettings, BalanceSettings
 from embed.variants import TRANSFORMS, make_variant
-from pipelines.augmentation_sheet import GAP, LABEL, TILE, write_augmentation_sheet
-from pipelines.balance.make import PICTURES, balance_dataset
 from pipelines.commands.augmentations import augmentations
 from pipelines.commands.balance import balance
-from pipelines.dataset import Dataset
-from pipelines.tars.build import build_tar_index
+from pipelines.datasets.balance.make import PICTURES, balance_dataset
+from pipelines.datasets.dataset import Dataset
+from pipelines.datasets.tars.build import build_tar_index
+from pipelines.reports.augmentation_sheet import GAP, LABEL, TILE, write_augmentation_sheet
 from tests.datasets import find_file, view, write_photo, write_table
 
 SIZES = (1, 3, 5, 9)
@@ -144,7 +144,7 @@ def test_interrupted_writing_goes_on(
             raise KeyboardInterrupt
         return make_variant(*given)
 
-    monkeypatch.setattr("pipelines.balance.variant_files.make_variant", fail)
+    monkeypatch.setattr("pipelines.datasets.balance.variant_files.make_variant", fail)
     settings = BalanceSettings(upsample_to=9)
     with pytest.raises(KeyboardInterrupt):
         balance_dataset(source, into, settings, materialise=True)

@@ -13,12 +13,12 @@ import typer
 from typer.testing import CliRunner
 
 from embed.errors import InputError
-from pipelines.checking import problems_page
-from pipelines.checking.check import check_dataset
-from pipelines.checking.scan_parts import load_scan
 from pipelines.commands.check import check
-from pipelines.dataset import Dataset
-from pipelines.selection.tables import load_groups
+from pipelines.datasets.checking.check import check_dataset
+from pipelines.datasets.checking.scan_parts import load_scan
+from pipelines.datasets.dataset import Dataset
+from pipelines.datasets.selection.tables import load_groups
+from pipelines.reports import problems_page
 from tests.datasets import write_table
 from tests.images import encode, photo
 from tests.spoiled_dataset import PROBLEMS, make_spoiled_dataset, write_tables

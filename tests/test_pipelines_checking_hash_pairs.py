@@ -9,8 +9,14 @@ from hypothesis import strategies as st
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from pipelines.checking import hash_pairs
-from pipelines.checking.hash_pairs import MAX_BUCKET, MAX_PARTNERS, Hashes, HashPairs, find_close
+from pipelines.datasets.checking import hash_pairs
+from pipelines.datasets.checking.hash_pairs import (
+    MAX_BUCKET,
+    MAX_PARTNERS,
+    Hashes,
+    HashPairs,
+    find_close,
+)
 
 
 def flip(hashes: Hashes, times: int, rng: np.random.Generator) -> Hashes:

@@ -12,16 +12,16 @@ import pyarrow as pa
 import pytest
 
 from embed.errors import InputError
-from pipelines.checking.catalogue import Catalogue
-from pipelines.checking.check import check_dataset
-from pipelines.checking.duplicates import reject_duplicates
-from pipelines.checking.groups import number_groups
-from pipelines.checking.problems import KINDS, Findings, Kind, Problems
-from pipelines.checking.rejection import choose_rejected
-from pipelines.checking.removal import Left, parse_kinds, remove_problems
-from pipelines.checking.twins import Twins
-from pipelines.dataset import Dataset
-from pipelines.selection.tables import load_groups
+from pipelines.datasets.checking.catalogue import Catalogue
+from pipelines.datasets.checking.check import check_dataset
+from pipelines.datasets.checking.duplicates import reject_duplicates
+from pipelines.datasets.checking.groups import number_groups
+from pipelines.datasets.checking.problems import KINDS, Findings, Kind, Problems
+from pipelines.datasets.checking.rejection import choose_rejected
+from pipelines.datasets.checking.removal import Left, parse_kinds, remove_problems
+from pipelines.datasets.checking.twins import Twins
+from pipelines.datasets.dataset import Dataset
+from pipelines.datasets.selection.tables import load_groups
 from tests.datasets import find_file
 from tests.spoiled_dataset import INDEX, POOL, TRAIN, make_spoiled_dataset
 

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.checking import scan
-from pipelines.checking.fingerprint import SIDE
-from pipelines.checking.scan import scan_dataset
-from pipelines.checking.scan_parts import load_scan, load_thumbnails, write_part
-from pipelines.dataset import Dataset
-from pipelines.tars.build import build_tar_index
+from pipelines.datasets.checking import scan
+from pipelines.datasets.checking.fingerprint import SIDE
+from pipelines.datasets.checking.scan import scan_dataset
+from pipelines.datasets.checking.scan_parts import load_scan, load_thumbnails, write_part
+from pipelines.datasets.dataset import Dataset
+from pipelines.datasets.tars.build import build_tar_index
 from tests.datasets import write_table
 from tests.images import encode, photo
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from embed.image_file import FileSlice, ImageFile
-from pipelines.checking.fingerprint import SIDE, Fingerprint, take_fingerprint
-from pipelines.checking.twins import MAX_DISTANCE, MIN_CONTRAST, MIN_SIMILARITY, compare
+from pipelines.datasets.checking.fingerprint import SIDE, Fingerprint, take_fingerprint
+from pipelines.datasets.checking.twins import MAX_DISTANCE, MIN_CONTRAST, MIN_SIMILARITY, compare
 from tests.datasets import view
 from tests.images import encode, exif_orientation, photo, store_rotated
 

@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from pipelines.city.camera import look_at
-from pipelines.city.contact_sheet import contact_sheet
-from pipelines.city.dataset import render_city
-from pipelines.city.landmarks import DESIGNS, build
-from pipelines.city.plan import CityPlan, long_tail, plan_city
-from pipelines.city.raster import SOLID, UNIT, Face, build_texture, draw, new_frame
+from pipelines.sources.city.camera import look_at
+from pipelines.sources.city.contact_sheet import contact_sheet
+from pipelines.sources.city.dataset import render_city
+from pipelines.sources.city.landmarks import DESIGNS, build
+from pipelines.sources.city.plan import CityPlan, long_tail, plan_city
+from pipelines.sources.city.raster import SOLID, UNIT, Face, build_texture, draw, new_frame
 
 TINY = CityPlan(
     landmarks=4,

@@ -18,12 +18,12 @@ from embed.head_scores import HeadScores
 from embed.shards import Embeddings
 from index.neighbors import Neighbors
 from index.search import build_index, search
-from pipelines.class_candidates import add_class_images
-from pipelines.database import Database
-from pipelines.hidden import Hidden
-from pipelines.recipe import RerankSettings, make_recipe
-from pipelines.recognition import Recognizer
-from pipelines.verifier import verify_settings
+from pipelines.answers.class_candidates import add_class_images
+from pipelines.answers.database import Database
+from pipelines.answers.hidden import Hidden
+from pipelines.answers.recognition import Recognizer
+from pipelines.answers.verifier import verify_settings
+from pipelines.runs.recipe import RerankSettings, make_recipe
 from rerank.aggregated import AggregatedSettings, build_aggregated_index, verify_aggregated
 from rerank.features import LocalFeatures
 from rerank.sift import SiftExtractor

@@ -12,12 +12,13 @@ import pytest
 
 from embed.errors import InputError
 from embed.head_scores import HeadScores
+from embed.parallel import run_parallel
 from embed.shards import Embeddings
-from pipelines import clean, derive
-from pipelines.clean import Kept, clean_training, explain_rejected
-from pipelines.dataset import Dataset
-from pipelines.job import Job
-from pipelines.parallel import run_parallel
+from pipelines.datasets import derive
+from pipelines.datasets.dataset import Dataset
+from pipelines.runs.job import Job
+from pipelines.stages import clean
+from pipelines.stages.clean import Kept, clean_training, explain_rejected
 from rerank.cleaning import CleaningSettings
 from tests.conftest import Tiny
 from tests.datasets import (
@@ -183,7 +184,7 @@ def test_losing_most_is_a_warning_and_losing_all_an_error(
     embedded: Tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     advice = "inliers asked for; lower --min-verified or --min-inliers"
-    with caplog.at_level(logging.WARNING, "pipelines.clean"):
+    with caplog.at_level(logging.WARNING, "pipelines.stages.clean"):
         strict = CleaningSettings(min_inliers=90)
         kept = clean_training(job_of(embedded), tmp_path / "new", strict)
     assert 0 < kept.images < kept.of_images / 2

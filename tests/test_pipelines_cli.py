@@ -16,7 +16,7 @@ import pytest
 from classify_head.promise import measure_promises
 from embed.errors import InputError
 from pipelines import cli
-from pipelines.decision import load_answered
+from pipelines.answers.decision import load_answered
 from pipelines.faults import OURS
 from tests.conftest import Tiny
 from tests.datasets import accept_changes, cairn, list_commands, make_recipe_file
@@ -148,7 +148,7 @@ def test_an_error_of_ours_is_said_to_be_ours(
     def fail(*arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr("pipelines.evaluate.evaluate_run", fail)
+    monkeypatch.setattr("pipelines.scores.evaluate.evaluate_run", fail)
     end = cairn("evaluate", "--run", tiny.run)
     assert end.status == OURS
     (path,) = tiny.run.glob("fault-*.txt")
@@ -173,7 +173,7 @@ def test_a_fault_without_a_run_is_written_where_one_is(
     def fail(*arguments: object, **options: object) -> None:
         raise TypeError("a bug")
 
-    monkeypatch.setattr("pipelines.data.render_demo", fail)
+    monkeypatch.setattr("pipelines.sources.demo.render_demo", fail)
     monkeypatch.chdir(tmp_path)
     assert cairn("data", "demo").status == OURS
     assert len(list(tmp_path.glob("fault-*.txt"))) == 1
@@ -194,7 +194,7 @@ def test_what_the_user_can_mend_is_advice(
     def fail(*arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr("pipelines.evaluate.evaluate_run", fail)
+    monkeypatch.setattr("pipelines.scores.evaluate.evaluate_run", fail)
     end = cairn("evaluate", "--run", tiny.run)
     assert (end.status, end.err[: len(advice)]) == (1, advice)
     assert not list(tiny.run.glob("fault-*.txt"))
@@ -214,7 +214,7 @@ def test_an_interrupt_says_how_to_go_on(finished: Tiny, monkeypatch: pytest.Monk
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipelines.evaluate.evaluate_run", interrupt)
+    monkeypatch.setattr("pipelines.scores.evaluate.evaluate_run", interrupt)
     end = cairn("evaluate", "--run", finished.run)
     assert end.status != 0
     assert "Traceback" not in end.err
@@ -289,7 +289,7 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipelines.data.render_demo", interrupt)
+    monkeypatch.setattr("pipelines.sources.demo.render_demo", interrupt)
     end = cairn("data", "demo")
     assert (end.status, end.err) == (130, "interrupted; the same command goes on from here\n")
 

@@ -10,7 +10,7 @@ import pytest
 from classify_head.comparison import compare_answers
 from classify_head.gap import Answers
 from pipelines.artifacts import read_signed, write_signed
-from pipelines.compare import compare_runs, compare_steps
+from pipelines.scores.compare import compare_runs, compare_steps
 from tests.conftest import Tiny
 from tests.datasets import QUERIES, cairn, write_table
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
 from classify_head.gap import Answers
-from pipelines.confusions import count_confusions, draw_confusions, write_confusions
+from pipelines.reports.confusions import count_confusions, draw_confusions, write_confusions
 
 labels = st.integers(-1, 4)
 

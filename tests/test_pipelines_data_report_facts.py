@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.checking.scan import scan_dataset
-from pipelines.data_report.image_sizes import Measured, describe_images
-from pipelines.data_report.report import Facts, collect_facts
-from pipelines.data_report.tables import LargeClass, QueryFacts
-from pipelines.dataset import Dataset
-from pipelines.derive import write_derived
+from pipelines.datasets.checking.scan import scan_dataset
+from pipelines.datasets.dataset import Dataset
+from pipelines.datasets.derive import write_derived
+from pipelines.datasets.facts.image_sizes import Measured, describe_images
+from pipelines.datasets.facts.tables import LargeClass, QueryFacts
+from pipelines.reports.data_report import Facts, collect_facts
 from tests.datasets import (
     LANDMARKS,
     PHOTOS,
@@ -140,7 +140,7 @@ def test_a_sample_has_a_standard_error() -> None:
 def test_the_same_images_are_drawn_each_time(
     data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("pipelines.data_report.image_sizes.SAMPLE", 10)
+    monkeypatch.setattr("pipelines.datasets.facts.image_sizes.SAMPLE", 10)
     folder = make_dataset(tmp_path / "data")
     first, second = (collect_facts(Dataset(folder))[1] for _ in range(2))
     assert len(first.ids) == 10 and first.ids == second.ids

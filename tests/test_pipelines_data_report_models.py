@@ -13,25 +13,25 @@ from typer.testing import CliRunner
 from embed.settings import TrainSettings
 from embed.train import Trainer
 from pipelines.commands.data_report import report
-from pipelines.data_report.chosen import count_chosen
-from pipelines.data_report.laps import Rate
-from pipelines.data_report.limits import find_limits
-from pipelines.data_report.machine import Machine
-from pipelines.data_report.measure import measure
-from pipelines.data_report.model_work import count_batch, count_steps, list_models
-from pipelines.data_report.plan import plan_stages
-from pipelines.data_report.rates import ModelRates, Rates
-from pipelines.data_report.report import DataReport, Planned, make_report
-from pipelines.data_report.sections import make_sections
-from pipelines.data_report.stage_plan import Part, StagePlan
-from pipelines.data_report.subject import Trial
-from pipelines.data_report.tables import read_tables
-from pipelines.data_report.workload import Counts, Workload, count_images, plan_work
-from pipelines.dataset import Dataset
-from pipelines.job import Job
-from pipelines.prepared_data import prepare_data
-from pipelines.recipe import Recipe, load_recipe, make_recipe
-from pipelines.training_set import load_training_set
+from pipelines.datasets.dataset import Dataset
+from pipelines.datasets.facts.tables import read_tables
+from pipelines.reports.data_report import DataReport, Planned, make_report
+from pipelines.reports.data_report_sections import make_sections
+from pipelines.runs.job import Job
+from pipelines.runs.recipe import Recipe, load_recipe, make_recipe
+from pipelines.stages.forecast.chosen import count_chosen
+from pipelines.stages.forecast.laps import Rate
+from pipelines.stages.forecast.limits import find_limits
+from pipelines.stages.forecast.machine import Machine
+from pipelines.stages.forecast.measure import measure
+from pipelines.stages.forecast.model_work import count_batch, count_steps, list_models
+from pipelines.stages.forecast.plan import plan_stages
+from pipelines.stages.forecast.rates import ModelRates, Rates
+from pipelines.stages.forecast.stage_plan import Part, StagePlan
+from pipelines.stages.forecast.subject import Trial
+from pipelines.stages.forecast.workload import Counts, Workload, count_images, plan_work
+from pipelines.stages.prepared_data import prepare_data
+from pipelines.stages.training_set import load_training_set
 from tests.conftest import Tiny
 from tests.datasets import write_table
 
@@ -313,7 +313,7 @@ def test_every_part_of_a_recipe_of_models_is_timed(finished: Tiny, tmp_path: Pat
 def test_a_head_too_large_to_be_timed_is_timed_in_part_and_weighed_whole(
     finished: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.data_report.subject.LARGEST_HEAD", 16 * 3)
+    monkeypatch.setattr("pipelines.stages.forecast.subject.LARGEST_HEAD", 16 * 3)
     made = report_of(finished, tmp_path, rerank={"method": "none"})
     assert made.plan is not None
     (model,) = made.plan.rates.models
@@ -331,7 +331,7 @@ def test_the_command_plans_at_a_scale_with_changes(
         asked.append(planned)
         return make_report(dataset, before)
 
-    monkeypatch.setattr("pipelines.data_report.report.make_report", remember)
+    monkeypatch.setattr("pipelines.reports.data_report.make_report", remember)
     app = typer.Typer(pretty_exceptions_enable=False)
     app.command()(report)
     options = ["--recipe", "xception-bilinear", "--scale", "small", "--set", "train.epochs=3"]

@@ -16,16 +16,16 @@ from typer.testing import CliRunner, Result
 
 from embed.errors import InputError
 from pipelines.commands.data_report import report
-from pipelines.data_report.before import Before
-from pipelines.data_report.figure import draw_report
-from pipelines.data_report.image_sizes import Measured
-from pipelines.data_report.machine import Machine
-from pipelines.data_report.page import FIGURE, PAGE, open_folder, save_report
-from pipelines.data_report.printing import print_sections
-from pipelines.data_report.report import DataReport, Planned, make_report, to_json
-from pipelines.data_report.sections import make_sections
-from pipelines.dataset import Dataset
-from pipelines.recipe import load_recipe
+from pipelines.datasets.dataset import Dataset
+from pipelines.datasets.facts.before import Before
+from pipelines.datasets.facts.image_sizes import Measured
+from pipelines.reports.data_report import DataReport, Planned, make_report, to_json
+from pipelines.reports.data_report_figure import draw_report
+from pipelines.reports.data_report_page import FIGURE, PAGE, open_folder, save_report
+from pipelines.reports.data_report_sections import make_sections
+from pipelines.reports.data_report_tables import print_sections
+from pipelines.runs.recipe import load_recipe
+from pipelines.stages.forecast.machine import Machine
 from tests.conftest import Tiny
 from tests.datasets import make_dataset, write_table
 
@@ -105,7 +105,7 @@ def test_what_does_not_fit_is_said(
     finished: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     little = Machine(cores=1, memory=10**12, disk_free=1000)
-    monkeypatch.setattr("pipelines.data_report.report.look_at_machine", lambda folder: little)
+    monkeypatch.setattr("pipelines.reports.data_report.look_at_machine", lambda folder: little)
     made, measured = make_report(Dataset(finished.data), None, plan_of(finished, tmp_path))
     text = " ".join(printed(made).split())
     assert "on disk, 1 kB are free" in text

@@ -9,22 +9,22 @@ import pytest
 
 from classify_head.heads import build_head
 from embed.sampling import split_validation
-from pipelines.data_report.laps import Laps, Rate, time_laps
-from pipelines.data_report.limits import find_limits
-from pipelines.data_report.machine import Machine, look_at_machine
-from pipelines.data_report.measure import measure
-from pipelines.data_report.plan import count_sums, plan_stages
-from pipelines.data_report.processes import Ticks, read_memory, watch_memory
-from pipelines.data_report.rates import ModelRates, Rates
-from pipelines.data_report.stage_plan import Part, StagePlan
-from pipelines.data_report.subject import Trial
-from pipelines.data_report.tables import read_tables
-from pipelines.data_report.workload import Counts, count_images, plan_work
-from pipelines.dataset import Dataset
-from pipelines.known_queries import load_known_queries
-from pipelines.recipe import Recipe, change_recipe, load_recipe, make_recipe
-from pipelines.training_set import load_training_set
-from pipelines.validation import Validation
+from pipelines.datasets.dataset import Dataset
+from pipelines.datasets.facts.tables import read_tables
+from pipelines.runs.recipe import Recipe, change_recipe, load_recipe, make_recipe
+from pipelines.stages.forecast.laps import Laps, Rate, time_laps
+from pipelines.stages.forecast.limits import find_limits
+from pipelines.stages.forecast.machine import Machine, look_at_machine
+from pipelines.stages.forecast.measure import measure
+from pipelines.stages.forecast.plan import count_sums, plan_stages
+from pipelines.stages.forecast.processes import Ticks, read_memory, watch_memory
+from pipelines.stages.forecast.rates import ModelRates, Rates
+from pipelines.stages.forecast.stage_plan import Part, StagePlan
+from pipelines.stages.forecast.subject import Trial
+from pipelines.stages.forecast.workload import Counts, count_images, plan_work
+from pipelines.stages.known_queries import load_known_queries
+from pipelines.stages.training_set import load_training_set
+from pipelines.stages.validation import Validation
 from tests.conftest import Tiny
 from tests.datasets import make_dataset, make_job, make_recipe_file, write_table
 

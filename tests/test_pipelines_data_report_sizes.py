@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.data_report.class_sizes import describe_sizes
+from pipelines.datasets.facts.class_sizes import describe_sizes
 
 SIZES = st.lists(st.integers(1, 5000), min_size=1, max_size=60)
 # The percentile table of the report "CS 231N Final Project: Landmark Recognition".

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.dataset import Dataset
+from pipelines.datasets.dataset import Dataset
 
 HEADER = b"id,landmark_id\n"
 

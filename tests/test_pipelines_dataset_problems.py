@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from embed.errors import InputError
-from pipelines.dataset import Dataset
-from pipelines.dataset_problems import APART
+from pipelines.datasets.dataset import Dataset
+from pipelines.datasets.dataset_problems import APART
 from tests.datasets import write_table
 
 SPLITS = ("train", "index", "validation", "test", "non_landmark")

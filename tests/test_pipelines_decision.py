@@ -13,10 +13,9 @@ import pytest
 
 from classify_head.promise import measure_promises
 from classify_head.thresholds import probability_threshold
-from pipelines import decision
-from pipelines.artifacts import load_manifest
-from pipelines.database import load_database
-from pipelines.decision import (
+from pipelines.answers import decision
+from pipelines.answers.database import load_database
+from pipelines.answers.decision import (
     Answered,
     Decision,
     choose_point,
@@ -24,9 +23,10 @@ from pipelines.decision import (
     load_decision,
     load_promises,
 )
-from pipelines.index import index_database
-from pipelines.query import QueryEngine
-from pipelines.recipe import load_recipe
+from pipelines.answers.query import QueryEngine
+from pipelines.artifacts import load_manifest
+from pipelines.runs.recipe import load_recipe
+from pipelines.stages.index import index_database
 from tests.conftest import Tiny
 from tests.datasets import (
     LANDMARKS,
@@ -308,7 +308,7 @@ def test_the_decision_for_another_index_is_refused(
     """As after a kill between the two: the index is there, the decision is the old one."""
     write_table(tiny.data / "non_landmark.csv", "id", POOL[:4])
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("pipelines.index.set_decision", interrupt)
+        patch.setattr("pipelines.stages.index.set_decision", interrupt)
         index_database(make_job(tiny.data, tiny.run, tiny.recipe))
     message = f"no decision for the index and the recipe of {tiny.run}; run `cairn index --run"
     with pytest.raises(FileNotFoundError, match=message):

@@ -9,11 +9,18 @@ import pytest
 from PIL import Image
 
 import classify_head.plots
-from pipelines import answers_sheet, confusions, data, match_figures, run_figures, train
-from pipelines.checking import check
-from pipelines.data_report import page as data_report_page
+from pipelines.datasets.checking import check
 from pipelines.decorations import draw, draw_missing
-from pipelines.page import run_report
+from pipelines.reports import (
+    answers_sheet,
+    confusions,
+    data_report_page,
+    match_figures,
+    run_figures,
+)
+from pipelines.reports.page import run_report
+from pipelines.sources import demo
+from pipelines.stages import train
 from tests.conftest import Tiny
 from tests.datasets import cairn, make_dataset, results
 
@@ -134,9 +141,9 @@ def test_the_demo_city_needs_no_contact_sheet(
     def render(folder: Path, *_: object, **__: object) -> None:
         (folder / "train.csv").write_text("id,landmark_id\n")
 
-    monkeypatch.setattr(data, "render_city", render)
-    monkeypatch.setattr(data, "contact_sheet", fail)
-    data.render_demo(tmp_path)
+    monkeypatch.setattr(demo, "render_city", render)
+    monkeypatch.setattr(demo, "contact_sheet", fail)
+    demo.render_demo(tmp_path)
     assert warning("contact_sheet.jpg") in caplog.text
 
 

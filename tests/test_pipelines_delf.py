@@ -8,11 +8,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.answers.extractors import find_fingerprint
+from pipelines.answers.open_run import open_features
+from pipelines.answers.query import QueryEngine
 from pipelines.artifacts import load_manifest
-from pipelines.extractors import find_fingerprint
-from pipelines.prepare import open_features
-from pipelines.query import QueryEngine
-from pipelines.recipe import load_recipe
+from pipelines.runs.recipe import load_recipe
 from tests.conftest import Tiny
 from tests.datasets import (
     LANDMARKS,

@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from embed.errors import InputError
-from pipelines import derive
-from pipelines.dataset import Dataset
-from pipelines.derive import read_rows, separate_rows, write_derived, write_rows
-from pipelines.linking import link_image
-from pipelines.renewal import renewing
+from pipelines.datasets import derive
+from pipelines.datasets.dataset import Dataset
+from pipelines.datasets.derive import read_rows, separate_rows, write_derived, write_rows
+from pipelines.datasets.linking import link_image
+from pipelines.datasets.renewal import renewing
 from tests.datasets import find_file, write_table
 
 ORIGIN = {"made from": "source"}

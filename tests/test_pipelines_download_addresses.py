@@ -8,13 +8,13 @@ from aiohttp import AddrInfoType
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.download.addresses import (
+from pipelines.sources.download.addresses import (
     ForbiddenAddressError,
     check_url,
     guard_sockets,
     is_public,
 )
-from pipelines.download.failures import FetchError
+from pipelines.sources.download.failures import FetchError
 
 PRIVATE = (
     *("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0"),

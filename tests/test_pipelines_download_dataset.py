@@ -22,10 +22,10 @@ from typer.testing import CliRunner
 from embed.decode import decode_image
 from embed.errors import InputError
 from pipelines.commands.urls import urls
-from pipelines.dataset import Dataset
-from pipelines.download.dataset import download_dataset
-from pipelines.download.outcome import Downloaded
-from pipelines.download.settings import DownloadSettings
+from pipelines.datasets.dataset import Dataset
+from pipelines.sources.download.dataset import download_dataset
+from pipelines.sources.download.outcome import Downloaded
+from pipelines.sources.download.settings import DownloadSettings
 from tests.benchmarks.bench_download import (
     PROGRAM,
     ROOT,
@@ -287,7 +287,7 @@ def test_tables_that_cannot_be_written_leave_the_old_ones(
     table = write_table(tmp_path / "t.csv", [server.url("ok", number) for number in (1, 2)])
     full = OSError(28, os.strerror(28))
     with (
-        mock.patch("pipelines.download.outcome.write_rows", side_effect=full),
+        mock.patch("pipelines.sources.download.outcome.write_rows", side_effect=full),
         pytest.raises(OSError, match="No space left"),
     ):
         download(table, data)
@@ -302,7 +302,7 @@ def test_a_full_disk_ends_the_download_and_not_the_images(
     table = write_table(tmp_path / "t.csv", [server.url("ok", number) for number in range(20)])
     full = OSError(28, os.strerror(28))
     with (
-        mock.patch("pipelines.download.store.os.replace", side_effect=full),
+        mock.patch("pipelines.sources.download.store.os.replace", side_effect=full),
         pytest.raises(OSError, match="No space left"),
     ):
         download(table, tmp_path / "data")

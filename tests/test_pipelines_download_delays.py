@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.download.delays import backoff, read_retry_after
-from pipelines.download.failures import FetchError
+from pipelines.sources.download.delays import backoff, read_retry_after
+from pipelines.sources.download.failures import FetchError
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 

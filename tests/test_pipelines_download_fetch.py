@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pipelines.download.addresses import is_public
-from pipelines.download.failures import FetchError
-from pipelines.download.fetch import fetch, open_session
-from pipelines.download.settings import DownloadSettings
+from pipelines.sources.download.addresses import is_public
+from pipelines.sources.download.failures import FetchError
+from pipelines.sources.download.fetch import fetch, open_session
+from pipelines.sources.download.settings import DownloadSettings
 from tests.image_server import HOST, IMAGES, ImageServer, serve_images
 from tests.images import encode, photo
 

@@ -8,8 +8,8 @@ from random import Random
 import numpy as np
 import pytest
 
-from pipelines.download.hosts import FIRST_LIMIT, SUSPECT_AFTER, HostQueue, Job
-from pipelines.download.settings import DownloadSettings
+from pipelines.sources.download.hosts import FIRST_LIMIT, SUSPECT_AFTER, HostQueue, Job
+from pipelines.sources.download.settings import DownloadSettings
 
 
 def make_queue(hosts: list[int], seed: int = 0, **settings: float) -> HostQueue:

@@ -9,8 +9,8 @@ from unittest import mock
 import pytest
 from rich.console import Console
 
-from pipelines.download import progress
-from pipelines.download.progress import WINDOW, Tally, describe, showing
+from pipelines.sources.download import progress
+from pipelines.sources.download.progress import WINDOW, Tally, describe, showing
 
 
 def test_the_rate_is_that_of_the_last_minute() -> None:

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.download.rows import MAX_URL, find_hosts, read_tables
-from pipelines.naming import MAX_ID
+from pipelines.datasets.naming import MAX_ID
+from pipelines.sources.download.rows import MAX_URL, find_hosts, read_tables
 
 LABELLED = frozenset({"train"})
 URL = "http://a.b/c.jpg"

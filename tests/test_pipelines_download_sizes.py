@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from embed.decode import ImageError, decode_image
-from pipelines.download.sizes import convert, parse_size, resize
+from pipelines.sources.download.sizes import convert, parse_size, resize
 from tests.images import encode, exif_orientation, jpeg_without_end, photo, store_rotated
 
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.dataset import Dataset
-from pipelines.download.failures import FetchError
-from pipelines.download.journal import SCHEMA, Journal
-from pipelines.download.sizes import parse_size
-from pipelines.download.store import ImageStore, clear_temporary, image_path, list_stored
+from pipelines.datasets.dataset import Dataset
+from pipelines.sources.download.failures import FetchError
+from pipelines.sources.download.journal import SCHEMA, Journal
+from pipelines.sources.download.sizes import parse_size
+from pipelines.sources.download.store import ImageStore, clear_temporary, image_path, list_stored
 from tests.images import encode, photo
 
 JPEG = encode(photo(16, 16), "JPEG")

@@ -11,9 +11,9 @@ import pytest
 
 from classify_head.gap import Answers, gap, summary
 from classify_head.promise import describe
+from pipelines.answers.decision import load_promises
 from pipelines.artifacts import load_manifest
-from pipelines.decision import load_promises
-from pipelines.near_duplicates import find_near_duplicates, write_near_duplicates
+from pipelines.scores.near_duplicates import find_near_duplicates, write_near_duplicates
 from tests.conftest import Tiny
 from tests.datasets import QUERIES, accept_changes, cairn, write_table
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from classify_head.evidence import Evidence
-from pipelines.evidence_store import read_evidence, write_evidence
+from classify_head.evidence_store import read_evidence, write_evidence
 from tests.conftest import Tiny
 from tests.datasets import QUERIES
 from tests.small_evidence import query, random_evidence, stack

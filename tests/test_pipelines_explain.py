@@ -14,9 +14,9 @@ from embed.explain import Score
 from embed.model import fingerprint_model
 from embed.transforms import normalize, resize_square, to_tensor
 from pipelines.commands.explain import explain
-from pipelines.explain import Explainer
-from pipelines.explain_figure import Panel, draw_panels, find_extent, pick_path
-from pipelines.recipe_sections import EnsembleSettings, MemberSettings
+from pipelines.reports.explain import Explainer
+from pipelines.reports.explain_figure import Panel, draw_panels, find_extent, pick_path
+from pipelines.runs.recipe_sections import EnsembleSettings, MemberSettings
 from rerank.delf.extractor import DelfExtractor
 from rerank.delf.model import LocalModel, LocalSpec
 from rerank.delf.settings import DelfSettings

@@ -8,9 +8,9 @@ from typing import Any, get_args
 
 import pytest
 
-from pipelines import extractors
-from pipelines.extractors import EXTRACTORS, build_extractor, find_fingerprint
-from pipelines.recipe import RerankSettings
+from pipelines.answers import extractors
+from pipelines.answers.extractors import EXTRACTORS, build_extractor, find_fingerprint
+from pipelines.runs.recipe import RerankSettings
 from rerank.delf.hub import HubDelf
 from rerank.delf.hub_model import import_tensorflow
 from rerank.sift import SiftExtractor
@@ -87,8 +87,9 @@ def test_an_extractor_is_built_for_its_fingerprint_once(
 
 def test_sift_needs_no_network() -> None:
     code = (
-        "import sys; from pathlib import Path; from pipelines.extractors import find_fingerprint;"
-        "from pipelines.recipe import RerankSettings;"
+        "import sys; from pathlib import Path;"
+        "from pipelines.answers.extractors import find_fingerprint;"
+        "from pipelines.runs.recipe import RerankSettings;"
         "find_fingerprint(Path('x'), RerankSettings());"
         "print([m for m in ('torch', 'timm', 'tensorflow') if m in sys.modules])"
     )

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from classify_head.policies import POLICIES
 from embed.whitening import Whitening, fit_whitening
 from index.search import build_index
+from pipelines.answers.database import Database
+from pipelines.answers.decision import Decision, load_decision
+from pipelines.answers.extras import label_support, make_extras
+from pipelines.answers.open_run import load_split_embeddings, open_features, open_recognizer
 from pipelines.artifacts import load_manifest
-from pipelines.database import Database
-from pipelines.decision import Decision, load_decision
-from pipelines.extras import label_support, make_extras
-from pipelines.prepare import load_split_embeddings, open_features, open_recognizer
-from pipelines.recipe import load_recipe
+from pipelines.runs.recipe import load_recipe
 from tests.conftest import Tiny
 from tests.datasets import LANDMARKS, QUERIES, make_recipe_file
 

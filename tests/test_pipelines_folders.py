@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embed.printable import printable
-from pipelines import class_folders, folders
-from pipelines.dataset import Dataset
-from pipelines.folders import import_folders
-from pipelines.images import SUFFIXES
-from pipelines.naming import MAX_ID, is_text
+from pipelines.datasets.dataset import Dataset
+from pipelines.datasets.images import SUFFIXES
+from pipelines.datasets.naming import MAX_ID, is_text
+from pipelines.sources import class_folders, folders
+from pipelines.sources.folders import import_folders
 from tests.datasets import find_file
 
 JPEG = b"\xff\xd8\xff"  # what a file begins with that is taken for a photo

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipelines.gallery import CAPTION, GAP, MARGIN, TILE, Picture, draw_gallery, spread
+from pipelines.reports.gallery import CAPTION, GAP, MARGIN, TILE, Picture, draw_gallery, spread
 
 
 @given(st.lists(st.floats(0, 1), max_size=30), st.integers(1, 10))

@@ -16,11 +16,11 @@ from classify_head.submission import load_solution
 from embed.decode import decode_image
 from embed.errors import InputError
 from pipelines.commands.gldv2 import gldv2
-from pipelines.dataset import Dataset
-from pipelines.gldv2.catalog import BASE, SPLITS, TARS, list_files, parse_tars, tar_file
-from pipelines.gldv2.names import category_name, match_landmarks, name_landmarks
-from pipelines.gldv2.tables import import_gldv2
-from pipelines.tars.index import TarIndex
+from pipelines.datasets.dataset import Dataset
+from pipelines.datasets.tars.index import TarIndex
+from pipelines.sources.gldv2.catalog import BASE, SPLITS, TARS, list_files, parse_tars, tar_file
+from pipelines.sources.gldv2.names import category_name, match_landmarks, name_landmarks
+from pipelines.sources.gldv2.tables import import_gldv2
 from tests.gldv2_mirror import (
     CLEAN,
     COMMONS,

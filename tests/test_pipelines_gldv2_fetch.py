@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from embed.errors import InputError
-from pipelines.gldv2.catalog import RemoteFile, tar_file
-from pipelines.gldv2.fetch import Mirror, fetch_files, find_missing
-from pipelines.gldv2.transfer import Patience
+from pipelines.sources.gldv2.catalog import RemoteFile, tar_file
+from pipelines.sources.gldv2.fetch import Mirror, fetch_files, find_missing
+from pipelines.sources.gldv2.transfer import Patience
 from tests.gldv2_mirror import Server, serving
 
 QUICK = Patience(attempts=3, first_wait=0.001, silence=5)
@@ -44,7 +44,7 @@ def test_what_is_there_and_verified_is_neither_fetched_nor_hashed_again(
     assert (tmp_path / TAR.path).read_bytes() == BIG
     assert names(tmp_path) == {TAR.path, TABLE.path, "fetched.json", ".lock"}
     asked = len(server.asked)
-    monkeypatch.setattr("pipelines.gldv2.fetch.hash_md5", pytest.fail)
+    monkeypatch.setattr("pipelines.sources.gldv2.fetch.hash_md5", pytest.fail)
     fetch(server, tmp_path, TAR, TABLE)
     assert len(server.asked) == asked
     assert find_missing(tmp_path, [TAR, tar_file("train", 1)]) == [tar_file("train", 1)]
@@ -129,7 +129,7 @@ def test_a_file_damaged_once_on_its_way_is_whole_in_the_end(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashes = iter(["0" * 32, hashlib.md5(BIG).hexdigest()])
-    monkeypatch.setattr("pipelines.gldv2.fetch.hash_md5", lambda path: next(hashes))
+    monkeypatch.setattr("pipelines.sources.gldv2.fetch.hash_md5", lambda path: next(hashes))
     fetch(server, tmp_path)
     assert server.sent[TAR.path] == 2 * len(BIG)
 

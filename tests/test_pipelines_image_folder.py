@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from embed.image_file import FileSlice, read_image_file
-from pipelines.image_folder import ImageFolder
-from pipelines.tars.build import build_tar_index
+from pipelines.datasets.image_folder import ImageFolder
+from pipelines.datasets.tars.build import build_tar_index
 from tests.conftest import Tiny
 from tests.datasets import results
 

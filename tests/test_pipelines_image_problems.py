@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from embed.errors import InputError
-from pipelines import image_problems
-from pipelines.dataset import Dataset
+from pipelines.datasets import image_problems
+from pipelines.datasets.dataset import Dataset
 from tests.datasets import write_photo, write_table
 
 PIXELS = np.zeros((8, 8, 3), dtype=np.uint8)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from embed.errors import InputError
-from pipelines.images import list_images, sniff_file
+from pipelines.datasets.images import list_images, sniff_file
 
 
 def test_a_folder_without_images_does_not_stop_the_others(

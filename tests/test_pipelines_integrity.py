@@ -9,7 +9,7 @@ import pytest
 from embed.errors import InputError, MissingFileError
 from embed.sealed import read_seal, write_sealed
 from pipelines.artifacts import FileRecord, Manifest, record_file, save_manifest
-from pipelines.integrity import find_damage, has_file, intact_file, intact_output, intact_parts
+from pipelines.runs.integrity import find_damage, has_file, intact_file, intact_output, intact_parts
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -77,16 +77,16 @@ def test_parts_read_in_pieces_are_known_by_their_seals(tmp_path: Path) -> None:
 
 # What opens a file of a run, and where it is done: on a path that came through the door.
 LOADERS = {
-    "load_model": {"pipelines/stored_model.py"},
-    "load_delf": {"pipelines/stored_model.py"},
+    "load_model": {"pipelines/answers/stored_model.py"},
+    "load_delf": {"pipelines/answers/stored_model.py"},
     "load_head": {"classify_head/trained_head.py"},
-    "load_index": {"pipelines/database.py"},
-    "load_whitening": {"pipelines/database.py"},
-    "load_landmark_head": {"pipelines/database.py"},
-    "read_embeddings": {"pipelines/prepare.py"},
-    "read_failures": {"pipelines/prepare.py", "pipelines/clean.py"},
-    "read_evidence": {"pipelines/ablate.py"},
-    "FeatureStore": {"pipelines/prepare.py", "pipelines/data_report/measure_local.py"},
+    "load_index": {"pipelines/answers/database.py"},
+    "load_whitening": {"pipelines/answers/database.py"},
+    "load_landmark_head": {"pipelines/answers/database.py"},
+    "read_embeddings": {"pipelines/answers/open_run.py"},
+    "read_failures": {"pipelines/answers/open_run.py", "pipelines/stages/clean.py"},
+    "read_evidence": {"pipelines/scores/ablate.py"},
+    "FeatureStore": {"pipelines/answers/open_run.py", "pipelines/stages/forecast/measure_local.py"},
 }
 
 

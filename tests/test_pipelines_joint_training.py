@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from embed.model import DescriptorModel
+from pipelines.answers.query import QueryEngine
 from pipelines.artifacts import load_manifest
-from pipelines.query import QueryEngine
-from pipelines.train import train
-from pipelines.train_delf import train_local_features
-from pipelines.validation import Validation
+from pipelines.stages.train import train
+from pipelines.stages.train_delf import train_local_features
+from pipelines.stages.validation import Validation
 from tests.conftest import Tiny
 from tests.datasets import LANDMARKS, PHOTOS, QUERIES, make_job, make_recipe_file, results
 

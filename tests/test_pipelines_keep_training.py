@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pipelines.dataset import Dataset
-from pipelines.folders import import_folders
+from pipelines.datasets.dataset import Dataset
+from pipelines.sources.folders import import_folders
 from tests.datasets import view
 
 

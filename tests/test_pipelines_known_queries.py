@@ -8,15 +8,15 @@ import pytest
 from numpy.typing import NDArray
 
 from embed.sampling import split_validation
-from pipelines.index import index_database
-from pipelines.job import Job
-from pipelines.known_queries import (
+from pipelines.answers.open_run import load_split_embeddings, split_pool
+from pipelines.runs.job import Job
+from pipelines.stages.index import index_database
+from pipelines.stages.known_queries import (
     HELD_OUT,
     KnownQueries,
     load_known_queries,
     prepare_held_out,
 )
-from pipelines.prepare import load_split_embeddings, split_pool
 from tests.conftest import Tiny
 from tests.datasets import (
     LANDMARKS,

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from classify_head.evidence_store import read_evidence
 from classify_head.landmark_head import FOLDS, LEAST_IMAGES, fit_landmark_head
 from classify_head.rejection import RejectNonLandmarks
+from pipelines.answers.hidden import Hidden
+from pipelines.answers.landmark_head import LANDMARK_HEAD, load_landmark_head
+from pipelines.answers.open_run import load_split_embeddings, open_recognizer, split_pool
+from pipelines.answers.query import QueryEngine
+from pipelines.answers.recognition import Recognizer
 from pipelines.artifacts import load_manifest
-from pipelines.evidence_store import read_evidence
-from pipelines.hidden import Hidden
-from pipelines.index import index_database
-from pipelines.landmark_head import LANDMARK_HEAD, load_landmark_head
-from pipelines.prepare import load_split_embeddings, open_recognizer, split_pool
-from pipelines.query import QueryEngine
-from pipelines.recipe import load_recipe
-from pipelines.recognition import Recognizer
+from pipelines.runs.recipe import load_recipe
+from pipelines.stages.index import index_database
 from tests.conftest import Tiny
 from tests.datasets import (
     POOL,

@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 from classify_head.submission import load_solution
-from pipelines.job import Job
-from pipelines.match_figures import (
+from pipelines.reports.match_figures import (
     CAPTION,
     Matched,
     draw_match,
@@ -21,8 +20,9 @@ from pipelines.match_figures import (
     pick_matches,
     write_match_figures,
 )
-from pipelines.page.album import open_album
-from pipelines.page.answers import read_answers
+from pipelines.reports.page.album import open_album
+from pipelines.reports.page.answers import read_answers
+from pipelines.runs.job import Job
 from rerank.geometry import CHANCE_INLIERS
 from tests.conftest import Tiny
 from tests.datasets import LANDMARKS, PHOTOS, QUERIES, accept_file, make_job, make_recipe_file

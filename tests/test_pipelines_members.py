@@ -12,11 +12,16 @@ import pytest
 from classify_head.ensemble import combine_heads, concatenate_descriptors
 from embed.head_scores import HeadScores
 from embed.shards import Embeddings
-from pipelines.members import combine_embeddings, keep_shared, link_first_model, list_member_jobs
-from pipelines.page.run_report import collect_report
-from pipelines.prepare import load_split_embeddings
-from pipelines.query import QueryEngine
-from pipelines.recipe_sections import EnsembleSettings
+from pipelines.answers.open_run import load_split_embeddings
+from pipelines.answers.query import QueryEngine
+from pipelines.reports.page.run_report import collect_report
+from pipelines.runs.members import (
+    combine_embeddings,
+    keep_shared,
+    link_first_model,
+    list_member_jobs,
+)
+from pipelines.runs.recipe_sections import EnsembleSettings
 from tests.conftest import Tiny
 from tests.datasets import QUERIES, cairn, make_dataset, make_job, make_recipe_file, results
 

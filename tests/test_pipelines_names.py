@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.answers.database import Database, load_database
 from pipelines.artifacts import read_signed, write_signed
-from pipelines.database import Database, load_database
-from pipelines.names import load_names
+from pipelines.runs.names import load_names
 from tests.conftest import Tiny
 from tests.datasets import LANDMARKS, cairn, results
 

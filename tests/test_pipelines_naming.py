@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embed.printable import printable
-from pipelines.naming import MAX_ID, is_text, make_id, name_landmark, spellings
+from pipelines.datasets.naming import MAX_ID, is_text, make_id, name_landmark, spellings
 
 COMPOSED, DECOMPOSED = "Caf\xe9", "Cafe\u0301"
 

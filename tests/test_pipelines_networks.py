@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import save_file
 
 from embed.errors import InputError
-from pipelines.job import Job, pick_known_run
-from pipelines.networks import check_networks, settle_network
-from pipelines.recipe import make_recipe
-from pipelines.train import _check, _check_devices
-from pipelines.training_set import load_training_set
+from pipelines.runs.job import Job, pick_known_run
+from pipelines.runs.networks import check_networks, settle_network
+from pipelines.runs.recipe import make_recipe
+from pipelines.stages.train import _check, _check_devices
+from pipelines.stages.training_set import load_training_set
 from tests.conftest import Tiny
 from tests.datasets import cairn, make_job, make_recipe_file
 

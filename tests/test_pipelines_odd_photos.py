@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from pipelines.prepare import open_features
-from pipelines.query import QueryEngine, Recognition
-from pipelines.recipe import load_recipe
+from pipelines.answers.open_run import open_features
+from pipelines.answers.query import QueryEngine, Recognition
+from pipelines.runs.recipe import load_recipe
 from tests.conftest import Tiny
 from tests.datasets import (
     LANDMARKS,

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from embed.errors import InputError
-from pipelines import data
-from pipelines.folders import import_folders
-from pipelines.origin import claim
+from pipelines.datasets.origin import claim
+from pipelines.sources import demo
+from pipelines.sources.folders import import_folders
 
 
 def test_an_empty_folder_is_claimed_once_and_for_good(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_tables_of_nobody_known_are_left_alone(name: str, tmp_path: Path) -> Non
     with pytest.raises(InputError, match="holds your own tables"):
         import_folders(_source(tmp_path), tmp_path, test_every=0)
     with pytest.raises(InputError, match="holds your own tables"):
-        data.render_demo(tmp_path)
+        demo.render_demo(tmp_path)
     assert (tmp_path / name).read_bytes() == b"mine"
 
 
@@ -59,14 +59,14 @@ def test_an_interrupted_demo_goes_on(
     def interrupt(*_: object, **__: object) -> None:
         raise Interrupted
 
-    monkeypatch.setattr(data, "render_city", render)
-    monkeypatch.setattr(data, "contact_sheet", draw)
+    monkeypatch.setattr(demo, "render_city", render)
+    monkeypatch.setattr(demo, "contact_sheet", draw)
     with monkeypatch.context() as patch:
-        patch.setattr(data, moment, interrupt)
+        patch.setattr(demo, moment, interrupt)
         with pytest.raises(Interrupted):
-            data.render_demo(tmp_path)
-    data.render_demo(tmp_path)
+            demo.render_demo(tmp_path)
+    demo.render_demo(tmp_path)
     assert done == ["render", "sheet"]
-    data.render_demo(tmp_path)  # nothing is left to do
+    demo.render_demo(tmp_path)  # nothing is left to do
     assert done == ["render", "sheet"]
     assert (tmp_path / "contact_sheet.jpg").read_bytes() == b"picture"

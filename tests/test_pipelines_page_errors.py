@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from classify_head.gap import Answers, gap, lost_gap
-from pipelines.page.errors import Error, list_errors, pick_errors, pick_surest
+from pipelines.reports.page.errors import Error, list_errors, pick_errors, pick_surest
 
 ROWS = st.lists(
     st.tuples(

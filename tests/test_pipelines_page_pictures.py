@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from pipelines.page.pairs import Photo, count_lines, draw_compared
-from pipelines.page.pictures import (
+from pipelines.reports.page.pairs import Photo, count_lines, draw_compared
+from pipelines.reports.page.pictures import (
     GUTTER,
     LINES,
     PAIR_BOX,

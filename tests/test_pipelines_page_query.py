@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.page.query_page import write_query_page
-from pipelines.query import QueryEngine, Recognition
+from pipelines.answers.query import QueryEngine, Recognition
+from pipelines.reports.page.query_page import write_query_page
 from tests.conftest import Tiny
 from tests.datasets import SIDE, cairn, write_photo
 

@@ -14,13 +14,13 @@ import pytest
 from classify_head.gap import Answers
 from embed.failure import Failure
 from embed.shards import write_failures
-from pipelines.job import Job
-from pipelines.page.album import open_album
-from pipelines.page.answers import RunAnswers
-from pipelines.page.groups import pick_cases
-from pipelines.page.records import Case, Group, Report
-from pipelines.page.render import render
-from pipelines.page.run_report import collect_report, write_report
+from pipelines.reports.page.album import open_album
+from pipelines.reports.page.answers import RunAnswers
+from pipelines.reports.page.groups import pick_cases
+from pipelines.reports.page.records import Case, Group, Report
+from pipelines.reports.page.render import render
+from pipelines.reports.page.run_report import collect_report, write_report
+from pipelines.runs.job import Job
 from tests.conftest import Tiny
 from tests.datasets import (
     LANDMARKS,

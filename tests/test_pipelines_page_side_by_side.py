@@ -11,9 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from classify_head.gap import Answers
-from pipelines.job import Job
-from pipelines.page.answers import RunAnswers
-from pipelines.page.side_by_side import (
+from pipelines.reports.page.answers import RunAnswers
+from pipelines.reports.page.side_by_side import (
     collect_side_by_side,
     name_runs,
     pick_sample,
@@ -21,6 +20,7 @@ from pipelines.page.side_by_side import (
     tell_right,
     write_side_by_side,
 )
+from pipelines.runs.job import Job
 from tests.conftest import Tiny
 from tests.datasets import accept_file, cairn, make_job
 

@@ -5,9 +5,9 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.prepare import load_split_embeddings, open_recognizer, split_pool
-from pipelines.recipe import load_recipe
-from pipelines.recognition import Recognizer
+from pipelines.answers.open_run import load_split_embeddings, open_recognizer, split_pool
+from pipelines.answers.recognition import Recognizer
+from pipelines.runs.recipe import load_recipe
 from tests.conftest import Tiny
 from tests.datasets import POOL, cairn, write_table
 

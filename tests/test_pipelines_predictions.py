@@ -11,10 +11,10 @@ from classify_head.extras import Extras
 from classify_head.pair_features import measure_labels
 from classify_head.policies import POLICIES, decide
 from classify_head.policy import adjust
-from pipelines.predictions import make_predictions
-from pipelines.prepare import open_recognizer
-from pipelines.recipe import load_recipe
-from pipelines.recognition import Recognizer
+from pipelines.answers.open_run import open_recognizer
+from pipelines.answers.predictions import make_predictions
+from pipelines.answers.recognition import Recognizer
+from pipelines.runs.recipe import load_recipe
 from tests.conftest import Tiny
 from tests.evidence import imagine
 

@@ -8,11 +8,11 @@ import pytest
 
 from pipelines.artifacts import load_manifest
 from pipelines.commands.start import start_job
-from pipelines.dataset import Dataset
-from pipelines.job import Job
-from pipelines.prepared_data import find_source, fit_split, prepare_data
-from pipelines.recipe import load_recipe
-from pipelines.selection.settings import Split, make_split
+from pipelines.datasets.dataset import Dataset
+from pipelines.datasets.selection.settings import Split, make_split
+from pipelines.runs.job import Job
+from pipelines.runs.recipe import load_recipe
+from pipelines.stages.prepared_data import find_source, fit_split, prepare_data
 from tests.datasets import write_photo, write_table
 
 SIZES = {1: 20, 2: 12, 3: 4, 1000: 12}  # images by landmark

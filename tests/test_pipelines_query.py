@@ -17,9 +17,9 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from pipelines.answers.query import QueryEngine
 from pipelines.artifacts import read_signed, write_signed
-from pipelines.query import QueryEngine
-from pipelines.report import print_recognition
+from pipelines.reports.tables import print_recognition
 from rerank.geometry import CHANCE_INLIERS
 from tests.conftest import Tiny
 from tests.datasets import LANDMARKS, QUERIES, SIDE, cairn, write_photo
@@ -223,7 +223,7 @@ def test_without_names_the_id_is_the_name(tiny: Tiny) -> None:
 def test_a_query_needs_no_pandas(finished: Tiny) -> None:
     """It takes half a second to import, and some of pyarrow's functions do."""
     code = (
-        "import sys; from pathlib import Path; from pipelines.query import QueryEngine;"
+        "import sys; from pathlib import Path; from pipelines.answers.query import QueryEngine;"
         "run, photo = map(Path, sys.argv[1:]);"
         "assert not QueryEngine(run).ask(photo).error;"
         "print('pandas' in sys.modules)"

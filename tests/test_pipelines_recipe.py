@@ -8,9 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from embed.errors import InputError
-from pipelines.recipe import Recipe, change_recipe, load_recipe, make_recipe, member_recipe
-from pipelines.recipe_files import list_recipes
-from pipelines.setting_names import ALIASES, list_settings
+from pipelines.runs.recipe import Recipe, change_recipe, load_recipe, make_recipe, member_recipe
+from pipelines.runs.recipe_files import list_recipes
+from pipelines.runs.setting_names import ALIASES, list_settings
 
 
 def write(folder: Path, text: str, name: str = "mine.toml") -> str:

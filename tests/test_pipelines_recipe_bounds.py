@@ -9,8 +9,8 @@ from pydantic.fields import FieldInfo
 
 from classify_head.policy import Policy
 from embed.settings import AugmentSettings, Settings
-from pipelines.recipe import Recipe, make_recipe
-from pipelines.recipe_files import Values
+from pipelines.runs.recipe import Recipe, make_recipe
+from pipelines.runs.recipe_files import Values
 
 HUGE_INT, HUGE = 10**30, 1e300
 # What -1 says there: all convolutions; or a cosine or a threshold that may be below 0.

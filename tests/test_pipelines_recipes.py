@@ -8,9 +8,9 @@ import pytest
 
 from embed.backbone import check_backbone
 from pipelines.commands.recipes import check, list_, list_differences, show
-from pipelines.recipe import Recipe, Scale, load_recipe, member_recipe
-from pipelines.recipe_files import list_recipes
-from pipelines.selection.settings import SIZES, Filters, make_split
+from pipelines.datasets.selection.settings import SIZES, Filters, make_split
+from pipelines.runs.recipe import Recipe, Scale, load_recipe, member_recipe
+from pipelines.runs.recipe_files import list_recipes
 
 REPORTS = ("torino", "balanced-ensemble", "facenet-hadamard", "se-attention", "xception-bilinear")
 SCALES: tuple[Scale, ...] = ("full", "small")

@@ -11,11 +11,11 @@ from embed.head_scores import HeadScores
 from embed.shards import Embeddings
 from index.neighbors import Neighbors
 from index.search import build_index
+from pipelines.answers.hidden import Hidden
+from pipelines.answers.open_run import load_split_embeddings, open_recognizer
+from pipelines.answers.recognition import Recognizer, nearest_cosines
 from pipelines.artifacts import load_manifest
-from pipelines.hidden import Hidden
-from pipelines.prepare import load_split_embeddings, open_recognizer
-from pipelines.recipe import load_recipe
-from pipelines.recognition import Recognizer, nearest_cosines
+from pipelines.runs.recipe import load_recipe
 from tests.conftest import Tiny
 from tests.datasets import LANDMARKS, PHOTOS
 

@@ -15,13 +15,13 @@ from classify_head.ensemble import combine_heads
 from classify_head.submission import load_submission
 from embed.model import load_model
 from embed.settings import FreezeSettings, StageSettings, TrainSettings
-from pipelines.dataset import Dataset, ImageTable
-from pipelines.job import Job
-from pipelines.members import list_member_jobs
+from pipelines.datasets.dataset import Dataset, ImageTable
 from pipelines.progress import Move
-from pipelines.recipe import change_recipe
-from pipelines.refit import Effort, RefittedHead, answer_refitted, refit_head, refit_settings
-from pipelines.train import train
+from pipelines.runs.job import Job
+from pipelines.runs.members import list_member_jobs
+from pipelines.runs.recipe import change_recipe
+from pipelines.scores.refit import Effort, RefittedHead, answer_refitted, refit_head, refit_settings
+from pipelines.stages.train import train
 from tests.benchmarks.bench_unseen import measure, open_run
 from tests.benchmarks.landmark_split import split_landmarks
 from tests.datasets import PHOTOS, make_dataset, make_job, make_recipe_file, results
@@ -143,7 +143,7 @@ def test_an_interrupted_fit_ends_as_one_that_was_not(
     member, (known, asked) = list_member_jobs(job)[0], known_and_asked(job)
     whole = refit_head(member, known, tmp_path / "whole.pt", SHORT)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("pipelines.refit.progress_to", stop_at_third)
+        patch.setattr("pipelines.scores.refit.progress_to", stop_at_third)
         refit_head(member, known, tmp_path / "parts.pt", SHORT)
     assert (tmp_path / "parts.pt").is_file()
     resumed = refit_head(member, known, tmp_path / "parts.pt", SHORT)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from pipelines import renewal
-from pipelines.dataset import Dataset
-from pipelines.renewal import NEXT, READY, Renewal, renewing
+from pipelines.datasets import renewal
+from pipelines.datasets.dataset import Dataset
+from pipelines.datasets.renewal import NEXT, READY, Renewal, renewing
 
 OLD = {
     "train.csv": "id,landmark_id\na,0\nb,0\n",

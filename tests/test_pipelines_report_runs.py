@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.commands.start import start_job
-from pipelines.explain import Explainer
-from pipelines.train import train
+from pipelines.reports.explain import Explainer
+from pipelines.stages.train import train
 from tests.datasets import LANDMARKS, QUERIES, Finished, cairn, make_dataset, results
 
 # The recipe as it is, ERUS, plateau and bfloat16, with a network for tests on small images.

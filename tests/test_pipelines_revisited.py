@@ -17,13 +17,13 @@ from typer.testing import CliRunner
 
 from embed.errors import InputError
 from embed.whitening import load_whitening
+from pipelines.answers.open_run import load_split_embeddings
 from pipelines.commands.revisited import revisited as command
-from pipelines.dataset import Dataset
-from pipelines.evaluate import can_evaluate
-from pipelines.prepare import load_split_embeddings
-from pipelines.revisited.figures import revisited_figures
-from pipelines.revisited.make import fit_box, import_revisited
-from pipelines.revisited.truth import GroundTruth, Query, load_truth, read_published
+from pipelines.datasets.dataset import Dataset
+from pipelines.scores.evaluate import can_evaluate
+from pipelines.scores.revisited import revisited_figures
+from pipelines.sources.revisited.make import fit_box, import_revisited
+from pipelines.sources.revisited.truth import GroundTruth, Query, load_truth, read_published
 from tests.datasets import cairn, make_dataset, make_recipe_file, options, view, write_photo
 from tests.test_index_revisited import make, slow_figures
 

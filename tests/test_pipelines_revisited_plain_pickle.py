@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipelines.revisited.plain_pickle import PickledArray, read_plain_pickle
+from pipelines.sources.revisited.plain_pickle import PickledArray, read_plain_pickle
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 PLAIN: dict[str, Any] = {

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.answers.database import load_database
+from pipelines.answers.open_run import open_features
 from pipelines.artifacts import load_manifest
-from pipelines.database import load_database
-from pipelines.prepare import open_features
-from pipelines.recipe import load_recipe
+from pipelines.runs.recipe import load_recipe
 from tests.conftest import Tiny
 from tests.datasets import (
     LANDMARKS,

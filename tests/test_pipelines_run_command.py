@@ -12,10 +12,10 @@ from PIL import Image
 from pipelines.commands.run import pick_folder
 from pipelines.commands.run import run as run_command
 from pipelines.commands.start import start_job
-from pipelines.data_report.class_sizes import describe_sizes
-from pipelines.dataset import Dataset
-from pipelines.recipe import make_recipe
-from pipelines.run_figures import draw_class_histogram, write_class_histogram
+from pipelines.datasets.dataset import Dataset
+from pipelines.datasets.facts.class_sizes import describe_sizes
+from pipelines.reports.run_figures import draw_class_histogram, write_class_histogram
+from pipelines.runs.recipe import make_recipe
 from tests.datasets import LANDMARKS, QUERIES, make_dataset, make_recipe_file, write_table
 
 CHANGES = """

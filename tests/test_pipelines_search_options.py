@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.query import QueryEngine
+from pipelines.answers.query import QueryEngine
 from tests.conftest import Tiny
 from tests.datasets import LANDMARKS, PHOTOS, QUERIES, make_recipe_file, results
 

@@ -10,9 +10,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipelines.selection.filters import Step, filter_images, find_classes
-from pipelines.selection.order import order_keys
-from pipelines.selection.settings import Filters
+from pipelines.datasets.selection.filters import Step, filter_images, find_classes
+from pipelines.datasets.selection.order import order_keys
+from pipelines.datasets.selection.settings import Filters
 
 Ints = NDArray[np.int64]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.selection.order import CHUNK, count_within, order_keys, rank_within
+from pipelines.datasets.selection.order import CHUNK, count_within, order_keys, rank_within
 
 WORD = (1 << 64) - 1
 # [order_keys(pa.chunked_array([[i]]), seed=1).item() for i in KEYS]

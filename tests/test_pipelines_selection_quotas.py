@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipelines.selection.quotas import ask_parts, divide, leave_for_training
-from pipelines.selection.settings import SIZES, Split, make_split
+from pipelines.datasets.selection.quotas import ask_parts, divide, leave_for_training
+from pipelines.datasets.selection.settings import SIZES, Split, make_split
 
 Ints = NDArray[np.int64]
 

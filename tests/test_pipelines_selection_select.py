@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 from embed.errors import InputError
 from pipelines.commands.select import select
-from pipelines.dataset import Dataset
-from pipelines.derive import read_rows
-from pipelines.selection.select import Part, Selection, select_dataset
-from pipelines.selection.settings import Filters, Split, make_split
+from pipelines.datasets.dataset import Dataset
+from pipelines.datasets.derive import read_rows
+from pipelines.datasets.selection.select import Part, Selection, select_dataset
+from pipelines.datasets.selection.settings import Filters, Split, make_split
 from tests.datasets import write_table
 
 SIZES = {1: 20, 2: 12, 3: 4, 1000: 12}  # images by landmark

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.selection.settings import (
+from pipelines.datasets.selection.settings import (
     SIZES,
     Filters,
     Split,

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipelines.selection.filters import find_classes
-from pipelines.selection.quotas import PARTS, TEST, TRAIN, VALIDATION, ask_parts
-from pipelines.selection.settings import Split, make_split
-from pipelines.selection.split import count_mixed, fill, split_images
+from pipelines.datasets.selection.filters import find_classes
+from pipelines.datasets.selection.quotas import PARTS, TEST, TRAIN, VALIDATION, ask_parts
+from pipelines.datasets.selection.settings import Split, make_split
+from pipelines.datasets.selection.split import count_mixed, fill, split_images
 
 Ints = NDArray[np.int64]
 SPLITS = (

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.selection.tables import (
+from pipelines.datasets.selection.tables import (
     drop_images,
     drop_landmarks,
     find_repeated,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from pipelines.supporters import name_landmark, order_supporters, say_verified
+from pipelines.answers.supporters import name_landmark, order_supporters, say_verified
 from rerank.geometry import CHANCE_INLIERS, is_verified
 
 

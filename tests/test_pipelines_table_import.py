@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 from embed.errors import InputError
 from embed.shards import read_failures
 from pipelines.commands.files import files as files_command
-from pipelines.dataset import TABLES, Dataset
-from pipelines.table_import import images as table_images
-from pipelines.table_import.make import Imported, import_table
-from pipelines.table_import.rows import Columns
+from pipelines.datasets.dataset import TABLES, Dataset
+from pipelines.sources.table_import import images as table_images
+from pipelines.sources.table_import.make import Imported, import_table
+from pipelines.sources.table_import.rows import Columns
 from tests.images import encode, photo
 
 JPEG = encode(photo(16, 16), "JPEG")
@@ -249,7 +249,7 @@ def test_two_imports_write_the_same(tmp_path: Path) -> None:
 def test_large_tables_are_parquet_in_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.derive.MAX_CSV_ROWS", 3)
+    monkeypatch.setattr("pipelines.datasets.derive.MAX_CSV_ROWS", 3)
     monkeypatch.setattr(table_images, "FLAT_LIMIT", 3)
     photos = write_photos(tmp_path / "photos", "abcd.png", "ab.jpg", "abce.webp", "b.jpg")
     table = write_csv(tmp_path, "id,landmark_id\nabcd,1\nab,1\nabce,1\nb,1\n")
@@ -560,7 +560,7 @@ def test_an_import_that_is_interrupted_leaves_the_dataset_as_it_was(
     before = contents(data)
     again = prepare(PNG, JPEG)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("pipelines.table_import.make._number_labels", _interrupt)
+        patch.setattr("pipelines.sources.table_import.make._number_labels", _interrupt)
         import_table(**again, folder=data, test_every=0)
     after = contents(data)
     assert after == {name: text for name, text in before.items() if name in after}

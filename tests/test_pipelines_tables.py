@@ -108,7 +108,7 @@ def test_what_is_wrong_with_a_recipe_and_with_tables_is_one_message(fresh: Tiny)
     listed = "".join(f"\n- {text}" for text in found)
     assert end.err == f"error: {fresh.data}: 2 things have to be mended{listed}\n"
     with (
-        mock.patch("pipelines.job.load_recipe", side_effect=InputError("a bad recipe")),
+        mock.patch("pipelines.runs.job.load_recipe", side_effect=InputError("a bad recipe")),
         pytest.raises(InputError) as caught,
     ):
         start_job(fresh.data, fresh.run, "demo", None, 0, False)

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from embed.decode import decode_image
 from embed.image_file import FileSlice, read_image_file
-from pipelines.tars import build as tar_build
-from pipelines.tars.build import build_tar_index
-from pipelines.tars.index import TarIndex
-from pipelines.tars.scan import TarMembers, find_tars, scan_tar
+from pipelines.datasets.tars import build as tar_build
+from pipelines.datasets.tars.build import build_tar_index
+from pipelines.datasets.tars.index import TarIndex
+from pipelines.datasets.tars.scan import TarMembers, find_tars, scan_tar
 from tests.images import encode, photo
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.gallery import TILE
+from pipelines.reports.gallery import TILE
 from pipelines.tiles import fill_tile, fit_tile
 
 LONGEST = 5000  # pixels

@@ -11,9 +11,9 @@ from embed.sampling import split_validation
 from embed.settings import TrainSettings
 from embed.shards import read_failures
 from pipelines.artifacts import load_manifest
-from pipelines.dataset import Dataset
-from pipelines.known_queries import HELD_OUT, load_known_queries
-from pipelines.training_set import TrainingSet, load_training_set
+from pipelines.datasets.dataset import Dataset
+from pipelines.stages.known_queries import HELD_OUT, load_known_queries
+from pipelines.stages.training_set import TrainingSet, load_training_set
 from tests.conftest import Tiny
 from tests.datasets import LANDMARKS, make_dataset, make_job, make_recipe_file, write_table
 
@@ -127,7 +127,7 @@ mirror = 0.5
 """,
     )
     log: list[str] = []
-    handler, logger = logging.Handler(), logging.getLogger("pipelines.train")
+    handler, logger = logging.Handler(), logging.getLogger("pipelines.stages.train")
     handler.emit = lambda record: log.append(record.getMessage())  # type: ignore[method-assign]
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

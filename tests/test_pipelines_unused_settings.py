@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from classify_head.policies import POLICIES
 from pipelines.commands.recipes import check
 from pipelines.commands.start import start_job
-from pipelines.recipe import Recipe, make_recipe
-from pipelines.unused_settings import USED_WITH, find_unused
+from pipelines.runs.recipe import Recipe, make_recipe
+from pipelines.runs.unused_settings import USED_WITH, find_unused
 from tests.datasets import make_dataset, make_recipe_file
 
 

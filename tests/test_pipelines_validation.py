@@ -17,11 +17,11 @@ from embed.history import load_rows
 from embed.model import DescriptorModel, ModelSpec, load_model
 from embed.settings import TrainSettings
 from pipelines.artifacts import load_manifest
-from pipelines.choice import is_better
-from pipelines.dataset import Dataset
-from pipelines.recipe import load_recipe
-from pipelines.training_set import load_training_set
-from pipelines.validation import FIGURES, Judged, Validation
+from pipelines.datasets.dataset import Dataset
+from pipelines.runs.recipe import load_recipe
+from pipelines.stages.choice import is_better
+from pipelines.stages.training_set import load_training_set
+from pipelines.stages.validation import FIGURES, Judged, Validation
 from tests.datasets import cairn, make_dataset, make_recipe_file, options
 
 TRAIN = "[train]\nvalidation_share = 0.2\nfreeze_batch_norm = true\n"

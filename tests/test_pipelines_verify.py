@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from pipelines.artifacts import load_manifest
-from pipelines.verify import UNLISTED, verify_run
+from pipelines.runs.verify import UNLISTED, verify_run
 from tests.conftest import Tiny
 from tests.datasets import cairn, make_recipe_file
 

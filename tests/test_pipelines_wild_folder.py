@@ -13,7 +13,7 @@ from PIL import Image
 
 from classify_head.submission import load_submission
 from embed.printable import printable
-from pipelines.dataset import Dataset
+from pipelines.datasets.dataset import Dataset
 from tests.datasets import cairn, make_recipe_file, texture
 from tests.images import encode
 

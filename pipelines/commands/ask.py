@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..options import Data, Run, min_precision_option
+from .options import Data, Run, min_precision_option
 
 
 def query(
@@ -38,11 +38,10 @@ def query(
     verified" is what has no more inliers than chance gives.
     """
     from embed.printable import encodable
-
-    from ..images import list_images
-    from ..job import pick_known_run
-    from ..query import QueryEngine
-    from ..report import open_console, print_recognition
+    from pipelines.answers.query import QueryEngine
+    from pipelines.datasets.images import list_images
+    from pipelines.reports.tables import open_console, print_recognition
+    from pipelines.runs.job import pick_known_run
 
     paths = list_images(images)
     engine = QueryEngine(pick_known_run(data, run), min_precision)
@@ -57,7 +56,7 @@ def query(
         else:
             print_recognition(answer, console)
     if html is not None:
-        from ..page.query_page import write_query_page
+        from pipelines.reports.page.query_page import write_query_page
 
         write_query_page(engine, answers, html)
         print(f"wrote {html}", file=sys.stderr)  # standard output may be JSON

@@ -16,9 +16,9 @@ def augmentations(
     seed: Annotated[int, typer.Option(min=0, help="Decides which images are shown.")] = 0,
 ) -> None:
     """Show what the random changes of a recipe, each of them, and every preset do to photos."""
-    from ..augmentation_sheet import write_augmentation_sheet
-    from ..dataset import Dataset
-    from ..recipe import load_recipe
+    from pipelines.datasets.dataset import Dataset
+    from pipelines.reports.augmentation_sheet import write_augmentation_sheet
+    from pipelines.runs.recipe import load_recipe
 
     augment = load_recipe(recipe).train.augment
     write_augmentation_sheet(Dataset(data), augment, out, columns=columns, seed=seed)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..options import naming_options
+from .options import naming_options
 
 
 def balance(
@@ -40,9 +40,8 @@ def balance(
     train.balance of a recipe makes them while training. All images stay in the database.
     """
     from embed.settings import BalanceSettings
-
-    from ..balance.make import balance_dataset
-    from ..dataset import Dataset
+    from pipelines.datasets.balance.make import balance_dataset
+    from pipelines.datasets.dataset import Dataset
 
     with naming_options():
         settings = BalanceSettings(min_count=min_count, cap=cap, upsample_to=upsample_to)

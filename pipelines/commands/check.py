@@ -44,13 +44,13 @@ def check(
     problems.html with the images side by side, and groups.parquet, by which `cairn data select`
     keeps near duplicates together. What else a run would refuse of the tables is printed.
     """
-    from ..checking.check import check_dataset
-    from ..checking.problems_page import PAGE
-    from ..checking.removal import parse_kinds, remove_problems
-    from ..checking.summary import count_problems, print_counts, print_left
-    from ..data_report.page import open_folder
-    from ..dataset import Dataset
-    from ..report import open_console
+    from pipelines.datasets.checking.check import check_dataset
+    from pipelines.datasets.checking.removal import parse_kinds, remove_problems
+    from pipelines.datasets.dataset import Dataset
+    from pipelines.reports.data_report_page import open_folder
+    from pipelines.reports.problems_page import PAGE
+    from pipelines.reports.problems_tables import count_problems, print_counts, print_left
+    from pipelines.reports.tables import open_console
 
     if (remove is None) != (into is None):
         raise InputError("--remove KIND and --into FOLDER go together; neither only lists problems")

@@ -27,10 +27,9 @@ def clean(
     ] = 30,
 ) -> None:
     """Write a run's dataset anew without training images that too few of their class confirm."""
+    from pipelines.runs.job import read_run
+    from pipelines.stages.clean import clean_training
     from rerank.cleaning import CleaningSettings
-
-    from ..clean import clean_training
-    from ..job import read_run
 
     if read_run(run) is None:
         raise MissingFileError(

@@ -10,7 +10,7 @@ import typer
 
 from embed.errors import MissingFileError
 
-from ..options import Workers
+from .options import Workers
 from .run import Changes
 
 
@@ -69,15 +69,15 @@ def report(
     What a run would refuse is listed first, as what has to be mended: the report is written all the
     same, and the exit status is 0.
     """
-    from ..data_report.page import PAGE, open_folder, save_report
-    from ..data_report.printing import print_sections
-    from ..data_report.report import Planned, make_report, to_json
-    from ..data_report.sections import make_sections
-    from ..dataset import Dataset
-    from ..decorations import draw
-    from ..job import count_workers, is_demo
-    from ..recipe import load_recipe
-    from ..report import open_console
+    from pipelines.datasets.dataset import Dataset
+    from pipelines.decorations import draw
+    from pipelines.reports.data_report import Planned, make_report, to_json
+    from pipelines.reports.data_report_page import PAGE, open_folder, save_report
+    from pipelines.reports.data_report_sections import make_sections
+    from pipelines.reports.data_report_tables import print_sections
+    from pipelines.reports.tables import open_console
+    from pipelines.runs.job import count_workers, is_demo
+    from pipelines.runs.recipe import load_recipe
 
     name = recipe or ("demo" if is_demo(data) else "photos")
     settings = load_recipe(name, scale, changes or ())

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..options import Data, Run
+from .options import Data, Run
 
 
 def explain(
@@ -33,10 +33,9 @@ def explain(
 ) -> None:
     """Draw what in a photo spoke for the answer: saliency, Grad-CAM, and the attention of DELF."""
     from embed.printable import printable
-
-    from ..explain import Explainer
-    from ..images import list_images
-    from ..job import pick_known_run
+    from pipelines.datasets.images import list_images
+    from pipelines.reports.explain import Explainer
+    from pipelines.runs.job import pick_known_run
 
     paths = list_images(images)
     explainer = Explainer(pick_known_run(data, run), into=into, landmark_id=landmark_id)

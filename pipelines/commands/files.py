@@ -76,8 +76,8 @@ def files(
     ] = "non_landmark",
 ) -> None:
     """Make a dataset of a table and its images: files in a folder, or bytes in Parquet."""
-    from ..table_import.make import import_table
-    from ..table_import.rows import Columns
+    from pipelines.sources.table_import.make import import_table
+    from pipelines.sources.table_import.rows import Columns
 
     target = data or Path("data") / table[0].resolve().stem
     done = import_table(

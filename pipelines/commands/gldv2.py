@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from embed.errors import MissingFileError
-
-from ..gldv2.catalog import BASE, Subset, Task
+from pipelines.sources.gldv2.catalog import BASE, Subset, Task
 
 
 def gldv2(
@@ -46,9 +45,9 @@ def gldv2(
     base: Annotated[str, typer.Option(help="The server, or a mirror of it.")] = BASE,
 ) -> None:
     """Make a dataset of Google Landmarks v2, read straight from its tars."""
-    from ..gldv2.catalog import parse_tars
-    from ..gldv2.fetch import Mirror
-    from ..gldv2.make import make_gldv2
+    from pipelines.sources.gldv2.catalog import parse_tars
+    from pipelines.sources.gldv2.fetch import Mirror
+    from pipelines.sources.gldv2.make import make_gldv2
 
     if source is not None and not fetch and not source.is_dir():
         raise MissingFileError(f"no folder of GLDv2's files at {source}")

@@ -10,7 +10,7 @@ import typer
 
 from embed.errors import InputError, MissingFileError
 
-from ..options import Data, Run
+from .options import Data, Run
 
 
 def evaluate(
@@ -25,9 +25,9 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Score a run, or any submission, and say where the lost GAP went and what it is worth."""
-    from ..evaluate import evaluate_files, evaluate_run
-    from ..job import open_job
-    from ..report import print_run
+    from pipelines.reports.tables import print_run
+    from pipelines.runs.job import open_job
+    from pipelines.scores.evaluate import evaluate_files, evaluate_run
 
     if (submission is None) != (solution is None):
         raise InputError("--submission and --solution go together; or name a --run")
@@ -49,9 +49,9 @@ def report(
     ] = None,
 ) -> None:
     """Write report.html of a run: its figures, its errors and their photos, with match lines."""
-    from ..evaluate import evaluate_run
-    from ..job import open_job, pick_run
-    from ..page.run_report import write_report
+    from pipelines.reports.page.run_report import write_report
+    from pipelines.runs.job import open_job, pick_run
+    from pipelines.scores.evaluate import evaluate_run
 
     job = open_job(None, pick_run(None, run), None, None)
     judged = job.dataset.find_table("solution")
@@ -91,8 +91,8 @@ def compare(
     ] = None,
 ) -> None:
     """Tell whether the second of two runs, or steps, is better by more than chance."""
-    from ..compare import compare_runs, compare_steps
-    from ..report import open_console, print_comparison
+    from pipelines.reports.tables import open_console, print_comparison
+    from pipelines.scores.compare import compare_runs, compare_steps
 
     if len(runs) != (1 if steps else 2):
         raise InputError(f"{len(runs)} named; name two runs, or one run and two --steps of it")
@@ -111,8 +111,8 @@ def compare(
     else:
         print_comparison(compared, open_console())
     if html is not None:
-        from ..job import open_job
-        from ..page.side_by_side import write_side_by_side
+        from pipelines.reports.page.side_by_side import write_side_by_side
+        from pipelines.runs.job import open_job
 
         job_a, job_b = (open_job(None, run, None, None) for run in runs)
         write_side_by_side(job_a, job_b, html, solution)
@@ -127,9 +127,9 @@ def ablate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Score every published policy on what a run knows, beside the run's own answers."""
-    from ..ablate import ablate_run
-    from ..job import open_job, pick_run
-    from ..report import open_console, print_ablation
+    from pipelines.reports.tables import open_console, print_ablation
+    from pipelines.runs.job import open_job, pick_run
+    from pipelines.scores.ablate import ablate_run
 
     ablation = ablate_run(open_job(None, pick_run(None, run), None, None))
     if as_json:

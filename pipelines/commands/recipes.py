@@ -19,9 +19,9 @@ ScaleOption = Annotated[Scale, typer.Option(help="small: with the recipe's secti
 
 def list_() -> None:
     """List the recipes that come with the package."""
-    from ..recipe import load_recipe
-    from ..recipe_files import list_recipes
-    from ..report import open_console
+    from pipelines.reports.tables import open_console
+    from pipelines.runs.recipe import load_recipe
+    from pipelines.runs.recipe_files import list_recipes
 
     names = list_recipes()
     width = max(map(len, names))
@@ -33,8 +33,8 @@ def list_() -> None:
 
 def show(name: Name, scale: ScaleOption = "full", changes: Changes = None) -> None:
     """Show a recipe: its file, its bases, and all settings that are not the defaults."""
-    from ..recipe import Recipe, load_recipe
-    from ..recipe_files import read_chain
+    from pipelines.runs.recipe import Recipe, load_recipe
+    from pipelines.runs.recipe_files import read_chain
 
     chain = read_chain(name)
     recipe = load_recipe(name, scale, changes or ())
@@ -60,10 +60,9 @@ def check(name: Name) -> None:
     Its networks must be among those of timm. Settings that another one switches off are named.
     """
     from embed.backbone import check_backbone
-
-    from ..recipe import load_recipe, member_recipe
-    from ..recipe_files import read_chain, read_keys
-    from ..unused_settings import find_unused
+    from pipelines.runs.recipe import load_recipe, member_recipe
+    from pipelines.runs.recipe_files import read_chain, read_keys
+    from pipelines.runs.unused_settings import find_unused
 
     scales: list[Scale] = ["full"]
     if any("small" in file.values for file in read_chain(name)):

@@ -37,7 +37,7 @@ def revisited(
     ] = None,
 ) -> None:
     """Make a dataset of revisited Oxford or Paris, which evaluate scores by its ground truth."""
-    from ..revisited.make import import_revisited
+    from pipelines.sources.revisited.make import import_revisited
 
     target = data or Path("data") / ground_truth.stem.removeprefix("gnd_")
     counts = import_revisited(

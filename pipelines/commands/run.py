@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ..options import Data, RecipeName, Weights, Workers
+from .options import Data, RecipeName, Weights, Workers
 from .start import start_job
 
 if TYPE_CHECKING:
-    from ..confusions import Confusions
-    from ..job import Job
+    from pipelines.reports.confusions import Confusions
+    from pipelines.runs.job import Job
 
 Changes = Annotated[
     list[str] | None,
@@ -93,7 +93,7 @@ def pick_folder(
     """Return the run folder: of a named recipe one of its own, so that five recipes have five."""
     if run is not None or recipe is None:
         return run
-    from ..job import DEMO_DATA
+    from pipelines.runs.job import DEMO_DATA
 
     end = "-small" if scale == "small" else ""
     return Path("runs") / f"{(data or DEMO_DATA).resolve().name}-{Path(recipe).stem}{end}"
@@ -104,12 +104,12 @@ def make_report(job: "Job") -> list[Path]:
 
     All tables come first: pictures and pages, each of which may fail, after them.
     """
-    from ..confusions import write_confusions
-    from ..evaluate import can_evaluate, evaluate_run
-    from ..report import print_run
-    from ..run_figures import write_predictions
-    from ..submit import submit
-    from ..train import draw_missing_curves
+    from pipelines.reports.confusions import write_confusions
+    from pipelines.reports.run_figures import write_predictions
+    from pipelines.reports.tables import print_run
+    from pipelines.scores.evaluate import can_evaluate, evaluate_run
+    from pipelines.stages.submit import submit
+    from pipelines.stages.train import draw_missing_curves
 
     with job.locked():
         draw_missing_curves(job)
@@ -128,9 +128,8 @@ def make_report(job: "Job") -> list[Path]:
 def _count_confusions(job: "Job") -> "Confusions | None":
     """Count which landmarks are taken for which, where the dataset has a solution."""
     from classify_head.submission import load_solution
-
-    from ..confusions import count_confusions
-    from ..evaluate import load_steps
+    from pipelines.reports.confusions import count_confusions
+    from pipelines.scores.evaluate import load_steps
 
     path = job.dataset.find_table("solution")
     if path is None:
@@ -143,16 +142,15 @@ def _draw_all(
 ) -> list[Path]:
     """Make all pictures and pages of a run, and return those that could be made."""
     from embed.history import CURVES
-
-    from ..answers_sheet import SHEET, draw_answers
-    from ..confusions import draw_confusions
-    from ..dataset import Dataset
-    from ..decorations import draw, draw_missing
-    from ..match_figures import write_match_figures
-    from ..members import list_member_jobs
-    from ..page.run_report import NAME, write_report
-    from ..prepared_data import find_source
-    from ..run_figures import write_class_histogram, write_events
+    from pipelines.datasets.dataset import Dataset
+    from pipelines.decorations import draw, draw_missing
+    from pipelines.reports.answers_sheet import SHEET, draw_answers
+    from pipelines.reports.confusions import draw_confusions
+    from pipelines.reports.match_figures import write_match_figures
+    from pipelines.reports.page.run_report import NAME, write_report
+    from pipelines.reports.run_figures import write_class_histogram, write_events
+    from pipelines.runs.members import list_member_jobs
+    from pipelines.stages.prepared_data import find_source
 
     run, before = job.run, Dataset(find_source(job))
     histogram, matrix, matches = (

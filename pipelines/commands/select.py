@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..selection.settings import Method, Unknown
+from pipelines.datasets.selection.settings import Method, Unknown
 
 if TYPE_CHECKING:
-    from ..selection.select import Selection
+    from pipelines.datasets.selection.select import Selection
 
 
 def select(
@@ -97,9 +97,9 @@ def select(
     on the seed, its id and its class alone. Near-duplicates that `cairn data check` found are never
     divided.
     """
-    from ..dataset import Dataset
-    from ..selection.select import select_dataset
-    from ..selection.settings import Filters, make_split, parse_ids, parse_sizes
+    from pipelines.datasets.dataset import Dataset
+    from pipelines.datasets.selection.select import select_dataset
+    from pipelines.datasets.selection.settings import Filters, make_split, parse_ids, parse_sizes
 
     filters = Filters(parse_ids(ids) if ids is not None else None, min_count, max_count, top, cap)
     settings = make_split(split, validation, test, parse_sizes(sizes), keep)
@@ -110,7 +110,7 @@ def select(
 
 
 def _print_selection(selection: "Selection", folder: Path) -> None:
-    from ..report import make_table, open_console
+    from pipelines.reports.tables import make_table, open_console
 
     console = open_console()
     steps = make_table("filter", "images", "landmarks")

@@ -14,8 +14,8 @@ def demo(
     seed: Annotated[int, typer.Option(help="Seed of the city.")] = 0,
 ) -> None:
     """Render the demo city."""
-    from ..data import render_demo
-    from ..job import DEMO_DATA
+    from pipelines.runs.job import DEMO_DATA
+    from pipelines.sources.demo import render_demo
 
     render_demo(data or DEMO_DATA, seed=seed)
 
@@ -47,7 +47,7 @@ def folders(
     ] = False,
 ) -> None:
     """Make a dataset of a folder a class."""
-    from ..folders import import_folders
+    from pipelines.sources.folders import import_folders
 
     target = data or Path("data") / photos.resolve().name
     counts = import_folders(photos, target, test_every=test_every, keep_training=keep_training)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ..options import Data, MinPrecision, RecipeName, Redo, Run, Weights, Workers
+from .options import Data, MinPrecision, RecipeName, Redo, Run, Weights, Workers
 from .start import start_job
 
 
@@ -21,15 +21,15 @@ def train(
 
     Goes on after the last epoch of an interrupted training.
     """
-    from ..train import draw_missing_curves
-    from ..train import train as train_stage
+    from pipelines.stages.train import draw_missing_curves
+    from pipelines.stages.train import train as train_stage
 
     job = start_job(data, run, recipe, weights, workers, redo, devices)
     with job.locked():
         draw_missing_curves(job)
         train_stage(job)
         if job.recipe.rerank.method == "delf":
-            from ..train_delf import train_local_features
+            from pipelines.stages.train_delf import train_local_features
 
             train_local_features(job)
 
@@ -43,9 +43,9 @@ def embed(
     redo: Redo = False,
 ) -> None:
     """Turn every image into a global descriptor; trains first if need be."""
-    from ..embed import embed_split
-    from ..features import extract_split
-    from ..known_queries import prepare_held_out
+    from pipelines.stages.embed import embed_split
+    from pipelines.stages.features import extract_split
+    from pipelines.stages.known_queries import prepare_held_out
 
     job = start_job(data, run, recipe, weights, workers, redo)
     with job.locked():
@@ -68,7 +68,7 @@ def index(
     redo: Redo = False,
 ) -> None:
     """Make all that queries are compared with: search index, local features, decision."""
-    from ..index import index_database
+    from pipelines.stages.index import index_database
 
     job = start_job(data, run, recipe, weights, workers, redo, min_precision=min_precision)
     with job.locked():
@@ -85,12 +85,12 @@ def submit(
     redo: Redo = False,
 ) -> None:
     """Do the whole job: everything above that is missing, submission.csv, and its figures."""
-    from ..answers_sheet import SHEET, draw_answers
-    from ..decorations import draw_missing
-    from ..evaluate import can_evaluate, evaluate_run
-    from ..report import print_run
-    from ..submit import submit as submit_stage
-    from ..train import draw_missing_curves
+    from pipelines.decorations import draw_missing
+    from pipelines.reports.answers_sheet import SHEET, draw_answers
+    from pipelines.reports.tables import print_run
+    from pipelines.scores.evaluate import can_evaluate, evaluate_run
+    from pipelines.stages.submit import submit as submit_stage
+    from pipelines.stages.train import draw_missing_curves
 
     job = start_job(data, run, recipe, weights, workers, redo, min_precision=min_precision)
     with job.locked():

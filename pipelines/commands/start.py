@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec
 from embed.errors import InputError
 
 if TYPE_CHECKING:
-    from ..job import Job
-    from ..recipe import Scale
+    from pipelines.runs.job import Job
+    from pipelines.runs.recipe import Scale
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +39,8 @@ def _judge_tables_too(start: Start[P]) -> Start[P]:
 
 def _find_problems(data: Path | None, run: Path | None) -> list[str]:
     """Return what is wrong with the dataset, if there is one, of whatever job that may be."""
-    from ..dataset import Dataset
-    from ..job import pick_run, read_run
+    from pipelines.datasets.dataset import Dataset
+    from pipelines.runs.job import pick_run, read_run
 
     with contextlib.suppress(ValueError, OSError):  # the error that is there counts
         recorded = None if data is not None else read_run(pick_run(data, run))
@@ -69,12 +69,12 @@ def start_job(
     The demo city is rendered if need be, and the data that the recipe asks for are chosen. Raises
     what open_job, load_recipe, prepare_data and Dataset.check raise.
     """
-    from ..dataset import Dataset
-    from ..extractors import fetch_extractor
-    from ..job import count_workers, is_demo, open_job
-    from ..networks import check_networks, settle_network
-    from ..prepared_data import find_source, prepare_data
-    from ..recipe import change_recipe
+    from pipelines.answers.extractors import fetch_extractor
+    from pipelines.datasets.dataset import Dataset
+    from pipelines.runs.job import count_workers, is_demo, open_job
+    from pipelines.runs.networks import check_networks, settle_network
+    from pipelines.runs.recipe import change_recipe
+    from pipelines.stages.prepared_data import find_source, prepare_data
 
     job = open_job(
         data,
@@ -99,7 +99,7 @@ def start_job(
         if not (job.run / "features").is_dir():
             fetch_extractor(job.recipe.rerank)
     if is_demo(source):
-        from ..data import render_demo
+        from pipelines.sources.demo import render_demo
 
         render_demo(source)
     if not job.recipe.data.changes_nothing:
@@ -111,8 +111,8 @@ def start_job(
 
 def _will_train(job: "Job") -> bool:
     """Tell whether a model of the job is yet to be trained."""
-    from ..members import list_member_jobs
-    from ..networks import is_trained
+    from pipelines.runs.members import list_member_jobs
+    from pipelines.runs.networks import is_trained
 
     return any(
         member.recipe.train.epochs and not is_trained(member.run)
@@ -127,7 +127,7 @@ def _change_recipe(
 
     Without a recipe or a scale to start from, what the run has recorded is changed.
     """
-    from ..recipe import change_recipe, load_recipe
+    from pipelines.runs.recipe import change_recipe, load_recipe
 
     if scale is None and not (recipe and changes):
         return replace(job, recipe=change_recipe(job.recipe, changes)) if changes else job
@@ -136,8 +136,8 @@ def _change_recipe(
 
 def _tell_changes(job: "Job") -> None:
     """Log which settings are otherwise than a run has recorded: all that was set before may go."""
-    from ..job import read_run
-    from ..recipe_files import flatten
+    from pipelines.runs.job import read_run
+    from pipelines.runs.recipe_files import flatten
 
     try:
         recorded = read_run(job.run)
@@ -160,8 +160,8 @@ def _warn_of_unused(
     job: "Job", recipe: str | None, scale: "Scale | None", changes: Sequence[str]
 ) -> None:
     """Log which of the changes, and of what an own recipe file says, change nothing."""
-    from ..recipe_files import read_keys
-    from ..unused_settings import find_unused
+    from pipelines.runs.recipe_files import read_keys
+    from pipelines.runs.unused_settings import find_unused
 
     keys = {change.partition("=")[0].strip(): f"--set {change}" for change in changes}
     if recipe is not None and recipe.endswith(".toml"):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..options import naming_options
+from .options import naming_options
 
 
 def urls(
@@ -66,8 +66,8 @@ def urls(
 
     Goes on where an interrupted download stopped; failures.parquet says why an image is missing.
     """
-    from ..download.dataset import download_dataset
-    from ..download.settings import DownloadSettings
+    from pipelines.sources.download.dataset import download_dataset
+    from pipelines.sources.download.settings import DownloadSettings
 
     with naming_options():
         settings = DownloadSettings(

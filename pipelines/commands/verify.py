@@ -21,9 +21,9 @@ def verify(
     makes again anyway, as something before it has changed. Commands check what they load
     themselves: this is for a run that was copied, or lay on a disk that cannot be trusted.
     """
-    from ..job import pick_run
-    from ..report import open_console, print_checked
-    from ..verify import verify_run
+    from pipelines.reports.tables import open_console, print_checked
+    from pipelines.runs.job import pick_run
+    from pipelines.runs.verify import verify_run
 
     found = verify_run(pick_run(None, run))
     if as_json:

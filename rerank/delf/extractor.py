@@ -16,8 +16,8 @@ from embed.decode import DecodedImage
 from embed.errors import InputError
 from embed.model import DescriptorModel, fingerprint_model
 from embed.transforms import normalize, resize_square, to_tensor
+from rerank.features import LocalFeatures
 
-from ..features import LocalFeatures
 from .model import LocalModel, fingerprint_delf
 from .pyramid import Pyramid, build_pyramid, pyramid_sides, select
 from .settings import DelfSettings

@@ -20,8 +20,8 @@ import numpy.typing as npt
 
 from embed.decode import DecodedImage
 from embed.errors import InputError, MissingFileError
+from rerank.features import LocalFeatures
 
-from ..features import LocalFeatures
 from .hub_model import Found, HubModel, fetch_model, load_model
 
 RECEPTIVE_FIELD = 291.0  # pixels that one feature of ResNet-50's third block sees at scale 1

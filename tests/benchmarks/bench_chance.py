@@ -11,8 +11,8 @@ from typing import get_args
 import numpy as np
 
 from embed.decode import decode_image
-from pipelines.images import list_images
-from pipelines.parallel import run_parallel
+from embed.parallel import run_parallel
+from pipelines.datasets.images import list_images
 from rerank.features import LocalFeatures
 from rerank.geometry import CHANCE_INLIERS, Model
 from rerank.sift import SiftExtractor

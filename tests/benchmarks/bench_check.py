@@ -16,10 +16,10 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from embed.decode import decode_image
-from pipelines.checking.fingerprint import SIDE, Fingerprint, take_fingerprint
-from pipelines.checking.hash_pairs import Hashes, find_close
-from pipelines.checking.twins import MAX_DISTANCE, MIN_SIMILARITY, compare
-from pipelines.dataset import SPLITS, Dataset
+from pipelines.datasets.checking.fingerprint import SIDE, Fingerprint, take_fingerprint
+from pipelines.datasets.checking.hash_pairs import Hashes, find_close
+from pipelines.datasets.checking.twins import MAX_DISTANCE, MIN_SIMILARITY, compare
+from pipelines.datasets.dataset import SPLITS, Dataset
 from tests.images import encode
 
 SAMPLE = 300  # photos that are changed

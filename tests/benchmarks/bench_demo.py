@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from classify_head.gap import gap
 from classify_head.submission import Submission, load_solution, match_answers
 from embed.decode import decode_image
-from pipelines.dataset import Dataset
-from pipelines.evaluate import evaluate_run
-from pipelines.job import open_job
-from pipelines.parallel import run_parallel
-from pipelines.prepare import load_split_embeddings
+from embed.parallel import run_parallel
+from pipelines.answers.open_run import load_split_embeddings
+from pipelines.datasets.dataset import Dataset
+from pipelines.runs.job import open_job
+from pipelines.scores.evaluate import evaluate_run
 
 
 def histograms(dataset: Dataset, ids: tuple[str, ...]) -> NDArray[np.float32]:

@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 import aiohttp
 import pyarrow.parquet as pq
 
-from pipelines.download.dataset import download_dataset
-from pipelines.download.settings import DownloadSettings
-from pipelines.download.store import image_path
+from pipelines.sources.download.dataset import download_dataset
+from pipelines.sources.download.settings import DownloadSettings
+from pipelines.sources.download.store import image_path
 from tests.image_server import IMAGES, ImageServer, mixed_urls, serve_images
 from tests.images import encode, photo
 

@@ -24,10 +24,10 @@ from classify_head.comparison import compare_answers
 from classify_head.gap import Answers, gap
 from classify_head.submission import Submission, load_solution, match_answers
 from embed.decode import ImageError, decode_image
-from pipelines.dataset import Dataset
-from pipelines.job import Job, open_job
-from pipelines.parallel import run_parallel
-from pipelines.submit import submit
+from embed.parallel import run_parallel
+from pipelines.datasets.dataset import Dataset
+from pipelines.runs.job import Job, open_job
+from pipelines.stages.submit import submit
 
 Pixels = NDArray[np.uint8]
 

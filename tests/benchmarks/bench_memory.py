@@ -89,17 +89,17 @@ def _read_rollup(pid: int) -> dict[str, int]:
 
 def make_submission(options: argparse.Namespace) -> None:
     """Do in this process what `cairn submit` does; print a line before each stage."""
-    from pipelines.answers_sheet import draw_answers
     from pipelines.cli import prepare_process
     from pipelines.commands.start import start_job
-    from pipelines.embed import embed_split
-    from pipelines.evaluate import can_evaluate, evaluate_run
-    from pipelines.features import extract_split
-    from pipelines.index import index_database
-    from pipelines.known_queries import prepare_held_out
-    from pipelines.page.run_report import write_report
-    from pipelines.submit import submit
-    from pipelines.train import train
+    from pipelines.reports.answers_sheet import draw_answers
+    from pipelines.reports.page.run_report import write_report
+    from pipelines.scores.evaluate import can_evaluate, evaluate_run
+    from pipelines.stages.embed import embed_split
+    from pipelines.stages.features import extract_split
+    from pipelines.stages.index import index_database
+    from pipelines.stages.known_queries import prepare_held_out
+    from pipelines.stages.submit import submit
+    from pipelines.stages.train import train
 
     prepare_process()
     job = start_job(

@@ -23,13 +23,13 @@ from classify_head.gap import NO_LANDMARK, Answers, gap
 from classify_head.promise import Promise
 from classify_head.reliability import expected_calibration_error
 from classify_head.submission import load_solution
-from pipelines.dataset import Dataset
-from pipelines.decision import load_promises
-from pipelines.evaluate import evaluate_run, find_solution, load_steps
-from pipelines.job import Job, count_workers
-from pipelines.prepared_data import prepare_data
-from pipelines.recipe import load_recipe
-from pipelines.submit import submit
+from pipelines.answers.decision import load_promises
+from pipelines.datasets.dataset import Dataset
+from pipelines.runs.job import Job, count_workers
+from pipelines.runs.recipe import load_recipe
+from pipelines.scores.evaluate import evaluate_run, find_solution, load_steps
+from pipelines.stages.prepared_data import prepare_data
+from pipelines.stages.submit import submit
 from tests.benchmarks.landmark_split import hold_out_landmarks
 
 KINDS = {"pool": "other things", "removed": "landmarks held out"}

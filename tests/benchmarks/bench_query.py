@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from pipelines.job import open_job
-from pipelines.query import QueryEngine
+from pipelines.answers.query import QueryEngine
+from pipelines.runs.job import open_job
 
 STARTS, IMAGES = 5, 60
 

@@ -29,10 +29,10 @@ from classify_head.submission import (
     load_submission,
     match_answers,
 )
-from pipelines.dataset import Dataset
-from pipelines.evaluate import find_solution
-from pipelines.prepare import load_split_embeddings
-from pipelines.recipe import load_recipe
+from pipelines.answers.open_run import load_split_embeddings
+from pipelines.datasets.dataset import Dataset
+from pipelines.runs.recipe import load_recipe
+from pipelines.scores.evaluate import find_solution
 
 REPORTS = ("torino", "balanced-ensemble", "facenet-hadamard", "se-attention", "xception-bilinear")
 PLAIN = ("rerank.method=none", "decide.policy=head")  # claims are about the classifier

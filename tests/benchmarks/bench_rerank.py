@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from classify_head.submission import load_solution
-from pipelines.job import Job, open_job
-from pipelines.parallel import run_parallel
-from pipelines.prepare import open_features
-from pipelines.verifier import CHUNK, verify_settings
+from embed.parallel import run_parallel
+from pipelines.answers.open_run import open_features
+from pipelines.answers.verifier import CHUNK, verify_settings
+from pipelines.runs.job import Job, open_job
 from rerank.features import LocalFeatures
 from rerank.matching import match_mutual, unit_rows
 from rerank.store import FeatureStore

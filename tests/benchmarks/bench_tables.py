@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from embed.sampling import epoch_order
-from pipelines.dataset import Dataset
-from pipelines.selection.filters import filter_images
-from pipelines.selection.select import select_dataset
-from pipelines.selection.settings import Filters, make_split
-from pipelines.selection.split import split_images
-from pipelines.selection.tables import load_groups, number_groups, read_images
+from pipelines.datasets.dataset import Dataset
+from pipelines.datasets.selection.filters import filter_images
+from pipelines.datasets.selection.select import select_dataset
+from pipelines.datasets.selection.settings import Filters, make_split
+from pipelines.datasets.selection.split import split_images
+from pipelines.datasets.selection.tables import load_groups, number_groups, read_images
 
 IMAGES, CLASSES, LARGEST = 5_000_000, 203_094, 10_247
 FILTERS, SPLIT = Filters(min_count=4, top=100_000), make_split("by-size")

@@ -18,13 +18,13 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import get_args
 
-from pipelines.dataset import Dataset
-from pipelines.evaluate import evaluate_files, evaluate_run, find_solution
-from pipelines.job import Job, count_workers
-from pipelines.prepared_data import prepare_data
-from pipelines.recipe import Scale, load_recipe
-from pipelines.refit import EFFORT, Effort, answer_refitted
-from pipelines.submit import submit
+from pipelines.datasets.dataset import Dataset
+from pipelines.runs.job import Job, count_workers
+from pipelines.runs.recipe import Scale, load_recipe
+from pipelines.scores.evaluate import evaluate_files, evaluate_run, find_solution
+from pipelines.scores.refit import EFFORT, Effort, answer_refitted
+from pipelines.stages.prepared_data import prepare_data
+from pipelines.stages.submit import submit
 from tests.benchmarks.landmark_split import Cut, split_landmarks
 
 SCALES: dict[str, Scale] = {  # of a recipe that is not here: full

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipelines.dataset import Dataset
-from pipelines.derive import read_rows, write_derived
-from pipelines.selection.order import order_keys, rank_within
-from pipelines.selection.tables import find_unknown, read_images
+from pipelines.datasets.dataset import Dataset
+from pipelines.datasets.derive import read_rows, write_derived
+from pipelines.datasets.selection.order import order_keys, rank_within
+from pipelines.datasets.selection.tables import find_unknown, read_images
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,98 @@
+"""Open a run for recognition: everything a query is compared with, loaded once.
+
+Reads index/, features/ and embeddings/ of a run. Writes nothing. Imports no torch, but for features
+that a network makes.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from embed.errors import InputError
+from embed.shards import Embeddings, read_embeddings, read_failures
+from pipelines.artifacts import load_manifest, remedy
+from pipelines.runs.integrity import intact_file, intact_parts
+from pipelines.runs.members import list_members
+from pipelines.runs.recipe import Recipe
+from rerank.store import FeatureStore
+
+from .database import load_database
+from .extractors import find_fingerprint
+from .recognition import Recognizer
+
+
+def load_split_embeddings(run: Path, split: str) -> Embeddings:
+    """Read the descriptors of a split that was embedded.
+
+    Raises:
+        MissingFileError: it was not.
+        InputError: a file of it is damaged.
+    """
+    return read_embeddings(intact_parts(run / "embeddings" / split))
+
+
+def load_split_failures(run: Path, split: str) -> dict[str, tuple[str, str]]:
+    """Return reason and message of each image of a split that was not embedded; errors likewise."""
+    return read_failures(intact_file(run / "embeddings" / split, "failures.parquet"))
+
+
+def open_features(run: Path, split: str, recipe: Recipe) -> FeatureStore | None:
+    """Open the cached features of a split, or return None where the recipe does not re-rank.
+
+    Raises:
+        MissingFileError: they were not extracted.
+        InputError: another extractor made them, or a file of them is damaged.
+    """
+    if recipe.rerank.method == "none":
+        return None
+    fingerprint = find_fingerprint(run, recipe.rerank)
+    folder = run / "features" / split
+    return FeatureStore(folder, fingerprint, parts=intact_parts(folder), remedy=remedy(folder))
+
+
+def split_pool(run: Path) -> tuple[Embeddings, Embeddings]:
+    """Return the two halves of the non-landmark pool: for penalties, and for setting the decision.
+
+    An image in both would be its own penalty. The table is cut in the middle, as photos of one
+    occasion mostly follow each other in it.
+    """
+    pool = load_split_embeddings(run, "non_landmark")
+    middle = (len(pool.ids) + 1) // 2
+    return pool.take(slice(0, middle)), pool.take(slice(middle, None))
+
+
+def open_recognizer(run: Path, recipe: Recipe, fingerprint: str) -> Recognizer:
+    """Load the database of a run, its features and the pool.
+
+    Args:
+        run: run folder.
+        recipe: of the run.
+        fingerprint: of the model that describes the queries.
+
+    Raises:
+        MissingFileError: the run is not indexed.
+        InputError: a file is damaged, or the parts of the run do not belong together.
+    """
+    database = load_database(run, fingerprint)
+    _check_recipe(run, database.split, recipe)
+    no_pool = np.empty((0, database.index.d), dtype=np.float32)
+    return Recognizer(
+        database,
+        split_pool(run)[0].vectors if database.has_pool else no_pool,
+        open_features(run, database.split, recipe),
+        recipe,
+    )
+
+
+def _check_recipe(run: Path, split: str, recipe: Recipe) -> None:
+    """Raise InputError if the recipe describes photos otherwise than those of a split were."""
+    for folder, member in list_members(run, recipe).items():
+        made = load_manifest(folder / "embeddings" / split)
+        asked = {
+            name: getattr(member, name).model_dump(mode="json") for name in ("embed", "decode")
+        }
+        if made is None or made.settings != asked:
+            raise InputError(
+                f"the recipe in {run}/run.json describes photos otherwise than those in "
+                f"{folder}/embeddings/{split} were; run `cairn index --run {run}`"
+            )

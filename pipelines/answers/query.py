@@ -1,0 +1,147 @@
+"""Stage `query`: which known thing is in these photos?
+
+Reads a run folder and the photos. Writes nothing. Everything is loaded once, then each photo takes
+one forward pass, one search and the verification of its candidates.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classify_head.evidence import Evidence
+from embed.decode import ImageError, decode_image
+from embed.errors import MissingFileError
+from embed.image_file import ImageFile
+from pipelines.runs.job import read_run
+from pipelines.runs.recipe import Recipe, make_recipe
+from rerank.features import LocalFeatures
+from rerank.geometry import is_verified
+
+from .decision import at_precision, load_decision
+from .describer import load_describer
+from .extractors import build_extractor
+from .extras import make_extras
+from .open_run import open_recognizer
+from .predictions import make_predictions
+from .recognition import Recognizer
+from .supporters import order_supporters
+
+
+@dataclass(frozen=True)
+class Match:
+    """A database photo beside the one that was asked about."""
+
+    image_id: str
+    landmark_id: int
+    name: str
+    rank: int | None  # among the neighbours, from 0 for the nearest; None if behind them
+    similarity: float  # cosine
+    inliers: int | None  # None where it was not compared
+    verified: bool  # there are more inliers than chance gives
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """The answer to one photo; error is set, and nothing else, where it could not be read."""
+
+    image: str
+    landmark_id: int | None = None
+    name: str | None = None
+    confidence: float = 0.0
+    reason: str = ""  # why there is no known landmark
+    guess: int | None = None  # the likeliest landmark, answered or not
+    neighbors: tuple[Match, ...] = ()  # what speaks for the guess, then what for another
+    best: Match | None = None  # what speaks most for the guess
+    error: str = ""
+
+
+class QueryEngine:
+    """A run, loaded and ready to be asked."""
+
+    def __init__(self, run: Path, min_precision: float | None = None) -> None:
+        """Load model, index, features and decision.
+
+        Answers shall be right so often: min_precision; None for what the run was made with.
+
+        Raises:
+            MissingFileError: the run is not there, or not indexed.
+            ValueError: its parts do not belong together.
+        """
+        recorded = read_run(run)
+        if recorded is None:
+            raise MissingFileError(
+                f"no run in {run}; make one: cairn index --data FOLDER --run {run}"
+            )
+        self.run, self.data = run, Path(recorded["data"])
+        self.recipe: Recipe = make_recipe(recorded["settings"], str(run))
+        self.describer = load_describer(run, self.recipe)
+        self.recognizer: Recognizer = open_recognizer(run, self.recipe, self.describer.fingerprint)
+        self.decision = load_decision(run, self.recipe, self.recognizer.database)
+        if min_precision is not None:
+            self.decision = at_precision(self.decision, run, min_precision)
+        if self.recognizer.features is not None:
+            self.extractor = build_extractor(run, self.recipe.rerank)
+
+    def ask(self, path: ImageFile, neighbors: int = 5) -> Recognition:
+        """Recognise one photo; a photo that cannot be read is an answer with an error.
+
+        Args:
+            path: of the photo.
+            neighbors: how many database photos come with the answer, see order_supporters.
+        """
+        try:
+            # Decoded for each use as stages `embed` and `index` do: a JPEG that is scaled down
+            # while it is decoded differs a little from one that is resized after.
+            asked = self.describer.describe(path)
+            features = self.find_features(path)
+        except ImageError as error:
+            return Recognition(str(path), error=str(error))
+        neighbors_found, evidence = self.recognizer.gather(asked, lambda query: features)
+        database, rows = self.recognizer.database, neighbors_found.rows
+        extras = make_extras(self.decision.policy, database, asked.vectors, rows)
+        decisions = self.decision.answer(evidence, extras)
+        prediction = make_predictions(self.recognizer, evidence, decisions)[0]
+        known, guess = prediction.landmark_id, prediction.guess
+        matches = order_supporters(self._matches(rows[0], evidence), guess)
+        best = matches[0] if matches and matches[0].landmark_id == guess else None
+        return Recognition(
+            str(path),
+            known,
+            None if known is None else self.recognizer.name(known),
+            prediction.confidence,
+            prediction.reason,
+            guess,
+            tuple(order_supporters(matches, guess, neighbors)),
+            best,
+        )
+
+    def find_features(self, path: ImageFile) -> LocalFeatures | None:
+        """Return the local features of a photo; None where the run compares none.
+
+        Raises:
+            ImageError: the photo cannot be read.
+        """
+        if self.recognizer.features is None:
+            return None
+        limit = self.recipe.decode.max_pixels
+        image = decode_image(path, min_side=self.extractor.min_side, max_pixels=limit)
+        return self.extractor.extract(image)
+
+    def _matches(self, rows: NDArray[np.int64], evidence: Evidence) -> Iterator[Match]:
+        """Yield the neighbours [K] of the one query, nearest first."""
+        for place in np.flatnonzero(rows >= 0).tolist():
+            landmark_id = int(evidence.labels[0, place])
+            inliers = int(evidence.inliers[0, place])
+            yield Match(
+                self.recognizer.database.image_ids[rows[place]],
+                landmark_id,
+                self.recognizer.name(landmark_id),
+                # Behind the neighbours are images that were verified for their class.
+                place if place < self.recipe.search.neighbors else None,
+                float(evidence.similarities[0, place]),
+                inliers if inliers >= 0 else None,
+                is_verified(inliers),
+            )

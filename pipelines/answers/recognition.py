@@ -1,0 +1,203 @@
+"""Gather what is known of queries: neighbours, local features and geometry, pool, head.
+
+The one path that `submit`, `query` and the calibration of the decision take. Reads the local
+features of the run folder; writes nothing. Imports no torch: it starts from descriptors.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classify_head.evidence import NEAREST_OF_NEIGHBOR, NEAREST_OF_POOL, Evidence
+from embed.errors import InputError
+from embed.head_scores import HeadScores
+from embed.shards import Embeddings
+from index.neighbors import Neighbors
+from index.search import build_index, search
+from pipelines.runs.recipe import Recipe
+from rerank.expansion import expand_queries
+from rerank.store import FeatureStore
+
+from .class_candidates import add_class_images
+from .database import Database
+from .hidden import Hidden
+from .verifier import FindFeatures, Geometry, Verifier
+
+
+@dataclass(frozen=True)
+class Recognizer:
+    """A database ready to be asked."""
+
+    database: Database
+    pool: NDArray[np.float32]  # [P, dim] descriptors of images without a landmark
+    features: FeatureStore | None  # of the database images; None without re-ranking
+    recipe: Recipe
+
+    def gather(
+        self,
+        queries: Embeddings,
+        find_features: FindFeatures,
+        hidden: Hidden | None = None,
+    ) -> tuple[Neighbors, Evidence]:
+        """Search the neighbours of Q queries and verify the candidates among them.
+
+        Where the recipe verifies the predicted class, its images follow the neighbours, if they are
+        not among them: there are more columns than the recipe has neighbours.
+
+        Args:
+            queries: descriptors of Q images, and what the head says of them. Those of one id show
+                one photo: no pair of photos is compared twice.
+            find_features: local features of query 0 to Q - 1; not called without re-ranking.
+            hidden: images that each query is asked without, as if they were not in the database;
+                only `sizes` counts them all the same.
+
+        Raises:
+            InputError: the predicted class is to be verified, and there is no head to predict it.
+        """
+        ids, searched = queries.ids, self._transform(queries.vectors)
+        if hidden is None:
+            hidden = Hidden.nothing(len(ids))
+        head = hidden.take_out(queries.head)
+        neighbors = self._search(ids, searched, hidden)
+        if self.recipe.search.expand_query:
+            searched = self._expand(searched, neighbors)
+            neighbors = self._search(ids, searched, hidden)
+        neighbors, candidates = self._choose_candidates(neighbors, head, searched, hidden)
+        rows = neighbors.rows
+        # Row -1 is padding: it takes the last value, which is appended for it.
+        labels = np.append(self.database.landmark_ids, -1)[rows]
+        # A query that is hidden counts all the same: otherwise the right label, and no other, would
+        # be one image smaller than it is, and whatever is fitted on that would learn it.
+        sizes = np.append(self.database.class_sizes, 0)[rows]
+        geometry = Geometry.unknown(rows.shape)
+        if self._verifier is not None:
+            self._verifier.verify(ids, rows, candidates, find_features, geometry)
+        evidence = Evidence(
+            ids,
+            labels,
+            np.maximum(neighbors.scores, np.float32(-1)),
+            geometry.inliers,
+            geometry.residuals,
+            geometry.overlaps,
+            sizes,
+            nearest_cosines(searched, self._pool_index, NEAREST_OF_POOL),
+            self._neighbor_pool(rows),
+            head.labels,
+            head.scores,
+            self._ask_landmark_head(queries.vectors, hidden),
+        )
+        return neighbors, evidence
+
+    def _transform(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return descriptors as the database was indexed with."""
+        whitening = self.database.whitening
+        return vectors if whitening is None else whitening.apply(vectors)
+
+    def _expand(self, vectors: NDArray[np.float32], found: Neighbors) -> NDArray[np.float32]:
+        """Add to each query what it finds."""
+        settings = self.recipe.search
+        rows = found.rows[:, : settings.expand_query]
+        distinct, places = np.unique(rows, return_inverse=True)
+        known = self.database.index.reconstruct_batch(distinct[distinct >= 0])
+        first = int(distinct[0] < 0)  # padding sorts first, and stays -1
+        return expand_queries(
+            vectors,
+            known,
+            places.reshape(rows.shape) - first,
+            found.scores[:, : settings.expand_query],
+            count=settings.expand_query,
+            alpha=settings.alpha,
+        )
+
+    def _ask_landmark_head(
+        self, vectors: NDArray[np.float32], hidden: Hidden
+    ) -> NDArray[np.float32]:
+        """Return how likely each query shows a landmark [Q]; nan without a landmark head.
+
+        Where its own row is hidden, the head that answers has not learned from the query. All heads
+        have learned from its landmark: where that is hidden it is nan, too.
+        """
+        head = self.database.landmark_head
+        if head is None:
+            return np.full(len(vectors), np.nan, dtype=np.float32)
+        probabilities = head.probability(vectors, hidden.rows).astype(np.float32)
+        probabilities[hidden.landmarks >= 0] = np.nan
+        return probabilities
+
+    def _search(
+        self, ids: Sequence[str], vectors: NDArray[np.float32], hidden: Hidden
+    ) -> Neighbors:
+        """Search all of the database but, for each query, what is hidden from it."""
+        count = self.recipe.search.neighbors
+        most = hidden.most(self.database)
+        found = search(self.database.index, ids, vectors, count + most)
+        if not most:
+            return found
+        # Stable: what is hidden goes last and is cut off, and so are the farthest neighbours.
+        out = hidden.mark(found.rows, self.database)
+        order = np.argsort(out, axis=1, kind="stable")[:, :count]
+        return Neighbors(
+            found.query_ids,
+            np.take_along_axis(found.rows, order, axis=1),
+            np.take_along_axis(found.scores, order, axis=1),
+        )
+
+    def _choose_candidates(
+        self,
+        neighbors: Neighbors,
+        head: HeadScores,
+        vectors: NDArray[np.float32],
+        hidden: Hidden,
+    ) -> tuple[Neighbors, NDArray[np.bool_]]:
+        """Mark the neighbours [Q, K] that are verified; those of a class are added."""
+        settings = self.recipe.rerank
+        if settings.of == "neighbors" or self._verifier is None:
+            nearest = np.arange(neighbors.rows.shape[1]) < settings.candidates
+            return neighbors, np.broadcast_to(nearest, neighbors.rows.shape)
+        if not head.labels.shape[1]:
+            raise InputError(
+                'rerank.of = "predicted-class", but no classification head predicts one; embed '
+                'with a model that has a head, or set rerank.of = "neighbors"'
+            )
+        return add_class_images(
+            *(neighbors, self.database, vectors, head.labels[:, 0], settings.candidates),
+            own=hidden.rows,
+        )
+
+    def _neighbor_pool(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return [Q, K, G] the largest cosines of each neighbour to the pool; 0 for padding."""
+        distinct, places = np.unique(rows, return_inverse=True)
+        known = distinct[distinct >= 0]
+        vectors = self.database.index.reconstruct_batch(known)
+        cosines = nearest_cosines(vectors, self._pool_index, NEAREST_OF_NEIGHBOR)
+        padding = np.zeros((len(distinct) - len(known), cosines.shape[1]), dtype=np.float32)
+        return np.concatenate([padding, cosines])[places.reshape(rows.shape)]  # -1 sorts first
+
+    @cached_property
+    def _verifier(self) -> Verifier | None:
+        if self.features is None:
+            return None
+        return Verifier(self.database.image_ids, self.features, self.recipe.rerank)
+
+    @cached_property
+    def _pool_index(self) -> Any:
+        return build_index(self._transform(self.pool)) if len(self.pool) else None
+
+    def name(self, landmark_id: int) -> str:
+        """Return the landmark's name, or its id where it has none."""
+        return self.database.names.get(landmark_id, str(landmark_id))
+
+
+def nearest_cosines(vectors: NDArray[np.float32], index: Any, count: int) -> NDArray[np.float32]:
+    """Return [N, min(count, P)] each vector's largest cosines to an index of P, descending.
+
+    No index (None) is one of no rows.
+    """
+    count = min(count, index.ntotal) if index is not None else 0
+    if not count or not len(vectors):
+        return np.empty((len(vectors), count), dtype=np.float32)
+    return search(index, [str(row) for row in range(len(vectors))], vectors, count).scores

@@ -1,0 +1,185 @@
+"""Compare queries with images of the database, by their local features, as a recipe says.
+
+Knows no neighbours, labels or decisions. Reads the local features of a run; writes nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embed.parallel import run_parallel
+from pipelines.runs.recipe import RerankSettings
+from rerank.aggregated import (
+    AggregatedIndex,
+    AggregatedSettings,
+    build_aggregated_index,
+    verify_aggregated,
+)
+from rerank.features import LocalFeatures
+from rerank.geometry import Verification
+from rerank.store import FeatureStore
+from rerank.verify import VerifySettings, verify_candidates
+
+CHUNK = 10  # candidates verified at a time
+INDEXES = 4  # aggregated, that are kept: that of a large class takes 100 MB and more
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+# Returns the features of a query by its place in the batch; None where it has none.
+FindFeatures = Callable[[int], LocalFeatures | None]
+Task = tuple[tuple[int, ...], list[int]]
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """What geometry says of Q queries and K database images each; see Evidence."""
+
+    inliers: Ints  # [Q, K]; -1 where not verified
+    residuals: Floats  # [Q, K]
+    overlaps: Floats  # [Q, K]
+
+    @classmethod
+    def unknown(cls, shape: tuple[int, ...]) -> Self:
+        """Return what is known before anything is verified."""
+        return cls(
+            np.full(shape, -1, dtype=np.int64),
+            np.full(shape, np.nan, dtype=np.float32),
+            np.zeros(shape, dtype=np.float32),
+        )
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A database image that was compared with a query."""
+
+    row: int  # of the database
+    features: LocalFeatures
+    verification: Verification
+
+
+@dataclass(frozen=True, eq=False)
+class Verifier:
+    """Compares queries with images of a database."""
+
+    image_ids: tuple[str, ...]  # [N] of the database, by row
+    features: FeatureStore  # of these images
+    settings: RerankSettings
+
+    def verify(
+        self,
+        ids: Sequence[str],
+        rows: Ints,
+        candidates: Bools,
+        find_features: FindFeatures,
+        geometry: Geometry,
+    ) -> None:
+        """Fill in what geometry says of each query's candidates, where features are there.
+
+        Args:
+            ids: [Q] of the queries; those of one id are one photo, which is compared once.
+            rows: [Q, K] of the database; -1 is padding, which is no candidate.
+            candidates: [Q, K] which of them to verify.
+            find_features: local features of query 0 to Q - 1.
+            geometry: of the same shape, written into.
+        """
+        find = lru_cache(maxsize=16)(find_features)  # one query's chunks are done together
+        candidates = candidates & (rows >= 0)
+
+        def verify(task: Task) -> None:
+            queries, images = task
+            asked = find(queries[0])
+            if asked is None:
+                return
+            for compared in self.compare(asked, images):
+                fewer = max(min(len(asked), len(compared.features)), 1)
+                found = compared.verification
+                for query in queries:
+                    # One place, or none where it is a candidate of another query of this photo.
+                    places = query, candidates[query] & (rows[query] == compared.row)
+                    geometry.inliers[places] = found.n_inliers
+                    geometry.residuals[places] = found.residual
+                    geometry.overlaps[places] = found.n_inliers / fewer
+
+        run_parallel(verify, self._list_tasks(ids, rows, candidates))
+
+    def compare(self, asked: LocalFeatures, rows: Sequence[int]) -> list[Compared]:
+        """Compare one query with database images; those without stored features are left out.
+
+        With aggregated matching, what is found in one image depends on the others.
+        """
+        if self.settings.matching == "aggregated":
+            kept, index = self._aggregate(tuple(rows))
+            images: Sequence[LocalFeatures] = index.images
+            found = verify_aggregated(asked, index, aggregated_settings(self.settings))
+        else:
+            kept, images = self._load(rows)
+            found = verify_candidates(asked, images, verify_settings(self.settings))
+        return [Compared(*each) for each in zip(kept, images, found, strict=True)]
+
+    def _list_tasks(self, ids: Sequence[str], rows: Ints, candidates: Bools) -> list[Task]:
+        """Return what is compared at a time: queries of one photo, and rows of the database."""
+        whole = self.settings.matching == "aggregated"
+        wanted: dict[tuple[str, tuple[int, ...]], tuple[list[int], set[int]]] = {}
+        for query, image_id in enumerate(ids):
+            chosen = tuple(np.sort(rows[query, candidates[query]]).tolist())
+            if not chosen:
+                continue
+            # Aggregated, what is found in an image depends on the others it is compared with.
+            queries, images = wanted.setdefault((image_id, chosen if whole else ()), ([], set()))
+            queries.append(query)
+            images.update(chosen)
+        tasks = [(tuple(queries), sorted(images)) for queries, images in wanted.values()]
+        if whole:
+            # Queries of one class follow each other, as they share its index.
+            return sorted(tasks, key=lambda task: task[1])
+        # In chunks, so that the candidates of one query, too, are shared among the cores.
+        return [
+            (queries, images[start : start + CHUNK])
+            for queries, images in tasks
+            for start in range(0, len(images), CHUNK)
+        ]
+
+    def _load(self, rows: Sequence[int]) -> tuple[list[int], list[LocalFeatures]]:
+        """Return those rows whose image has stored features, and these."""
+        pairs = [(row, self.features.get(self.image_ids[row])) for row in rows]
+        known = [(row, features) for row, features in pairs if features is not None]
+        return [row for row, _ in known], [features for _, features in known]
+
+    @cached_property
+    def _aggregate(self) -> Callable[[tuple[int, ...]], tuple[list[int], AggregatedIndex]]:
+        """Index the images of some rows; the last few indexes are kept."""
+
+        @lru_cache(maxsize=INDEXES)
+        def build(rows: tuple[int, ...]) -> tuple[list[int], AggregatedIndex]:
+            kept, images = self._load(rows)
+            return kept, build_aggregated_index(images)
+
+        return build
+
+
+def verify_settings(settings: RerankSettings) -> VerifySettings:
+    """Return what a recipe says of matching pairs of images, and of geometry."""
+    return VerifySettings(
+        model=settings.model,
+        threshold_px=settings.threshold,
+        max_iterations=settings.trials,
+        max_ratio=settings.ratio,
+        max_distance=settings.max_distance,
+    )
+
+
+def aggregated_settings(settings: RerankSettings) -> AggregatedSettings:
+    """Return what a recipe says of matching all images of a class, and of geometry."""
+    return AggregatedSettings(
+        model=settings.model,
+        threshold_px=settings.threshold,
+        max_iterations=settings.trials,
+        neighbors=settings.nearest,
+        max_distance=settings.max_distance,
+    )

@@ -1,0 +1,178 @@
+"""Show what a run looked at when it answered: saliency, Grad-CAM and DELF's attention of photos.
+
+Reads a run folder, the photos, and the explained neighbour's photo where the dataset is still
+there. Writes one PNG a photo. One view is explained, the whole image at scale 1, whatever views
+the run describes; of an ensemble it is the first model, the one that DELF works with, too.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from embed.decode import ImageError, decode_image
+from embed.errors import InputError
+from embed.explain import Score, class_logit, cosine_to, grad_cam, saliency
+from embed.transforms import resize_square, to_tensor
+from pipelines.answers.open_run import load_split_embeddings
+from pipelines.answers.query import Match, QueryEngine, Recognition
+from pipelines.datasets.dataset import Dataset
+from pipelines.runs.members import list_members
+from rerank.delf.attention_map import attention_map
+from rerank.delf.extractor import DelfExtractor
+
+from .explain_figure import PHOTO_SIDE, Panel, draw_panels, pick_path
+
+FOLDER = "explain"  # of a run, where the pictures go
+NEIGHBORS = 5  # asked for: one is explained
+BRIGHTEST = 0.99  # share of pixels below the brightest colour of saliency: few stand out far
+
+
+@dataclass(frozen=True)
+class Explained:
+    """The answer to a photo and its picture."""
+
+    answer: Recognition
+    subject: str = ""  # what is explained, for people
+    path: Path | None = None  # None where the photo could not be read
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The score that is explained."""
+
+    score: Score
+    title: str
+    neighbor: Match | None = None  # whose photo is shown beside
+
+
+class Explainer:
+    """A run, loaded and ready to be asked why."""
+
+    def __init__(
+        self, run: Path, *, into: Path | None = None, landmark_id: int | None = None
+    ) -> None:
+        """Load the run.
+
+        Args:
+            run: run folder.
+            into: folder for the pictures; None for explain/ in the run folder.
+            landmark_id: explain what the classification head says of this landmark; None for the
+                neighbour that speaks most for the answer, or where the recipe's policy lets the
+                head alone answer, for its class.
+
+        Raises:
+            FileNotFoundError: the run is not there, or not indexed.
+            InputError: its parts do not belong together, or its head does not know the landmark.
+        """
+        self.engine = QueryEngine(run)
+        self.folder = into or run / FOLDER
+        self.first = self.engine.describer.members[0]
+        labels = self.first.classifier.landmark_ids.tolist()
+        self.place_of = {label: place for place, label in enumerate(labels)}
+        if landmark_id is not None and landmark_id not in self.place_of:
+            known = sorted(self.place_of)
+            raise InputError(
+                f"the head of {run} has no class {landmark_id}; it has {len(known)}, the first are "
+                f"{', '.join(map(str, known[:5]))}: name one, or none to explain the neighbour"
+            )
+        self.landmark_id = landmark_id
+        # Then neighbours said nothing, whatever they show.
+        self.head_answers = self.engine.decision.policy.fusion.name == "head"
+
+    def explain(self, photo: Path) -> Explained:
+        """Answer a photo and draw why; one that cannot be read is an answer with an error."""
+        answer = self.engine.ask(photo, NEIGHBORS)
+        if answer.error:
+            return Explained(answer)
+        subject = self._choose_subject(answer)
+        panels = self._make_panels(photo, answer, subject)
+        path = pick_path(self.folder, photo)
+        draw_panels(panels, self.first.views.square, photo, path)
+        return Explained(answer, subject.title, path)
+
+    def _choose_subject(self, answer: Recognition) -> Subject:
+        """Return the class that was asked for, or what speaks for the answer."""
+        label = self.landmark_id
+        if label is None and answer.best is None:
+            label = answer.landmark_id  # no neighbour shows it: the head alone named it
+        elif label is None and answer.best is not None and self.head_answers:
+            label = answer.best.landmark_id
+        if label is not None and label in self.place_of:
+            return self._explain_class(label)
+        return self._explain_neighbor(answer.best or answer.neighbors[0])
+
+    def _explain_neighbor(self, near: Match) -> Subject:
+        database = self.engine.recognizer.database
+        if self.engine.recipe.ensemble.members:
+            # The index holds the descriptors of all models, one behind the other and whitened.
+            folder = next(iter(list_members(self.engine.run, self.engine.recipe)))
+            stored = load_split_embeddings(folder, database.split)
+            score = cosine_to(stored.vectors[stored.ids.index(near.image_id)])
+            return Subject(score, f"the first model's similarity to {near.image_id}", near)
+        row = np.array([database.row_of[near.image_id]])
+        descriptor = np.asarray(database.index.reconstruct_batch(row)[0], dtype=np.float32)
+        title = f"similarity {near.similarity:.2f} to {near.image_id}, {near.name}"
+        return Subject(cosine_to(descriptor, database.whitening), title, near)
+
+    def _explain_class(self, landmark_id: int) -> Subject:
+        score = class_logit(self.first.classifier.logits, self.place_of[landmark_id])
+        return Subject(score, f"the head's class {self.engine.recognizer.name(landmark_id)}")
+
+    def _make_panels(self, photo: Path, answer: Recognition, subject: Subject) -> list[Panel]:
+        model, limit = self.first.model, self.engine.recipe.decode.max_pixels
+        # Decoded for the network as it is when it answers, and again large enough to look at.
+        side = model.spec.image_size
+        seen = decode_image(photo, min_side=side, max_pixels=limit).pixels
+        view = to_tensor(resize_square(seen, side, self.first.views.square))[None]
+        shown = decode_image(photo, min_side=PHOTO_SIDE, max_pixels=limit).pixels
+        slopes = _to_numpy(saliency(model, view, subject.score))
+        panels = [Panel(_say_answer(answer), shown), *self._show_neighbor(subject.neighbor)]
+        top = float(np.quantile(slopes, BRIGHTEST))
+        panels.append(Panel(f"Saliency: {subject.title}", shown, slopes, top, 1.0))
+        panels.append(_overlay("Grad-CAM: the same", shown, grad_cam(model, view, subject.score)))
+        if self._delf is not None:
+            heat = attention_map(model, self._delf.local, view)
+            panels.append(_overlay("Attention of DELF, whatever the answer", shown, heat))
+        return panels
+
+    def _show_neighbor(self, near: Match | None) -> list[Panel]:
+        """Return the photo of the neighbour; nothing where it is not there any more."""
+        if near is None:
+            return []
+        try:
+            file = Dataset(self.engine.data).locate(near.image_id)
+            pixels = decode_image(
+                file, min_side=PHOTO_SIDE, max_pixels=self.engine.recipe.decode.max_pixels
+            ).pixels
+        except (FileNotFoundError, ImageError):
+            return []
+        return [Panel(f"Neighbour: {near.name}", pixels)]
+
+    @cached_property
+    def _delf(self) -> DelfExtractor | None:
+        """The run's own DELF, where it compares local features that it made."""
+        if self.engine.recognizer.features is None:
+            return None
+        extractor = self.engine.extractor
+        return extractor if isinstance(extractor, DelfExtractor) else None
+
+
+def _overlay(title: str, shown: NDArray[np.uint8], heat: Tensor) -> Panel:
+    values = _to_numpy(heat)
+    return Panel(title, shown, values, float(values.max()))
+
+
+def _to_numpy(maps: Tensor) -> NDArray[np.float32]:
+    """Return the map [S, S] of the one image."""
+    return maps[0].to("cpu", torch.float32).numpy()
+
+
+def _say_answer(answer: Recognition) -> str:
+    if answer.landmark_id is None:
+        return f"No known landmark: {answer.reason}"
+    return f"{answer.name}, confidence {answer.confidence:.3f}"

@@ -1,0 +1,67 @@
+"""Read what a run answered to the test photos, beside what is true where that is known.
+
+Reads predictions.parquet and the failures of a run.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from classify_head.gap import NO_LANDMARK, Answers
+from classify_head.submission import IGNORED, Solution
+from embed.errors import InputError
+from pipelines.answers.open_run import load_split_failures
+from pipelines.runs.integrity import intact_output
+
+
+@dataclass(frozen=True, eq=False)
+class RunAnswers:
+    """The final answers of a run to Q photos, with a solution to those that it scores."""
+
+    answers: Answers  # as submitted; without a solution no photo has a true landmark
+    guesses: NDArray[np.int64]  # [Q] the likeliest landmark, submitted or not; -1 for none
+    given: NDArray[np.bool_]  # [Q] False where a user is told "no known landmark"
+    reasons: tuple[str, ...]  # [Q] why that is; empty where an answer is given
+    unread: tuple[tuple[str, str], ...]  # id and reason of photos that could not be read
+    has_solution: bool
+
+
+def read_answers(run: Path, solution: Solution | None) -> RunAnswers:
+    """Read the answers of a run.
+
+    Raises:
+        InputError: the solution scores a photo that the run was not asked about.
+    """
+    table = pq.read_table(intact_output(run, "predictions.parquet"))
+    rows = {row["query_id"]: row for row in table.to_pylist()}
+    truths = dict.fromkeys(rows, frozenset[int]()) if solution is None else _scored(solution)
+    strange = sorted(truths.keys() - rows.keys())
+    if strange:
+        raise InputError(
+            f"{run} has no answer to {len(strange)} of the {len(truths)} photos that the solution "
+            f"scores, the first is '{strange[0]}'; run `cairn submit --run {run}` again"
+        )
+    ids = sorted(truths)
+    kept = [rows[query_id] for query_id in ids]
+    answers = Answers.from_rows(
+        (query_id, row["final_label"], row["final_confidence"], truths[query_id])
+        for query_id, row in zip(ids, kept, strict=True)
+    )
+    guesses = np.array([-1 if row["guess"] is None else row["guess"] for row in kept], np.int64)
+    failures = load_split_failures(run, "test")
+    return RunAnswers(
+        answers,
+        np.where(answers.predicted == NO_LANDMARK, guesses, answers.predicted),
+        np.array([row["landmark_id"] is not None for row in kept], dtype=np.bool_),
+        tuple(row["reason"] or "" for row in kept),
+        tuple((image_id, reason) for image_id, (reason, _) in sorted(failures.items())),
+        solution is not None,
+    )
+
+
+def _scored(solution: Solution) -> dict[str, frozenset[int]]:
+    triples = zip(solution.query_ids, solution.truths, solution.usages, strict=True)
+    return {query_id: truth for query_id, truth, usage in triples if usage != IGNORED}

@@ -1,0 +1,112 @@
+"""Write the answers to photos as a page, with their neighbours and match lines.
+
+Reads the photos that were asked about and, where the dataset is still there, those of the database.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from embed.decode import ImageError
+from pipelines.answers.query import Match, QueryEngine, Recognition
+from pipelines.answers.supporters import name_landmark
+from pipelines.answers.verifier import verify_settings
+from pipelines.datasets.dataset import Dataset
+
+from .pairs import (
+    NO_PHOTO,
+    Photo,
+    compare,
+    count_lines,
+    describe,
+    draw_compared,
+    name_place,
+    read_photo,
+    show_photo,
+    to_picture,
+)
+from .records import Case, Picture, QueryPage
+from .render import save_page
+
+
+def write_query_page(engine: QueryEngine, answers: Sequence[Recognition], path: Path) -> None:
+    """Write a page with the answers to photos.
+
+    Args:
+        engine: that gave the answers.
+        answers: in the order of the page.
+        path: the HTML file to write.
+    """
+    shower = _Shower(engine)
+    database = engine.recognizer.database
+    facts = (
+        ("run", engine.run.resolve().name),
+        ("database", f"{len(database.image_ids)} photos"),
+        ("decision", engine.recipe.decide.policy),
+    )
+    cases = tuple(shower.show(answer) for answer in answers)
+    count = "1 photo" if len(cases) == 1 else f"{len(cases)} photos"
+    save_page("query", QueryPage(f"Answers to {count}", facts, cases), path)
+
+
+@dataclass(frozen=True)
+class _Shower:
+    """Turns answers into cases."""
+
+    engine: QueryEngine
+
+    def show(self, answer: Recognition) -> Case:
+        """Return one answer as the page shows it."""
+        file = Path(answer.image).name
+        if answer.error:
+            return Case(file, "not read", "warn", (answer.error,), (), ())
+        neighbors = tuple(self._show_neighbor(near, answer.guess) for near in answer.neighbors)
+        photo, pairs = f"photo {file}", (self._show_best(answer),)
+        if answer.landmark_id is None:
+            title = "No known landmark"
+            return Case(title, "refused", "plain", (photo, answer.reason), pairs, neighbors)
+        facts = (photo, f"confidence {answer.confidence:.3f}", f"landmark {answer.landmark_id}")
+        return Case(answer.name or "", "answered", "good", facts, pairs, neighbors)
+
+    def _show_best(self, answer: Recognition) -> Picture:
+        """Return the photo beside what speaks most for the answer, or alone if nothing does."""
+        engine, file = self.engine, Path(answer.image).name
+        query = self._read_query(Path(answer.image))
+        near = answer.best
+        if near is None:
+            return show_photo(query, file)
+        other = self._read_database(near.image_id)
+        found = compare(query, other, verify_settings(engine.recipe.rerank))
+        inliers = None if found is None else found.n_inliers
+        drawn = draw_compared(query, other, found)
+        note = describe("", near.similarity, inliers)
+        alt = f"{file} beside {near.image_id}{count_lines(found)}"
+        return to_picture(drawn, alt, near.name, note)
+
+    def _show_neighbor(self, near: Match, guess: int | None) -> Picture:
+        place = "" if near.rank is None else name_place(near.rank)
+        note = describe(place, near.similarity, near.inliers)
+        title = name_landmark(near, guess, near.name)
+        return show_photo(self._read_database(near.image_id), near.image_id, title, note)
+
+    def _read_query(self, path: Path) -> Photo:
+        """Read a photo and find its features again: kept, those of many would fill the memory."""
+        try:
+            features = self.engine.find_features(path)
+        except ImageError:  # it was deleted since
+            return NO_PHOTO
+        return read_photo(path, self.engine.recipe.decode.max_pixels, features)
+
+    def _read_database(self, image_id: str) -> Photo:
+        stored = self.engine.recognizer.features
+        features = stored.get(image_id) if stored is not None else None
+        try:
+            path = self._dataset.locate(image_id)
+        except FileNotFoundError:  # a run answers without its dataset, too
+            return Photo(None, features)
+        return read_photo(path, self.engine.recipe.decode.max_pixels, features)
+
+    @cached_property
+    def _dataset(self) -> Dataset:
+        return Dataset(self.engine.data)

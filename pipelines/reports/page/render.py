@@ -1,0 +1,47 @@
+"""Write pages: records into templates, one HTML file each that needs no other file.
+
+Texts are escaped by the templates, and control characters left out, for names and ids come from
+anybody.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from embed.printable import printable
+from pipelines.artifacts import writing
+
+# By name of the template: what a page says that it is.
+TITLES = {
+    "report": "report of a run",
+    "query": "answers to photos",
+    "data_report": "report of a dataset",
+    "problems": "check of a dataset",
+    "side_by_side": "two runs side by side",
+}
+
+
+def render(template: str, page: Any) -> str:
+    """Return the HTML of a page, a record of what its template (of TITLES) shows."""
+    environment = Environment(
+        loader=PackageLoader("pipelines.reports.page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_show,
+    )
+    return environment.get_template(f"{template}.html").render(page=page, kind=TITLES[template])
+
+
+def _show(value: object) -> object:
+    """Make a text fit to be shown; HTML that a template has made stays as it is."""
+    return printable(value) if type(value) is str else value
+
+
+def save_page(template: str, page: Any, path: Path) -> None:
+    """Write a page, whole or not at all."""
+    with writing(path) as temporary:
+        temporary.write_text(render(template, page), encoding="utf-8")

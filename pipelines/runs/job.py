@@ -1,0 +1,193 @@
+"""One run: which data, which recipe, which folder. Everything a stage is told.
+
+Writes run.json into the run folder, so that a later command need only name the run.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embed.errors import InputError, MissingFileError
+from pipelines.artifacts import hash_file, load_manifest, read_signed, sign, write_signed
+
+from .recipe import Recipe, load_recipe, make_recipe
+
+if TYPE_CHECKING:
+    from pipelines.datasets.dataset import Dataset
+
+logger = logging.getLogger(__name__)
+
+DEMO_DATA = Path("data/demo")
+DEMO_RUN = Path("runs/demo")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run and how to do it."""
+
+    data: Path  # dataset folder
+    run: Path  # run folder
+    recipe: Recipe
+    recipe_name: str
+    weights: Path | None = None  # local weights of the backbone
+    workers: int = 1  # processes that decode images
+    devices: int = 1  # GPUs (or, for trying it out, CPU processes) that train
+    redo: bool = False  # the stage that was asked for is done again
+    tensorboard: Path | None = None  # folder for events of the training
+
+    @cached_property
+    def dataset(self) -> "Dataset":
+        """The dataset folder; its tables are read once."""
+        # pandas takes half a second that a query has no need of
+        from pipelines.datasets.dataset import Dataset
+
+        return Dataset(self.data)
+
+    def without_redo(self) -> "Job":
+        """Return the job for the stages before the one that was asked for."""
+        return replace(self, redo=False) if self.redo else self
+
+    @property
+    def max_pixels(self) -> int:
+        """Limit of the decoder."""
+        return self.recipe.decode.max_pixels
+
+    def fill(self) -> None:
+        """Write run.json."""
+        weights = str(self.weights.resolve()) if self.weights else None
+        values = {
+            "data": str(self.data.resolve()),
+            "recipe": self.recipe_name,
+            "weights": weights,
+            "settings": self.recipe.model_dump(mode="json"),  # tuples as the lists they are read as
+        }
+        path = self.run / "run.json"
+        if not path.is_file() or path.read_bytes() != sign(values):
+            write_signed(values, path)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from writing into the run folder.
+
+        Raises:
+            InputError: one is at it.
+        """
+        if os.environ.get("LOCAL_RANK", "0") != "0":  # started by the process that has the lock
+            yield
+            return
+        self.run.mkdir(parents=True, exist_ok=True)
+        with (self.run / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise InputError(
+                    f"another process works on {self.run}; wait for it, or name another --run"
+                ) from error
+            yield
+
+
+def pick_run(data: Path | None, run: Path | None) -> Path:
+    """Return the run folder: the named one, or that which belongs to the dataset's name."""
+    if run is not None:
+        return run
+    return DEMO_RUN if data is None or is_demo(data) else Path("runs") / data.resolve().name
+
+
+def pick_known_run(data: Path | None, run: Path | None) -> Path:
+    """Return the run folder that is asked; of a run the data are known, and others are no use."""
+    recorded = read_run(run) if data is not None and run is not None else None
+    if data is not None and recorded and Path(recorded["data"]) != data.resolve():
+        logger.warning("--data %s changes nothing: %s is of %s", data, run, recorded["data"])
+    return pick_run(data, run)
+
+
+def is_demo(data: Path) -> bool:
+    """Tell whether this is the folder of the demo city, which is rendered when it is missing."""
+    return data.resolve() == DEMO_DATA.resolve()
+
+
+def count_workers() -> int:
+    """Return how many processes should decode beside the one that computes."""
+    return max(min((os.cpu_count() or 1) - 1, 8), 1)
+
+
+def open_job(
+    data: Path | None,
+    run: Path | None,
+    recipe: str | None,
+    weights: Path | None,
+    **options: Any,
+) -> Job:
+    """Complete what the command line says from run.json, and that from the defaults.
+
+    Defaults: the demo city, its recipe and runs/demo; for other data the recipe `photos` and the
+    run folder runs/<name of the data folder>.
+
+    Raises:
+        MissingFileError: the recipe or the weights file does not exist.
+        InputError: the recipe is damaged.
+        InputError: run.json is damaged, and data or recipe are not named.
+    """
+    named = run is not None
+    run = pick_run(data, run)
+    try:
+        recorded = read_run(run)
+    except InputError:
+        if data is None or recipe is None:
+            raise
+        recorded = None  # all that it says was said again
+    if named and recorded is None and data is None and run != DEMO_RUN:
+        raise MissingFileError(
+            f"no run in {run}; name the folder of a run, or make one: cairn submit --data FOLDER "
+            f"--run {run}"
+        )
+    if data is None:
+        data = Path(recorded["data"]) if recorded else DEMO_DATA
+    if weights is not None and not weights.is_file():
+        raise MissingFileError(f"no weights file at {weights}")
+    if weights is None and recorded and recorded["weights"]:
+        weights = Path(recorded["weights"])
+    if recipe is None and recorded:
+        name, settings = recorded["recipe"], make_recipe(recorded["settings"], str(run))
+    else:
+        name = recipe or ("demo" if is_demo(data) else "photos")
+        settings = load_recipe(name)
+    return Job(data, run, settings, name, weights, **options)
+
+
+def read_run(run: Path) -> dict[str, Any] | None:
+    """Return what run.json says, or None if the run folder has none."""
+    path = run / "run.json"
+    if not path.is_file():
+        return None
+    try:
+        return read_signed(path)
+    except InputError as error:
+        raise InputError(
+            f"{error}; make it anew: cairn submit --run {run} --data FOLDER --recipe NAME, and "
+            "--weights FILE if it had any"
+        ) from error
+
+
+def weights_inputs(job: Job) -> dict[str, str]:
+    """Return the hash of the weights file under its role, or nothing.
+
+    A finished model remembers the hash, and does not need the file any more.
+
+    Raises:
+        MissingFileError: the file is not there, and no model was trained from it.
+    """
+    if job.weights is None:
+        return {}
+    if job.weights.is_file():
+        return {"weights": hash_file(job.weights)}
+    trained = load_manifest(job.run / "model")
+    if trained is None or "weights" not in trained.inputs:
+        raise MissingFileError(f"no weights file at {job.weights}")
+    return {"weights": trained.inputs["weights"]}

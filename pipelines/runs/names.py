@@ -1,0 +1,79 @@
+"""What landmarks are called: today's labels of the dataset, or what they said when it was indexed.
+
+Writes and reads index/names.json of a run. Nothing is computed from a name, so a new one makes
+nothing stale but what shows it.
+"""
+
+import logging
+import shlex
+from pathlib import Path
+from typing import Any
+
+from embed.errors import InputError, MissingFileError
+from pipelines.artifacts import Manifest, hash_file, load_manifest, read_signed, write_signed
+
+from .job import Job, read_run
+
+logger = logging.getLogger(__name__)
+
+FILE = "names.json"
+
+
+def write_names(job: Job, indexed: Manifest) -> None:
+    """Keep the names of a run's dataset beside its index, for when it is gone."""
+    labels, path = job.dataset.find_table("labels"), job.run / "index" / FILE
+    names = {str(label): name for label, name in job.dataset.names.items()}
+    values = {
+        "labels": hash_file(labels) if labels else None,
+        "names": names,
+        "index": indexed.content,
+    }
+    try:
+        known = read_stored_names(job.run)
+    except InputError:  # missing, damaged or of another index: this is what makes it anew
+        known = {}
+    if values != known:
+        write_signed(values, path)
+
+
+def read_stored_names(run: Path) -> dict[str, Any]:
+    """Return what names.json says of the index that is there.
+
+    Raises:
+        InputError: the file is missing, damaged, or of another index.
+    """
+    path, indexed = run / "index" / FILE, load_manifest(run / "index")
+    advice = f"make it anew: cairn index --run {shlex.quote(str(run))}"
+    try:
+        values = read_signed(path)
+    except FileNotFoundError as error:
+        raise MissingFileError(f"{path} is missing; {advice}") from error
+    except InputError as error:
+        raise InputError(f"{error}; {advice}") from error
+    if indexed is None or values["index"] != indexed.content:
+        raise InputError(f"{path} is damaged: it is that of another index; {advice}")
+    return values
+
+
+def load_names(run: Path) -> dict[int, str]:
+    """Return the name of each landmark: of the dataset as it is now, else as it was indexed.
+
+    A dataset whose labels cannot be read is warned of.
+
+    Raises:
+        InputError: as read_stored_names.
+    """
+    stored, recorded = read_stored_names(run), read_run(run)
+    data = Path(recorded["data"]) if recorded else None
+    if data is not None and data.is_dir():
+        tables = (data / f"labels{suffix}" for suffix in (".csv", ".parquet"))
+        labels = next((table for table in tables if table.is_file()), None)
+        if labels is not None and stored["labels"] != hash_file(labels):
+            # pandas takes half a second that a query has no need of
+            from pipelines.datasets.dataset import Dataset
+
+            try:
+                return Dataset(data).names
+            except (InputError, OSError) as error:
+                logger.warning("%s; names are those of the last `cairn index`", error)
+    return {int(label): name for label, name in stored["names"].items()}

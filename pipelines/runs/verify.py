@@ -1,0 +1,176 @@
+"""Check every file of a run against what was written, byte by byte.
+
+Reads all that manifests name, the manifests and run.json, of members of an ensemble, too. Writes
+nothing. Whether artifacts still belong together is told by what their manifests say of each other.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from embed.errors import InputError, MissingFileError
+from pipelines.artifacts import Manifest, load_manifest, remedy
+from pipelines.progress import Advance, progress_bar
+
+from .integrity import find_damage, make_error
+from .job import read_run
+from .names import FILE as NAMES_FILE
+from .names import read_stored_names
+
+# Folders that stages write; other folders with a manifest are checked as well.
+ARTIFACTS = ("model", "delf", "embeddings/*", "features/*", "index", "decision", "submit")
+RUN_FILE, MANIFEST = "run.json", "manifest.json"
+UNLISTED = "files without a manifest"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An artifact of a run, or a file that says of itself whether it is whole."""
+
+    artifact: str  # path in the run folder
+    files: int
+    bytes: int
+    state: str  # intact, damaged, missing, stale, not finished; not checked
+    damages: tuple[str, ...] = ()  # a line a file: what was found, and what to do
+
+
+def verify_run(run: Path) -> list[Checked]:
+    """Check all files of a run.
+
+    Raises:
+        MissingFileError: there is no run.
+    """
+    if not (run / RUN_FILE).is_file():
+        raise MissingFileError(f"no run in {run}; name the folder of a run: cairn verify RUN")
+    found = [_check_signed(run, path, read_run) for path in _list_runs(run)]
+    found += [_check_signed(run, path, _read_names) for path in _list_names(run)]
+    folders = list(_list_folders(run))
+    total = sum(_count(folder) for folder in folders)
+    with progress_bar("verify", total) as advance:
+        found += [_check_artifact(run, folder, advance) for folder in folders]
+    missing = _list_missing(folders)
+    found = [each for each in found if run / each.artifact not in missing]
+    found += [_tell_missing(run, folder) for folder in sorted(missing)]
+    return [*found, _count_unlisted(run, folders)]
+
+
+def _list_runs(run: Path) -> list[Path]:
+    """Return run.json of a run and of its members."""
+    return [run / RUN_FILE, *sorted(run.glob(f"members/*/{RUN_FILE}"))]
+
+
+def _list_names(run: Path) -> list[Path]:
+    """Return the file of names, if there is an index that it belongs to."""
+    return [run / "index" / NAMES_FILE] if _load(run / "index") else []
+
+
+def _read_names(folder: Path) -> object:
+    return read_stored_names(folder.parent)
+
+
+def _check_signed(run: Path, path: Path, read: Callable[[Path], object]) -> Checked:
+    """Check a file that says of itself whether it is whole, by what reads it in its folder."""
+    name, size = str(path.relative_to(run)), path.stat().st_size if path.is_file() else 0
+    try:
+        read(path.parent)
+    except InputError as error:
+        return Checked(name, 1, size, "damaged", (str(error),))
+    return Checked(name, 1, size, "intact")
+
+
+def _list_folders(run: Path) -> Iterator[Path]:
+    """Yield the folders of all artifacts, finished or not; model/ of an ensemble is a link."""
+    patterns = [*ARTIFACTS, *(f"members/*/{pattern}" for pattern in ARTIFACTS)]
+    known = {path for pattern in patterns for path in run.glob(pattern) if path.is_dir()}
+    known |= {path.parent for path in run.rglob(MANIFEST)}
+    yield from sorted(path for path in known if not path.is_symlink())
+
+
+def _load(folder: Path) -> Manifest | None:
+    try:
+        return load_manifest(folder)
+    except InputError:
+        return None
+
+
+def _count(folder: Path) -> int:
+    manifest = _load(folder)
+    return len(manifest.outputs) if manifest else 0
+
+
+def _check_artifact(run: Path, folder: Path, advance: Advance) -> Checked:
+    name = str(folder.relative_to(run))
+    try:
+        manifest = load_manifest(folder)
+    except InputError as error:
+        return Checked(name, 0, 0, "damaged", (str(error),))
+    if manifest is None:
+        return Checked(name, 0, 0, "not finished")
+    damages = []
+    for record in manifest.outputs:
+        if finding := find_damage(folder / record.name, record, whole=True):
+            damages.append(str(make_error(folder, record, finding)))
+        advance(1)
+    state = "damaged" if damages else "stale" if is_stale(folder, manifest) else "intact"
+    size = sum(record.bytes for record in manifest.outputs)
+    return Checked(name, len(manifest.outputs), size, state, tuple(damages))
+
+
+def is_stale(folder: Path, manifest: Manifest) -> bool:
+    """Tell whether an artifact was made from others than there are now: it will be made again."""
+    for name, source in _list_sources(folder, manifest).items():
+        made = _load(source)
+        if made is not None and manifest.inputs[name] != _identify(made):
+            return True
+    return False
+
+
+def _list_sources(folder: Path, manifest: Manifest) -> dict[str, Path]:
+    """Return the artifacts that one was made from, by the name of the input."""
+    run = folder.parent.parent if manifest.stage == "embed" else folder.parent
+    sources = {}
+    for name in manifest.inputs:
+        if name == "model" and manifest.stage in {"embed", "train_delf"}:
+            sources[name] = run / "model"
+        elif name == "index" and manifest.stage in {"decision", "submit"}:
+            sources[name] = run / "index"  # else it is a split of that name
+        elif name.startswith("features "):
+            sources[name] = run / "features" / name.removeprefix("features ")
+        elif manifest.stage in {"index", "submit"} and name != "names":
+            sources[name] = run / "embeddings" / name
+    return sources
+
+
+def _identify(made: Manifest) -> str:
+    """Return what names an artifact among the inputs of another."""
+    if made.stage == "train":
+        return str(made.model["fingerprint"])
+    return made.key if made.stage == "index" else made.content
+
+
+def _list_missing(folders: Iterable[Path]) -> set[Path]:
+    """Return the artifacts that are not there, or not finished, and others were made from."""
+    needed: set[Path] = set()
+    for folder in folders:
+        if manifest := _load(folder):
+            needed.update(_list_sources(folder, manifest).values())
+    return {folder for folder in needed if not (folder / MANIFEST).is_file()}
+
+
+def _tell_missing(run: Path, folder: Path) -> Checked:
+    what = "has no manifest" if folder.is_dir() else "is missing"
+    advice = f"{folder} {what}, and others were made from it; {remedy(folder)}"
+    return Checked(str(folder.relative_to(run)), 0, 0, "missing", (advice,))
+
+
+def _count_unlisted(run: Path, folders: list[Path]) -> Checked:
+    """Count the files that nothing says the content of: pages, pictures, figures."""
+    listed = {*_list_runs(run), *_list_names(run), run / ".lock"}
+    for folder in folders:
+        listed.add(folder / MANIFEST)
+        if manifest := _load(folder):
+            names = (record.name for record in manifest.outputs)
+            listed |= {Path(os.path.normpath(folder / name)) for name in names}
+    others = [path for path in run.rglob("*") if path.is_file() and path not in listed]
+    return Checked(UNLISTED, len(others), sum(p.stat().st_size for p in others), "not checked")

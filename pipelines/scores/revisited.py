@@ -1,0 +1,180 @@
+"""Score a run by the ground truth of revisited Oxford or Paris: mAP and mP@k of full rankings.
+
+Reads ground_truth.parquet and index of the dataset; index/, embeddings/test/ and, for the re-ranked
+order, verified.parquet of the run. Writes nothing. `index.revisited` has the figures.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from embed.errors import InputError, MissingFileError
+from index.revisited import LEVELS, PRECISION_AT, Ints, Relevance, Scores, score_rankings
+from index.search import search
+from pipelines.answers.database import Database, load_database
+from pipelines.answers.open_run import load_split_embeddings, load_split_failures
+from pipelines.artifacts import load_manifest
+from pipelines.datasets.dataset import Dataset
+from pipelines.runs.integrity import intact_output
+from pipelines.runs.recipe import SearchSettings
+from pipelines.sources.revisited.truth import NAME, load_truth
+from rerank.expansion import expand_queries
+
+CHUNK = 1 << 16  # database images that are compared at a time
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The queries of a run."""
+
+    ids: tuple[str, ...]  # [Q]
+    row_of: Mapping[str, int]  # in scores, of those that could be read
+    scores: NDArray[np.float32]  # [rows, N] cosines to the database
+
+
+def has_ground_truth(dataset: Dataset) -> bool:
+    """Tell whether a dataset was made of revisited Oxford or Paris."""
+    return (dataset.folder / f"{NAME}.parquet").is_file()
+
+
+def revisited_figures(run: Path, dataset: Dataset) -> dict[str, Any]:
+    """Return the figures of a run whose dataset has such a ground truth.
+
+    All of the database is ranked as the run searches it: with its whitening, query expansion and
+    augmentation. Images and queries that could not be read count as never found.
+
+    Returns:
+        By setup (easy, medium, hard) map, mp@k, and queries, of how many. The same below reranked
+        where the run has verified its candidates: by inliers, then similarity, all others after
+        them. unread_images and unread_queries count what could not be read.
+
+    Raises:
+        MissingFileError: the run has no index, or has not described the queries.
+        InputError: the run is of other data.
+    """
+    truth = load_truth(dataset.folder / f"{NAME}.parquet")
+    described = load_manifest(run / "embeddings" / "test")
+    if described is None:
+        raise MissingFileError(f"{run} has not described the queries; run `cairn submit`")
+    database = load_database(run, str(described.model["fingerprint"]))
+    numbers, unread = _number_images(run, dataset, database)
+    relevance = [_number(levels, numbers) for levels in truth.values()]
+    asked = _compare(run, tuple(truth), database)
+    figures: dict[str, Any] = _report(score_rankings(_rank(asked), relevance))
+    verified = _read_verified(run, database, numbers)
+    if verified:
+        figures["reranked"] = _report(score_rankings(_rank_again(asked, verified), relevance))
+    figures["unread_images"] = unread
+    figures["unread_queries"] = len(truth.keys() - asked.row_of.keys())
+    return figures
+
+
+def _report(scores: Mapping[str, Scores]) -> dict[str, dict[str, float | None]]:
+    return {
+        name: {
+            "map": found.mean_average_precision,
+            **{f"mp@{k}": found.mean_precision[k] for k in PRECISION_AT},
+            "queries": found.queries,
+        }
+        for name, found in scores.items()
+    }
+
+
+def _number_images(run: Path, dataset: Dataset, database: Database) -> tuple[dict[str, int], int]:
+    """Return the row of each database image, after the last for the unread; and how many these are.
+
+    Raises InputError if they are not the images of the dataset.
+    """
+    failed = load_split_failures(run, database.split)
+    numbers = {image_id: row for row, image_id in enumerate((*database.image_ids, *failed))}
+    if numbers.keys() != set(dataset.load_split(database.split).ids):
+        raise InputError(
+            f"{run} searches other images than {dataset.folder} names; run `cairn submit --run "
+            f"{run}`"
+        )
+    return numbers, len(failed)
+
+
+def _number(levels: Mapping[str, list[str]], numbers: Mapping[str, int]) -> Relevance:
+    try:
+        found = [np.array([numbers[i] for i in levels[name]], dtype=np.int64) for name in LEVELS]
+    except KeyError as error:
+        raise InputError(
+            f"the ground truth names image {error}, which the dataset's index does not; make the "
+            "dataset anew"
+        ) from error
+    return Relevance(*found)
+
+
+def _compare(run: Path, ids: tuple[str, ...], database: Database) -> _Asked:
+    """Return the similarity of each query to all of the database, as the run searches it."""
+    queries = load_split_embeddings(run, "test")
+    failed = load_split_failures(run, "test")
+    unknown = sorted({*ids} - {*queries.ids, *failed})
+    if unknown:
+        raise InputError(f"{run} has not described query '{unknown[0]}'; run `cairn submit`")
+    row_of = {query_id: row for row, query_id in enumerate(queries.ids)}
+    vectors = queries.vectors
+    if database.whitening is not None:
+        vectors = database.whitening.apply(vectors)
+    indexed = load_manifest(run / "index")
+    assert indexed is not None  # load_database has read it
+    settings = SearchSettings.model_validate(indexed.settings["search"])
+    vectors = _expand(vectors, database, settings)
+    count = database.index.ntotal
+    scores = np.empty((len(vectors), count), dtype=np.float32)
+    for start in range(0, count, CHUNK):
+        # Not reconstruct_n: of faiss with torch support it returns a tensor.
+        part = database.index.reconstruct_batch(np.arange(start, min(start + CHUNK, count)))
+        scores[:, start : start + len(part)] = vectors @ part.T
+    return _Asked(ids, row_of, scores)
+
+
+def _expand(
+    vectors: NDArray[np.float32], database: Database, settings: SearchSettings
+) -> NDArray[np.float32]:
+    """Add to each query what it finds, where the run does."""
+    count = min(settings.expand_query, database.index.ntotal)
+    if not count:
+        return vectors
+    found = search(database.index, [str(row) for row in range(len(vectors))], vectors, count)
+    distinct, places = np.unique(found.rows, return_inverse=True)
+    known = database.index.reconstruct_batch(distinct)
+    rows = places.reshape(found.rows.shape)
+    return expand_queries(vectors, known, rows, found.scores, count=count, alpha=settings.alpha)
+
+
+def _rank(asked: _Asked) -> Iterator[Ints]:
+    """Yield the rows of all images for each query, the most similar first, ties by row."""
+    for query_id in asked.ids:
+        row = asked.row_of.get(query_id)
+        scores = np.empty(0, dtype=np.float32) if row is None else asked.scores[row]
+        yield np.argsort(-scores, kind="stable")
+
+
+def _rank_again(asked: _Asked, verified: Mapping[str, Ints]) -> Iterator[Ints]:
+    """Yield the same with the verified candidates first, in their order."""
+    for query_id, ranked in zip(asked.ids, _rank(asked), strict=True):
+        first = verified.get(query_id, ranked[:0])
+        yield np.concatenate([first, ranked[~np.isin(ranked, first)]])
+
+
+def _read_verified(run: Path, database: Database, numbers: Mapping[str, int]) -> dict[str, Ints]:
+    """Return the candidates of each query that geometry has looked at, most inliers first."""
+    submitted = load_manifest(run / "submit")
+    if submitted is None or submitted.inputs.get("index") != database.key:
+        return {}
+    table = pq.read_table(intact_output(run, "verified.parquet"))
+    table = table.sort_by(
+        [("query_id", "ascending"), ("inliers", "descending"), ("rank", "ascending")]
+    )
+    found: dict[str, list[int]] = {}
+    pairs = zip(table["query_id"].to_pylist(), table["image_id"].to_pylist(), strict=True)
+    for query_id, image_id in pairs:
+        found.setdefault(query_id, []).append(numbers[image_id])
+    return {query_id: np.array(rows, dtype=np.int64) for query_id, rows in found.items()}

@@ -1,0 +1,1 @@
+"""Revisited Oxford and Paris: their ground truth, and a dataset made of it."""

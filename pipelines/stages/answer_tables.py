@@ -1,0 +1,107 @@
+"""Lay answers and their evidence out as tables, a row a query or a row a neighbour."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from classify_head.evidence import Evidence
+from classify_head.prediction import Prediction
+from index.neighbors import Neighbors
+from pipelines.answers.recognition import Recognizer
+
+KNOWN = ("votes", "similarity", "inliers", "penalty")  # evidence of a prediction
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step of the pipeline would answer to each of Q queries."""
+
+    labels: NDArray[np.int64]  # [Q]; -1 for no answer
+    confidences: NDArray[np.float64]  # [Q]
+
+
+def predictions_table(
+    predictions: Sequence[Prediction],
+    steps: Mapping[str, Step],
+    failures: Mapping[str, tuple[str, str]],
+) -> pa.Table:
+    """Return a row a query: the answer, its evidence, and what each step alone would answer.
+
+    Args:
+        predictions: [Q].
+        steps: by name, of the same queries.
+        failures: reason and message of the queries that could not be read, by their id.
+    """
+    rows = [
+        {
+            "query_id": prediction.query_id,
+            "landmark_id": prediction.landmark_id,
+            "guess": prediction.guess,
+            "confidence": prediction.confidence,
+            "reason": prediction.reason,
+            **{name: prediction.evidence.get(name) for name in KNOWN},
+            **{f"{name}_label": int(step.labels[row]) for name, step in steps.items()},
+            **{f"{name}_confidence": float(step.confidences[row]) for name, step in steps.items()},
+        }
+        for row, prediction in enumerate(predictions)
+    ]
+    rows += [
+        {
+            "query_id": image_id,
+            "confidence": 0.0,
+            "reason": message,
+            **{f"{name}_label": -1 for name in steps},
+            **{f"{name}_confidence": 0.0 for name in steps},
+        }
+        for image_id, (_, message) in failures.items()
+    ]
+    schema = pa.schema(
+        [("query_id", pa.string()), ("landmark_id", pa.int64()), ("guess", pa.int64())]
+        + [("confidence", pa.float64()), ("reason", pa.string())]
+        + [(name, pa.float64()) for name in KNOWN]
+        + [(f"{name}_label", pa.int64()) for name in steps]
+        + [(f"{name}_confidence", pa.float64()) for name in steps]
+    )
+    return pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["query_id"])), schema)
+
+
+def neighbors_table(recognizer: Recognizer, neighbors: Neighbors, evidence: Evidence) -> pa.Table:
+    """Return a row a neighbour: query_id, rank from 0, image_id, landmark_id, score."""
+    queries, ranks = np.nonzero(neighbors.rows >= 0)
+    return pa.table(
+        {
+            **_pairs(recognizer, neighbors, queries, ranks),
+            "landmark_id": evidence.labels[queries, ranks],
+            "score": neighbors.scores[queries, ranks],
+        }
+    )
+
+
+def verified_table(recognizer: Recognizer, neighbors: Neighbors, evidence: Evidence) -> pa.Table:
+    """Return a row a verified candidate: query_id, rank, image_id, and what geometry says."""
+    queries, ranks = np.nonzero(evidence.inliers >= 0)
+    names = ("inliers", "residuals", "overlaps")
+    return pa.table(
+        {
+            **_pairs(recognizer, neighbors, queries, ranks),
+            **{name: evidence.arrays[name][queries, ranks] for name in names},
+        }
+    )
+
+
+def _pairs(
+    recognizer: Recognizer,
+    neighbors: Neighbors,
+    queries: NDArray[np.int64],
+    ranks: NDArray[np.int64],
+) -> dict[str, object]:
+    rows = neighbors.rows[queries, ranks]
+    # Types are named: without a row they could not be told, and readers could not filter by ids.
+    return {
+        "query_id": pa.array([neighbors.query_ids[query] for query in queries], pa.string()),
+        "rank": ranks,
+        "image_id": pa.array([recognizer.database.image_ids[row] for row in rows], pa.string()),
+    }

@@ -1,0 +1,208 @@
+"""Stage `clean`: a dataset whose training images are confirmed by others of their class.
+
+Reads the embeddings and features of a run's training set, and makes what is missing of them.
+Writes clean/ of the run: part-*.parquet, failures.parquet, manifest.json; and a dataset folder.
+Goes on after the last whole part of an interrupted run. `rerank.cleaning` has the rule.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from embed.errors import InputError
+from embed.failure import Failure
+from embed.parallel import run_parallel
+from embed.sealed import write_sealed
+from embed.shards import Embeddings, read_failures, shard_notes
+from index.search import build_index, search
+from pipelines.answers.open_run import load_split_embeddings, open_features
+from pipelines.answers.verifier import verify_settings
+from pipelines.artifacts import writing
+from pipelines.datasets.dataset import ImageTable
+from pipelines.datasets.derive import read_rows, separate_rows, write_derived
+from pipelines.datasets.origin import claim
+from pipelines.progress import Advance
+from pipelines.runs.artifact import Artifact
+from pipelines.runs.integrity import intact_file, intact_parts
+from pipelines.runs.job import Job
+from rerank.cleaning import (
+    CleaningSettings,
+    count_inliers,
+    count_verified,
+    keep_classes,
+    keep_images,
+    same_label_candidates,
+)
+from rerank.features import LocalFeatures
+
+from .embed import embed_split
+from .features import extract_split
+
+logger = logging.getLogger(__name__)
+
+PART_SIZE = 512  # images in one file; the unit of resuming
+MIN_CLASS = 2  # images that a class needs: one has no pair to learn from
+
+
+@dataclass(frozen=True)
+class Kept:
+    """How much of a training set was kept."""
+
+    images: int
+    of_images: int
+    landmarks: int
+    of_landmarks: int
+
+
+def clean_training(job: Job, folder: Path, settings: CleaningSettings) -> Kept:
+    """Write a dataset folder without the training images that their class does not confirm.
+
+    Every training image goes to train.csv or, with its reason, to rejected.csv. The other tables
+    stay as they are, the images are shared. The job's own dataset is not touched.
+
+    Args:
+        job: names the dataset and the run, whose model is trained first if need be.
+        folder: the dataset folder to write: new, or one cleaned from the same dataset before.
+        settings: what an image needs to be kept.
+
+    Raises:
+        InputError: the folder holds another dataset.
+        InputError: the recipe has no local features, or no image would be kept.
+    """
+    if job.recipe.rerank.method == "none":
+        raise InputError(
+            f'the recipe {job.recipe_name} has rerank.method = "none", but images are verified by '
+            "local features; name the run of another recipe"
+        )
+    if job.dataset.find_table("variants"):
+        logger.warning(
+            "%s holds variants of photos, which confirm the photos they were made of; clean the "
+            "dataset that it was balanced from",
+            job.data,
+        )
+    origin = {"cleaned from": str(job.data.resolve())}
+    claim(folder, origin)  # before the long work
+    _verify_training(job, settings)
+    rejected = _find_rejected(job, settings)
+    table = job.dataset.load_split("train")
+    kept = np.array([image_id not in rejected for image_id in table.ids])
+    if not kept.any():
+        raise InputError(
+            f"none of the {len(kept)} images of {table.path} would be kept, with {_asked(settings)}"
+        )
+    taken, left_out = separate_rows(read_rows(table.path), rejected)
+    write_derived(job.dataset, folder, {"train": taken, "rejected": left_out}, origin)
+    if kept.mean() < 0.5:
+        logger.warning(
+            "more than half of the training images are left out, with %s", _asked(settings)
+        )
+    landmarks = [len(np.unique(ids)) for ids in (table.landmark_ids[kept], table.landmark_ids)]
+    return Kept(int(kept.sum()), len(kept), *landmarks)
+
+
+def _asked(settings: CleaningSettings) -> str:
+    return (
+        f"{settings.min_images} images of {settings.min_inliers} inliers asked for; "
+        "lower --min-verified or --min-inliers"
+    )
+
+
+def _verify_training(job: Job, settings: CleaningSettings) -> None:
+    """Count the inliers of each training image and its candidates, part by part."""
+    embedded, extracted = embed_split(job, "train"), extract_split(job, "train")
+    geometry = verify_settings(job.recipe.rerank)
+    artifact = Artifact(
+        job,
+        "clean",
+        job.run / "clean",
+        {"cleaning": asdict(settings), "verification": asdict(geometry)},
+        {"train": embedded.content, "features train": extracted.content},
+    )
+    if artifact.find():
+        return
+    images = load_split_embeddings(job.run, "train")
+    store = open_features(job.run, "train", job.recipe)
+    assert store is not None  # the recipe names a method
+    index = build_index(images.vectors)
+
+    def load(rows: NDArray[np.int64]) -> Iterator[LocalFeatures]:
+        found = (store.get(images.ids[row]) for row in rows if row >= 0)
+        return (features for features in found if features is not None)
+
+    def write_part(rows: range, path: Path, advance: Advance) -> list[Failure]:
+        part = slice(rows.start, rows.stop)
+        # One more than asked for: the nearest of all is mostly the image itself.
+        found = search(index, images.ids[part], images.vectors[part], settings.neighbors + 1)
+        candidates = same_label_candidates(
+            images.landmark_ids, np.array(rows), found.rows, settings.candidates
+        )
+
+        def verify(row: int) -> list[int]:
+            features = store.get(images.ids[row])
+            near = load(candidates[row - rows.start])
+            inliers = count_inliers(features, near, geometry, settings) if features else []
+            advance(1)
+            return inliers
+
+        padded = _pad(run_parallel(verify, rows), settings.candidates)
+        _write_inliers(path, images.ids[part], padded, artifact.key)
+        return []  # what cannot be read was said when it was embedded
+
+    table = ImageTable(job.dataset.load_split("train").path, images.ids, images.landmark_ids)
+    artifact.write_parts(table, PART_SIZE, write_part)
+
+
+def _pad(rows: list[list[int]], width: int) -> NDArray[np.int32]:
+    """Return lists of at most width numbers as [n, width], padded with -1."""
+    padded = np.full((len(rows), width), -1, dtype=np.int32)
+    for row, values in zip(padded, rows, strict=True):
+        row[: len(values)] = values
+    return padded
+
+
+def _write_inliers(path: Path, ids: tuple[str, ...], inliers: NDArray[np.int32], key: str) -> None:
+    """Write a part: image_id, and inliers [width] of its candidates, nearest first."""
+    column = pa.FixedSizeListArray.from_arrays(pa.array(inliers.ravel()), inliers.shape[1])
+    table = pa.table({"image_id": pa.array(ids, pa.string()), "inliers": column})
+    with writing(path) as temporary:
+        write_sealed(table.replace_schema_metadata(shard_notes([], key)), temporary)
+
+
+def _read_inliers(folder: Path) -> NDArray[np.int32]:
+    """Return the inliers [N, width] of all parts, in the order of the embeddings."""
+    table = pa.concat_tables([pq.read_table(path) for path in intact_parts(folder)])
+    column = table["inliers"].combine_chunks()
+    return np.asarray(column.flatten()).reshape(len(table), -1)
+
+
+def _find_rejected(job: Job, settings: CleaningSettings) -> dict[str, str]:
+    """Return why each training image that is not kept is left out, by its id."""
+    images = load_split_embeddings(job.run, "train")
+    inliers = _read_inliers(job.run / "clean")
+    rejected = explain_rejected(images, inliers, settings)
+    for kind in ("features", "embeddings"):
+        failures = read_failures(intact_file(job.run / kind / "train", "failures.parquet"))
+        rejected |= {i: f"cannot be read: {message}" for i, (_, message) in failures.items()}
+    return rejected
+
+
+def explain_rejected(
+    images: Embeddings, inliers: NDArray[np.int32], settings: CleaningSettings
+) -> dict[str, str]:
+    """Return why each image is left out that could be read and is not kept, by its id."""
+    confirmed = keep_images(inliers, settings.min_images, settings.min_inliers)
+    kept = keep_classes(images.landmark_ids, confirmed, MIN_CLASS)
+    verified = count_verified(inliers, settings.min_inliers)
+    few = "few verified neighbours: {} of {} needed"
+    return {
+        images.ids[row]: "class of one image left"
+        if confirmed[row]
+        else few.format(verified[row], settings.min_images)
+        for row in np.flatnonzero(~kept)
+    }

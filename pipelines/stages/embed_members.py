@@ -1,0 +1,87 @@
+"""Combine what the members of an ensemble say of the images of a split.
+
+Reads members/*/embeddings/<split>/ of a run. Writes embeddings/<split>/ as stage `embed` does.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from embed.failure import Failure
+from embed.shards import Embeddings, write_shard
+from pipelines.answers.open_run import load_split_embeddings, load_split_failures
+from pipelines.artifacts import Manifest, writing
+from pipelines.datasets.dataset import ImageTable
+from pipelines.progress import Advance
+from pipelines.runs.artifact import Artifact
+from pipelines.runs.job import Job
+from pipelines.runs.members import (
+    combine_embeddings,
+    ensemble_fingerprint,
+    keep_shared,
+    list_member_jobs,
+)
+
+
+def combine_members(
+    job: Job, name: str, table: ImageTable, table_hash: str, made: Sequence[Manifest]
+) -> Manifest:
+    """Write the embeddings of a table by an ensemble, or return what is there.
+
+    Args:
+        job: of the ensemble.
+        name: of the split.
+        table: of the images.
+        table_hash: what its content is known by.
+        made: what each member made of the table, in their order.
+    """
+    settings, members = job.recipe.ensemble, list_member_jobs(job)
+    contents = {
+        member.run.name: manifest.content for member, manifest in zip(members, made, strict=True)
+    }
+    artifact = Artifact(
+        job,
+        "embed",
+        job.run / "embeddings" / name,
+        {
+            "rule": settings.rule,
+            "weights": list(settings.weights),
+            "dtype": job.recipe.embed.dtype,
+        },
+        {name: table_hash, **contents},
+        redo=job.redo,
+    )
+    if done := artifact.find():
+        return done
+
+    @cache  # read only if a part is missing
+    def combined() -> tuple[Embeddings, dict[str, int]]:
+        parts = [load_split_embeddings(member.run, name) for member in members]
+        together = combine_embeddings(keep_shared(parts), settings)
+        return together, {image_id: row for row, image_id in enumerate(together.ids)}
+
+    @cache
+    def reasons() -> dict[str, tuple[str, str]]:
+        found = [load_split_failures(member.run, name) for member in members]
+        return {image_id: why for part in found for image_id, why in part.items()}
+
+    def write_part(rows: range, path: Path, advance: Advance) -> list[Failure]:
+        together, place = combined()
+        ids = {row: table.ids[row] for row in rows}
+        read = [place[image_id] for image_id in ids.values() if image_id in place]
+        failures = [
+            Failure(row, *reasons()[image_id])
+            for row, image_id in ids.items()
+            if image_id not in place
+        ]
+        part = together.take(np.array(read, dtype=np.int64))
+        with writing(path) as temporary:
+            write_shard(temporary, part, failures, dtype=job.recipe.embed.dtype, key=artifact.key)
+        advance(len(rows))
+        return failures
+
+    fingerprints = [str(manifest.model["fingerprint"]) for manifest in made]
+    model = {**made[0].model, "fingerprint": ensemble_fingerprint(fingerprints, settings)}
+    return artifact.write_parts(table, job.recipe.embed.shard_size, write_part, model=model)

@@ -1,0 +1,100 @@
+"""Local features of the images of a split, cached in the run folder.
+
+Reads a split's images. Writes features/<split>/: part-*.parquet, failures.parquet, manifest.json.
+Goes on after the last whole part of an interrupted run.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from embed.decode import DecodedImage, ImageError, decode_image
+from embed.failure import Failure
+from embed.parallel import run_parallel
+from embed.shards import shard_notes
+from pipelines.answers.extractors import build_extractor
+from pipelines.artifacts import Manifest, hash_file, writing
+from pipelines.datasets.dataset import ImageTable
+from pipelines.progress import Advance
+from pipelines.runs.artifact import Artifact
+from pipelines.runs.job import Job
+from rerank.features import FeatureExtractor, LocalFeatures
+from rerank.store import write_features_part
+
+from .train_delf import train_local_features
+
+PART_SIZE = 512  # images in one file; the unit of resuming
+BATCHES = 16  # of the extractor, that are decoded together
+
+
+def extract_split(job: Job, split: str) -> Manifest:
+    """Extract the local features of a split's images, or return what is there.
+
+    Raises:
+        FileNotFoundError: the dataset has no such split.
+        ValueError: none of its images could be read.
+    """
+    table = job.dataset.load_split(split)
+    return extract_table(job, split, table, hash_file(table.path))
+
+
+def extract_table(job: Job, name: str, table: ImageTable, table_hash: str) -> Manifest:
+    """Extract the local features of a table's images under a name; as extract_split."""
+    if job.recipe.rerank.method == "delf":
+        train_local_features(job.without_redo())
+    extractor = build_extractor(job.run, job.recipe.rerank)
+    artifact = Artifact(
+        job,
+        "features",
+        job.run / "features" / name,
+        {"decode": job.recipe.decode.model_dump()},
+        {name: table_hash, "extractor": extractor.fingerprint},
+        redo=job.redo,
+    )
+    if done := artifact.find():
+        return done
+
+    def write_part(rows: range, path: Path, advance: Advance) -> list[Failure]:
+        def decode(row: int) -> DecodedImage | Failure:
+            try:
+                file = job.dataset.locate(table.ids[row])
+                return decode_image(file, min_side=extractor.min_side, max_pixels=job.max_pixels)
+            except ImageError as error:
+                return Failure(row, error.reason, str(error))
+
+        results: dict[int, LocalFeatures | Failure] = {}
+        for start in range(rows.start, rows.stop, BATCHES * extractor.batch_size):
+            some = range(start, min(start + BATCHES * extractor.batch_size, rows.stop))
+            results.update(_extract_some(extractor, some, decode))
+            advance(len(some))
+        failures = [result for result in results.values() if isinstance(result, Failure)]
+        found = {
+            table.ids[row]: result
+            for row, result in results.items()
+            if isinstance(result, LocalFeatures)
+        }
+        notes = shard_notes(failures, artifact.key)
+        with writing(path) as temporary:
+            write_features_part(
+                temporary, list(found), list(found.values()), extractor.fingerprint, notes
+            )
+        return failures
+
+    return artifact.write_parts(table, PART_SIZE, write_part, in_pieces=True)
+
+
+def _extract_some(
+    extractor: FeatureExtractor, rows: range, decode: Callable[[int], DecodedImage | Failure]
+) -> dict[int, LocalFeatures | Failure]:
+    """Return the features of some images, or why there are none, by row."""
+    if extractor.batch_size == 1:  # one image after the other is all it can: one a core
+
+        def extract(row: int) -> LocalFeatures | Failure:
+            image = decode(row)
+            return image if isinstance(image, Failure) else extractor.extract(image)
+
+        return dict(zip(rows, run_parallel(extract, rows), strict=True))
+    decoded = dict(zip(rows, run_parallel(decode, rows), strict=True))
+    images = {row: image for row, image in decoded.items() if not isinstance(image, Failure)}
+    found = extractor.extract_batch(list(images.values()))
+    failures = {row: image for row, image in decoded.items() if isinstance(image, Failure)}
+    return {**failures, **dict(zip(images, found, strict=True))}

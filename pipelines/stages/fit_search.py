@@ -1,0 +1,64 @@
+"""Fit what searches a database: whitening where the recipe asks for it, and the index.
+
+Arrays in, objects out: reads and writes no files.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embed.errors import InputError
+from embed.whitening import Whitening, fit_whitening, fit_within_class
+from index.search import build_index, search
+from pipelines.runs.recipe import SearchSettings
+from rerank.expansion import augment_database
+
+
+def fit_search(
+    vectors: NDArray[np.float32],
+    landmark_ids: NDArray[np.int64],
+    settings: SearchSettings,
+    fitted: NDArray[np.bool_] | None = None,
+) -> tuple[Whitening | None, Any]:
+    """Return the whitening of a database, if any, and its index.
+
+    Args:
+        vectors: [N, dim] descriptors as embedded.
+        landmark_ids: [N].
+        settings: of the search.
+        fitted: [N] the images that whitening is fitted on; None for all.
+
+    Raises:
+        InputError: more dimensions are to be kept than there are.
+    """
+    used = slice(None) if fitted is None else fitted
+    whitening = _fit_whitening(vectors[used], landmark_ids[used], settings)
+    if whitening is not None:
+        vectors = whitening.apply(vectors)
+    if settings.augment_database:
+        vectors = _augment(vectors, settings.augment_database)
+    return whitening, build_index(vectors)
+
+
+def _fit_whitening(
+    vectors: NDArray[np.float32], landmark_ids: NDArray[np.int64], settings: SearchSettings
+) -> Whitening | None:
+    if settings.whiten == "none":
+        return None
+    if settings.whiten == "within-class":
+        return fit_within_class(vectors, landmark_ids)
+    dim = settings.whiten_dim or vectors.shape[1]
+    try:
+        return fit_whitening(vectors, dim, power=settings.whiten_power)
+    except ValueError as error:
+        raise InputError(
+            f"search.whiten_dim = {settings.whiten_dim}: {error}; or set search.whiten = 'none'"
+        ) from error
+
+
+def _augment(vectors: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """Add to each vector its nearest ones, ever less of them."""
+    names = [str(row) for row in range(len(vectors))]
+    found = search(build_index(vectors), names, vectors, count + 1)
+    return augment_database(vectors, found.rows, weights=np.logspace(0, -1.5, count + 1).tolist())

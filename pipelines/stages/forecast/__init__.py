@@ -1,0 +1,1 @@
+"""What each stage will take of this machine: time, disk, memory."""

@@ -1,0 +1,130 @@
+"""Pick queries with a known answer that the model was not trained on, to calibrate decisions by.
+
+They are photos of landmarks held out of the training, by the validation table or by share, photos
+of the database that were never trained on, each asked as if it were not in the database, and photos
+without a landmark. Reads embeddings/ and features/ of the run; makes those of held-out photos that
+are not in the database.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embed.shards import Embeddings
+from pipelines.answers.open_run import load_split_embeddings, open_features, split_pool
+from pipelines.artifacts import hash_values, load_manifest
+from pipelines.datasets.dataset import ImageTable
+from pipelines.runs.job import Job
+from pipelines.runs.members import list_members
+from rerank.features import LocalFeatures
+
+from .embed import embed_table
+from .features import extract_table
+from .training_set import load_training_set
+
+HELD_OUT = "held_out"  # name of the split that is made here
+
+
+@dataclass(frozen=True)
+class KnownQueries:
+    """Q queries with their truth."""
+
+    embeddings: Embeddings  # of Q images; landmark_ids are the truths, -1 without a landmark
+    find_features: Callable[[int], LocalFeatures | None]  # by place
+    database: NDArray[np.float32]  # [N, dim] descriptors of the database, as embedded
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The images asked [Q]."""
+        return self.embeddings.ids
+
+    @property
+    def truths(self) -> NDArray[np.int64]:
+        """The landmark of each [Q]; -1 for a photo without one."""
+        return self.embeddings.landmark_ids
+
+
+def prepare_held_out(job: Job) -> None:
+    """Embed the held-out photos that are not in the database, and extract their features."""
+    table = _held_out_table(job)
+    if table is None:
+        return
+    key = hash_values([table.ids, table.landmark_ids.tolist()])
+    embed_table(job, HELD_OUT, table, key)
+    if job.recipe.rerank.method != "none":
+        extract_table(job, HELD_OUT, table, key)
+
+
+def load_known_queries(job: Job) -> KnownQueries:
+    """Return at most so many known queries as the recipe says, and half of the pool."""
+    split = job.dataset.database_split
+    database = job.dataset.load_split(split)
+    unseen = set(database.ids) - _trained_ids(job)
+    searched = load_split_embeddings(job.run, split)
+    parts = [(split, _take(searched, unseen))]
+    held_out = _held_out_table(job)
+    if held_out is not None:
+        parts.append((HELD_OUT, load_split_embeddings(job.run, HELD_OUT)))
+    parts = _limit(parts, job.recipe.decide.calibration_queries, job.recipe.train.seed)
+    if job.dataset.find_table("non_landmark"):
+        parts.append(("non_landmark", split_pool(job.run)[1]))
+    stores = {name: open_features(job.run, name, job.recipe) for name, _ in parts}
+    places = [(name, image_id) for name, part in parts for image_id in part.ids]
+
+    def find_features(row: int) -> LocalFeatures | None:
+        name, image_id = places[row]
+        store = stores[name]
+        return store.get(image_id) if store else None
+
+    asked = Embeddings.concatenate([part for _, part in parts])
+    return KnownQueries(asked, find_features, searched.vectors)
+
+
+def _trained_ids(job: Job) -> set[str]:
+    """Return the ids of the images that the model, or one of the ensemble, was trained on.
+
+    Without train.csv the model was trained on none of them, but on another dataset.
+    """
+    trained: set[str] = set()
+    if job.dataset.find_table("train") is None:
+        return trained
+    for folder, recipe in list_members(job.run, job.recipe).items():
+        manifest = load_manifest(folder / "model")
+        if manifest and manifest.model["tuned"]:
+            trained.update(load_training_set(job.dataset, recipe.train).ids)
+    return trained
+
+
+def _held_out_table(job: Job) -> ImageTable | None:
+    """Return the held-out photos of known landmarks that the database lacks; None if none."""
+    if not job.recipe.train.epochs or job.dataset.find_table("train") is None:
+        return None
+    table = load_training_set(job.dataset, job.recipe.train).held_out
+    database = job.dataset.load_split(job.dataset.database_split)
+    there, known = set(database.ids), np.isin(table.landmark_ids, database.landmark_ids)
+    rows = [row for row, image_id in enumerate(table.ids) if image_id not in there and known[row]]
+    if not rows:
+        return None
+    return ImageTable(table.path, tuple(table.ids[row] for row in rows), table.landmark_ids[rows])
+
+
+def _take(embeddings: Embeddings, ids: set[str]) -> Embeddings:
+    rows = [row for row, image_id in enumerate(embeddings.ids) if image_id in ids]
+    return embeddings.take(np.array(rows, dtype=np.int64))
+
+
+def _limit(
+    parts: list[tuple[str, Embeddings]], most: int, seed: int
+) -> list[tuple[str, Embeddings]]:
+    """Keep at most so many images of all parts together, drawn at random."""
+    total = sum(len(part.ids) for _, part in parts)
+    drawn = np.random.default_rng(seed).permutation(total)[:most]
+    limited, start = [], 0
+    for name, part in parts:
+        stop = start + len(part.ids)
+        rows = np.sort(drawn[(drawn >= start) & (drawn < stop)]) - start
+        limited.append((name, part.take(rows)))
+        start = stop
+    return limited

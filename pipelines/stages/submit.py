@@ -1,0 +1,138 @@
+"""Stage `submit`: test images to a ranked submission with its evidence.
+
+Reads index/, features/, decision/ and the test images. Writes submission.csv (a row for every test
+id, sorted by id), predictions.parquet, neighbors.parquet, verified.parquet, evidence.parquet,
+submit/manifest.json. Removes answers.jpg (`answers_sheet`), which shows the submission before.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from classify_head.evidence import Evidence
+from classify_head.evidence_store import write_evidence
+from classify_head.policies import POLICIES, Decisions, decide
+from classify_head.policy import Policy, adjust
+from classify_head.submission import save_submission
+from embed.errors import MissingFileError
+from embed.shards import Embeddings
+from pipelines.answers.decision import load_decision
+from pipelines.answers.extras import make_extras
+from pipelines.answers.open_run import (
+    load_split_embeddings,
+    load_split_failures,
+    open_features,
+    open_recognizer,
+)
+from pipelines.answers.predictions import make_predictions
+from pipelines.artifacts import Manifest, hash_values, invalidate, record_file, writing
+from pipelines.reports.answers_sheet import SHEET
+from pipelines.runs.artifact import Artifact
+from pipelines.runs.job import Job
+
+from .answer_tables import Step, neighbors_table, predictions_table, verified_table
+from .embed import embed_split
+from .features import extract_split
+from .index import index_database
+
+SECTIONS = ("search", "rerank", "decide")
+OUTPUTS = (
+    "submission.csv",
+    "predictions.parquet",
+    "neighbors.parquet",
+    "verified.parquet",
+    "evidence.parquet",
+)
+
+# What local features alone add to the votes.
+GEOMETRY_ALONE = adjust(POLICIES["weighted"], {"fusion": {"penalty_weight": 0.0}})
+
+
+def submit(job: Job) -> Manifest:
+    """Write the submission of a run, or return what is there; makes what it needs.
+
+    Raises:
+        MissingFileError: the dataset has no test table.
+    """
+    if job.dataset.find_table("test") is None:
+        raise MissingFileError(
+            f"{job.data} has no test.csv, so there is nothing to submit; to ask about photos run "
+            f"`cairn index --run {job.run}`, then `cairn query --run {job.run} photo.jpg`"
+        )
+    before = job.without_redo()
+    indexed = index_database(before)
+    tested = embed_split(before, "test")
+    settings = {name: getattr(job.recipe, name).model_dump() for name in SECTIONS}
+    inputs = {"index": indexed.key, "test": tested.content}
+    if job.recipe.rerank.method != "none":
+        inputs["features test"] = extract_split(before, "test").content
+    inputs["names"] = hash_values({str(label): name for label, name in job.dataset.names.items()})
+    artifact = Artifact(job, "submit", job.run / "submit", settings, inputs, redo=job.redo)
+    if done := artifact.find():
+        return done
+    invalidate(artifact.folder)
+    (job.run / SHEET).unlink(missing_ok=True)
+    counts = _recognize(job, indexed)
+    outputs = [replace(record_file(job.run / name), name=f"../{name}") for name in OUTPUTS]
+    return artifact.sign(outputs, model=indexed.model, counts=counts)
+
+
+def _recognize(job: Job, indexed: Manifest) -> dict[str, int]:
+    """Answer every test image and write the OUTPUTS; return the counts of the manifest."""
+    fingerprint = str(indexed.model["fingerprint"])
+    recognizer = open_recognizer(job.run, job.recipe, fingerprint)
+    decision = load_decision(job.run, job.recipe, recognizer.database)
+    queries = load_split_embeddings(job.run, "test")
+    features = open_features(job.run, "test", job.recipe)
+    neighbors, evidence = recognizer.gather(
+        queries,
+        lambda row: features.get(queries.ids[row]) if features else None,
+    )
+    extras = make_extras(decision.policy, recognizer.database, queries.vectors, neighbors.rows)
+    decisions = decision.answer(evidence, extras)
+    steps = {
+        "head_only": _head_step(queries),
+        "knn": _policy_step(evidence, POLICIES["knn-power"]),
+        "reranked": _policy_step(evidence, GEOMETRY_ALONE),
+        "final": _final_step(decisions, job.recipe.decide.rejected),
+    }
+    failures = load_split_failures(job.run, "test")
+    ids = [*queries.ids, *failures]
+    final = steps["final"]
+    empty = np.full(len(failures), -1, dtype=np.int64)
+    save_submission(
+        job.run / "submission.csv",
+        ids,
+        np.append(final.labels, empty),
+        np.append(final.confidences, np.zeros(len(failures))),
+    )
+    predictions = make_predictions(recognizer, evidence, decisions)
+    _write(job, "predictions", predictions_table(predictions, steps, failures))
+    _write(job, "neighbors", neighbors_table(recognizer, neighbors, evidence))
+    _write(job, "verified", verified_table(recognizer, neighbors, evidence))
+    with writing(job.run / "evidence.parquet") as temporary:
+        write_evidence(evidence, temporary)
+    return {"requested": len(ids), "written": len(queries.ids), "failed": len(failures)}
+
+
+def _head_step(queries: Embeddings) -> Step:
+    head = queries.head
+    return Step(head.labels[:, 0], head.probabilities[:, 0].astype(np.float64))
+
+
+def _policy_step(evidence: Evidence, policy: Policy) -> Step:
+    decisions = decide(evidence, policy)
+    return Step(decisions.guesses, decisions.confidences)
+
+
+def _final_step(decisions: Decisions, rejected: str) -> Step:
+    """Return what the submission says: of rejected queries the guess (sink) or nothing (empty)."""
+    labels = decisions.guesses if rejected == "sink" else decisions.labels
+    return Step(labels, decisions.confidences)
+
+
+def _write(job: Job, name: str, table: pa.Table) -> None:
+    with writing(job.run / f"{name}.parquet") as temporary:
+        pq.write_table(table, temporary)

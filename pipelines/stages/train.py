@@ -1,0 +1,410 @@
+"""Stage `train`: dataset and recipe to a descriptor model.
+
+Reads train, validation, non_landmark and their images. Writes model/: model.safetensors,
+model.json, head.safetensors, history.csv (a row an epoch), metrics.csv (a row every few steps),
+failures.parquet, manifest.json; then curves.png, which no stage needs. While it trains also the
+checkpoint that it goes on from. With train.local_weight also local.safetensors, what DELF learned
+along.
+"""
+
+import copy
+import logging
+import math
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+
+from classify_head.heads import Head, build_head, save_head
+from classify_head.trained_head import HEAD_FILE
+from embed.backbone import BackboneSpec, build_backbone
+from embed.errors import InputError
+from embed.history import (
+    CURVES,
+    load_rows,
+    plot_history,
+    save_history,
+    save_steps,
+    write_tensorboard,
+)
+from embed.image_sizes import check_training_sizes, check_view_sizes
+from embed.model import DescriptorModel, ModelSpec, fingerprint_model, save_model
+from embed.precision import NAMES, pick_precision
+from embed.settings import FreezeSettings, TrainSettings
+from embed.shards import write_failures
+from embed.train import Trainer, TrainingImages
+from embed.views import Views
+from pipelines.artifacts import Manifest, hash_file, invalidate, load_manifest, record_file, writing
+from pipelines.decorations import draw, draw_missing
+from pipelines.progress import progress_to
+from pipelines.runs.artifact import Artifact
+from pipelines.runs.job import Job, weights_inputs
+from pipelines.runs.members import link_first_model, list_member_jobs
+from pipelines.runs.networks import is_trained
+from rerank.delf.joint import LOCAL_FILE, build_joint_objective, joint_settings, save_joint
+from rerank.delf.objective import MapObjective
+
+from .choice import choose_model
+from .training_set import TrainingSet, load_training_set
+from .validation import Validation
+
+logger = logging.getLogger(__name__)
+
+OUTPUTS = (
+    "model.safetensors",
+    "model.json",
+    HEAD_FILE,
+    "history.csv",
+    "metrics.csv",
+    "failures.parquet",
+)
+
+
+def train(job: Job) -> Manifest:
+    """Train the model of a run, or return what is there; of an ensemble all, and return the first.
+
+    Raises:
+        InputError: the run holds a model that was trained otherwise, or the data will not do.
+        TrainingCollapsed: see embed.train.
+    """
+    if job.recipe.ensemble.members:
+        job.fill()
+        link_first_model(job)
+        manifests = [train(member) for member in list_member_jobs(job)]
+        return manifests[0]
+    folder = job.run / "model"
+    settings = {"train": job.recipe.train.model_dump(), "decode": job.recipe.decode.model_dump()}
+    if job.recipe.train.local_weight:
+        settings["delf"] = joint_settings(job.recipe.rerank.delf)
+    # Not an input: the pool, which only helps to choose among epochs. It may grow later.
+    inputs = {**_hash_tables(job), **weights_inputs(job)}
+    artifact = Artifact(job, "train", folder, settings, inputs, redo=job.redo, dear=True)
+    if done := artifact.find():
+        job.fill()
+        return done
+    if not job.redo:
+        _refuse_other_model(job, folder, settings, inputs)
+    _check_joint(job)
+    job.fill()
+    if job.redo:  # a checkpoint would bring back what is to be done again
+        invalidate(folder)
+        checkpoints = (path.name for path in folder.glob("checkpoint-*.pt"))
+        for name in ("precision.json", LOCAL_FILE, *checkpoints):
+            (folder / name).unlink(missing_ok=True)
+    training = load_training_set(job.dataset, job.recipe.train)
+    _check(training, job)
+    trained = _fit(job, training, folder / f"checkpoint-{artifact.key[:12]}.pt")
+    model, trainer = trained.model, trained.trainer
+    invalidate(folder)
+    (folder / CURVES).unlink(missing_ok=True)
+    ids = training.ids  # failures count among the images trained on
+    save_model(model, folder)
+    save_head(trained.head, training.landmarks, folder / HEAD_FILE)
+    _save_record(trained, ids, folder)
+    outputs = list(OUTPUTS)
+    if isinstance(trainer.local, MapObjective):
+        save_joint(trainer.local, folder / LOCAL_FILE)
+        outputs.append(LOCAL_FILE)
+    failed = len(trainer.failures)
+    manifest = artifact.sign(
+        [record_file(folder / name) for name in outputs],
+        model={
+            "fingerprint": fingerprint_model(model),
+            **model.spec.to_json(),
+            # What `auto` took, or what the processor has.
+            "training_precision": trained.precision,
+            "tuned": trained.tuned,
+        },
+        counts={"requested": len(ids), "written": len(ids) - failed, "failed": failed},
+    )
+    for checkpoint in folder.glob("checkpoint-*.pt"):
+        checkpoint.unlink()
+    draw(folder / CURVES, lambda: _draw_curves(folder))
+    return manifest
+
+
+def draw_missing_curves(job: Job) -> None:
+    """Draw curves.png of each finished model of a run that has none: it failed, or was deleted."""
+    for folder in (member.run / "model" for member in list_member_jobs(job)):
+        if is_trained(folder.parent):
+            draw_missing(folder / CURVES, partial(_draw_curves, folder))
+
+
+def _draw_curves(folder: Path) -> None:
+    """Draw how the training of a finished model went."""
+    history, metrics = load_rows(folder / "history.csv"), load_rows(folder / "metrics.csv")
+    with writing(folder / CURVES) as temporary:
+        plot_history(history, temporary, metrics)
+
+
+def _hash_tables(job: Job) -> dict[str, str]:
+    """Return the hash of train and validation, as far as they are there.
+
+    A finished model remembers them, and does not need train.csv any more; without training the
+    classes are those of index.csv.
+
+    Raises:
+        MissingFileError: there is no train.csv, but a model to be trained.
+    """
+    dataset = job.dataset
+    if not job.redo and dataset.find_table("train") is None:
+        trained = load_manifest(job.run / "model")
+        if trained:
+            return {n: sha for n, sha in trained.inputs.items() if n in ("train", "validation")}
+    name = "train" if job.recipe.train.epochs else dataset.class_split
+    paths = {"train": dataset.load_split(name).path, "validation": dataset.find_table("validation")}
+    return {name: hash_file(path) for name, path in paths.items() if path}
+
+
+def _refuse_other_model(
+    job: Job, folder: Path, settings: dict[str, dict[str, Any]], inputs: dict[str, str]
+) -> None:
+    """Raise InputError if the folder holds a finished model of other settings or data."""
+    old = load_manifest(folder)
+    if old is None:
+        return
+    changed = [
+        name for name in sorted({*inputs, *old.inputs}) if inputs.get(name) != old.inputs.get(name)
+    ]
+    for section, values in settings.items():
+        before = old.settings.get(section, {})
+        changed += [f"{section}.{k}" for k in before | values if before.get(k) != values.get(k)]
+    raise InputError(
+        f"{folder} holds a model trained with other {', '.join(changed[:6])}; "
+        f"name another --run, or train it anew: cairn train --redo --run {job.run}"
+    )
+
+
+def _check(training: TrainingSet, job: Job) -> None:
+    """Say what is left out, and raise ValueError if nothing can be learned from the rest."""
+    settings, path = job.recipe.train, training.table.path
+    if training.strangers:
+        logger.warning(
+            "%d of %d images of %s are of landmarks that are not trained on; they are not asked",
+            *(training.strangers, training.strangers + len(training.held_out.ids)),
+            training.held_out.path,
+        )
+    if job.dataset.find_table("validation"):
+        if settings.validation_share != TrainSettings().validation_share:
+            logger.warning(
+                "train.validation_share = %g changes nothing: %s is held out",
+                *(settings.validation_share, training.held_out.path),
+            )
+    count = len(training.landmarks)
+    if settings.epochs and settings.group > 1 and count < settings.classes_per_batch:
+        logger.info(
+            "a batch has all %d landmarks: train.classes_per_batch = %d asks for more",
+            *(count, settings.classes_per_batch),
+        )
+    every, unseen = (np.unique(of.landmark_ids) for of in (training.table, training.unseen))
+    dropped = len(every) - len(unseen) - count
+    if dropped:
+        logger.info(
+            "%d of %d landmarks have fewer than %d photos and are not trained on",
+            *(dropped, len(every), settings.balance.min_count),
+        )
+    if len(unseen):
+        logger.info(
+            "%d of %d landmarks are not trained on, to judge it by them; they are known all the "
+            "same",
+            *(len(unseen), len(every)),
+        )
+    if count < 2 and settings.epochs:
+        fewer = f" of {settings.balance.min_count} photos and more" if dropped else ""
+        raise InputError(
+            f"{path} has {count} landmark{fewer}; training tells landmarks apart and "
+            "needs two: add some, or set train.epochs = 0 for features without training"
+        )
+
+
+def _check_joint(job: Job) -> None:
+    """Raise InputError if DELF would be trained along for nothing, or not at all."""
+    settings, method = job.recipe.train, job.recipe.rerank.method
+    if not settings.local_weight:
+        return
+    asked = f"train.local_weight = {settings.local_weight:g} trains DELF along with the model"
+    if method != "delf":
+        raise InputError(
+            f"{asked}, but rerank.method = '{method}' has no use for it; set it to 'delf', or "
+            "local_weight to 0"
+        )
+    if not settings.epochs:
+        raise InputError(
+            f"{asked}, but train.epochs = 0 trains nothing; set local_weight = 0, and DELF is "
+            "trained on the model as it is"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What a training ends with."""
+
+    model: DescriptorModel
+    head: Head
+    trainer: Trainer
+    history: list[dict[str, float]]  # a row an epoch; the first one of pretrained features, maybe
+    tuned: bool  # or the model is as it was before the training
+    precision: str
+
+
+def _fit(job: Job, training: TrainingSet, checkpoint: Path) -> Trained:
+    """Train, and return the best of what was there."""
+    settings = job.recipe.train
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    images = _list_images(job, training)
+    first = _build_start(job, images.labels)
+    model, head, local = _build(job, images.labels)
+    _check_devices(job.devices)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it sets its own on import
+    precision = pick_precision(model, settings, checkpoint.with_name("precision.json"))
+    fabric = Fabric(
+        accelerator="auto" if torch.cuda.is_available() else "cpu",
+        devices=job.devices,
+        strategy=_pick_strategy(job),
+        precision=precision,
+    )
+    fabric.launch()
+    start = first[0].to(fabric.device) if first else None
+    validation = Validation.of(
+        job.dataset,
+        training,
+        job.recipe,
+        head,
+        workers=job.workers,
+        before=start if settings.pretrained_share else None,
+    )
+    with progress_to("train") as move:
+        trainer = Trainer(
+            model,
+            head,
+            images,
+            settings,
+            decode=job.recipe.decode,
+            fabric=fabric,
+            checkpoint=checkpoint,
+            workers=job.workers,
+            local=local,
+            report=move,
+        )
+        for row in trainer.run(validation.score):
+            if fabric.is_global_zero:
+                _tell(row, settings)
+                _write_events(job, trainer)
+    if not fabric.is_global_zero:
+        raise SystemExit(0)  # the first process does the rest alone
+    last = copy.deepcopy((model, head)) if first else (model, head)
+    trainer.restore_best()
+    name = next(name for name, chosen in NAMES.items() if chosen == precision)
+    history, tuned = trainer.progress.history, settings.epochs > 0
+    if first and start:
+        choice = choose_model(start, model, last[0], validation)
+        history, tuned = [{"epoch": 0.0, **choice.start}, *history], choice.tuned
+        model, head = ((model, head), first, last)[choice.place]
+        if tuned and settings.pretrained_share:
+            model = model.beside(start, settings.pretrained_share)
+    return Trained(model.cpu().eval(), head.cpu().eval(), trainer, history, tuned, name)
+
+
+def _check_devices(count: int) -> None:
+    """Raise InputError if there are GPUs, but fewer than asked for; processes may stand in else."""
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if 0 < there < count:
+        raise InputError(f"--devices {count}, but there are {there} GPUs here; ask for as many")
+
+
+def _write_events(job: Job, trainer: Trainer) -> None:
+    """Show TensorBoard how far the training has come, if it is wanted."""
+    if (folder := job.tensorboard) is not None:
+        record = trainer.progress
+        draw(folder, lambda: write_tensorboard(record.history, record.steps, folder))
+
+
+def _pick_strategy(job: Job) -> str:
+    """Return how Fabric shares the work; what stages freeze has no gradient for a while."""
+    if job.devices == 1:
+        return "auto"
+    settings = job.recipe.train
+    freezes = settings.stages or settings.freeze != FreezeSettings() or not settings.head_weight
+    return "ddp_find_unused_parameters_true" if freezes else "ddp"
+
+
+def _tell(row: dict[str, float], settings: TrainSettings) -> None:
+    """Log an epoch's row of the history, as far as there is something to tell."""
+    names = {
+        "triplet_loss": settings.metric_loss if settings.triplet_weight else "",
+        "head_loss": "head",
+        "top1": "top-1",
+        "local_loss": "DELF",
+    }
+    found = [f"{label} {row[name]:.3f}" for name, label in names.items() if label and name in row]
+    judged = {
+        "gap": "GAP",
+        "gap_unseen": "GAP of unseen landmarks",
+        "recall_at_1": "recall@1",
+        "head_top1": "top-1 of the head",
+    }
+    held_out = [
+        f"{label} {row[name]:.3f}"
+        for name, label in judged.items()
+        if not math.isnan(row.get(name, math.nan))
+    ]
+    logger.info(
+        "epoch %d of %d: %s%s",
+        *(row["epoch"], settings.epochs, ", ".join(found)),
+        f"; held out: {', '.join(held_out)}" if held_out else "",
+    )
+
+
+def _list_images(job: Job, training: TrainingSet) -> TrainingImages:
+    ids, labels, examples = training.ids, training.classes, training.examples
+    paths = job.dataset.images.locate_all(ids)
+    if examples is None:
+        return TrainingImages(paths, labels)
+    return TrainingImages(paths, labels[examples.rows], examples, ids)
+
+
+def _build(
+    job: Job, labels: NDArray[np.int64]
+) -> tuple[DescriptorModel, Head, MapObjective | None]:
+    """Return model, head and perhaps DELF with their first weights, the same for the same seed."""
+    settings = job.recipe.train
+    torch.manual_seed(settings.seed)
+    backbone, spec = build_backbone(
+        BackboneSpec(settings.backbone), weights=job.weights, pretrained=settings.pretrained
+    )
+    model = DescriptorModel(ModelSpec.of(spec, settings), backbone)
+    check_training_sizes(model, settings)
+    check_view_sizes(model, Views.of(job.recipe.embed))
+    sizes = np.bincount(labels)
+    head = build_head(settings.head, model.head_dim, sizes, settings.head_scale)
+    if not settings.local_weight:
+        return model, head, None
+    # Drawn last: the model starts, and so ends, as it does without.
+    return model, head, build_joint_objective(backbone, job.recipe.rerank.delf, len(sizes))
+
+
+def _build_start(job: Job, labels: NDArray[np.int64]) -> tuple[DescriptorModel, Head] | None:
+    """Return the pretrained model, no part of which is new, and a head; None if none is needed."""
+    settings = job.recipe.train
+    wanted = settings.epochs and (settings.unseen_share or settings.pretrained_share)
+    if not wanted or not (settings.pretrained or job.weights):
+        return None
+    backbone, spec = build_backbone(
+        BackboneSpec(settings.backbone), weights=job.weights, pretrained=settings.pretrained
+    )
+    plain = ModelSpec(spec, settings.image_size, 0, pooling=settings.pooling)
+    model = DescriptorModel(plain, backbone).eval()
+    sizes = np.bincount(labels)
+    return model, build_head(settings.head, model.head_dim, sizes, settings.head_scale)
+
+
+def _save_record(trained: Trained, ids: tuple[str, ...], folder: Path) -> None:
+    """Write how the training went; the manifest, written later, makes it count."""
+    save_history(trained.history, folder / "history.csv")
+    save_steps(trained.trainer.progress.steps, folder / "metrics.csv")
+    write_failures(folder / "failures.parquet", ids, trained.trainer.failures)

@@ -1,0 +1,252 @@
+"""Judge a model in training: by photos of its landmarks, and by landmarks it was not trained on.
+
+Photos without a landmark are asked, too, where there are some.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from classify_head.gap import Answers, bootstrap_interval, gap
+from classify_head.heads import Head
+from classify_head.trained_head import TrainedHead
+from embed.errors import InputError
+from embed.extract import Extracted, extract_all
+from embed.image_file import ImageFile
+from embed.model import DescriptorModel, lay_beside
+from embed.sampling import group_by_class
+from embed.views import Views
+from index.metrics import recall_at_k
+from index.search import search
+from pipelines.datasets.dataset import Dataset, ImageTable
+from pipelines.runs.recipe import Recipe, SearchSettings
+
+from .fit_search import fit_search
+from .training_set import TrainingSet
+
+DATABASE_PER_CLASS = 3  # of a landmark that are searched; among more is a brother of each query
+QUERIES_PER_CLASS = 30  # of a landmark that is not trained on; of the others a share is held out
+MAX_DISTRACTORS = 200
+Floats = NDArray[np.float32]
+FIGURES = ("gap", "gap_error", "gap_unseen", "recall_at_1", "head_top1")
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """Queries with their truth, and the images that are searched."""
+
+    queries: list[ImageFile]
+    query_labels: NDArray[np.int64]  # [Q] landmark ids; -1 for a distractor
+    database: list[ImageFile]
+    database_labels: NDArray[np.int64]  # [N] landmark ids
+    trained: NDArray[np.int64]  # [C] landmark ids of the classes that are trained
+    head: Head  # that is trained beside the model
+    judge: Literal["neighbors", "head"]  # whose answers are scored
+    search: SearchSettings
+    square: Literal["squeeze", "crop"]  # how images become square
+    batch_size: int
+    max_pixels: int
+    workers: int
+    before: DescriptorModel | None  # whose descriptors lie beside those of the model that is judged
+    before_share: float  # of the cosine that they have
+
+    @classmethod
+    def of(
+        cls,
+        dataset: Dataset,
+        training: TrainingSet,
+        recipe: Recipe,
+        head: Head,
+        *,
+        workers: int,
+        before: DescriptorModel | None = None,
+    ) -> Self:
+        """Ask for the held-out images and for some of the pool; search some of each landmark.
+
+        Of a landmark that is not trained on half of the photos at most are searched.
+
+        Args:
+            dataset: where the images are.
+            training: what is trained on.
+            recipe: how images are described and searched.
+            head: that is trained.
+            workers: processes that decode.
+            before: the pretrained model, where its share of the recipe is above 0.
+        """
+        settings, unseen = recipe.train, training.unseen
+        pool: tuple[str, ...] = ()
+        if dataset.find_table("non_landmark"):
+            pool = dataset.load_split("non_landmark").ids[:MAX_DISTRACTORS]
+        searched, asked = _divide(unseen, settings.seed)
+        ids, labels = np.array(training.ids, dtype=object), training.landmarks[training.classes]
+        shown = pick_database(labels, np.arange(len(labels)), settings.seed)
+        queries = (*training.held_out.ids, *_ids(unseen, asked), *pool)
+        nothing = np.full(len(pool), -1)
+        truths = (training.held_out.landmark_ids, unseen.landmark_ids[asked], nothing)
+        return cls(
+            queries=list(dataset.images.locate_all(queries)),
+            query_labels=np.concatenate(truths),
+            database=list(dataset.images.locate_all([*ids[shown], *_ids(unseen, searched)])),
+            database_labels=np.concatenate([labels[shown], unseen.landmark_ids[searched]]),
+            trained=training.landmarks,
+            head=head,
+            judge=settings.judge,
+            search=recipe.search if settings.unseen_share else SearchSettings(),
+            square=recipe.embed.square,
+            batch_size=recipe.embed.batch_size,
+            max_pixels=recipe.decode.max_pixels,
+            workers=workers,
+            before=before,
+            before_share=settings.pretrained_share,
+        )
+
+    def score(self, model: DescriptorModel) -> dict[str, float]:
+        """Return the FIGURES of a model: those of `figures` of its answers."""
+        return self.figures(self.answer(model))
+
+    def answer(self, model: DescriptorModel, *, alone: bool = False) -> "Judged | None":
+        """Answer the queries: by the nearest neighbour, or by the head, which searches nothing.
+
+        None if no landmark query, or no database image, could be read.
+
+        Args:
+            model: to be judged, on any device.
+            alone: without the descriptors of `before` beside its own, and without the head.
+        """
+        if not (self.query_labels >= 0).any():
+            return None
+        model.eval()
+        self.head.eval()
+        asked = self._extract(model, self.queries, with_head=not alone)
+        truths = self.query_labels[asked.positions]
+        if not (truths >= 0).any():
+            return None
+        told = None if alone else asked.head.labels[:, 0]
+        if self.judge == "head" and told is not None:
+            predicted, confidences = told, asked.head.probabilities[:, 0]
+        else:
+            found = self._extract(model, self.database, with_head=False)
+            if not len(found.positions):
+                return None
+            names = [str(position) for position in asked.positions]
+            labels = self.database_labels[found.positions]
+            vectors, searched = asked.vectors, found.vectors
+            if self.before is not None and not alone:
+                vectors = self._beside(vectors, self._asked_before)
+                searched = self._beside(searched, self._searched_before)
+            whitening, index = fit_search(searched, labels, self.search)
+            vectors = vectors if whitening is None else whitening.apply(vectors)
+            nearest = search(index, names, vectors, 1)
+            predicted = labels[nearest.rows[:, 0]]
+            confidences = nearest.scores[:, 0]
+        ids = tuple(f"{position:09d}" for position in asked.positions)
+        sets = tuple(frozenset([int(t)] if t >= 0 else []) for t in truths)
+        return Judged(Answers(ids, predicted, confidences.astype(np.float64), sets), truths, told)
+
+    def figures(self, judged: "Judged | None") -> dict[str, float]:
+        """Return the FIGURES of answers.
+
+        Returns:
+            gap, with distractors, and its standard error; gap_unseen, that of the landmarks that
+            are not trained on, with distractors; recall_at_1 of the neighbours, nan where the head
+            judges; head_top1, of the landmarks trained on. What cannot be told is nan.
+        """
+        if judged is None:
+            return dict.fromkeys(FIGURES, math.nan)
+        answers, truths = judged.answers, judged.truths
+        low, high = bootstrap_interval(answers, level=0.6827)  # one standard error either way
+        shown = np.isin(truths, self.trained)
+        unseen = (truths >= 0) & ~shown
+        recall = math.nan
+        if self.judge == "neighbors":
+            recall = recall_at_k(answers.predicted[:, None], answers.truths, 1)
+        return {
+            "gap": gap(answers),
+            "gap_error": (high - low) / 2,
+            "gap_unseen": gap(answers.take(~shown)) if unseen.any() else math.nan,
+            "recall_at_1": recall,
+            "head_top1": math.nan if judged.told is None else _share(judged.told == truths, shown),
+        }
+
+    @cached_property
+    def _asked_before(self) -> Floats:
+        assert self.before is not None
+        return self._extract(self.before, self.queries, with_head=False).vectors
+
+    @cached_property
+    def _searched_before(self) -> Floats:
+        assert self.before is not None
+        return self._extract(self.before, self.database, with_head=False).vectors
+
+    def _beside(self, vectors: Floats, before: Floats) -> Floats:
+        """Return what DescriptorModel.beside would describe the same images as."""
+        if len(vectors) != len(before):
+            raise InputError("photos came, or went, while they were trained on; train again")
+        trained, pretrained = torch.from_numpy(vectors), torch.from_numpy(before)
+        return np.asarray(lay_beside(trained, pretrained, self.before_share).numpy())
+
+    def _extract(
+        self, model: DescriptorModel, paths: list[ImageFile], *, with_head: bool
+    ) -> Extracted:
+        device = next(model.parameters()).device
+        return extract_all(
+            model,
+            paths,
+            batch_size=self.batch_size,
+            max_pixels=self.max_pixels,
+            workers=self.workers,
+            views=Views(square=self.square),
+            classifier=TrainedHead(self.head.to(device), self.trained) if with_head else None,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What a model answered to the queries that could be read."""
+
+    answers: Answers
+    truths: NDArray[np.int64]  # [Q] landmark ids; -1 for a distractor
+    told: NDArray[np.int64] | None  # [Q] what the head answers
+
+
+def _share(right: NDArray[np.bool_], of: NDArray[np.bool_]) -> float:
+    return float(right[of].mean()) if of.any() else math.nan
+
+
+def pick_database(
+    labels: NDArray[np.int64], rows: NDArray[np.int64], seed: int
+) -> NDArray[np.int64]:
+    """Choose at most DATABASE_PER_CLASS of the rows of each label, ascending."""
+    generator = np.random.default_rng(seed)
+    classes = group_by_class(labels[rows])
+    parts = np.split(rows[classes.rows], classes.starts[1:])
+    chosen = [generator.permutation(part)[:DATABASE_PER_CLASS] for part in parts]
+    return np.sort(np.concatenate(chosen))
+
+
+def divide_unseen(sizes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return how many images of each landmark are searched, half at most, and how many asked for.
+
+    Args:
+        sizes: [U] images of the landmarks that are not trained on; 2 or more each.
+    """
+    searched = np.minimum(sizes // 2, DATABASE_PER_CLASS)
+    return searched, np.minimum(sizes - searched, QUERIES_PER_CLASS)
+
+
+def _divide(table: ImageTable, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows that are searched and those that are asked for, of other images."""
+    classes = group_by_class(table.landmark_ids, np.random.default_rng(seed))
+    searched, asked = (np.repeat(of, classes.sizes) for of in divide_unseen(classes.sizes))
+    ranks = classes.ranks()
+    queries = (ranks >= searched) & (ranks < searched + asked)
+    return np.sort(classes.rows[ranks < searched]), np.sort(classes.rows[queries])
+
+
+def _ids(table: ImageTable, rows: NDArray[np.int64]) -> list[str]:
+    return [table.ids[row] for row in rows]
