@@ -1,7 +1,4 @@
-"""Stage `data`: make a dataset folder.
-
-Of nothing: the rendered demo city. `folders` makes one of a folder a class.
-"""
+"""Make a dataset of nothing: render the demo city, and its contact sheet."""
 
 import logging
 from pathlib import Path
@@ -24,7 +21,9 @@ def render_demo(folder: Path, *, seed: int = 0) -> None:
         FileExistsError: the folder holds another dataset, or the city of another seed.
     """
     claim(folder, {"demo city": {"seed": seed}})
-    if not (folder / "train.csv").is_file():  # written last
+    if (folder / "train.csv").is_file():
+        logger.info("the demo city is in %s already", folder)
+    else:
         logger.info("rendering the demo city into %s", folder)
         with progress_to("render the demo city") as move:
             render_city(folder, CityPlan(), seed=seed, report=move)

@@ -1,14 +1,12 @@
 """Render a demo city and write it as a dataset folder.
 
-Writes images/<id>.jpg, test.csv, solution.csv, non_landmark.csv, labels.csv, index.csv and, last,
-train.csv. Each photo depends on its seed alone: neither the number of workers nor the order
-matters, and what was rendered before an interruption is kept.
+Writes images/<id>.jpg, then all tables together. Each photo depends on its seed alone: neither the
+number of workers nor the order matters, and what was rendered before an interruption is kept.
 """
 
 from __future__ import annotations
 
 import csv
-import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -20,6 +18,8 @@ import cv2
 import numpy as np
 
 from embed.errors import InputError
+from pipelines.artifacts import writing
+from pipelines.datasets.renewal import renewing
 
 from .landmarks import build
 from .photo import Studio, photograph
@@ -138,21 +138,22 @@ def _write_tables(folder: Path, city: City) -> None:
         (s.image_id, city.labels[s.landmark] if s.landmark >= 0 else "", "Public") for s in test
     ]
     pool = [(s.image_id,) for s in shots if s.split == "pool"]
-    _table(folder / "test.csv", ("id",), [(s.image_id,) for s in test])
-    _table(folder / "solution.csv", ("id", "landmarks", "Usage"), answers)
-    _table(folder / "non_landmark.csv", ("id",), pool)
-    _table(
-        folder / "labels.csv",
-        ("landmark_id", "name"),
-        sorted(zip(city.labels, city.names, strict=True)),
-    )
-    _table(folder / "index.csv", ("id", "landmark_id"), index)
-    _table(folder / "train.csv", ("id", "landmark_id"), train)
+    labels = sorted(zip(city.labels, city.names, strict=True))
+    tables: dict[str, tuple[tuple[str, ...], Sequence[tuple[object, ...]]]] = {
+        "test": (("id",), [(s.image_id,) for s in test]),
+        "solution": (("id", "landmarks", "Usage"), answers),
+        "non_landmark": (("id",), pool),
+        "labels": (("landmark_id", "name"), labels),
+        "index": (("id", "landmark_id"), index),
+        "train": (("id", "landmark_id"), train),
+    }
+    with renewing(folder, tables) as renewal:
+        for name, (header, rows) in tables.items():
+            _write_table(renewal.waiting / f"{name}.csv", header, rows)
 
 
-def _table(path: Path, header: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    _replace(path, text.getvalue().encode())
+def _write_table(path: Path, header: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
+    with writing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)

@@ -7,7 +7,6 @@ interrupted download needs; the same call goes on from there.
 
 import contextlib
 import fcntl
-import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,14 +53,13 @@ def download_dataset(
         retry_failures: ask again for images that failed in earlier runs.
 
     Raises:
-        FileNotFoundError, InputError: as read_tables; none of the images of train could be had;
-            or the folder holds images of another size.
-        InputError: the folder holds a dataset made otherwise.
+        FileNotFoundError, InputError: as read_tables; none of the images of train could be had.
+        InputError: the folder holds a dataset made otherwise, or images of another size.
         InputError: another process downloads into it.
     """
     paths = {"train": train, "index": index, "test": test, "non_landmark": non_landmark}
     tables = read_tables({split: path for split, path in paths.items() if path}, LABELLED)
-    _claim(folder, settings.size)
+    claim(folder, {"urls": f"--size {settings.size}"})
     journal = Journal(folder / "failures.jsonl")
     with _locked(folder / "images" / ".downloading") as temporary:
         if retry_failures:
@@ -71,18 +69,6 @@ def download_dataset(
         stored = list_stored(folder / "images")
         failures = explain_missing(tables, stored, find_known(journal, wanted), given_up)
         return write_outcome(tables, stored, failures, folder, settings)
-
-
-def _claim(folder: Path, size: str) -> None:
-    """Mark the folder as ours, of this size."""
-    marker = folder / "dataset.json"
-    found = json.loads(marker.read_text(encoding="utf-8")) if marker.is_file() else None
-    if isinstance(found, dict) and "urls" in found and found.get("size") != size:
-        raise InputError(
-            f"{folder} holds images of size {found.get('size')}, not {size}; go on with --size "
-            f"{found.get('size')}, or name another folder: --data"
-        )
-    claim(folder, {"urls": "tables of addresses", "size": size})
 
 
 @contextlib.contextmanager
