@@ -1,4 +1,4 @@
-"""The command query."""
+"""The command query: which known thing is in photos, or none."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""The command data augmentations."""
+"""The command data augmentations: what the random changes of training do, as a picture."""
 
 from pathlib import Path
 from typing import Annotated

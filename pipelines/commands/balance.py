@@ -1,4 +1,4 @@
-"""The command data balance."""
+"""The command data balance: a dataset whose classes are of more equal size."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""The command data check."""
+"""The command data check: images that spoil a dataset, listed or left out."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""The command data clean."""
+"""The command data clean: a dataset of the training images that others of their class confirm."""
 
 from pathlib import Path
 from typing import Annotated

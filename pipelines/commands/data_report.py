@@ -1,4 +1,4 @@
-"""The command data report."""
+"""The command data report: what is in a dataset, and what a run of it will take."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""The command explain."""
+"""The command explain: what in photos spoke for their answers, as pictures."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""The command data files."""
+"""The command data files: a dataset of a table and its images."""
 
 from pathlib import Path
 from typing import Annotated, Literal

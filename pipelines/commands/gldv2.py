@@ -1,4 +1,4 @@
-"""The command data gldv2."""
+"""The command data gldv2: a dataset of Google Landmarks v2."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""The command data revisited."""
+"""The command data revisited: a dataset of revisited Oxford or Paris."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""The command data select."""
+"""The command data select: part of a dataset, and what is held out of it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

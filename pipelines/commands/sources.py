@@ -1,4 +1,4 @@
-"""The commands data demo and data folders."""
+"""The commands data demo and data folders: a dataset of nothing, or of a folder a class."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""The command data urls."""
+"""The command data urls: a dataset of images that are downloaded."""
 
 from pathlib import Path
 from typing import Annotated

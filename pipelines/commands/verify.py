@@ -1,4 +1,4 @@
-"""The command verify."""
+"""The command verify: every file of a run against what was written."""
 
 import json
 from dataclasses import asdict

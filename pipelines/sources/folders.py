@@ -1,4 +1,4 @@
-"""Make a dataset of a folder a class: photos/<name of the thing>/*.jpg.
+"""Make a dataset of a folder a class: `photos/<name of the thing>/*.jpg`.
 
 Reads file names, and what class_folders reads. Writes images/ (hard links, or copies across file
 systems) and the tables; see renewal for how they take the place of older ones.

@@ -1,4 +1,4 @@
-"""Use images that somebody has unpacked from the tars: <split>/a/b/c/<id>.jpg.
+"""Use images that somebody has unpacked from the tars: `<split>/a/b/c/<id>.jpg`.
 
 A dataset looks for images/a/b/c/<id>.jpg, whatever the split. So each image gets a link there:
 no second copy of its bytes. Lists folders and links files; opens none.
