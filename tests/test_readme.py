@@ -1,4 +1,4 @@
-"""The README names only commands that exist, and the Makefile's help lists every target."""
+"""README and CONTRIBUTING name only what exists, and the Makefile's help lists every target."""
 
 import re
 import subprocess
@@ -10,6 +10,8 @@ from tests.datasets import list_commands
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+BOTH = f"{README}\n{CONTRIBUTING}"
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
 OPTIONS: dict[str, set[str]] = {
@@ -78,15 +80,15 @@ def test_what_does_not_exist_is_found() -> None:
     assert unknown_in_cairn(["qery", "--json"]) == ["qery"]
 
 
-@pytest.mark.parametrize("words", commands_of(README, "make"), ids=" ".join)
-def test_make_targets_of_the_readme_exist(words: list[str]) -> None:
+@pytest.mark.parametrize("words", commands_of(BOTH, "make"), ids=" ".join)
+def test_make_targets_that_are_named_exist(words: list[str]) -> None:
     assert unknown_in_make(words) == []
 
 
 @pytest.mark.parametrize(
-    "words", commands_of(README, "cairn") + commands_of(README, "python -m pipelines"), ids=" ".join
+    "words", commands_of(BOTH, "cairn") + commands_of(BOTH, "python -m pipelines"), ids=" ".join
 )
-def test_commands_and_options_of_the_readme_exist(words: list[str]) -> None:
+def test_commands_and_options_that_are_named_exist(words: list[str]) -> None:
     assert unknown_in_cairn(words) == []
 
 
@@ -114,7 +116,15 @@ def test_options_that_the_makefile_passes_exist() -> None:
         assert set(re.findall(r"(--[a-z]+)", text)) <= OPTIONS[name], name
 
 
-def test_pictures_of_the_readme_are_there() -> None:
-    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", README)
-    assert pictures
-    assert [picture for picture in pictures if not (ROOT / picture).is_file()] == []
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/map.md"])
+def test_what_is_linked_to_is_there(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+    assert links
+    assert [link for link in links if not ((ROOT / name).parent / link).is_file()] == []
+
+
+def test_tests_that_contributors_are_told_to_run_are_there() -> None:
+    named = re.findall(r"tests/test_\w+\.py", CONTRIBUTING)
+    assert len(named) > 1
+    assert [path for path in named if not (ROOT / path).is_file()] == []
