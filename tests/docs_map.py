@@ -5,6 +5,7 @@ written by hand and stays.
 """
 
 import ast
+import functools
 import re
 import sys
 import tomllib
@@ -24,6 +25,7 @@ SUFFIXES = (".py", ".toml", ".html", ".css")
 COMMENT = re.compile(r"\{#\s*(.*?)\s*#\}", re.DOTALL)  # of a template
 
 
+@functools.cache
 def describe(path: Path) -> str:
     """Return the first line of what a file says of itself.
 
