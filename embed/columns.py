@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -24,3 +25,9 @@ def to_array(column: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     return np.from_dlpack(column)
+
+
+def find_rows(ids: pa.ChunkedArray, wanted: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Return the row of each wanted id [M] in distinct ids [N]; -1 where there is none."""
+    found = pc.index_in(wanted, value_set=ids.combine_chunks())
+    return to_array(pc.fill_null(found, -1)).astype(np.int64)

@@ -100,18 +100,24 @@ class SealedFile:
             raise BrokenSealError(f"{path} is damaged: {len(self._sums)} checksums of row groups")
 
     def read_group(self, group: int, columns: Sequence[str]) -> pa.Table:
-        """Read some columns of a row group. Raises BrokenSealError if any of its bytes changed."""
-        self._check(group)
-        return self._file.read_row_group(group, list(columns))
+        """Read some columns of a row group; threads may read at the same time.
 
-    def read_unchecked(self, columns: Sequence[str]) -> pa.Table:
-        """Read some columns of all groups; the caller knows what their values must be.
+        Raises:
+            BrokenSealError: a byte of the group changed.
+        """
+        self._check(group)
+        # Its own, of the footer that was parsed: Arrow promises nothing of a shared reader.
+        reader = pq.ParquetFile(pa.BufferReader(self._bytes), metadata=self._file.metadata)
+        return reader.read_row_group(group, list(columns), use_threads=False)
+
+    def read_unchecked(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read some columns of all groups, or all; the caller knows what their values must be.
 
         Raises:
             BrokenSealError: they cannot be read.
         """
         try:
-            return self._file.read(list(columns))
+            return self._file.read(None if columns is None else list(columns))
         except (pa.ArrowException, OSError) as error:
             raise BrokenSealError(f"{self.path} is damaged: {error}") from error
 
@@ -134,8 +140,11 @@ class SealedFile:
 def _map(path: Path) -> pa.Buffer:
     if not path.stat().st_size:  # cannot be mapped
         raise BrokenSealError(f"{path} is damaged: it is empty")
-    with pa.memory_map(str(path)) as file:
-        return file.read_buffer()
+    try:
+        with pa.memory_map(str(path)) as file:
+            return file.read_buffer()
+    except OSError as error:  # of the system: Arrow names the file in its text alone
+        raise OSError(error.errno, str(error), str(path)) from error
 
 
 def _read_footer(content: pa.Buffer, path: Path | str = "the file") -> bytes:

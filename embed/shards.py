@@ -1,13 +1,11 @@
-"""The file format of global descriptors: Parquet shards of id, label, vector and head scores.
+"""The file format of global descriptors: Parquet shards of id, vector and head scores.
 
-Reads and writes part-*.parquet and failures.parquet. A shard is complete in itself: it carries
-the failures of its images and the key of the job that wrote it, so that a job can go on after it.
+Reads part-*.parquet (see embed.parts), which know no label and no order; reads and writes what
+does, images.parquet, and failures.parquet.
 """
 
-import json
-import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,13 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from .columns import read_parquet, to_array
+from .columns import find_rows, read_parquet, to_array
 from .errors import InputError, MissingFileError
 from .failure import Failure
 from .head_scores import HeadScores
-from .sealed import BrokenSealError, SealedFile, write_sealed
-
-logger = logging.getLogger(__name__)
+from .parts import join_rows
 
 HEAD_COLUMNS = {"head_label": "labels", "head_score": "scores", "head_probability": "probabilities"}
 
@@ -65,21 +61,25 @@ class Embeddings:
         )
 
 
-def write_shard(
-    path: Path, embeddings: Embeddings, failures: Sequence[Failure], *, dtype: str, key: str
-) -> None:
-    """Write one shard; dtype is float16 or float32, key names the job."""
-    head = embeddings.head
-    asked = HEAD_COLUMNS.items() if head.labels.shape[1] else ()
-    table = pa.table(
+def make_rows(
+    ids: Sequence[str], vectors: NDArray[np.float32], head: HeadScores, dtype: str
+) -> pa.Table:
+    """Return the rows of a shard.
+
+    Args:
+        ids: [N] images.
+        vectors: [N, dim] their descriptors.
+        head: what the classification head says of them.
+        dtype: float16 or float32, of the stored descriptors.
+    """
+    columns = HEAD_COLUMNS.items() if head.labels.shape[1] else ()
+    return pa.table(
         {
-            "image_id": pa.array(embeddings.ids, pa.string()),
-            "landmark_id": pa.array(embeddings.landmark_ids, pa.int64()),
-            "embedding": _to_lists(embeddings.vectors.astype(dtype)),
-            **{name: _to_lists(getattr(head, of)) for name, of in asked},
+            "image_id": pa.array(ids, pa.string()),
+            "embedding": _to_lists(vectors.astype(dtype)),
+            **{name: _to_lists(getattr(head, of)) for name, of in columns},
         }
     )
-    write_sealed(table.replace_schema_metadata(shard_notes(failures, key)), path)
 
 
 def _to_lists(values: NDArray[Any]) -> pa.FixedSizeListArray:
@@ -91,59 +91,49 @@ def _from_lists(column: pa.ChunkedArray) -> NDArray[Any]:
     return to_array(lists.flatten()).reshape(-1, lists.type.list_size)
 
 
-def shard_notes(failures: Sequence[Failure], key: str) -> dict[str, str]:
-    """Return the metadata that read_shard_failures reads back."""
-    return {"key": key, "failures": json.dumps([asdict(failure) for failure in failures])}
+def read_embeddings(paths: Sequence[Path], images: Path) -> Embeddings:
+    """Read shards as float32, in the order and with the labels of a table.
 
-
-def read_shard_failures(path: Path, key: str) -> list[Failure] | None:
-    """Return the failures of a shard, or None if there is no whole shard of this job at path.
-
-    Every byte of it is checked; that a damaged one does not count is logged.
-    """
-    try:
-        shard = SealedFile(path)
-        if shard.metadata.get(b"key", b"").decode() != key:
-            return None
-        shard.check()
-    except FileNotFoundError:
-        return None
-    except BrokenSealError as error:
-        logger.warning("%s; it is made again", error)
-        return None
-    return [Failure(**failure) for failure in json.loads(shard.metadata[b"failures"])]
-
-
-def read_embeddings(paths: Sequence[Path]) -> Embeddings:
-    """Read shards in the given order, as float32; that they are intact the caller knows.
+    Args:
+        paths: of the shards; that they are intact the caller knows.
+        images: images.parquet, which names all images of the shards.
 
     Raises:
-        MissingFileError: a shard is missing, or none are given.
+        MissingFileError: a file is missing, or no shards are given.
         InputError: a file is no shard.
     """
     if not paths:
         raise MissingFileError("there are no embeddings to read; run `cairn embed` first")
     try:
-        tables = [read_parquet(path) for path in paths]
-        # Of a shard without a readable image the head was not asked: it has no columns of it.
-        table = pa.concat_tables([part for part in tables if len(part)] or tables[:1])
+        table = join_rows([read_parquet(path) for path in paths])
+        listed = read_parquet(images)
         vectors = _from_lists(table["embedding"]).astype(np.float32)
         head = HeadScores.none(len(table))
         if set(HEAD_COLUMNS) <= set(table.column_names):
             head = HeadScores(**{of: _from_lists(table[name]) for name, of in HEAD_COLUMNS.items()})
+        rows = find_rows(table["image_id"], listed["image_id"])
     except FileNotFoundError as error:
         raise MissingFileError(f"{error}; run `cairn embed`") from error
     except (OSError, pa.ArrowInvalid, KeyError, AttributeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the system, not the file
+            raise
         raise InputError(
             f"{paths[0].parent} holds a file that is no embedding shard ({error}); "
             "run `cairn embed --redo`"
         ) from error
-    return Embeddings(
-        tuple(table["image_id"].to_pylist()),
-        to_array(table["landmark_id"]).astype(np.int64),
-        vectors,
-        head,
-    )
+    listed, order = listed.filter(pa.array(rows >= 0)), rows[rows >= 0]
+    if len(order) != len(vectors):
+        raise ValueError(f"{images} names {len(order)} of the {len(vectors)} images of the shards")
+    if (order[1:] < order[:-1]).any():  # a copy, which most need not pay for
+        vectors, head = vectors[order], head.take(order)
+    labels = to_array(listed["landmark_id"]).astype(np.int64)
+    return Embeddings(tuple(listed["image_id"].to_pylist()), labels, vectors, head)
+
+
+def write_images(path: Path, ids: Sequence[str], landmark_ids: NDArray[np.int64]) -> None:
+    """Write images.parquet: image_id, landmark_id of all images of a table, in its order."""
+    columns = {"image_id": pa.array(ids, pa.string()), "landmark_id": pa.array(landmark_ids)}
+    pq.write_table(pa.table(columns), path)
 
 
 def write_failures(path: Path, ids: Sequence[str], failures: Sequence[Failure]) -> None:

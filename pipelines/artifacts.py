@@ -204,7 +204,7 @@ def load_manifest(folder: Path) -> Manifest | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except InputError as error:
-        raise InputError(f"{error}; {remedy(folder)}") from error
+        raise InputError(f"{error}; {remedy_file(folder)}") from error
     if values["format"] != FORMAT_VERSION:
         raise InputError(
             f"{path} was written by another version of Cairn (format {values['format']}, this one "
@@ -222,16 +222,31 @@ def remedy(folder: Path) -> str:
     return f"make it anew: {command}"
 
 
+def remedy_file(folder: Path, *, missing: bool = False) -> str:
+    """Say how one file of an artifact is made anew: of one that is made in parts, it alone."""
+    run, _, in_parts = _find_maker(folder)
+    if not in_parts:
+        return remedy(folder)
+    command = f"cairn submit --run {shlex.quote(str(run))}"  # makes all that is missing
+    return f"make it anew: {command}" if missing else f"delete it, and it is made anew: {command}"
+
+
 def name_maker(folder: Path, options: str = "") -> str | None:
     """Return the command that makes an artifact of a run; None where there is no one command."""
+    run, command, _ = _find_maker(folder)
+    return command and f"cairn {command} {options}--run {shlex.quote(str(run))}"
+
+
+def _find_maker(folder: Path) -> tuple[Path, str | None, bool]:
+    """Return the run of an artifact, the command that makes it, and whether it is in parts."""
     if folder.is_symlink():  # model/ of an ensemble is its first member's
         folder = folder.parent / folder.readlink()
     run, command = folder.parent, MAKERS.get(folder.name)
-    if command is None:
-        run, command = folder.parent.parent, SPLIT_MAKERS.get(folder.parent.name)
+    if in_parts := command is None and folder.parent.name in SPLIT_MAKERS:
+        run, command = folder.parent.parent, SPLIT_MAKERS[folder.parent.name]
     if run.parent.name == "members":  # the command of the whole run does all its members
         run = run.parent.parent
-    return command and f"cairn {command} {options}--run {shlex.quote(str(run))}"
+    return run, command, in_parts
 
 
 def invalidate(folder: Path) -> None:

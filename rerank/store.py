@@ -1,15 +1,11 @@
 """Keep local features in Parquet files, and read one image's at a time.
 
-A part holds the features of some images, a row an image, so that extraction can resume part by
-part; whatever is read of it is checked. Knows nothing of how features are found or used. Reads and
-writes `part-*.parquet`.
+A part (see embed.parts) holds the features of some images, a row an image; whatever is read of it
+is checked. Knows nothing of how features are found or used. Reads and writes `part-*.parquet`.
 """
 
-import hashlib
-import json
-import threading
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +14,21 @@ import pyarrow as pa
 
 from embed.columns import to_array
 from embed.errors import InputError, MissingFileError
-from embed.sealed import BrokenSealError, SealedFile, write_sealed
+from embed.parts import read_ids, write_part
+from embed.sealed import BrokenSealError, SealedFile
 
 from .features import LocalFeatures
 
 FORMAT = "2"
 # A row is about 90 kB; one is read at random, so a group holds few.
 ROWS_PER_GROUP = 4
+# Parts open at a time. One of 512 images takes 1.2 MB, its parsed footer, and 1 ms to open.
+OPEN_PARTS = 128
 FINGERPRINT_KEY = b"extractor_fingerprint"
 DTYPE_KEY = b"descriptor_dtype"
 DIM_KEY = b"descriptor_dim"
 FORMAT_KEY = b"features_format"
-IDS_KEY = b"image_ids_sha256"  # ids are read without the rest of their rows
-REMEDY = "delete it and extract features again"
+REMEDY = "delete this one file, and extract the features of its images again"
 COLUMNS = ("image_id", "width", "height", "keypoints", "scores", "scales", "descriptors")
 
 
@@ -39,48 +37,48 @@ def write_features_part(
     image_ids: Sequence[str],
     features: Sequence[LocalFeatures],
     extractor_fingerprint: str,
-    notes: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the features of some images as one part; the same input gives the same bytes.
+    """Write the features of some images, as make_rows takes them, as a part without failures."""
+    rows = make_rows(image_ids, features, extractor_fingerprint)
+    write_part(path, rows, {}, extractor_fingerprint, group_rows=ROWS_PER_GROUP)
+
+
+def make_rows(
+    image_ids: Sequence[str], features: Sequence[LocalFeatures], extractor_fingerprint: str
+) -> pa.Table:
+    """Return the rows of a part, for embed.parts.write_part with groups of ROWS_PER_GROUP.
 
     Args:
-        path: the file to write, replaced if it exists.
         image_ids: [n] distinct ids.
         features: [n] features of those images, descriptors of one dtype.
         extractor_fingerprint: of the extractor that made them; the store asks for it.
-        notes: the writer's own entries of the file's metadata.
 
     Raises:
-        ValueError: lengths differ, an id occurs twice, or dtype or dim of descriptors differ.
+        ValueError: lengths differ, or dtype or dim of descriptors differ.
     """
     if len(image_ids) != len(features):
         raise ValueError(f"{len(image_ids)} image ids for {len(features)} features")
-    if len(set(image_ids)) != len(image_ids):
-        raise ValueError(f"the image ids of {path} are not distinct; give each image once")
     dtypes = {record.descriptors.dtype.name for record in features} or {"uint8"}
     dims = {record.descriptors.shape[1] for record in features} or {1}
     if len(dtypes) > 1 or len(dims) > 1:
         raise ValueError(
-            f"descriptors of {path} have dtypes {sorted(dtypes)} and dims {sorted(dims)}, expected "
-            "one of each; extract them all with the same extractor"
+            f"descriptors have dtypes {sorted(dtypes)} and dims {sorted(dims)}, expected one of "
+            "each; extract them all with the same extractor"
         )
     metadata: dict[bytes, str] = {
         FORMAT_KEY: FORMAT,
         FINGERPRINT_KEY: extractor_fingerprint,
         DTYPE_KEY: dtypes.pop(),
         DIM_KEY: str(dims.pop()),
-        IDS_KEY: _hash_ids(image_ids),
-        **{name.encode(): note for name, note in (notes or {}).items()},
     }
-    table = _table(image_ids, features).replace_schema_metadata(metadata)
-    write_sealed(table, path, group_rows=ROWS_PER_GROUP)
+    return _table(image_ids, features).replace_schema_metadata(metadata)
 
 
 class FeatureStore:
     """The features of many images, read from a folder of parts when asked for.
 
     Opening reads the footers and ids only. The latest records stay in memory, up to a number of
-    images. Threads may share a store.
+    images, and so many parts stay open. Threads may share a store: none waits for another's read.
     """
 
     def __init__(
@@ -92,13 +90,13 @@ class FeatureStore:
         parts: Iterable[Path] | None = None,
         remedy: str = REMEDY,
     ) -> None:
-        """Open parts of a folder.
+        """Look through the parts of a folder.
 
         Args:
             folder: where the `part-*.parquet` files lie; none is an empty store.
             extractor_fingerprint: what the parts must have been made with.
             cache_images: images kept in memory; about 90 kB each for SIFT.
-            parts: those to open; None for all there are.
+            parts: those to read; None for all there are.
             remedy: what an error says is to be done about a damaged part.
 
         Raises:
@@ -111,13 +109,34 @@ class FeatureStore:
             raise ValueError(f"cache_images {cache_images} is below 1")
         if not folder.is_dir():
             raise MissingFileError(f"no folder of features at {folder}; extract features first")
-        self._cache_images = cache_images
-        self._cache: OrderedDict[str, LocalFeatures] = OrderedDict()
-        self._lock = threading.Lock()
-        self._parts: list[_Part] = []
-        self._places: dict[str, tuple[int, int]] = {}  # image_id -> part, row
+        seals: dict[Path, str] = {}
+        places: dict[str, tuple[Path, int]] = {}  # image_id -> part, row
         for path in sorted(folder.glob("part-*.parquet") if parts is None else parts):
-            self._add(_Part(path, extractor_fingerprint, remedy))
+            part = _Part(path, extractor_fingerprint, remedy)
+            seals[path] = part.seal
+            for row, image_id in enumerate(part.read_ids()):
+                if image_id in places:
+                    raise InputError(
+                        f"image '{image_id}' is in both {places[image_id][0]} and {path}; move one "
+                        "of the two to another folder"
+                    )
+                places[image_id] = (path, row)
+
+        # lru_cache holds no lock while it calls: two threads may read the same image, and none
+        # waits. Functions, not methods: those would keep a store alive that nobody uses any more.
+        @lru_cache(OPEN_PARTS)
+        def open_part(path: Path) -> _Part:
+            part = _Part(path, extractor_fingerprint, remedy)
+            if part.seal != seals[path]:
+                raise InputError(f"{path} was written anew since it was opened; start again")
+            return part
+
+        @lru_cache(cache_images)
+        def read(image_id: str) -> LocalFeatures:
+            path, row = places[image_id]
+            return open_part(path).read(row)
+
+        self._places, self._read = places, read
 
     def __len__(self) -> int:
         """Return the number of images, those without features included."""
@@ -131,30 +150,10 @@ class FeatureStore:
         """Return the features of an image, or None where the image is not stored.
 
         Raises:
-            InputError: the part is damaged there.
+            MissingFileError: the part is not there any more.
+            InputError: it is damaged there, or another by now.
         """
-        with self._lock:
-            if image_id in self._cache:
-                self._cache.move_to_end(image_id)
-                return self._cache[image_id]
-            if image_id not in self._places:
-                return None
-            part, row = self._places[image_id]
-            record = self._parts[part].read(row)
-            self._cache[image_id] = record
-            if len(self._cache) > self._cache_images:
-                self._cache.popitem(last=False)
-            return record
-
-    def _add(self, part: "_Part") -> None:
-        for row, image_id in enumerate(part.image_ids):
-            if image_id in self._places:
-                other = self._parts[self._places[image_id][0]].path
-                raise InputError(
-                    f"image '{image_id}' is in both {other} and {part.path}; delete one of the two"
-                )
-            self._places[image_id] = (len(self._parts), row)
-        self._parts.append(part)
+        return self._read(image_id) if image_id in self._places else None
 
 
 class _Part:
@@ -168,25 +167,35 @@ class _Part:
             self._check(metadata, extractor_fingerprint)
             self._dtype = np.dtype(metadata[DTYPE_KEY].decode())
             self._dim = int(metadata[DIM_KEY])
-            ids = self._file.read_unchecked(["image_id"])["image_id"].to_pylist()
-            if _hash_ids(ids) != metadata[IDS_KEY].decode():
-                raise BrokenSealError(f"{path} is damaged: the sha256 of its image ids differs")
-        except (BrokenSealError, UnicodeDecodeError) as error:
+        except FileNotFoundError as error:
+            raise MissingFileError(f"{path} is missing; extract the features again") from error
+        except BrokenSealError as error:
             raise InputError(f"{error}; {remedy}") from error
-        self.image_ids: list[str] = ids
+
+    @property
+    def seal(self) -> str:
+        """Names the content of the file."""
+        return self._file.seal
 
     def _check(self, metadata: dict[bytes, bytes], extractor_fingerprint: str) -> None:
         if metadata.get(FORMAT_KEY) != FORMAT.encode():
             raise InputError(
-                f"{self.path} is not a features part of format {FORMAT}; {self._remedy}"
+                f"{self.path} is not a features part of format {FORMAT}; move it to another folder"
             )
         found = metadata[FINGERPRINT_KEY].decode()
         if found != extractor_fingerprint:
             raise InputError(
                 f"{self.path} was made by extractor {found[:12]}, expected "
-                f"{extractor_fingerprint[:12]}; {self._remedy}, or go back to the settings it was "
-                "made with"
+                f"{extractor_fingerprint[:12]}; go back to the settings it was made with, or "
+                "extract features anew"
             )
+
+    def read_ids(self) -> list[str]:
+        """Return the images of the part, in the order of their rows."""
+        try:
+            return read_ids(self._file)
+        except (BrokenSealError, UnicodeDecodeError) as error:
+            raise InputError(f"{error}; {self._remedy}") from error
 
     def read(self, row: int) -> LocalFeatures:
         """Read one row; arrays are copied, lest a cached one keep its whole group in memory."""
@@ -222,7 +231,3 @@ def _table(image_ids: Sequence[str], features: Sequence[LocalFeatures]) -> Any:
 
 def _floats(scalar: Any) -> Any:
     return to_array(scalar.values).copy()
-
-
-def _hash_ids(image_ids: Sequence[str]) -> str:
-    return hashlib.sha256(json.dumps(list(image_ids)).encode()).hexdigest()

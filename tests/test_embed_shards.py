@@ -1,5 +1,6 @@
 """Embedding shards: what is written comes back, and nothing else passes for a shard."""
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,18 +8,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
+from embed import shards
 from embed.failure import Failure
 from embed.head_scores import HeadScores
+from embed.parts import write_part
 from embed.shards import (
     Embeddings,
+    make_rows,
     read_embeddings,
     read_failures,
-    read_shard_failures,
     write_failures,
-    write_shard,
+    write_images,
 )
 
 FAILURES = [Failure(3, "corrupt", 'a "quoted"\nmessage, naïve'), Failure(7, "missing", "")]
@@ -35,39 +36,63 @@ def embeddings(count: int, dim: int = 4, seed: int = 0) -> Embeddings:
     return Embeddings(ids, generator.integers(-1, 2**40, count), vectors.astype(np.float32), head)
 
 
+def write_shard(path: Path, written: Embeddings, dtype: str = "float32") -> None:
+    write_part(path, make_rows(written.ids, written.vectors, written.head, dtype), {}, "k")
+
+
+def read(paths: list[Path], *tables: Embeddings) -> Embeddings:
+    """Read shards in the order, and with the labels, of the tables one after the other."""
+    images, table = paths[0].with_name("images.parquet"), Embeddings.concatenate(tables)
+    write_images(images, table.ids, table.landmark_ids)
+    return read_embeddings(paths, images)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 @pytest.mark.parametrize("count", [0, 1, 50])
 def test_a_shard_comes_back_as_it_was(dtype: str, count: int, tmp_path: Path) -> None:
     written = embeddings(count)
     path = tmp_path / "part-0.parquet"
-    write_shard(path, written, FAILURES, dtype=dtype, key="k")
-    found = read_embeddings([path])
+    write_shard(path, written, dtype)
+    found = read([path], written)
     assert found.ids == written.ids
     np.testing.assert_array_equal(found.landmark_ids, written.landmark_ids)
     assert found.landmark_ids.dtype == np.int64 and found.vectors.dtype == np.float32
     np.testing.assert_array_equal(found.vectors, written.vectors.astype(dtype).astype(np.float32))
     assert found.vectors.shape == written.vectors.shape
-    assert read_shard_failures(path, "k") == FAILURES
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_the_vector_column_has_a_fixed_size(dtype: str, tmp_path: Path) -> None:
     path = tmp_path / "part-0.parquet"
-    write_shard(path, embeddings(3), [], dtype=dtype, key="k")
+    write_shard(path, embeddings(3), dtype)
     value = {"float16": pa.float16(), "float32": pa.float32()}[dtype]
     assert pq.read_schema(path).field("embedding").type == pa.list_(value, 4)
 
 
-def test_shards_are_read_in_the_given_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0]])
+def test_shards_are_read_in_the_order_of_the_table(order: list[int], tmp_path: Path) -> None:
     parts = [embeddings(count, seed=count) for count in (3, 0, 5)]
     paths = [tmp_path / f"part-{number}.parquet" for number in range(3)]
     for path, part in zip(paths, parts, strict=True):
-        write_shard(path, part, [], dtype="float32", key="k")
-    for order in ([0, 1, 2], [2, 1, 0]):
-        found = read_embeddings([paths[i] for i in order])
-        assert found.ids == sum((parts[i].ids for i in order), ())
-        expected = np.concatenate([parts[i].vectors for i in order])
-        np.testing.assert_array_equal(found.vectors, expected)
+        write_shard(path, part)
+    table = Embeddings.concatenate([parts[i] for i in order])
+    for given in (paths, paths[::-1]):
+        found = read(given, table)
+        assert found.ids == table.ids
+        assert found.landmark_ids.tolist() == table.landmark_ids.tolist()
+        np.testing.assert_array_equal(found.vectors, table.vectors)
+        np.testing.assert_array_equal(found.head.scores, table.head.scores)
+
+
+def test_images_of_the_table_that_no_shard_holds_are_those_that_failed(tmp_path: Path) -> None:
+    whole, path = embeddings(6), tmp_path / "part-0.parquet"
+    write_shard(path, whole.take(np.array([4, 1, 2])))
+    found, expected = read([path], whole), whole.take(np.array([1, 2, 4]))
+    assert found.ids == expected.ids
+    assert found.landmark_ids.tolist() == expected.landmark_ids.tolist()
+    np.testing.assert_array_equal(found.vectors, expected.vectors)
+    with pytest.raises(ValueError, match="names 2 of the 3 images of the shards"):
+        read([path], whole.take(slice(1, 3)))
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0), (1, 1)])
@@ -77,8 +102,8 @@ def test_a_shard_without_a_readable_image_reads_beside_one_with_head_scores(
     scored, unread = embeddings(3), replace(embeddings(0), head=HeadScores.none(0))
     paths = [tmp_path / "part-0.parquet", tmp_path / "part-1.parquet"]
     for path, part in zip(paths, (scored, unread), strict=True):
-        write_shard(path, part, [], dtype="float32", key="k")
-    found = read_embeddings([paths[place] for place in order])
+        write_shard(path, part)
+    found = read([paths[place] for place in order], scored if 0 in order else unread)
     assert found.ids == (scored.ids if 0 in order else ())
     assert found.head.labels.shape == ((3, 3) if 0 in order else (0, 0))
 
@@ -90,78 +115,51 @@ def test_the_size_of_shards_changes_nothing(tmp_path: Path) -> None:
         for first in range(0, 10, size):
             part = whole.take(slice(first, first + size))
             paths.append(tmp_path / f"{size}-{first}.parquet")
-            write_shard(paths[-1], part, [], dtype="float32", key="k")
-        found = read_embeddings(paths)
+            write_shard(paths[-1], part)
+        found = read(paths, whole)
         assert found.ids == whole.ids
         np.testing.assert_array_equal(found.vectors, whole.vectors)
 
 
 def test_two_runs_write_the_same_bytes(tmp_path: Path) -> None:
     for name in "ab":
-        write_shard(tmp_path / name, embeddings(5), FAILURES, dtype="float16", key="k")
+        write_shard(tmp_path / name, embeddings(5), "float16")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_a_shard_of_another_job_does_not_count(tmp_path: Path) -> None:
-    path = tmp_path / "part-0.parquet"
-    write_shard(path, embeddings(3), [], dtype="float32", key="old")
-    assert read_shard_failures(path, "old") == []
-    assert read_shard_failures(path, "new") is None
-    assert read_shard_failures(tmp_path / "gone.parquet", "old") is None
-
-
-@settings(
-    max_examples=60,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(st.floats(0, 1, exclude_max=True))
-def test_a_half_written_shard_does_not_count(tmp_path: Path, share: float) -> None:
-    path, whole = tmp_path / "cut.parquet", tmp_path / "whole.parquet"
-    write_shard(whole, embeddings(9), FAILURES, dtype="float32", key="k")
-    content = whole.read_bytes()
-    path.write_bytes(content[: int(len(content) * share)])
-    assert read_shard_failures(path, "k") is None
-
-
-GARBAGE = {
-    "empty": b"",
-    "text": b"garbage",
-    "zeros": bytes(500),
-    "bad footer": b"PAR1" + b"\x15" * 40 + b"\x20\0\0\0PAR1",
-}
-
-
-@pytest.mark.parametrize("kind", GARBAGE)
-def test_garbage_is_neither_a_shard_nor_embeddings(kind: str, tmp_path: Path) -> None:
-    path = tmp_path / "part-0.parquet"
-    path.write_bytes(GARBAGE[kind])
-    assert read_shard_failures(path, "k") is None
-    with pytest.raises(ValueError, match="holds a file that is no embedding shard"):
-        read_embeddings([path])
-
-
-def test_another_parquet_file_is_neither_a_shard_nor_embeddings(tmp_path: Path) -> None:
-    for number, column in enumerate((pa.array([1]), pa.array([[1.0]]))):
-        path = tmp_path / f"{number}.parquet"
-        pq.write_table(pa.table({"embedding" if number else "id": column}), path)
-        assert read_shard_failures(path, "k") is None
+def test_another_file_is_no_shard(tmp_path: Path) -> None:
+    (tmp_path / "0.parquet").write_bytes(b"garbage")
+    pq.write_table(pa.table({"id": pa.array([1])}), tmp_path / "1.parquet")
+    pq.write_table(pa.table({"embedding": pa.array([[1.0]])}), tmp_path / "2.parquet")
+    for number in range(3):
         with pytest.raises(ValueError, match=r"no embedding shard .* run `cairn embed --redo`"):
-            read_embeddings([path])
+            read([tmp_path / f"{number}.parquet"], embeddings(1))
+
+
+def test_an_error_of_the_system_is_no_fault_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> pa.Table:
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    monkeypatch.setattr(shards, "read_parquet", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        read([tmp_path / "0.parquet"], embeddings(1))
 
 
 def test_shards_of_different_dims_do_not_mix(tmp_path: Path) -> None:
     for dim in (3, 4):
         path = tmp_path / f"{dim}.parquet"
-        write_shard(path, embeddings(2, dim), [], dtype="float32", key="k")
+        write_shard(path, embeddings(2, dim))
     with pytest.raises(ValueError, match="no embedding shard"):
-        read_embeddings([tmp_path / "3.parquet", tmp_path / "4.parquet"])
+        read([tmp_path / "3.parquet", tmp_path / "4.parquet"], embeddings(2))
 
 
 def test_missing_shards_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="run `cairn embed`"):
-        read_embeddings([])
+        read_embeddings([], tmp_path / "images.parquet")
     with pytest.raises(FileNotFoundError, match="gone"):
-        read_embeddings([tmp_path / "gone.parquet"])
+        read([tmp_path / "gone.parquet"], embeddings(1))
 
 
 def test_ids_labels_and_vectors_must_be_equally_many() -> None:
@@ -174,13 +172,13 @@ def test_ids_labels_and_vectors_must_be_equally_many() -> None:
 
 def test_head_scores_come_back_and_may_be_missing(tmp_path: Path) -> None:
     written = embeddings(5)
-    write_shard(tmp_path / "a.parquet", written, [], dtype="float16", key="k")
-    found = read_embeddings([tmp_path / "a.parquet"]).head
+    write_shard(tmp_path / "a.parquet", written, "float16")
+    found = read([tmp_path / "a.parquet"], written).head
     for name in ("labels", "scores", "probabilities"):
         assert getattr(found, name).tobytes() == getattr(written.head, name).tobytes()
     headless = replace(written, head=HeadScores.none(5))
-    write_shard(tmp_path / "b.parquet", headless, [], dtype="float16", key="k")
-    assert read_embeddings([tmp_path / "b.parquet"]).head.labels.shape == (5, 0)
+    write_shard(tmp_path / "b.parquet", headless, "float16")
+    assert read([tmp_path / "b.parquet"], headless).head.labels.shape == (5, 0)
 
 
 def test_taken_and_joined_embeddings_are_those_of_the_images(tmp_path: Path) -> None:

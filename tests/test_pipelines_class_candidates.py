@@ -70,7 +70,7 @@ def database() -> Database:
 def store(database: Database, tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     folder = tmp_path_factory.mktemp("features")
     features = [extract(row // PHOTOS, row % PHOTOS) for row in range(len(database.image_ids))]
-    write_features_part(folder / "part-0.parquet", database.image_ids, features, "sift", {})
+    write_features_part(folder / "part-0.parquet", database.image_ids, features, "sift")
     return FeatureStore(folder, "sift")
 
 
@@ -208,7 +208,7 @@ def test_a_query_that_is_left_out_is_not_verified_against_itself(
 def test_an_image_without_stored_features_is_left_out(
     database: Database, asked: list[LocalFeatures], tmp_path: Path
 ) -> None:
-    write_features_part(tmp_path / "part-0.parquet", ["image0", "image3"], asked[:2], "sift", {})
+    write_features_part(tmp_path / "part-0.parquet", ["image0", "image3"], asked[:2], "sift")
     few = FeatureStore(tmp_path, "sift")
     for matching in ("pairs", "aggregated"):
         neighbors, evidence = gather(

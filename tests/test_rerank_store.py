@@ -1,5 +1,11 @@
 """Tests of stored features."""
 
+import errno
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from embed.errors import InputError
-from embed.sealed import write_sealed
+from embed.errors import InputError, MissingFileError
+from embed.sealed import SealedFile, write_sealed
 from rerank.features import LocalFeatures
 from rerank.store import FeatureStore, write_features_part
 
@@ -77,8 +83,10 @@ def test_same_features_give_the_same_bytes_and_no_temporary_file(tmp_path: Path)
 
 def test_part_of_another_extractor_is_refused_with_the_remedy(tmp_path: Path) -> None:
     write_features_part(tmp_path / "part-p.parquet", ["a"], [_random(2)], "b" * 64)
-    with pytest.raises(ValueError, match=r"p\.parquet was made by extractor bbb.*extract features"):
+    with pytest.raises(InputError, match=r"p\.parquet was made by extractor bbb.*") as caught:
         FeatureStore(tmp_path, PRINT)
+    assert "go back to the settings it was made with, or extract features anew" in str(caught.value)
+    assert "delete" not in str(caught.value)  # it is whole
 
 
 def test_foreign_parquet_is_refused(tmp_path: Path) -> None:
@@ -92,7 +100,7 @@ def test_truncated_part_is_named(tmp_path: Path, keep: int) -> None:
     path = tmp_path / "part-p.parquet"
     write_features_part(path, ["a"], [_random(50)], PRINT)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ValueError, match=r"p\.parquet is damaged: .*; delete it and extract"):
+    with pytest.raises(ValueError, match=r"p\.parquet is damaged: .*; delete this one file, and"):
         FeatureStore(tmp_path, PRINT)
 
 
@@ -103,13 +111,13 @@ def test_flipped_byte_of_a_descriptor_is_noticed(tmp_path: Path) -> None:
     content[content.index(record.descriptors.tobytes()) + 7] ^= 1
     path.write_bytes(content)
     store = FeatureStore(tmp_path, PRINT)
-    with pytest.raises(ValueError, match=r"p\.parquet is damaged: .*; delete it and extract"):
+    with pytest.raises(ValueError, match=r"p\.parquet is damaged: .*; delete this one file, and"):
         store.get("a")
 
 
 def test_a_sealed_file_of_other_things_is_refused(tmp_path: Path) -> None:
     write_sealed(pa.table({"image_id": ["a"]}), tmp_path / "part-p.parquet")
-    with pytest.raises(InputError, match=r"p\.parquet is not a features part of format"):
+    with pytest.raises(InputError, match=r"p\.parquet is not a features part of format 2; move it"):
         FeatureStore(tmp_path, PRINT)
 
 
@@ -134,7 +142,8 @@ def test_only_the_parts_that_are_named_are_opened(tmp_path: Path) -> None:
 def test_image_in_two_parts_is_refused(tmp_path: Path) -> None:
     for name in ("part-p0.parquet", "part-p1.parquet"):
         write_features_part(tmp_path / name, ["a"], [_random(2)], PRINT)
-    with pytest.raises(ValueError, match=r"image 'a' is in both .*p0\.parquet and .*p1\.parquet"):
+    expected = r"image 'a' is in both .*p0\.parquet and .*p1\.parquet; move one of the two"
+    with pytest.raises(InputError, match=expected):
         FeatureStore(tmp_path, PRINT)
 
 
@@ -155,3 +164,98 @@ def test_missing_folder_and_cache_of_none_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cache_images 0"):
         FeatureStore(tmp_path, PRINT, cache_images=0)
     assert len(FeatureStore(tmp_path, PRINT)) == 0
+
+
+# Opens and reads more parts than files may be open, and says how many stay mapped into memory.
+MANY = """
+import resource, sys
+from pathlib import Path
+from rerank.store import OPEN_PARTS, FeatureStore
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+store = FeatureStore(Path(sys.argv[1]), "a" * 64)
+for number in range(len(store)):
+    assert store.get(str(number)).image_size == (100, 80)
+mapped = Path("/proc/self/maps").read_text().count("part-")
+print(len(store), mapped <= OPEN_PARTS, len(list(Path("/proc/self/fd").iterdir())) < 32)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+def test_a_thousand_parts_need_few_files_and_little_memory(tmp_path: Path) -> None:
+    for number in range(1200):
+        path = tmp_path / f"part-{number:05d}.parquet"
+        write_features_part(path, [str(number)], [_random(2)], PRINT)
+    found = subprocess.run(
+        [sys.executable, "-c", MANY, str(tmp_path)],
+        cwd=Path(__file__).resolve().parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.stdout == "1200 True True\n", found.stderr
+
+
+def test_two_threads_read_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = {name: _random(3, seed) for seed, name in enumerate("abcd")}
+    for part in ("ab", "cd"):
+        write_features_part(
+            tmp_path / f"part-{part}.parquet", list(part), [records[i] for i in part], PRINT
+        )
+    store, together = FeatureStore(tmp_path, PRINT), threading.Barrier(2)
+    read = SealedFile.read_group
+
+    def wait(file: SealedFile, group: int, columns: Sequence[str]) -> pa.Table:
+        together.wait(timeout=30)  # fails unless another thread is reading, too
+        return read(file, group, columns)
+
+    monkeypatch.setattr(SealedFile, "read_group", wait)
+    with ThreadPoolExecutor(2) as pool:
+        for pair in ("ab", "cd", "ac"):  # of one part; of another; what both have read already
+            for image_id, found in zip(pair, pool.map(store.get, pair), strict=True):
+                _assert_equal(found, records[image_id])
+
+
+def test_many_threads_get_what_one_gets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rerank.store.OPEN_PARTS", 2)
+    records = {f"{part}{row}": _random(part + row, row) for part in range(5) for row in range(9)}
+    for part in range(5):
+        ids = [f"{part}{row}" for row in range(9)]
+        write_features_part(
+            tmp_path / f"part-{part}.parquet", ids, [records[i] for i in ids], PRINT
+        )
+    store = FeatureStore(tmp_path, PRINT, cache_images=3)
+    asked = np.random.default_rng(0).choice(list(records), 400).tolist()
+    with ThreadPoolExecutor(8) as pool:
+        for image_id, found in zip(asked, pool.map(store.get, asked), strict=True):
+            _assert_equal(found, records[image_id])
+
+
+def test_a_part_that_was_written_anew_is_not_read_for_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rerank.store.OPEN_PARTS", 1)
+    for name in "ab":
+        write_features_part(tmp_path / f"part-{name}.parquet", [name], [_random(2)], PRINT)
+    store = FeatureStore(tmp_path, PRINT)
+    write_features_part(tmp_path / "part-a.parquet", ["c", "a"], [_random(3), _random(2)], PRINT)
+    with pytest.raises(InputError, match=r"part-a\.parquet was written anew since it was opened"):
+        store.get("a")
+    (tmp_path / "part-b.parquet").unlink()
+    with pytest.raises(MissingFileError, match=r"part-b\.parquet is missing; extract the features"):
+        store.get("b")
+
+
+def test_a_limit_of_the_system_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "part-a.parquet"
+    write_features_part(path, ["a"], [_random(2)], PRINT)
+
+    def refuse(name: str) -> None:
+        raise OSError(errno.EMFILE, f"Failed to open local file '{name}'")
+
+    monkeypatch.setattr(pa, "memory_map", refuse)
+    with pytest.raises(OSError, match="Failed to open") as caught:
+        FeatureStore(tmp_path, PRINT)
+    assert not isinstance(caught.value, InputError)
+    assert (caught.value.errno, caught.value.filename) == (errno.EMFILE, str(path))

@@ -10,9 +10,10 @@ import numpy as np
 
 from embed.errors import InputError
 from embed.shards import Embeddings, read_embeddings, read_failures
-from pipelines.artifacts import load_manifest, remedy
+from pipelines.artifacts import load_manifest, remedy_file
 from pipelines.runs.integrity import intact_file, intact_parts
 from pipelines.runs.members import list_members
+from pipelines.runs.parts import IMAGES
 from pipelines.runs.recipe import Recipe
 from rerank.store import FeatureStore
 
@@ -28,7 +29,8 @@ def load_split_embeddings(run: Path, split: str) -> Embeddings:
         MissingFileError: it was not.
         InputError: a file of it is damaged.
     """
-    return read_embeddings(intact_parts(run / "embeddings" / split))
+    folder = run / "embeddings" / split
+    return read_embeddings(intact_parts(folder), intact_file(folder, IMAGES))
 
 
 def load_split_failures(run: Path, split: str) -> dict[str, tuple[str, str]]:
@@ -47,7 +49,7 @@ def open_features(run: Path, split: str, recipe: Recipe) -> FeatureStore | None:
         return None
     fingerprint = find_fingerprint(run, recipe.rerank)
     folder = run / "features" / split
-    return FeatureStore(folder, fingerprint, parts=intact_parts(folder), remedy=remedy(folder))
+    return FeatureStore(folder, fingerprint, parts=intact_parts(folder), remedy=remedy_file(folder))
 
 
 def split_pool(run: Path) -> tuple[Embeddings, Embeddings]:

@@ -1,11 +1,12 @@
 """What all stages share: is the artifact there, make it part by part, sign it.
 
-Reads and writes manifests, and the parts of a split's artifact. Knows no stage.
+Reads and writes manifests, and of a split's artifact images.parquet and failures.parquet. Knows no
+stage.
 """
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,7 @@ from embed.allocator import give_back_memory
 from embed.errors import InputError
 from embed.failure import Failure
 from embed.sealed import read_seal
-from embed.shards import read_shard_failures, write_failures
+from embed.shards import write_failures, write_images
 from pipelines.artifacts import (
     FileRecord,
     Manifest,
@@ -26,10 +27,11 @@ from pipelines.artifacts import (
     save_manifest,
     writing,
 )
-from pipelines.progress import Advance, progress_bar
+from pipelines.progress import progress_bar
 
 from .integrity import MISSING, find_damages, make_error
 from .job import Job
+from .parts import IMAGES, MakeRows, PartMaker
 
 if TYPE_CHECKING:
     # pandas takes half a second that a query has no need of
@@ -39,9 +41,6 @@ logger = logging.getLogger(__name__)
 
 # What a training leaves for people to read: no answer depends on it.
 RECORDS = ("history.csv", "metrics.csv", "failures.parquet")
-
-# Writes the part of some rows of a table, moves a bar, and returns the images that failed.
-WritePart = Callable[[range, Path, Advance], list[Failure]]
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,7 @@ class Artifact:
     settings: Mapping[str, Any]  # the part of the recipe that the stage reads
     inputs: Mapping[str, str]  # name -> sha256, key or fingerprint
     redo: bool = False  # make it even if it is there
+    table: str = ""  # the input that says which images, not what is made of each
     dear: bool = False  # it is not made again because a file of it is missing: training
     _started: float = field(default_factory=time.perf_counter)
 
@@ -113,31 +113,40 @@ class Artifact:
         give_back_memory()  # the next stage needs other sizes of blocks, or none
         return manifest
 
+    @property
+    def part_key(self) -> str:
+        """Tells whether the rows of a part are those asked for: all of key but the table."""
+        inputs = {name: value for name, value in self.inputs.items() if name != self.table}
+        return make_key(self.stage, self.settings, inputs)
+
     def write_parts(
         self,
         table: "ImageTable",
         size: int,
-        write_part: WritePart,
+        make_rows: MakeRows,
         *,
         model: Mapping[str, Any] | None = None,
-        in_pieces: bool = False,
+        group_rows: int | None = None,
     ) -> Manifest:
         """Make the artifact of a table's images in parts of so many, and sign it.
 
-        Parts of an interrupted run are kept: each carries the key and its failures.
+        Rows of an interrupted run, or of another table, are kept: of each image that a part with
+        this part_key holds.
 
         Args:
             table: of the images.
             size: images in a part.
-            write_part: writes one with embed.sealed.
+            make_rows: of images that no part holds.
             model: for the manifest.
-            in_pieces: parts are not read whole, so their seals are recorded.
+            group_rows: of parts that are not read whole, how many rows are read together.
 
         Raises:
             InputError: none of the images could be read.
         """
         invalidate(self.folder)
-        paths, failures = self._fill_parts(table, size, write_part)
+        maker = PartMaker(self.folder, self.part_key, make_rows, group_rows)
+        with progress_bar(f"{self.stage} {table.path.stem}", len(table.ids)) as advance:
+            paths, failures = maker.fill(table.ids, size, advance, redo=self.redo)
         requested, failed = len(table.ids), len(failures)
         if failed == requested:
             for path in paths:  # nothing is in them, and the same command shall look again
@@ -146,7 +155,12 @@ class Artifact:
                 f"none of the {requested} images of {table.path} could be read; "
                 f"the first: {self._explain(failures[0], table)}"
             )
-        record = self.folder / "failures.parquet"
+        others = [self.folder / "failures.parquet"]
+        if group_rows is None:  # read whole, so that somebody must know the order
+            others.append(self.folder / IMAGES)
+            with writing(others[1]) as temporary:
+                write_images(temporary, table.ids, table.landmark_ids)
+        record = others[0]
         with writing(record) as temporary:
             write_failures(temporary, table.ids, failures)
         if failures:
@@ -157,8 +171,8 @@ class Artifact:
                 *(self._explain(failures[0], table), self.job.run),
             )
         counts = {"requested": requested, "written": requested - failed, "failed": failed}
-        outputs = [record_file(path, seal=read_seal(path) if in_pieces else None) for path in paths]
-        outputs.append(record_file(record))
+        outputs = [record_file(p, seal=read_seal(p) if group_rows else None) for p in paths]
+        outputs += map(record_file, others)
         return self.sign(outputs, model=model, counts=counts)
 
     def _explain(self, failure: Failure, table: "ImageTable") -> str:
@@ -167,23 +181,3 @@ class Artifact:
         if failure.reason == "missing":
             found = self.job.dataset.images.explain_missing(table.ids[failure.position])
         return f"{failure.message}; {found}" if found else failure.message
-
-    def _fill_parts(
-        self, table: "ImageTable", size: int, write_part: WritePart
-    ) -> tuple[list[Path], list[Failure]]:
-        """Write the parts that are not there yet; return all files and all failures."""
-        starts = range(0, len(table.ids), size)
-        paths = [self.folder / f"part-{number:05d}.parquet" for number in range(len(starts))]
-        for stray in set(self.folder.glob("part-*.parquet")) - set(paths):
-            stray.unlink()
-        failures: list[Failure] = []
-        with progress_bar(f"{self.stage} {table.path.stem}", len(table.ids)) as advance:
-            for start, path in zip(starts, paths, strict=True):
-                rows = range(start, min(start + size, len(table.ids)))
-                known = None if self.redo else read_shard_failures(path, self.key)
-                if known is None:
-                    known = write_part(rows, path, advance)
-                else:
-                    advance(len(rows))
-                failures += known
-        return paths, failures

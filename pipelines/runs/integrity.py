@@ -12,7 +12,15 @@ from pathlib import Path
 
 from embed.errors import InputError, MissingFileError
 from embed.sealed import BrokenSealError, read_seal
-from pipelines.artifacts import FileRecord, Manifest, hash_file, load_manifest, name_maker, remedy
+from pipelines.artifacts import (
+    FileRecord,
+    Manifest,
+    hash_file,
+    load_manifest,
+    name_maker,
+    remedy,
+    remedy_file,
+)
 
 SUBMISSION = "submission.csv"  # the one file that people edit
 MISSING = "it is missing"
@@ -64,9 +72,10 @@ def refuse_damage(folder: Path, record: FileRecord) -> None:
 
 def make_error(folder: Path, record: FileRecord, finding: str) -> InputError:
     """Return the error that names a file, how it differs from its record, and what to do."""
-    path, advice = os.path.normpath(folder / record.name), remedy(folder)
+    path = os.path.normpath(folder / record.name)
     if finding == MISSING:
-        return MissingFileError(f"{path} is missing; {advice}")
+        return MissingFileError(f"{path} is missing; {remedy_file(folder, missing=True)}")
+    advice = remedy_file(folder)
     if path.endswith(SUBMISSION):
         advice += "; to score it as it is: cairn evaluate --submission FILE --solution FILE"
     return InputError(f"{path} is damaged: {finding}; {advice}")

@@ -1,12 +1,13 @@
 """Stage `clean`: a dataset whose training images are confirmed by others of their class.
 
 Reads the embeddings and features of a run's training set, and makes what is missing of them.
-Writes clean/ of the run: part-*.parquet, failures.parquet, manifest.json; and a dataset folder.
+Writes clean/ of the run: part-*.parquet, images.parquet, failures.parquet, manifest.json; and a
+dataset folder.
 Goes on after the last whole part of an interrupted run. `rerank.cleaning` has the rule.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,15 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from embed.columns import find_rows
 from embed.errors import InputError
 from embed.failure import Failure
 from embed.parallel import run_parallel
-from embed.sealed import write_sealed
-from embed.shards import Embeddings, read_failures, shard_notes
+from embed.shards import Embeddings, read_failures
 from index.search import build_index, search
 from pipelines.answers.open_run import load_split_embeddings, open_features
 from pipelines.answers.verifier import verify_settings
-from pipelines.artifacts import writing
 from pipelines.datasets.dataset import ImageTable
 from pipelines.datasets.derive import read_rows, separate_rows, write_derived
 from pipelines.datasets.origin import claim
@@ -135,27 +135,26 @@ def _verify_training(job: Job, settings: CleaningSettings) -> None:
         found = (store.get(images.ids[row]) for row in rows if row >= 0)
         return (features for features in found if features is not None)
 
-    def write_part(rows: range, path: Path, advance: Advance) -> list[Failure]:
-        part = slice(rows.start, rows.stop)
+    def make_part(rows: Sequence[int], advance: Advance) -> tuple[pa.Table, list[Failure]]:
+        ids = [images.ids[row] for row in rows]
         # One more than asked for: the nearest of all is mostly the image itself.
-        found = search(index, images.ids[part], images.vectors[part], settings.neighbors + 1)
+        found = search(index, ids, images.vectors[rows], settings.neighbors + 1)
         candidates = same_label_candidates(
             images.landmark_ids, np.array(rows), found.rows, settings.candidates
         )
 
-        def verify(row: int) -> list[int]:
-            features = store.get(images.ids[row])
-            near = load(candidates[row - rows.start])
+        def verify(place: int) -> list[int]:
+            features = store.get(ids[place])
+            near = load(candidates[place])
             inliers = count_inliers(features, near, geometry, settings) if features else []
             advance(1)
             return inliers
 
-        padded = _pad(run_parallel(verify, rows), settings.candidates)
-        _write_inliers(path, images.ids[part], padded, artifact.key)
-        return []  # what cannot be read was said when it was embedded
+        padded = _pad(run_parallel(verify, range(len(rows))), settings.candidates)
+        return _inlier_rows(ids, padded), []  # what cannot be read was said when it was embedded
 
     table = ImageTable(job.dataset.load_split("train").path, images.ids, images.landmark_ids)
-    artifact.write_parts(table, PART_SIZE, write_part)
+    artifact.write_parts(table, PART_SIZE, make_part)
 
 
 def _pad(rows: list[list[int]], width: int) -> NDArray[np.int32]:
@@ -166,25 +165,24 @@ def _pad(rows: list[list[int]], width: int) -> NDArray[np.int32]:
     return padded
 
 
-def _write_inliers(path: Path, ids: tuple[str, ...], inliers: NDArray[np.int32], key: str) -> None:
-    """Write a part: image_id, and inliers [width] of its candidates, nearest first."""
+def _inlier_rows(ids: Sequence[str], inliers: NDArray[np.int32]) -> pa.Table:
+    """Return rows of image_id, and inliers [width] of its candidates, nearest first."""
     column = pa.FixedSizeListArray.from_arrays(pa.array(inliers.ravel()), inliers.shape[1])
-    table = pa.table({"image_id": pa.array(ids, pa.string()), "inliers": column})
-    with writing(path) as temporary:
-        write_sealed(table.replace_schema_metadata(shard_notes([], key)), temporary)
+    return pa.table({"image_id": pa.array(ids, pa.string()), "inliers": column})
 
 
-def _read_inliers(folder: Path) -> NDArray[np.int32]:
-    """Return the inliers [N, width] of all parts, in the order of the embeddings."""
+def _read_inliers(folder: Path, ids: Sequence[str]) -> NDArray[np.int32]:
+    """Return the inliers [N, width] of images."""
     table = pa.concat_tables([pq.read_table(path) for path in intact_parts(folder)])
     column = table["inliers"].combine_chunks()
-    return np.asarray(column.flatten()).reshape(len(table), -1)
+    rows = find_rows(table["image_id"], pa.chunked_array([pa.array(ids, pa.string())]))
+    return np.asarray(column.flatten()).reshape(len(table), -1)[rows]
 
 
 def _find_rejected(job: Job, settings: CleaningSettings) -> dict[str, str]:
     """Return why each training image that is not kept is left out, by its id."""
     images = load_split_embeddings(job.run, "train")
-    inliers = _read_inliers(job.run / "clean")
+    inliers = _read_inliers(job.run / "clean", images.ids)
     rejected = explain_rejected(images, inliers, settings)
     for kind in ("features", "embeddings"):
         failures = read_failures(intact_file(job.run / kind / "train", "failures.parquet"))

@@ -1,22 +1,24 @@
 """Stage `embed`: images of one split to Parquet shards of global descriptors.
 
-Reads model/ and a split's images. Writes embeddings/<split>/: part-*.parquet, failures.parquet,
-manifest.json. Goes on after the last whole shard of an interrupted run. The members of an ensemble
-have their own; what they say is combined.
+Reads model/ and a split's images. Writes embeddings/<split>/: part-*.parquet, images.parquet,
+failures.parquet, manifest.json. Only images that no shard holds are described: after an interrupted
+run, or when some were added. The members of an ensemble have their own; what they say is combined.
 """
 
+from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
+
+import pyarrow as pa
 
 from classify_head.trained_head import HEAD_FILE, TrainedHead
 from embed.extract import extract_all, pick_device
 from embed.failure import Failure
 from embed.image_sizes import check_view_sizes
 from embed.model import DescriptorModel
-from embed.shards import Embeddings, write_shard
+from embed.shards import make_rows
 from embed.views import Views
 from pipelines.answers.stored_model import open_head, open_model
-from pipelines.artifacts import Manifest, hash_file, writing
+from pipelines.artifacts import Manifest, hash_file
 from pipelines.datasets.dataset import ImageTable
 from pipelines.progress import Advance
 from pipelines.runs.artifact import Artifact
@@ -57,6 +59,7 @@ def embed_table(job: Job, name: str, table: ImageTable, table_hash: str) -> Mani
         {"embed": job.recipe.embed.model_dump(), "decode": job.recipe.decode.model_dump()},
         {name: table_hash, "model": str(trained.model["fingerprint"]), "head": hash_head(trained)},
         redo=job.redo,
+        table=name,
     )
     if done := artifact.find():
         return done
@@ -68,8 +71,8 @@ def embed_table(job: Job, name: str, table: ImageTable, table_hash: str) -> Mani
         check_view_sizes(model, Views.of(job.recipe.embed))
         return model.to(device), open_head(job.run, device)
 
-    def write_part(rows: range, path: Path, advance: Advance) -> list[Failure]:
-        ids = table.ids[rows.start : rows.stop]
+    def make_part(rows: Sequence[int], advance: Advance) -> tuple[pa.Table, list[Failure]]:
+        ids = [table.ids[row] for row in rows]
         model, classifier = open_both()
         extracted = extract_all(
             model,
@@ -81,19 +84,9 @@ def embed_table(job: Job, name: str, table: ImageTable, table_hash: str) -> Mani
             classifier=classifier,
             advance=advance,
         )
-        failures = [
-            Failure(f.position + rows.start, f.reason, f.message) for f in extracted.failures
-        ]
-        embeddings = Embeddings(
-            tuple(ids[position] for position in extracted.positions),
-            table.landmark_ids[rows.start : rows.stop][extracted.positions],
-            extracted.vectors,
-            extracted.head,
-        )
-        with writing(path) as temporary:
-            write_shard(
-                temporary, embeddings, failures, dtype=job.recipe.embed.dtype, key=artifact.key
-            )
-        return failures
+        failures = [Failure(rows[f.position], f.reason, f.message) for f in extracted.failures]
+        found = [ids[position] for position in extracted.positions]
+        dtype = job.recipe.embed.dtype
+        return make_rows(found, extracted.vectors, extracted.head, dtype), failures
 
-    return artifact.write_parts(table, job.recipe.embed.shard_size, write_part, model=trained.model)
+    return artifact.write_parts(table, job.recipe.embed.shard_size, make_part, model=trained.model)

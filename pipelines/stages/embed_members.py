@@ -5,14 +5,14 @@ Reads members/*/embeddings/<split>/ of a run. Writes embeddings/<split>/ as stag
 
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from embed.failure import Failure
-from embed.shards import Embeddings, write_shard
+from embed.shards import Embeddings, make_rows
 from pipelines.answers.open_run import load_split_embeddings, load_split_failures
-from pipelines.artifacts import Manifest, writing
+from pipelines.artifacts import Manifest
 from pipelines.datasets.dataset import ImageTable
 from pipelines.progress import Advance
 from pipelines.runs.artifact import Artifact
@@ -67,7 +67,7 @@ def combine_members(
         found = [load_split_failures(member.run, name) for member in members]
         return {image_id: why for part in found for image_id, why in part.items()}
 
-    def write_part(rows: range, path: Path, advance: Advance) -> list[Failure]:
+    def make_part(rows: Sequence[int], advance: Advance) -> tuple[pa.Table, list[Failure]]:
         together, place = combined()
         ids = {row: table.ids[row] for row in rows}
         read = [place[image_id] for image_id in ids.values() if image_id in place]
@@ -77,11 +77,9 @@ def combine_members(
             if image_id not in place
         ]
         part = together.take(np.array(read, dtype=np.int64))
-        with writing(path) as temporary:
-            write_shard(temporary, part, failures, dtype=job.recipe.embed.dtype, key=artifact.key)
         advance(len(rows))
-        return failures
+        return make_rows(part.ids, part.vectors, part.head, job.recipe.embed.dtype), failures
 
     fingerprints = [str(manifest.model["fingerprint"]) for manifest in made]
     model = {**made[0].model, "fingerprint": ensemble_fingerprint(fingerprints, settings)}
-    return artifact.write_parts(table, job.recipe.embed.shard_size, write_part, model=model)
+    return artifact.write_parts(table, job.recipe.embed.shard_size, make_part, model=model)

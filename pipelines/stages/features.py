@@ -1,24 +1,24 @@
 """Local features of the images of a split, cached in the run folder.
 
 Reads a split's images. Writes features/<split>/: part-*.parquet, failures.parquet, manifest.json.
-Goes on after the last whole part of an interrupted run.
+Features are found only of images that no part holds, as in pipelines.stages.embed.
 """
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
+
+import pyarrow as pa
 
 from embed.decode import DecodedImage, ImageError, decode_image
 from embed.failure import Failure
 from embed.parallel import run_parallel
-from embed.shards import shard_notes
 from pipelines.answers.extractors import build_extractor
-from pipelines.artifacts import Manifest, hash_file, writing
+from pipelines.artifacts import Manifest, hash_file
 from pipelines.datasets.dataset import ImageTable
 from pipelines.progress import Advance
 from pipelines.runs.artifact import Artifact
 from pipelines.runs.job import Job
 from rerank.features import FeatureExtractor, LocalFeatures
-from rerank.store import write_features_part
+from rerank.store import ROWS_PER_GROUP, make_rows
 
 from .train_delf import train_local_features
 
@@ -49,11 +49,12 @@ def extract_table(job: Job, name: str, table: ImageTable, table_hash: str) -> Ma
         {"decode": job.recipe.decode.model_dump()},
         {name: table_hash, "extractor": extractor.fingerprint},
         redo=job.redo,
+        table=name,
     )
     if done := artifact.find():
         return done
 
-    def write_part(rows: range, path: Path, advance: Advance) -> list[Failure]:
+    def make_part(rows: Sequence[int], advance: Advance) -> tuple[pa.Table, list[Failure]]:
         def decode(row: int) -> DecodedImage | Failure:
             try:
                 file = job.dataset.locate(table.ids[row])
@@ -62,8 +63,8 @@ def extract_table(job: Job, name: str, table: ImageTable, table_hash: str) -> Ma
                 return Failure(row, error.reason, str(error))
 
         results: dict[int, LocalFeatures | Failure] = {}
-        for start in range(rows.start, rows.stop, BATCHES * extractor.batch_size):
-            some = range(start, min(start + BATCHES * extractor.batch_size, rows.stop))
+        for start in range(0, len(rows), BATCHES * extractor.batch_size):
+            some = rows[start : start + BATCHES * extractor.batch_size]
             results.update(_extract_some(extractor, some, decode))
             advance(len(some))
         failures = [result for result in results.values() if isinstance(result, Failure)]
@@ -72,18 +73,15 @@ def extract_table(job: Job, name: str, table: ImageTable, table_hash: str) -> Ma
             for row, result in results.items()
             if isinstance(result, LocalFeatures)
         }
-        notes = shard_notes(failures, artifact.key)
-        with writing(path) as temporary:
-            write_features_part(
-                temporary, list(found), list(found.values()), extractor.fingerprint, notes
-            )
-        return failures
+        return make_rows(list(found), list(found.values()), extractor.fingerprint), failures
 
-    return artifact.write_parts(table, PART_SIZE, write_part, in_pieces=True)
+    return artifact.write_parts(table, PART_SIZE, make_part, group_rows=ROWS_PER_GROUP)
 
 
 def _extract_some(
-    extractor: FeatureExtractor, rows: range, decode: Callable[[int], DecodedImage | Failure]
+    extractor: FeatureExtractor,
+    rows: Sequence[int],
+    decode: Callable[[int], DecodedImage | Failure],
 ) -> dict[int, LocalFeatures | Failure]:
     """Return the features of some images, or why there are none, by row."""
     if extractor.batch_size == 1:  # one image after the other is all it can: one a core

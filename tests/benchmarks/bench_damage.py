@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 from safetensors.numpy import load_file, save_file
 
 from embed.head_scores import HeadScores
-from embed.shards import Embeddings, read_embeddings, write_shard
+from embed.parts import write_part
+from embed.shards import Embeddings, make_rows, read_embeddings, write_images
 from index.search import build_index, load_index, save_index
 from pipelines.artifacts import hash_file
 from pipelines.progress import progress_bar
@@ -127,7 +128,9 @@ def _make_readers(folder: Path) -> dict[str, Reader]:
     ids = tuple(map(str, range(ROWS)))
     labels = np.zeros(ROWS, dtype=np.int64)
     described = Embeddings(ids, labels, vectors, HeadScores.none(ROWS))
-    write_shard(part, described, [], dtype="float32", key="")
+    write_part(part, make_rows(described.ids, described.vectors, described.head, "float32"), {}, "")
+    images = folder / "images.parquet"
+    write_images(images, described.ids, described.landmark_ids)
     stored = folder / "features" / "part-00000.parquet"
     stored.parent.mkdir()
     found = [_draw_features(rng) for _ in range(IMAGES)]
@@ -146,8 +149,8 @@ def _make_readers(folder: Path) -> dict[str, Reader]:
         ),
         "embeddings, a part": (
             part,
-            lambda: read_embeddings([part]),
-            _hashed(part, lambda path: read_embeddings([path])),
+            lambda: read_embeddings([part], images),
+            _hashed(part, lambda path: read_embeddings([path], images)),
         ),
         "features, image by image": (
             stored,

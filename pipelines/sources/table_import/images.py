@@ -16,9 +16,8 @@ import pyarrow.parquet as pq
 
 from embed.errors import InputError
 from embed.failure import Failure
+from embed.parts import Part, write_part
 from embed.printable import printable
-from embed.sealed import write_sealed
-from embed.shards import read_shard_failures, shard_notes
 from pipelines.artifacts import hash_values, writing
 from pipelines.datasets.images import SUFFIXES, sniff_file, sniff_suffix
 from pipelines.datasets.linking import link_image
@@ -140,7 +139,7 @@ def _find_problem(path: Path, row: int) -> Failure | None:
 
 
 @dataclass(frozen=True)
-class _Part:
+class _Groups:
     """Some row groups of one file."""
 
     path: Path
@@ -172,17 +171,22 @@ def write_bytes(
             ids = rows.ids[part.rows.start : part.rows.stop]
             key = _make_key(part, rows.image_column, ids, images)
             record = folder / f"{key[:16]}.parquet"
-            found = read_shard_failures(record, key) if record.is_file() else None
-            if found is None:
+            known = Part.find(record, key)
+            if known is not None:
+                found = [
+                    Failure(row, *known.failures[image_id])
+                    for row, image_id in enumerate(ids.to_pylist())
+                    if image_id in known.failures
+                ]
+                advance(len(part.rows))
+            else:
                 found, in_place = _write_part(
                     part, rows.image_column, ids, images, renewal, advance
                 )
                 os.sync()  # once a part: 45 times as fast as waiting for the disk file by file
                 # Images that wait for the renewal are gone without it, and so is their record.
                 waiting = renewal.waiting / "imported" / record.name
-                _write_record(record if in_place else waiting, found, key)
-            else:
-                advance(len(part.rows))
+                _write_record(record if in_place else waiting, ids, found, key)
             failures += [Failure(f.position + part.rows.start, f.reason, f.message) for f in found]
             done.add(record)
     for stray in set(folder.glob("*")) - done:  # of a table that has changed
@@ -190,7 +194,7 @@ def write_bytes(
     return failures
 
 
-def _list_parts(source: TableSource) -> Iterator[_Part]:
+def _list_parts(source: TableSource) -> Iterator[_Groups]:
     """Yield parts of PART_ROWS or a little more, whole row groups each."""
     start = 0
     for path in source.paths:
@@ -201,25 +205,25 @@ def _list_parts(source: TableSource) -> Iterator[_Part]:
             groups.append(group)
             count += metadata.row_group(group).num_rows
             if count >= PART_ROWS or group == metadata.num_row_groups - 1:
-                yield _Part(path, tuple(groups), range(start, start + count))
+                yield _Groups(path, tuple(groups), range(start, start + count))
                 start, groups, count = start + count, [], 0
 
 
-def _make_key(part: _Part, column: str, ids: pa.Array, images: ImageFolder) -> str:
+def _make_key(part: _Groups, column: str, ids: pa.Array, images: ImageFolder) -> str:
     """Return what tells whether a part is done: the file as it is now, and where images go."""
     status = part.path.stat()
     file = [part.path.name, status.st_size, status.st_mtime_ns, part.groups, column]
     return hash_values([*file, images.nested, ids.to_pylist()])
 
 
-def _write_record(record: Path, failures: Sequence[Failure], key: str) -> None:
-    table = pa.table({"row": pa.array([f.position for f in failures], pa.int64())})
+def _write_record(record: Path, ids: pa.Array, failures: Sequence[Failure], key: str) -> None:
+    reasons = {ids[f.position].as_py(): (f.reason, f.message) for f in failures}
     with writing(record) as temporary:
-        write_sealed(table.replace_schema_metadata(shard_notes(failures, key)), temporary)
+        write_part(temporary, pa.table({"image_id": pa.array([], pa.string())}), reasons, key)
 
 
 def _write_part(
-    part: _Part,
+    part: _Groups,
     column: str,
     ids: pa.Array,
     images: ImageFolder,
@@ -243,7 +247,7 @@ def _write_part(
     return failures, in_place
 
 
-def _read_values(part: _Part, column: str) -> Iterator[pa.Scalar]:
+def _read_values(part: _Groups, column: str) -> Iterator[pa.Scalar]:
     """Yield the bytes of each row, or null."""
     try:
         with pq.ParquetFile(part.path, buffer_size=READ_BUFFER, pre_buffer=False) as file:
