@@ -8,6 +8,7 @@ programs read the files as any Parquet. Reads and writes any file it is given.
 
 import hashlib
 import re
+import threading
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -94,6 +95,7 @@ class SealedFile:
         self.metadata: dict[bytes, bytes] = dict(self._file.schema_arrow.metadata or {})
         self.groups: int = self._file.metadata.num_row_groups
         self.group_rows: int = self._file.metadata.row_group(0).num_rows if self.groups else 1
+        self._local = threading.local()
         self._intact: set[int] = set()  # groups that were checked
         self._ranges = _list_ranges(self._file.metadata, self._bytes.size - len(footer))
         if len(self._ranges) != len(self._sums):
@@ -106,9 +108,7 @@ class SealedFile:
             BrokenSealError: a byte of the group changed.
         """
         self._check(group)
-        # Its own, of the footer that was parsed: Arrow promises nothing of a shared reader.
-        reader = pq.ParquetFile(pa.BufferReader(self._bytes), metadata=self._file.metadata)
-        return reader.read_row_group(group, list(columns), use_threads=False)
+        return self._own_reader().read_row_group(group, list(columns), use_threads=False)
 
     def read_unchecked(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Read some columns of all groups, or all; the caller knows what their values must be.
@@ -125,6 +125,14 @@ class SealedFile:
         """Raise BrokenSealError if any byte of the file is not as it was written."""
         for group in range(len(self._ranges)):
             self._check(group)
+
+    def _own_reader(self) -> pq.ParquetFile:
+        """Return this thread's reader: Arrow promises nothing of one that threads share."""
+        if not hasattr(self._local, "reader"):
+            source = pa.BufferReader(self._bytes)
+            self._local.reader = pq.ParquetFile(source, metadata=self._file.metadata)
+        reader: pq.ParquetFile = self._local.reader
+        return reader
 
     def _check(self, group: int) -> None:
         if group in self._intact:

@@ -228,7 +228,7 @@ def remedy_file(folder: Path, *, missing: bool = False) -> str:
     if not in_parts:
         return remedy(folder)
     command = f"cairn submit --run {shlex.quote(str(run))}"  # makes all that is missing
-    return f"make it anew: {command}" if missing else f"delete it, and it is made anew: {command}"
+    return f"{'' if missing else 'delete it, and '}make it anew: {command}"
 
 
 def name_maker(folder: Path, options: str = "") -> str | None:

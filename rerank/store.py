@@ -28,7 +28,7 @@ FINGERPRINT_KEY = b"extractor_fingerprint"
 DTYPE_KEY = b"descriptor_dtype"
 DIM_KEY = b"descriptor_dim"
 FORMAT_KEY = b"features_format"
-REMEDY = "delete this one file, and extract the features of its images again"
+REMAKE = "extract features again"
 COLUMNS = ("image_id", "width", "height", "keypoints", "scores", "scales", "descriptors")
 
 
@@ -88,7 +88,7 @@ class FeatureStore:
         *,
         cache_images: int = 2000,
         parts: Iterable[Path] | None = None,
-        remedy: str = REMEDY,
+        remake: str = REMAKE,
     ) -> None:
         """Look through the parts of a folder.
 
@@ -97,7 +97,7 @@ class FeatureStore:
             extractor_fingerprint: what the parts must have been made with.
             cache_images: images kept in memory; about 90 kB each for SIFT.
             parts: those to read; None for all there are.
-            remedy: what an error says is to be done about a damaged part.
+            remake: what an error says of how parts are made that are not there.
 
         Raises:
             MissingFileError: the folder does not exist.
@@ -112,7 +112,7 @@ class FeatureStore:
         seals: dict[Path, str] = {}
         places: dict[str, tuple[Path, int]] = {}  # image_id -> part, row
         for path in sorted(folder.glob("part-*.parquet") if parts is None else parts):
-            part = _Part(path, extractor_fingerprint, remedy)
+            part = _Part(path, extractor_fingerprint, remake)
             seals[path] = part.seal
             for row, image_id in enumerate(part.read_ids()):
                 if image_id in places:
@@ -126,7 +126,7 @@ class FeatureStore:
         # waits. Functions, not methods: those would keep a store alive that nobody uses any more.
         @lru_cache(OPEN_PARTS)
         def open_part(path: Path) -> _Part:
-            part = _Part(path, extractor_fingerprint, remedy)
+            part = _Part(path, extractor_fingerprint, remake)
             if part.seal != seals[path]:
                 raise InputError(f"{path} was written anew since it was opened; start again")
             return part
@@ -159,8 +159,8 @@ class FeatureStore:
 class _Part:
     """One open file of features."""
 
-    def __init__(self, path: Path, extractor_fingerprint: str, remedy: str) -> None:
-        self.path, self._remedy = path, remedy
+    def __init__(self, path: Path, extractor_fingerprint: str, remake: str) -> None:
+        self.path, self._remake = path, remake
         try:
             self._file = SealedFile(path)
             metadata = self._file.metadata
@@ -168,9 +168,9 @@ class _Part:
             self._dtype = np.dtype(metadata[DTYPE_KEY].decode())
             self._dim = int(metadata[DIM_KEY])
         except FileNotFoundError as error:
-            raise MissingFileError(f"{path} is missing; extract the features again") from error
+            raise MissingFileError(f"{path} is missing; {remake}") from error
         except BrokenSealError as error:
-            raise InputError(f"{error}; {remedy}") from error
+            raise InputError(f"{error}; delete it, and {remake}") from error
 
     @property
     def seal(self) -> str:
@@ -187,7 +187,7 @@ class _Part:
             raise InputError(
                 f"{self.path} was made by extractor {found[:12]}, expected "
                 f"{extractor_fingerprint[:12]}; go back to the settings it was made with, or "
-                "extract features anew"
+                f"{self._remake}"
             )
 
     def read_ids(self) -> list[str]:
@@ -195,7 +195,7 @@ class _Part:
         try:
             return read_ids(self._file)
         except (BrokenSealError, UnicodeDecodeError) as error:
-            raise InputError(f"{error}; {self._remedy}") from error
+            raise InputError(f"{error}; delete it, and {self._remake}") from error
 
     def read(self, row: int) -> LocalFeatures:
         """Read one row; arrays are copied, lest a cached one keep its whole group in memory."""
@@ -203,7 +203,7 @@ class _Part:
             place, row = divmod(row, self._file.group_rows)
             group = self._file.read_group(place, COLUMNS[1:])
         except BrokenSealError as error:
-            raise InputError(f"{error}; {self._remedy}") from error
+            raise InputError(f"{error}; delete it, and {self._remake}") from error
         values = {name: group[name][row] for name in COLUMNS[1:]}
         descriptors = np.frombuffer(values["descriptors"].as_buffer(), self._dtype)
         return LocalFeatures(

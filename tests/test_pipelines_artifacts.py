@@ -22,6 +22,7 @@ from pipelines.artifacts import (
     read_signed,
     record_file,
     remedy,
+    remedy_file,
     save_manifest,
     write_json,
     write_signed,
@@ -212,6 +213,15 @@ def test_no_bit_of_signed_json_flips_unseen(tmp_path: Path) -> None:
 )
 def test_the_remedy_is_the_command_that_makes_the_artifact(folder: str, command: str) -> None:
     assert remedy(Path(folder)) == f"make it anew: cairn {command}"
+
+
+def test_of_what_is_made_in_parts_one_file_is_made_anew_alone() -> None:
+    command = "make it anew: cairn submit --run r"
+    for folder in ("r/features/train", "r/members/a/embeddings/test"):
+        assert remedy_file(Path(folder)) == f"delete it, and {command}"
+        assert remedy_file(Path(folder), missing=True) == command
+    for missing in (True, False):
+        assert remedy_file(Path("r/index"), missing=missing) == remedy(Path("r/index"))
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

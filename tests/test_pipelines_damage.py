@@ -63,7 +63,7 @@ def test_the_command_that_is_named_gives_the_same_bytes_again(name: str, tiny: T
     end = cairn("verify", tiny.run)
     assert end.status == 1
     command = f"cairn {REPAIRS[name]}{' --redo' * (name not in IN_PARTS)} --run {tiny.run}"
-    advice = "delete it, and it is made anew" if name in IN_PARTS else "make it anew"
+    advice = "delete it, and make it anew" if name in IN_PARTS else "make it anew"
     assert f"{tiny.run / name} is damaged: " in end.out
     assert f"{advice}: {command}" in end.out
     if name in IN_PARTS:

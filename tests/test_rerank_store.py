@@ -85,7 +85,9 @@ def test_part_of_another_extractor_is_refused_with_the_remedy(tmp_path: Path) ->
     write_features_part(tmp_path / "part-p.parquet", ["a"], [_random(2)], "b" * 64)
     with pytest.raises(InputError, match=r"p\.parquet was made by extractor bbb.*") as caught:
         FeatureStore(tmp_path, PRINT)
-    assert "go back to the settings it was made with, or extract features anew" in str(caught.value)
+    assert "go back to the settings it was made with, or extract features again" in str(
+        caught.value
+    )
     assert "delete" not in str(caught.value)  # it is whole
 
 
@@ -100,7 +102,7 @@ def test_truncated_part_is_named(tmp_path: Path, keep: int) -> None:
     path = tmp_path / "part-p.parquet"
     write_features_part(path, ["a"], [_random(50)], PRINT)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ValueError, match=r"p\.parquet is damaged: .*; delete this one file, and"):
+    with pytest.raises(ValueError, match=r"p\.parquet is damaged: .*; delete it, and extract"):
         FeatureStore(tmp_path, PRINT)
 
 
@@ -111,7 +113,7 @@ def test_flipped_byte_of_a_descriptor_is_noticed(tmp_path: Path) -> None:
     content[content.index(record.descriptors.tobytes()) + 7] ^= 1
     path.write_bytes(content)
     store = FeatureStore(tmp_path, PRINT)
-    with pytest.raises(ValueError, match=r"p\.parquet is damaged: .*; delete this one file, and"):
+    with pytest.raises(ValueError, match=r"p\.parquet is damaged: .*; delete it, and extract"):
         store.get("a")
 
 
@@ -127,8 +129,10 @@ def test_a_flipped_bit_of_an_image_id_is_noticed_when_opening(tmp_path: Path) ->
     content = bytearray(path.read_bytes())
     content[content.index(b"second")] ^= 1
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"the sha256 of its image ids differs; do this"):
-        FeatureStore(tmp_path, PRINT, remedy="do this")
+    with pytest.raises(
+        InputError, match=r"the sha256 of its image ids differs; delete it, and do this"
+    ):
+        FeatureStore(tmp_path, PRINT, remake="do this")
 
 
 def test_only_the_parts_that_are_named_are_opened(tmp_path: Path) -> None:
@@ -241,7 +245,7 @@ def test_a_part_that_was_written_anew_is_not_read_for_the_old_one(
     with pytest.raises(InputError, match=r"part-a\.parquet was written anew since it was opened"):
         store.get("a")
     (tmp_path / "part-b.parquet").unlink()
-    with pytest.raises(MissingFileError, match=r"part-b\.parquet is missing; extract the features"):
+    with pytest.raises(MissingFileError, match=r"part-b\.parquet is missing; extract features"):
         store.get("b")
 
 

@@ -49,7 +49,8 @@ def open_features(run: Path, split: str, recipe: Recipe) -> FeatureStore | None:
         return None
     fingerprint = find_fingerprint(run, recipe.rerank)
     folder = run / "features" / split
-    return FeatureStore(folder, fingerprint, parts=intact_parts(folder), remedy=remedy_file(folder))
+    remake = remedy_file(folder, missing=True)
+    return FeatureStore(folder, fingerprint, parts=intact_parts(folder), remake=remake)
 
 
 def split_pool(run: Path) -> tuple[Embeddings, Embeddings]:

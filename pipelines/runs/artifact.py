@@ -155,14 +155,15 @@ class Artifact:
                 f"none of the {requested} images of {table.path} could be read; "
                 f"the first: {self._explain(failures[0], table)}"
             )
-        others = [self.folder / "failures.parquet"]
-        if group_rows is None:  # read whole, so that somebody must know the order
-            others.append(self.folder / IMAGES)
-            with writing(others[1]) as temporary:
+        outputs = [record_file(p, seal=read_seal(p) if group_rows else None) for p in paths]
+        if group_rows is None:  # parts that are read whole, in the order of the table
+            with writing(self.folder / IMAGES) as temporary:
                 write_images(temporary, table.ids, table.landmark_ids)
-        record = others[0]
+            outputs.append(record_file(self.folder / IMAGES))
+        record = self.folder / "failures.parquet"
         with writing(record) as temporary:
             write_failures(temporary, table.ids, failures)
+        outputs.append(record_file(record))
         if failures:
             logger.warning(
                 "%s %s: %d of %d images could not be read; %s says why, the first: %s; when they "
@@ -171,8 +172,6 @@ class Artifact:
                 *(self._explain(failures[0], table), self.job.run),
             )
         counts = {"requested": requested, "written": requested - failed, "failed": failed}
-        outputs = [record_file(p, seal=read_seal(p) if group_rows else None) for p in paths]
-        outputs += map(record_file, others)
         return self.sign(outputs, model=model, counts=counts)
 
     def _explain(self, failure: Failure, table: "ImageTable") -> str:
