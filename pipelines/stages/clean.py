@@ -143,14 +143,16 @@ def _verify_training(job: Job, settings: CleaningSettings) -> None:
             images.landmark_ids, np.array(rows), found.rows, settings.candidates
         )
 
-        def verify(place: int) -> list[int]:
-            features = store.get(ids[place])
-            near = load(candidates[place])
+        near_rows = dict(zip(rows, candidates, strict=True))
+
+        def verify(row: int) -> list[int]:
+            features = store.get(images.ids[row])
+            near = load(near_rows[row])
             inliers = count_inliers(features, near, geometry, settings) if features else []
             advance(1)
             return inliers
 
-        padded = _pad(run_parallel(verify, range(len(rows))), settings.candidates)
+        padded = _pad(run_parallel(verify, rows), settings.candidates)
         return _inlier_rows(ids, padded), []  # what cannot be read was said when it was embedded
 
     table = ImageTable(job.dataset.load_split("train").path, images.ids, images.landmark_ids)
