@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 
 from embed.errors import InputError
 from embed.printable import printable
-from embed.table_file import as_text, name_rows, read_table
+from embed.table_file import TableFile, as_text, name_rows, read_table
 
 from .gap import NO_LANDMARK, Answers, Floats, Ints, check_predictions
 
@@ -83,7 +83,7 @@ def load_submission(path: Path) -> Submission:
             cell that is neither empty nor `label score` with a finite score. The message has a
             line for each kind of these.
     """
-    columns, problems = _read_columns(path, ())
+    columns, problems = _read_columns(TableFile.open(path), ())
     answers, wrong = _parse_cells(columns["landmarks"], _parse_answer)
     problems += _say_wrong(path, columns, wrong, "one 'label score', as in '12 0.25',")
     _refuse(problems)
@@ -94,7 +94,7 @@ def load_submission(path: Path) -> Submission:
     )
 
 
-def load_solution(path: Path) -> Solution:
+def load_solution(table: Path | TableFile) -> Solution:
     """Read a solution; without a Usage column every row is scored.
 
     The landmarks of an Ignored row are not read: they are never scored.
@@ -105,7 +105,8 @@ def load_solution(path: Path) -> Solution:
             cell that is not labels separated by blanks, or an unknown Usage. The message has a
             line for each kind of these.
     """
-    columns, problems = _read_columns(path, ("Usage",))
+    file = TableFile.open(table) if isinstance(table, Path) else table
+    path, (columns, problems) = file.path, _read_columns(file, ("Usage",))
     usages = columns.get("Usage", [USAGES[0]] * len(columns["id"]))
     unknown = [row for row, usage in enumerate(usages) if usage not in USAGES]
     if unknown:
@@ -211,9 +212,11 @@ def _write_parquet(path: Path, cells: list[tuple[str, str]]) -> None:
     pq.write_table(pa.table({n: pa.array(c, pa.string()) for n, c in columns.items()}), path)
 
 
-def _read_columns(path: Path, optional: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+def _read_columns(
+    file: TableFile, optional: Sequence[str]
+) -> tuple[dict[str, list[str]], list[str]]:
     """Return the columns as text, and what is wrong with the ids."""
-    table = read_table(path, COLUMNS, optional)
+    path, table = file.path, read_table(file, COLUMNS, optional)
     kind = table["id"].type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):  # 1 may have been 001
         raise InputError(f"{path}: column id has type {kind}, expected text (string)")

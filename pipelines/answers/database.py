@@ -3,6 +3,7 @@
 Reads index/, and the names of landmarks where the dataset is still there. Imports no torch.
 """
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,9 +21,7 @@ from pipelines.artifacts import load_manifest, name_maker
 from pipelines.runs.integrity import has_file, intact_file
 from pipelines.runs.names import load_names
 
-from .landmark_head import LANDMARK_HEAD, load_landmark_head
-
-WHITENING = "whitening.safetensors"
+WHITENING, LANDMARK_HEAD = "whitening.safetensors", "landmark_head.json"
 
 
 @dataclass(frozen=True)
@@ -90,3 +89,17 @@ def load_database(run: Path, fingerprint: str) -> Database:
         load_whitening(whitening) if whitening else None,
         load_landmark_head(landmark_head) if landmark_head else None,
     )
+
+
+def load_landmark_head(path: Path) -> CrossFittedHead:
+    """Read a landmark head.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    try:
+        return CrossFittedHead.from_json(json.loads(path.read_bytes()))
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"{path} is no landmark head ({error}); run `cairn index --redo`"
+        ) from error

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import torch
 
-from classify_head.trained_head import HEAD_FILE, TrainedHead
+from classify_head.trained_head import TrainedHead
 from embed.model import DescriptorModel, load_model
+from pipelines.runs.artifact import HEAD_FILE
 from pipelines.runs.integrity import intact_file
 from rerank.delf.model import LocalModel, load_delf
 

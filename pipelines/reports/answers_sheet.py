@@ -11,11 +11,11 @@ from pipelines.artifacts import writing
 from pipelines.reports.page.answers import RunAnswers, read_answers
 from pipelines.reports.page.neighbors import Neighbor, read_neighbors
 from pipelines.reports.page.pairs import describe
+from pipelines.runs.artifact import SHEET
 from pipelines.runs.job import Job
 
 from .gallery import Picture, draw_gallery, spread
 
-SHEET = "answers.jpg"  # in the run folder
 SAMPLE, SHOWN = 8, 4  # queries, and database images beside each
 
 

@@ -27,6 +27,7 @@ from pipelines.artifacts import (
     writing,
 )
 from pipelines.progress import Advance, progress_bar
+from rerank.delf.settings import LOCAL_FILE
 
 from .integrity import MISSING, find_damages, make_error
 from .job import Job
@@ -39,6 +40,11 @@ logger = logging.getLogger(__name__)
 
 # What a training leaves for people to read: no answer depends on it.
 RECORDS = ("history.csv", "metrics.csv", "failures.parquet")
+
+# What an interrupted command goes on from, in the folder of an artifact.
+RESUMED = ("part-*.parquet", "checkpoint-*.pt", "precision.json", LOCAL_FILE)
+HEAD_FILE = "head.safetensors"  # in model/
+SHEET = "answers.jpg"  # in the run folder: a picture of its submission
 
 # Writes the part of some rows of a table, moves a bar, and returns the images that failed.
 WritePart = Callable[[range, Path, Advance], list[Failure]]
@@ -53,7 +59,6 @@ class Artifact:
     folder: Path
     settings: Mapping[str, Any]  # the part of the recipe that the stage reads
     inputs: Mapping[str, str]  # name -> sha256, key or fingerprint
-    redo: bool = False  # make it even if it is there
     dear: bool = False  # it is not made again because a file of it is missing: training
     _started: float = field(default_factory=time.perf_counter)
 
@@ -63,7 +68,7 @@ class Artifact:
         return make_key(self.stage, self.settings, self.inputs)
 
     def find(self) -> Manifest | None:
-        """Return the manifest if the artifact is there and not to be made again.
+        """Return the manifest if the artifact is there.
 
         What is missing is made again, and so are damaged parts, which is logged. Nothing else is:
         training is dear, and a file may have been changed on purpose.
@@ -72,7 +77,7 @@ class Artifact:
             InputError: the manifest or another file is damaged; where it is dear, or missing. Not
                 one of RECORDS: a warning says so.
         """
-        done = None if self.redo else load_manifest(self.folder)
+        done = load_manifest(self.folder)
         if done is None or done.key != self.key:
             return None
         damages = find_damages(self.folder, done)
@@ -88,6 +93,13 @@ class Artifact:
             logger.warning("%s: %s; it is made again", path, finding)
             complete = False
         return done if complete else None
+
+    def forget(self) -> None:
+        """Take away the manifest, and what making it anew would go on from."""
+        invalidate(self.folder)
+        for pattern in RESUMED:
+            for path in self.folder.glob(pattern):
+                path.unlink()
 
     def sign(
         self,
@@ -180,7 +192,7 @@ class Artifact:
         with progress_bar(f"{self.stage} {table.path.stem}", len(table.ids)) as advance:
             for start, path in zip(starts, paths, strict=True):
                 rows = range(start, min(start + size, len(table.ids)))
-                known = None if self.redo else read_shard_failures(path, self.key)
+                known = read_shard_failures(path, self.key)
                 if known is None:
                     known = write_part(rows, path, advance)
                 else:

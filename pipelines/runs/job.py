@@ -8,8 +8,7 @@ import fcntl
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,20 +37,23 @@ class Job:
     weights: Path | None = None  # local weights of the backbone
     workers: int = 1  # processes that decode images
     devices: int = 1  # GPUs (or, for trying it out, CPU processes) that train
-    redo: bool = False  # the stage that was asked for is done again
     tensorboard: Path | None = None  # folder for events of the training
+    # By their folders, for all jobs that are made of this one: a command reads a table once.
+    _datasets: "dict[Path, Dataset]" = field(default_factory=dict, repr=False, compare=False)
 
-    @cached_property
+    @property
     def dataset(self) -> "Dataset":
-        """The dataset folder; its tables are read once."""
-        # pandas takes half a second that a query has no need of
+        """The dataset folder."""
+        return self.open_dataset(self.data)
+
+    def open_dataset(self, folder: Path) -> "Dataset":
+        """Return a dataset folder, whose tables are read once; errors as Dataset."""
+        # pyarrow takes a quarter of a second that a query has no need of
         from pipelines.datasets.dataset import Dataset
 
-        return Dataset(self.data)
-
-    def without_redo(self) -> "Job":
-        """Return the job for the stages before the one that was asked for."""
-        return replace(self, redo=False) if self.redo else self
+        if folder not in self._datasets:
+            self._datasets[folder] = Dataset(folder)
+        return self._datasets[folder]
 
     @property
     def max_pixels(self) -> int:

@@ -20,19 +20,20 @@ from classify_head.gap import NO_LANDMARK, Answers, gap, gap_landmark_only, top1
 from classify_head.label_scores import Choice
 from classify_head.policies import POLICIES, Decisions, decide
 from classify_head.rejection import RejectTorino, self_verified_gap
-from classify_head.submission import Solution, Submission, load_solution, match_answers
+from classify_head.submission import Solution, Submission, match_answers
 from embed.errors import InputError, MissingFileError
 from pipelines.answers.database import Database, load_database
-from pipelines.answers.decision import fit_known, load_decision
+from pipelines.answers.decision import load_decision
 from pipelines.answers.extras import make_extras
 from pipelines.answers.open_run import load_split_embeddings, load_split_failures, open_recognizer
 from pipelines.artifacts import load_manifest, write_json
 from pipelines.runs.integrity import intact_output
 from pipelines.runs.job import Job
 from pipelines.stages.askings import ask_twice
+from pipelines.stages.decide import fit_known
 from pipelines.stages.known_queries import load_known_queries
 
-from .evaluate import find_solution, find_submission, load_steps
+from .evaluate import find_submission, load_steps
 
 OWN, NO_GEOMETRY = "this run", "calibrated, no inliers"
 
@@ -107,7 +108,7 @@ def ablate_run(job: Job) -> Ablation:
         MissingFileError: the run is not finished, or its dataset has no solution.
         InputError: its parts do not belong together.
     """
-    solution = load_solution(find_solution(job.dataset))
+    solution = job.dataset.solution
     find_submission(job.run)
     own = load_steps(job.run, solution)["final"]
     stored = load_stored(job)

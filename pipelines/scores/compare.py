@@ -13,7 +13,7 @@ from embed.errors import InputError, MissingFileError
 from pipelines.datasets.dataset import Dataset
 from pipelines.runs.job import read_run
 
-from .evaluate import STEPS, find_solution, find_submission, load_steps
+from .evaluate import STEPS, find_submission, load_steps
 
 
 @dataclass(frozen=True)
@@ -79,4 +79,4 @@ def _find_own_solution(run: Path) -> Path:
     recorded = read_run(run)
     if recorded is None:
         raise MissingFileError(f"no run in {run}; name folders of finished runs")
-    return find_solution(Dataset(Path(recorded["data"])))
+    return Dataset(Path(recorded["data"])).require_table("solution")

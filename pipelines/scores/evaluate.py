@@ -76,10 +76,9 @@ def can_evaluate(dataset: Dataset) -> bool:
 
 def _score_submission(run: Path, dataset: Dataset) -> dict[str, Any]:
     """Return the figures of the submission of a run and of each step before it."""
-    path = find_solution(dataset)
-    submission = find_submission(run)
-    solution = load_solution(path)
-    metrics = evaluate_files(submission, path)
+    solution = dataset.solution
+    answers = match_answers(load_submission(find_submission(run)), solution)
+    metrics = {**summary(answers), **measure_confidence(answers)}
     steps = load_steps(run, solution)
     metrics["operating_point"] = _measure_given(run, solution)
     metrics["near_duplicates"] = _leave_near_duplicates_out(run, steps["final"])
@@ -90,17 +89,6 @@ def _score_submission(run: Path, dataset: Dataset) -> dict[str, Any]:
         trained = set(dataset.load_split("train").landmark_ids.tolist())
         metrics["unseen"] = _score_unseen(steps, trained)
     return metrics
-
-
-def find_solution(dataset: Dataset) -> Path:
-    """Return where a dataset's solution is. Raises MissingFileError if it has none."""
-    path = dataset.find_table("solution")
-    if path is None:
-        raise MissingFileError(
-            f"{dataset.folder} has no solution.csv (columns id,landmarks), so there is nothing to "
-            "score against"
-        )
-    return path
 
 
 def find_submission(run: Path) -> Path:

@@ -295,7 +295,7 @@ def _find_artifact(
         inputs[f"model {number}"] = str(trained.model["fingerprint"])
         train = refit_settings(member.recipe.train, len(known.ids), classes, effort)
         settings[f"model {number}"] = [train.model_dump(), member.recipe.embed.model_dump()]
-    return Artifact(job, "refit", job.run / "refit", settings, inputs, redo=job.redo)
+    return Artifact(job, "refit", job.run / "refit", settings, inputs)
 
 
 def _name_history(job: Job, member: Job) -> str:

@@ -16,7 +16,6 @@ from pipelines.artifacts import Manifest, writing
 from pipelines.datasets.dataset import ImageTable
 from pipelines.progress import Advance
 from pipelines.runs.artifact import Artifact
-from pipelines.runs.job import Job
 from pipelines.runs.members import (
     combine_embeddings,
     ensemble_fingerprint,
@@ -25,36 +24,16 @@ from pipelines.runs.members import (
 )
 
 
-def combine_members(
-    job: Job, name: str, table: ImageTable, table_hash: str, made: Sequence[Manifest]
-) -> Manifest:
-    """Write the embeddings of a table by an ensemble, or return what is there.
+def combine_members(artifact: Artifact, table: ImageTable, made: Sequence[Manifest]) -> Manifest:
+    """Write the embeddings of a table by an ensemble.
 
     Args:
-        job: of the ensemble.
-        name: of the split.
+        artifact: of the ensemble.
         table: of the images.
-        table_hash: what its content is known by.
         made: what each member made of the table, in their order.
     """
+    job, name = artifact.job, artifact.folder.name
     settings, members = job.recipe.ensemble, list_member_jobs(job)
-    contents = {
-        member.run.name: manifest.content for member, manifest in zip(members, made, strict=True)
-    }
-    artifact = Artifact(
-        job,
-        "embed",
-        job.run / "embeddings" / name,
-        {
-            "rule": settings.rule,
-            "weights": list(settings.weights),
-            "dtype": job.recipe.embed.dtype,
-        },
-        {name: table_hash, **contents},
-        redo=job.redo,
-    )
-    if done := artifact.find():
-        return done
 
     @cache  # read only if a part is missing
     def combined() -> tuple[Embeddings, dict[str, int]]:

@@ -12,46 +12,25 @@ from embed.failure import Failure
 from embed.parallel import run_parallel
 from embed.shards import shard_notes
 from pipelines.answers.extractors import build_extractor
-from pipelines.artifacts import Manifest, hash_file, writing
+from pipelines.artifacts import Manifest, writing
 from pipelines.datasets.dataset import ImageTable
 from pipelines.progress import Advance
 from pipelines.runs.artifact import Artifact
-from pipelines.runs.job import Job
 from rerank.features import FeatureExtractor, LocalFeatures
 from rerank.store import write_features_part
-
-from .train_delf import train_local_features
 
 PART_SIZE = 512  # images in one file; the unit of resuming
 BATCHES = 16  # of the extractor, that are decoded together
 
 
-def extract_split(job: Job, split: str) -> Manifest:
-    """Extract the local features of a split's images, or return what is there.
+def extract_table(artifact: Artifact, table: ImageTable) -> Manifest:
+    """Extract the local features of a table's images; those of DELF with what was trained.
 
     Raises:
-        FileNotFoundError: the dataset has no such split.
-        ValueError: none of its images could be read.
+        InputError: none of its images could be read.
     """
-    table = job.dataset.load_split(split)
-    return extract_table(job, split, table, hash_file(table.path))
-
-
-def extract_table(job: Job, name: str, table: ImageTable, table_hash: str) -> Manifest:
-    """Extract the local features of a table's images under a name; as extract_split."""
-    if job.recipe.rerank.method == "delf":
-        train_local_features(job.without_redo())
+    job = artifact.job
     extractor = build_extractor(job.run, job.recipe.rerank)
-    artifact = Artifact(
-        job,
-        "features",
-        job.run / "features" / name,
-        {"decode": job.recipe.decode.model_dump()},
-        {name: table_hash, "extractor": extractor.fingerprint},
-        redo=job.redo,
-    )
-    if done := artifact.find():
-        return done
 
     def write_part(rows: range, path: Path, advance: Advance) -> list[Failure]:
         def decode(row: int) -> DecodedImage | Failure:

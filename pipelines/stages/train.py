@@ -11,9 +11,7 @@ import copy
 import logging
 import math
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,17 +19,9 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from classify_head.heads import Head, build_head, save_head
-from classify_head.trained_head import HEAD_FILE
 from embed.backbone import BackboneSpec, build_backbone
 from embed.errors import InputError
-from embed.history import (
-    CURVES,
-    load_rows,
-    plot_history,
-    save_history,
-    save_steps,
-    write_tensorboard,
-)
+from embed.history import CURVES, save_history, save_steps, write_tensorboard
 from embed.image_sizes import check_training_sizes, check_view_sizes
 from embed.model import DescriptorModel, ModelSpec, fingerprint_model, save_model
 from embed.precision import NAMES, pick_precision
@@ -39,17 +29,17 @@ from embed.settings import FreezeSettings, TrainSettings
 from embed.shards import write_failures
 from embed.train import Trainer, TrainingImages
 from embed.views import Views
-from pipelines.artifacts import Manifest, hash_file, invalidate, load_manifest, record_file, writing
-from pipelines.decorations import draw, draw_missing
+from pipelines.artifacts import Manifest, invalidate, load_manifest, record_file
+from pipelines.decorations import draw
 from pipelines.progress import progress_to
-from pipelines.runs.artifact import Artifact
-from pipelines.runs.job import Job, weights_inputs
-from pipelines.runs.members import link_first_model, list_member_jobs
-from pipelines.runs.networks import is_trained
-from rerank.delf.joint import LOCAL_FILE, build_joint_objective, joint_settings, save_joint
+from pipelines.runs.artifact import HEAD_FILE, Artifact
+from pipelines.runs.job import Job
+from rerank.delf.joint import build_joint_objective, save_joint
 from rerank.delf.objective import MapObjective
+from rerank.delf.settings import LOCAL_FILE
 
 from .choice import choose_model
+from .plots import draw_curves
 from .training_set import TrainingSet, load_training_set
 from .validation import Validation
 
@@ -65,37 +55,17 @@ OUTPUTS = (
 )
 
 
-def train(job: Job) -> Manifest:
-    """Train the model of a run, or return what is there; of an ensemble all, and return the first.
+def train(artifact: Artifact) -> Manifest:
+    """Train the model of a run.
 
     Raises:
         InputError: the run holds a model that was trained otherwise, or the data will not do.
         TrainingCollapsed: see embed.train.
     """
-    if job.recipe.ensemble.members:
-        job.fill()
-        link_first_model(job)
-        manifests = [train(member) for member in list_member_jobs(job)]
-        return manifests[0]
-    folder = job.run / "model"
-    settings = {"train": job.recipe.train.model_dump(), "decode": job.recipe.decode.model_dump()}
-    if job.recipe.train.local_weight:
-        settings["delf"] = joint_settings(job.recipe.rerank.delf)
-    # Not an input: the pool, which only helps to choose among epochs. It may grow later.
-    inputs = {**_hash_tables(job), **weights_inputs(job)}
-    artifact = Artifact(job, "train", folder, settings, inputs, redo=job.redo, dear=True)
-    if done := artifact.find():
-        job.fill()
-        return done
-    if not job.redo:
-        _refuse_other_model(job, folder, settings, inputs)
-    _check_joint(job)
+    job, folder = artifact.job, artifact.folder
+    _refuse_other_model(artifact)
+    check_joint(job)
     job.fill()
-    if job.redo:  # a checkpoint would bring back what is to be done again
-        invalidate(folder)
-        checkpoints = (path.name for path in folder.glob("checkpoint-*.pt"))
-        for name in ("precision.json", LOCAL_FILE, *checkpoints):
-            (folder / name).unlink(missing_ok=True)
     training = load_training_set(job.dataset, job.recipe.train)
     _check(training, job)
     trained = _fit(job, training, folder / f"checkpoint-{artifact.key[:12]}.pt")
@@ -124,59 +94,25 @@ def train(job: Job) -> Manifest:
     )
     for checkpoint in folder.glob("checkpoint-*.pt"):
         checkpoint.unlink()
-    draw(folder / CURVES, lambda: _draw_curves(folder))
+    draw(folder / CURVES, lambda: draw_curves(folder))
     return manifest
 
 
-def draw_missing_curves(job: Job) -> None:
-    """Draw curves.png of each finished model of a run that has none: it failed, or was deleted."""
-    for folder in (member.run / "model" for member in list_member_jobs(job)):
-        if is_trained(folder.parent):
-            draw_missing(folder / CURVES, partial(_draw_curves, folder))
-
-
-def _draw_curves(folder: Path) -> None:
-    """Draw how the training of a finished model went."""
-    history, metrics = load_rows(folder / "history.csv"), load_rows(folder / "metrics.csv")
-    with writing(folder / CURVES) as temporary:
-        plot_history(history, temporary, metrics)
-
-
-def _hash_tables(job: Job) -> dict[str, str]:
-    """Return the hash of train and validation, as far as they are there.
-
-    A finished model remembers them, and does not need train.csv any more; without training the
-    classes are those of index.csv.
-
-    Raises:
-        MissingFileError: there is no train.csv, but a model to be trained.
-    """
-    dataset = job.dataset
-    if not job.redo and dataset.find_table("train") is None:
-        trained = load_manifest(job.run / "model")
-        if trained:
-            return {n: sha for n, sha in trained.inputs.items() if n in ("train", "validation")}
-    name = "train" if job.recipe.train.epochs else dataset.class_split
-    paths = {"train": dataset.load_split(name).path, "validation": dataset.find_table("validation")}
-    return {name: hash_file(path) for name, path in paths.items() if path}
-
-
-def _refuse_other_model(
-    job: Job, folder: Path, settings: dict[str, dict[str, Any]], inputs: dict[str, str]
-) -> None:
+def _refuse_other_model(artifact: Artifact) -> None:
     """Raise InputError if the folder holds a finished model of other settings or data."""
+    folder, inputs = artifact.folder, artifact.inputs
     old = load_manifest(folder)
     if old is None:
         return
     changed = [
         name for name in sorted({*inputs, *old.inputs}) if inputs.get(name) != old.inputs.get(name)
     ]
-    for section, values in settings.items():
+    for section, values in artifact.settings.items():
         before = old.settings.get(section, {})
         changed += [f"{section}.{k}" for k in before | values if before.get(k) != values.get(k)]
     raise InputError(
         f"{folder} holds a model trained with other {', '.join(changed[:6])}; "
-        f"name another --run, or train it anew: cairn train --redo --run {job.run}"
+        f"name another --run, or train it anew: cairn train --redo --run {artifact.job.run}"
     )
 
 
@@ -222,7 +158,7 @@ def _check(training: TrainingSet, job: Job) -> None:
         )
 
 
-def _check_joint(job: Job) -> None:
+def check_joint(job: Job) -> None:
     """Raise InputError if DELF would be trained along for nothing, or not at all."""
     settings, method = job.recipe.train, job.recipe.rerank.method
     if not settings.local_weight:

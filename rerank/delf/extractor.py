@@ -3,8 +3,6 @@
 Knows nothing of matching or storage. Reads and writes no files.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,7 +18,7 @@ from rerank.features import LocalFeatures
 
 from .model import LocalModel, fingerprint_delf
 from .pyramid import Pyramid, build_pyramid, pyramid_sides, select
-from .settings import DelfSettings
+from .settings import DelfSettings, fingerprint_extraction
 
 
 class DelfExtractor:
@@ -49,7 +47,7 @@ class DelfExtractor:
         self.model, self.local, self.settings = model.eval(), local.eval(), settings
         self.level = model.backbone.find_level(local.spec.stride)
         self.sides = pyramid_sides(model.spec.image_size, settings.scales, self.level.stride)
-        self._fingerprint = self._make_fingerprint()
+        self._fingerprint = fingerprint_extraction(fingerprint_delf(local), settings)
 
     @property
     def name(self) -> str:
@@ -177,13 +175,3 @@ class DelfExtractor:
             scales=scales.astype(np.float32),
             image_size=size,
         )
-
-    def _make_fingerprint(self) -> str:
-        extraction = {"scales", "max_features", "score_threshold", "nms_overlap"}
-        text = {
-            "name": self.name,
-            "version": 1,
-            "local": fingerprint_delf(self.local),
-            **self.settings.model_dump(include=extraction),
-        }
-        return hashlib.sha256(json.dumps(text, sort_keys=True).encode()).hexdigest()

@@ -1,11 +1,14 @@
 """Settings of our own DELF, validated when made. Imports nothing heavy."""
 
-from typing import Annotated, Literal
+import hashlib
+import json
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from embed.settings import MAX_BATCH, MAX_EPOCHS, MAX_LENGTH, MAX_RATE, MAX_SEED, Settings
 
+LOCAL_FILE = "local.safetensors"  # in model/: what was trained along with it
 MAX_SCALE = 4.0
 Scale = Annotated[float, Field(gt=0, le=MAX_SCALE)]
 
@@ -52,3 +55,28 @@ class DelfSettings(Settings):
                 f"scales {scales} lack 1.0, the pass that the global descriptor shares; add it"
             )
         return scales
+
+
+def joint_settings(settings: DelfSettings) -> dict[str, Any]:
+    """Return the settings that decide what is trained along; the dim of a PCA does not."""
+    names = {"stride", "hidden", "reduction"}
+    return settings.model_dump(
+        include=names | {"dim"} if settings.reduction == "autoencoder" else names
+    )
+
+
+def fingerprint_extraction(local: str, settings: DelfSettings) -> str:
+    """Return the sha256 of how features are extracted: by which model, with which settings.
+
+    Args:
+        local: fingerprint of the local model, which names the descriptor model.
+        settings: of the extraction.
+    """
+    extraction = {"scales", "max_features", "score_threshold", "nms_overlap"}
+    text = {
+        "name": "delf",
+        "version": 1,
+        "local": local,
+        **settings.model_dump(include=extraction),
+    }
+    return hashlib.sha256(json.dumps(text, sort_keys=True).encode()).hexdigest()

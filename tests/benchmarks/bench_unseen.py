@@ -21,7 +21,7 @@ from typing import get_args
 from pipelines.datasets.dataset import Dataset
 from pipelines.runs.job import Job, count_workers
 from pipelines.runs.recipe import Scale, load_recipe
-from pipelines.scores.evaluate import evaluate_files, evaluate_run, find_solution
+from pipelines.scores.evaluate import evaluate_files, evaluate_run
 from pipelines.scores.refit import EFFORT, Effort, answer_refitted
 from pipelines.stages.prepared_data import prepare_data
 from pipelines.stages.submit import submit
@@ -83,7 +83,8 @@ def measure(job: Job, cut: Cut, effort: Effort = EFFORT) -> Row:
         known = job.dataset.load_split(job.dataset.database_split)
         answer_refitted(job, known, job.dataset.load_split("test"), effort)
         metrics = evaluate_run(job.run, job.dataset)
-    anew = evaluate_files(job.run / "refit" / "submission.csv", find_solution(job.dataset))
+    solution = job.dataset.require_table("solution")
+    anew = evaluate_files(job.run / "refit" / "submission.csv", solution)
     seconds = metrics["seconds"]
     trained = [seconds[name] for name in seconds if name.split("/")[-1] == "model"]
     return Row(
