@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embed.columns import to_array
 from embed.errors import InputError
 from embed.printable import printable
 from embed.table_file import TableFile, as_text, name_rows, read_table
@@ -223,7 +224,7 @@ def _read_columns(
     texts = {name: as_text(table[name], name, path) for name in table.column_names}
     ids = texts["id"]
     problems = []
-    if empty := np.flatnonzero(pc.equal(ids, "")).tolist():
+    if empty := np.flatnonzero(to_array(pc.utf8_length(ids)) == 0).tolist():
         problems.append(f"{path}, {name_rows(path, empty)}: empty id, expected the id of a query")
     if len(pc.unique(ids)) < len(ids):
         problems += _say_repeated(path, ids.to_pylist())

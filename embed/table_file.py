@@ -23,6 +23,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from .columns import to_array, to_mask
 from .errors import InputError, MissingFileError
 from .printable import printable
 
@@ -125,7 +126,8 @@ def as_text(
         raise InputError(
             f"{path}: column {printable(name)} holds {column.type}; it needs text or whole numbers"
         ) from error
-    texts = pc.fill_null(texts, "")
+    if texts.null_count:  # else without pandas: see columns
+        texts = pc.fill_null(texts, "")
     return texts if exact else pc.utf8_normalize(texts, form="NFC")
 
 
@@ -146,8 +148,11 @@ def parse_whole(texts: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[np.b
     """
     texts = pc.utf8_trim_whitespace(texts)
     valid = pc.match_substring_regex(texts, r"^-?[0-9]{1,18}(\.0*)?$")
-    digits = pc.replace_substring_regex(pc.if_else(valid, texts, "0"), r"\.0*$", "")
-    return np.asarray(pc.cast(digits, pa.int64())), np.asarray(valid)
+    whole = to_mask(valid)
+    if not whole.all():
+        texts = pc.if_else(valid, texts, "0")
+    digits = pc.replace_substring_regex(texts, r"\.0*$", "")
+    return to_array(pc.cast(digits, pa.int64())), whole
 
 
 def name_rows(path: Path, rows: Sequence[int] | NDArray[np.integer]) -> str:

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 LABELLED = ("train", "index", "validation")
 SPLITS = (*LABELLED, "test", "non_landmark")
 TABLES = (*SPLITS, "solution", "labels")
+SIDE_TABLES = ("groups", "variants", "ground_truth", "index_landmarks", "hierarchy")
 
 
 class Dataset:

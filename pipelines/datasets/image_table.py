@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from embed.columns import to_array, to_mask
 from embed.errors import InputError
 from embed.printable import printable
 from embed.table_file import TableFile, as_text, name_rows, parse_whole, read_table
@@ -98,10 +99,10 @@ def refuse(problems: Sequence[str], what: str) -> None:
 
 def _judge_ids(ids: pa.ChunkedArray, path: Path) -> list[str]:
     problems = []
-    empty = np.flatnonzero(pc.equal(pc.utf8_trim_whitespace(ids), ""))
+    empty = np.flatnonzero(to_array(pc.utf8_length(pc.utf8_trim_whitespace(ids))) == 0)
     if len(empty):
         problems.append(f"{path}, {name_rows(path, empty)}: no id; give it one, or take it out")
-    bad = np.flatnonzero(pc.match_substring_regex(ids, NO_FILE_NAME))
+    bad = np.flatnonzero(to_mask(pc.match_substring_regex(ids, NO_FILE_NAME)))
     if len(bad):
         problems.append(
             f"{path}, {name_rows(path, bad)}: id '{printable(ids[int(bad[0])].as_py())}' cannot be "

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from classify_head.coverage import given_confidence, measure_threshold, risk_coverage
 from classify_head.gap import NO_LANDMARK, Answers, gap, summary
@@ -26,6 +25,7 @@ from classify_head.submission import (
     load_submission,
     match_answers,
 )
+from embed.columns import read_parquet, to_array
 from embed.errors import MissingFileError
 from index.metrics import recall_at_k
 from pipelines.answers.decision import load_decision_values
@@ -33,9 +33,9 @@ from pipelines.artifacts import load_manifest, write_json
 from pipelines.datasets.dataset import Dataset
 from pipelines.runs.integrity import SUBMISSION, intact_output
 from pipelines.runs.recipe import DecideSettings
+from pipelines.sources.revisited.truth import NAME
 
 from .near_duplicates import find_near_duplicates, write_near_duplicates
-from .revisited import has_ground_truth, revisited_figures
 
 STEPS = ("head_only", "knn", "reranked", "final")
 RECALL_AT = (1, 5, 10, 20)
@@ -63,10 +63,17 @@ def evaluate_run(run: Path, dataset: Dataset) -> dict[str, Any]:
     if dataset.find_table("solution") or not has_ground_truth(dataset):
         metrics = _score_submission(run, dataset)
     if has_ground_truth(dataset):
+        from .revisited import revisited_figures  # faiss, which other runs are scored without
+
         metrics["revisited"] = revisited_figures(run, dataset)
     metrics["seconds"] = _stage_seconds(run)
     write_json(metrics, run / "metrics.json")
     return metrics
+
+
+def has_ground_truth(dataset: Dataset) -> bool:
+    """Tell whether a dataset was made of revisited Oxford or Paris."""
+    return (dataset.folder / f"{NAME}.parquet").is_file()
 
 
 def can_evaluate(dataset: Dataset) -> bool:
@@ -105,7 +112,7 @@ def find_submission(run: Path) -> Path:
 
 def load_steps(run: Path, solution: Solution) -> dict[str, Answers]:
     """Return what each of the STEPS of a finished run answers. Errors are those of matching."""
-    table = pq.read_table(intact_output(run, "predictions.parquet"))
+    table = read_parquet(intact_output(run, "predictions.parquet"))
     return {
         name: _match_columns(table, f"{name}_label", f"{name}_confidence", solution)
         for name in STEPS
@@ -146,7 +153,7 @@ def _measure_calibration(answers: Answers) -> dict[str, Any]:
 
 def _measure_given(run: Path, solution: Solution) -> dict[str, Any]:
     """Return precision and coverage of the answers that are not "no known landmark"."""
-    table = pq.read_table(intact_output(run, "predictions.parquet"))
+    table = read_parquet(intact_output(run, "predictions.parquet"))
     answers = _match_columns(table, "landmark_id", "confidence", solution)
     given = answers.predicted != NO_LANDMARK
     # Every answer that is left was given, whatever rule of the policy it passed.
@@ -228,8 +235,8 @@ def _leave_near_duplicates_out(run: Path, answers: Answers) -> dict[str, Any]:
 def _match_columns(table: pa.Table, label: str, confidence: str, solution: Solution) -> Answers:
     submission = Submission(
         tuple(table["query_id"].to_pylist()),
-        table[label].fill_null(NO_LANDMARK).to_numpy(),
-        table[confidence].to_numpy(),
+        np.array([NO_LANDMARK if x is None else x for x in table[label].to_pylist()], np.int64),
+        to_array(table[confidence]),
     )
     return match_answers(submission, solution)
 
@@ -249,7 +256,7 @@ def _score_unseen(steps: Mapping[str, Answers], trained: set[int]) -> dict[str, 
 
 def _recall(run: Path, solution: Solution) -> dict[str, float]:
     """Return recall@k of the nearest neighbours, over scored landmark queries."""
-    table = pq.read_table(intact_output(run, "neighbors.parquet"))
+    table = read_parquet(intact_output(run, "neighbors.parquet"))
     truths = {
         query_id: truth
         for query_id, truth, usage in zip(

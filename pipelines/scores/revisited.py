@@ -37,11 +37,6 @@ class _Asked:
     scores: NDArray[np.float32]  # [rows, N] cosines to the database
 
 
-def has_ground_truth(dataset: Dataset) -> bool:
-    """Tell whether a dataset was made of revisited Oxford or Paris."""
-    return (dataset.folder / f"{NAME}.parquet").is_file()
-
-
 def revisited_figures(run: Path, dataset: Dataset) -> dict[str, Any]:
     """Return the figures of a run whose dataset has such a ground truth.
 

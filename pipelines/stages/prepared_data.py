@@ -11,9 +11,7 @@ from pathlib import Path
 
 from embed.errors import InputError
 from pipelines.artifacts import Manifest, invalidate, load_manifest, record_file
-from pipelines.datasets.dataset import TABLES, Dataset
-from pipelines.datasets.derive import SIDE_TABLES
-from pipelines.datasets.selection.select import select_dataset
+from pipelines.datasets.dataset import SIDE_TABLES, TABLES, Dataset
 from pipelines.datasets.selection.settings import Split
 from pipelines.runs.artifact import Artifact
 from pipelines.runs.job import Job
@@ -100,6 +98,9 @@ def _refuse_other_data(job: Job, artifact: Artifact) -> None:
 
 def _select(job: Job, source: Dataset, artifact: Artifact) -> Manifest:
     """Write the dataset, and say what was chosen."""
+    # pandas takes half a second that a finished run has no need of
+    from pipelines.datasets.selection.select import select_dataset
+
     settings, folder = job.recipe.data, artifact.folder
     invalidate(folder)
     asked = settings.make_split()
