@@ -26,7 +26,7 @@ from pipelines.answers.decision import (
 from pipelines.answers.query import QueryEngine
 from pipelines.artifacts import load_manifest
 from pipelines.runs.recipe import load_recipe
-from pipelines.stages.index import index_database
+from pipelines.stages import order
 from tests.conftest import Tiny
 from tests.datasets import (
     LANDMARKS,
@@ -54,7 +54,7 @@ def decide_anew(tiny: Tiny, changes: str = "", max_overlap: float = 1.0) -> Deci
     section = f"[decide]\nmax_overlap = {max_overlap}\n"
     make_recipe_file(tiny.recipe, f"[train]\nepochs = 0\n{section}{changes}")
     job = make_job(tiny.data, tiny.run, tiny.recipe)
-    index_database(job)
+    order.index(job)
     return load_decision(tiny.run, job.recipe, database_of(tiny))
 
 
@@ -308,8 +308,8 @@ def test_the_decision_for_another_index_is_refused(
     """As after a kill between the two: the index is there, the decision is the old one."""
     write_table(tiny.data / "non_landmark.csv", "id", POOL[:4])
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("pipelines.stages.index.set_decision", interrupt)
-        index_database(make_job(tiny.data, tiny.run, tiny.recipe))
+        patch.setattr("pipelines.stages.decide.set_decision", interrupt)
+        order.index(make_job(tiny.data, tiny.run, tiny.recipe))
     message = f"no decision for the index and the recipe of {tiny.run}; run `cairn index --run"
     with pytest.raises(FileNotFoundError, match=message):
         QueryEngine(tiny.run)

@@ -63,6 +63,15 @@ def stamps(run: Path, folder: str) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in (run / folder).rglob("*.*")}
 
 
+def test_the_fingerprint_is_told_without_loading_a_network(
+    verified: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load_recipe(str(verified.recipe)).rerank
+    made = build_extractor(verified.run, settings).fingerprint
+    monkeypatch.delitem(EXTRACTORS, "delf")
+    assert find_fingerprint(verified.run, settings) == made
+
+
 def test_a_run_with_delf_verifies_its_candidates(verified: Tiny, finished: Tiny) -> None:
     manifest = load_manifest(verified.run / "delf")
     assert manifest is not None

@@ -273,8 +273,7 @@ def test_near_duplicates_overlap(tmp_path: Path) -> None:
         *write_pairs(tmp_path / "run", [0.49, 0.5, 0.9], [0.999, 0.25, 0.5, 1.0])
     )
     assert criterion == "overlap >= 0.5"
-    assert pairs["image_id"].to_pylist() == ["n1", "n2"]
-    assert pairs["similarity"].to_pylist() == [0.25, 0.5]
+    assert [(pair.image_id, pair.similarity) for pair in pairs] == [("n1", 0.25), ("n2", 0.5)]
     write_near_duplicates(pairs, tmp_path / "found.csv")
     assert (tmp_path / "found.csv").read_text().splitlines() == [
         "query_id,image_id,overlap,similarity",

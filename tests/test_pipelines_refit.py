@@ -21,7 +21,7 @@ from pipelines.runs.job import Job
 from pipelines.runs.members import list_member_jobs
 from pipelines.runs.recipe import change_recipe
 from pipelines.scores.refit import Effort, RefittedHead, answer_refitted, refit_head, refit_settings
-from pipelines.stages.train import train
+from pipelines.stages import order
 from tests.benchmarks.bench_unseen import measure, open_run
 from tests.benchmarks.landmark_split import split_landmarks
 from tests.datasets import PHOTOS, make_dataset, make_job, make_recipe_file, results
@@ -71,7 +71,7 @@ def trained(split: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
     """Return the job of an ensemble whose models are there."""
     folder = tmp_path_factory.mktemp("trained")
     job = make_job(split, folder / "run", make_recipe_file(folder / "tiny.toml", CHANGES))
-    train(job)
+    order.train(job)
     return job
 
 

@@ -223,7 +223,7 @@ def _leave_near_duplicates_out(run: Path, answers: Answers) -> dict[str, Any]:
     names = ("verified.parquet", "neighbors.parquet")
     pairs, criterion = find_near_duplicates(*(intact_output(run, name) for name in names))
     write_near_duplicates(pairs, run / "near_duplicates.csv")
-    found = set(pairs["query_id"].to_pylist())
+    found = {pair.query_id for pair in pairs}
     kept = answers.take(np.array([query_id not in found for query_id in answers.query_ids], bool))
     return {
         "queries": len(found),

@@ -41,13 +41,14 @@ if TYPE_CHECKING:
     from .clean import Kept
 
 
-def train(job: Job, *, redo: bool = False) -> None:
-    """Train the model, and DELF where the recipe asks for it."""
+def train(job: Job, *, redo: bool = False) -> Manifest:
+    """Train the model, and DELF where the recipe asks for it; return the model's manifest."""
     draw_missing_curves(job)
     order = Order(job, ("train", "train_delf") if redo else ())
-    order.model()
+    trained = order.model()
     if job.recipe.rerank.method == "delf":
         order.delf()
+    return trained
 
 
 def embed(job: Job, *, redo: bool = False) -> None:

@@ -27,7 +27,7 @@ from embed.decode import ImageError, decode_image
 from embed.parallel import run_parallel
 from pipelines.datasets.dataset import Dataset
 from pipelines.runs.job import Job, open_job
-from pipelines.stages.submit import submit
+from pipelines.stages.order import submit
 
 Pixels = NDArray[np.uint8]
 

@@ -27,8 +27,8 @@ from pipelines.datasets.dataset import Dataset
 from pipelines.runs.job import Job, count_workers
 from pipelines.runs.recipe import load_recipe
 from pipelines.scores.evaluate import evaluate_run, load_steps
+from pipelines.stages.order import submit
 from pipelines.stages.prepared_data import prepare_data
-from pipelines.stages.submit import submit
 from tests.benchmarks.landmark_split import hold_out_landmarks
 
 KINDS = {"pool": "other things", "removed": "landmarks held out"}

@@ -23,8 +23,8 @@ from pipelines.runs.job import Job, count_workers
 from pipelines.runs.recipe import Scale, load_recipe
 from pipelines.scores.evaluate import evaluate_files, evaluate_run
 from pipelines.scores.refit import EFFORT, Effort, answer_refitted
+from pipelines.stages.order import submit
 from pipelines.stages.prepared_data import prepare_data
-from pipelines.stages.submit import submit
 from tests.benchmarks.landmark_split import Cut, split_landmarks
 
 SCALES: dict[str, Scale] = {  # of a recipe that is not here: full
