@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.answers.extractors import find_fingerprint
+from pipelines.answers.extractors import EXTRACTORS, build_extractor, find_fingerprint
 from pipelines.answers.open_run import open_features
 from pipelines.answers.query import QueryEngine
 from pipelines.artifacts import load_manifest
