@@ -118,8 +118,8 @@ class Order:
             return trained
         self.job.fill()
         link_first_model(self.job)
-        trained = [member.model() for member in self._members]
-        return trained[0]
+        models = [member.model() for member in self._members]
+        return models[0]
 
     def delf(self) -> Manifest:
         """Return the local features' model."""
