@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 import classify_head.plots
-from pipelines.datasets.checking import check
 from pipelines.decorations import draw, draw_missing
 from pipelines.reports import (
     answers_sheet,
     confusions,
     data_report_page,
     match_figures,
+    problems_page,
     run_figures,
 )
 from pipelines.reports.page import run_report
@@ -152,7 +152,7 @@ def test_the_check_of_a_dataset_needs_no_page(
 ) -> None:
     folder = make_dataset(tmp_path / "data", landmarks=2)
     with monkeypatch.context() as patch:
-        patch.setattr(check, "write_page", fail)
+        patch.setattr(problems_page, "write_page", fail)
         end = cairn("data", "check", folder)
     assert end.status == 0
     assert warning("problems.html") in caplog.text
