@@ -34,12 +34,12 @@ TABLES = {
 }
 # What each stage draws beside its artifacts, and the function that draws it.
 OF_SUBMIT: dict[str, tuple[Any, str]] = {
-    "answers.jpg": (answers_sheet, "draw_gallery"),
+    "answers.jpg": (answers_sheet, "draw_sheet"),
     "decision/reliability.png": (classify_head.plots, "plot_reliability"),
     "model/curves.png": (train, "plot_history"),
 }
 OF_RUN: dict[str, tuple[Any, str]] = {
-    "answers.jpg": (answers_sheet, "draw_gallery"),
+    "answers.jpg": (answers_sheet, "draw_sheet"),
     "report.html": (run_report, "collect_report"),
     "class_histogram.png": (run_figures, "draw_class_histogram"),
     "confusion_matrix.png": (confusions, "_draw"),
@@ -130,7 +130,7 @@ def test_one_figure_of_matches_that_fails_leaves_the_others(
 def test_another_submission_has_another_sheet(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     (tiny.data / "test.csv").write_text("id\nq3\nq1\n")
     (tiny.data / "solution.csv").unlink()
-    monkeypatch.setattr(answers_sheet, "draw_gallery", fail)
+    monkeypatch.setattr(answers_sheet, "draw_sheet", fail)
     assert tiny.submit().status == 0
     assert not (tiny.run / "answers.jpg").exists()
 
