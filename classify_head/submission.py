@@ -27,7 +27,7 @@ from embed.errors import InputError
 from embed.printable import printable
 from embed.table_file import as_text, name_rows, read_table
 
-from .gap import NO_LANDMARK, Answers, Floats, Ints, check_predictions
+from .answers import NO_LANDMARK, Answers, Floats, Ints, check_predictions
 
 COLUMNS = ("id", "landmarks")
 IGNORED = "Ignored"
@@ -47,7 +47,7 @@ class Submission:
         confidence: [Q] float64, 0 for an empty cell.
 
     Raises:
-        InputError: as gap.check_predictions.
+        InputError: as answers.check_predictions.
     """
 
     query_ids: tuple[str, ...]
@@ -158,7 +158,7 @@ def format_submission(ids: Sequence[str], labels: Ints, confidences: Floats) -> 
         confidences: [Q] float, higher is better; written so that reading gives the same float64.
 
     Raises:
-        InputError: as gap.check_predictions, and for an id with a line break or a NUL.
+        InputError: as answers.check_predictions, and for an id with a line break or a NUL.
 
     Example:
         >>> format_submission(["b", "a"], np.array([12, -1]), np.array([0.25, 0.0]))

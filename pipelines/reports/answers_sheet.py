@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from classify_head.gap import NO_LANDMARK
+from classify_head.answers import NO_LANDMARK
 from embed.decode import ImageError, decode_image
 from embed.image_file import ImageFile
 from pipelines.answers.supporters import name_landmark, order_supporters

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
-from classify_head.gap import NO_LANDMARK
+from classify_head.answers import NO_LANDMARK
 from classify_head.submission import load_solution
 from embed.errors import InputError
 from pipelines.artifacts import writing

@@ -6,8 +6,9 @@ Reads submission.csv, or predictions.parquet, and the solution. Writes nothing.
 from dataclasses import dataclass
 from pathlib import Path
 
+from classify_head.answers import Answers
 from classify_head.comparison import Comparison, compare_answers
-from classify_head.gap import Answers, gap
+from classify_head.gap import gap
 from classify_head.submission import load_solution, load_submission, match_answers
 from embed.errors import InputError, MissingFileError
 from pipelines.datasets.dataset import Dataset

@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from classify_head.answers import NO_LANDMARK, Answers
 from classify_head.coverage import given_confidence, measure_threshold, risk_coverage
-from classify_head.gap import NO_LANDMARK, Answers, gap, summary
+from classify_head.gap import gap, summary
 from classify_head.promise import Promise, describe
 from classify_head.reliability import brier_score, reliability_bins
 from classify_head.submission import (

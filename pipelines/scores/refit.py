@@ -20,7 +20,7 @@ import torch
 from lightning_fabric import Fabric
 from pydantic import Field
 
-from classify_head.gap import NO_LANDMARK
+from classify_head.answers import NO_LANDMARK
 from classify_head.heads import build_head
 from classify_head.submission import save_submission
 from classify_head.trained_head import TrainedHead

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from classify_head.gap import NO_LANDMARK, Answers
+from classify_head.answers import NO_LANDMARK, Answers
 from classify_head.submission import IGNORED, Solution
 from embed.errors import InputError
 from pipelines.answers.open_run import load_split_failures

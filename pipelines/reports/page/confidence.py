@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from classify_head.answers import NO_LANDMARK
 from classify_head.coverage import OperatingPoint, measure_threshold, risk_coverage
-from classify_head.gap import NO_LANDMARK
 from classify_head.reliability import ReliabilityBins, reliability_bins
 from pipelines.answers.decision import load_answered
 from pipelines.reports.tables import PROMISED

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from classify_head.gap import NO_LANDMARK
+from classify_head.answers import NO_LANDMARK
 from classify_head.submission import load_solution
 from pipelines.runs.job import Job
 from pipelines.scores.evaluate import find_solution, find_submission
