@@ -12,7 +12,6 @@ that is silently mended or dropped would be a wrong score. This file measures no
 
 import csv
 import io
-import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embed.errors import InputError
+from embed.files import writing
 from embed.printable import printable
 from embed.table_file import as_text, name_rows, read_table
 
@@ -177,18 +177,13 @@ def save_submission(path: Path, ids: Sequence[str], labels: Ints, confidences: F
     The file appears under its name only when it is complete; a reader never sees half of it.
 
     Raises:
-        InputError: as format_submission.
-        FileNotFoundError: if the folder doesn't exist.
+        InputError: as format_submission and writing.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with writing(path) as temporary:
         if path.suffix == ".parquet":
-            _write_parquet(part, _cells(ids, labels, confidences))
+            _write_parquet(temporary, _cells(ids, labels, confidences))
         else:
-            part.write_text(format_submission(ids, labels, confidences), "utf-8", newline="")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+            temporary.write_text(format_submission(ids, labels, confidences), "utf-8", newline="")
 
 
 def _cells(ids: Sequence[str], labels: Ints, confidences: Floats) -> list[tuple[str, str]]:

@@ -13,8 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from embed.errors import InputError
-
-from .artifacts import is_disk_full
+from embed.files import is_disk_full
 
 PACKAGES = ("embed", "index", "rerank", "classify_head", "pipelines")
 OURS = 70  # exit status of a fault of Cairn: EX_SOFTWARE of sysexits.h

@@ -41,14 +41,8 @@ from classify_head.reliability import reliability_bins
 from classify_head.thresholds import precise_threshold, probability_threshold, share_threshold
 from embed.columns import read_parquet, to_array
 from embed.errors import MissingFileError
-from pipelines.artifacts import (
-    Manifest,
-    invalidate,
-    load_manifest,
-    record_file,
-    write_json,
-    writing,
-)
+from embed.files import writing
+from pipelines.artifacts import Manifest, invalidate, load_manifest, record_file, write_json
 from pipelines.decorations import draw_missing
 from pipelines.runs.artifact import Artifact
 from pipelines.runs.integrity import intact_file

@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw
 
 from classify_head.answers import NO_LANDMARK
 from embed.decode import ImageError, decode_image
+from embed.files import writing
 from embed.image_file import ImageFile
 from pipelines.answers.supporters import name_landmark, order_supporters
-from pipelines.artifacts import writing
 from pipelines.lettering import write_line
 from pipelines.reports.page.answers import RunAnswers, read_answers, spread
 from pipelines.reports.page.neighbors import Neighbor, read_neighbors

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from classify_head.answers import NO_LANDMARK, Answers
-from pipelines.artifacts import writing
+from embed.files import writing
 
 Ints = NDArray[np.int64]
 

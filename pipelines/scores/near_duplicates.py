@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipelines.artifacts import writing
+from embed.files import writing
 
 # Inliers divided by the features of the image that has fewer. Of 24 photos of cartons, saved anew
 # at quality 50 all reached 0.54, with a twentieth cut off each side 0.59; at half the size most

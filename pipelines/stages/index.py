@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from embed.files import writing
 from index.search import save_index
 from pipelines.answers.database import WHITENING
 from pipelines.answers.decision import set_decision
 from pipelines.answers.landmark_head import LANDMARK_HEAD, write_landmark_head
 from pipelines.answers.open_run import load_split_embeddings, split_pool
-from pipelines.artifacts import Manifest, invalidate, record_file, writing
+from pipelines.artifacts import Manifest, invalidate, record_file
 from pipelines.runs.artifact import Artifact
 from pipelines.runs.job import Job
 from pipelines.runs.names import write_names

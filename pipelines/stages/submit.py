@@ -17,6 +17,7 @@ from classify_head.policies import POLICIES, Decisions, decide
 from classify_head.policy import Policy, adjust
 from classify_head.submission import save_submission
 from embed.errors import MissingFileError
+from embed.files import writing
 from embed.shards import Embeddings
 from pipelines.answers.decision import load_decision
 from pipelines.answers.extras import make_extras
@@ -27,7 +28,7 @@ from pipelines.answers.open_run import (
     open_recognizer,
 )
 from pipelines.answers.predictions import make_predictions
-from pipelines.artifacts import Manifest, hash_values, invalidate, record_file, writing
+from pipelines.artifacts import Manifest, hash_values, invalidate, record_file
 from pipelines.reports.answers_sheet import SHEET
 from pipelines.runs.artifact import Artifact
 from pipelines.runs.job import Job

@@ -24,6 +24,7 @@ from classify_head.heads import Head, build_head, save_head
 from classify_head.trained_head import HEAD_FILE
 from embed.backbone import BackboneSpec, build_backbone
 from embed.errors import InputError
+from embed.files import writing
 from embed.history import (
     CURVES,
     load_rows,
@@ -39,7 +40,7 @@ from embed.settings import FreezeSettings, TrainSettings
 from embed.shards import write_failures
 from embed.train import Trainer, TrainingImages
 from embed.views import Views
-from pipelines.artifacts import Manifest, hash_file, invalidate, load_manifest, record_file, writing
+from pipelines.artifacts import Manifest, hash_file, invalidate, load_manifest, record_file
 from pipelines.decorations import draw, draw_missing
 from pipelines.progress import progress_to
 from pipelines.runs.artifact import Artifact

@@ -21,7 +21,8 @@ import pyarrow as pa
 from PIL import Image, ImageOps
 
 from embed.errors import InputError, MissingFileError
-from pipelines.artifacts import hash_file, writing
+from embed.files import writing
+from pipelines.artifacts import hash_file
 from pipelines.datasets.dataset import Dataset
 from pipelines.datasets.derive import write_rows
 from pipelines.datasets.images import SUFFIXES as IMAGE_SUFFIXES

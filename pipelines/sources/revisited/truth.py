@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embed.errors import InputError, MissingFileError
+from embed.files import writing
 from index.revisited import LEVELS, Relevance
-from pipelines.artifacts import writing
 
 from .plain_pickle import PickledArray, read_plain_pickle
 

@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 
 from embed.errors import InputError
 from embed.failure import Failure
+from embed.files import writing
 from embed.printable import printable
 from embed.sealed import write_sealed
 from embed.shards import read_shard_failures, shard_notes
-from pipelines.artifacts import hash_values, writing
+from pipelines.artifacts import hash_values
 from pipelines.datasets.images import SUFFIXES, sniff_file, sniff_suffix
 from pipelines.datasets.linking import link_image
 from pipelines.datasets.naming import compose, spellings
@@ -61,13 +62,9 @@ class ImageFolder:
         if list_files(target) == [target] and target.read_bytes() == data:
             return True
         place = renewal.place_image(target)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        # Not `writing`: it looks through the whole folder for what a killed process left, and waits
-        # for the disk at every file. Here the name is the same the next time, and a part is done
-        # when all of it is on the disk.
-        temporary = place.with_name(f".{place.name}.tmp")
-        temporary.write_bytes(data)
-        os.replace(temporary, place)
+        # Of a million files; a part of them is done when all of it is on the disk.
+        with writing(place, place.with_name(f".{place.name}.tmp"), sync=False) as temporary:
+            temporary.write_bytes(data)
         return place == target
 
 

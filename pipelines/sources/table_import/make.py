@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from embed.errors import InputError, MissingFileError
 from embed.failure import Failure
+from embed.files import writing
 from embed.shards import write_failures
-from pipelines.artifacts import writing
 from pipelines.datasets.dataset import LABELLED, SPLITS, TABLES
 from pipelines.datasets.derive import write_rows
 from pipelines.datasets.origin import claim
