@@ -88,7 +88,9 @@ def test_an_answer_of_the_head_is_explained_by_its_class(report: Report, tmp_pat
 
 def test_two_trainings_give_the_same_bytes(report: Report, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    train(start_job(report.data, run, str(report.recipe), None, 0, False, scale="small"))
+    train(
+        start_job(report.data, run, str(report.recipe), None, workers=0, redo=False, scale="small")
+    )
     for member in MEMBERS:
         first, second = (results(each / "members" / member / "model") for each in (report.run, run))
         assert {"metrics.csv", "history.csv", "model.safetensors", "curves.png"} <= set(second)

@@ -24,7 +24,7 @@ def train(
     from pipelines.stages.train import draw_missing_curves
     from pipelines.stages.train import train as train_stage
 
-    job = start_job(data, run, recipe, weights, workers, redo, devices)
+    job = start_job(data, run, recipe, weights, workers=workers, redo=redo, devices=devices)
     with job.locked():
         draw_missing_curves(job)
         train_stage(job)
@@ -47,7 +47,7 @@ def embed(
     from pipelines.stages.features import extract_split
     from pipelines.stages.known_queries import prepare_held_out
 
-    job = start_job(data, run, recipe, weights, workers, redo)
+    job = start_job(data, run, recipe, weights, workers=workers, redo=redo)
     with job.locked():
         for split in (job.dataset.database_split, "test", "non_landmark"):
             if job.dataset.find_table(split):
@@ -70,7 +70,9 @@ def index(
     """Make all that queries are compared with: search index, local features, decision."""
     from pipelines.stages.index import index_database
 
-    job = start_job(data, run, recipe, weights, workers, redo, min_precision=min_precision)
+    job = start_job(
+        data, run, recipe, weights, workers=workers, redo=redo, min_precision=min_precision
+    )
     with job.locked():
         index_database(job)
 
@@ -92,7 +94,9 @@ def submit(
     from pipelines.stages.submit import submit as submit_stage
     from pipelines.stages.train import draw_missing_curves
 
-    job = start_job(data, run, recipe, weights, workers, redo, min_precision=min_precision)
+    job = start_job(
+        data, run, recipe, weights, workers=workers, redo=redo, min_precision=min_precision
+    )
     with job.locked():
         draw_missing_curves(job)
         submit_stage(job)

@@ -59,7 +59,7 @@ def render_city(
     images.mkdir(parents=True, exist_ok=True)
     missing = [s for s in city.shots if not image_path(images, s).exists()]
     done, total = len(city.shots) - len(missing), len(city.shots)
-    for count in _render(images, plan, city, seed, _batches(missing), workers):
+    for count in _render(images, plan, city, seed, batches=_batches(missing), workers=workers):
         done += count
         if report is not None:
             report(done, total)
@@ -81,7 +81,7 @@ def _batches(shots: Sequence[Shot]) -> list[list[Shot]]:
 
 
 def _render(
-    images: Path, plan: CityPlan, city: City, seed: int, batches: list[list[Shot]], workers: int
+    images: Path, plan: CityPlan, city: City, seed: int, *, batches: list[list[Shot]], workers: int
 ) -> Iterator[int]:
     if workers == 1 or len(batches) < 2:
         threads = cv2.getNumThreads()

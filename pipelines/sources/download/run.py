@@ -48,7 +48,11 @@ def run_downloads(
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # there are threads enough
     try:
-        asyncio.run(_Download(rows, queue, store, journal, tally, settings).run())
+        asyncio.run(
+            _Download(
+                rows, queue, store=store, journal=journal, tally=tally, settings=settings
+            ).run()
+        )
     finally:
         cv2.setNumThreads(threads)
     return {hosts.dictionary[code].as_py(): why for code, why in queue.given_up.items()}
@@ -61,6 +65,7 @@ class _Download:
         self,
         rows: pa.Table,
         queue: HostQueue,
+        *,
         store: ImageStore,
         journal: Journal,
         tally: Tally,

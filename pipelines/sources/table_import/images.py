@@ -172,7 +172,7 @@ def write_bytes(
             found = read_shard_failures(record, key) if record.is_file() else None
             if found is None:
                 found, in_place = _write_part(
-                    part, rows.image_column, ids, images, renewal, advance
+                    part, rows.image_column, ids, images=images, renewal=renewal, advance=advance
                 )
                 os.sync()  # once a part: 45 times as fast as waiting for the disk file by file
                 # Images that wait for the renewal are gone without it, and so is their record.
@@ -219,6 +219,7 @@ def _write_part(
     part: _Part,
     column: str,
     ids: pa.Array,
+    *,
     images: ImageFolder,
     renewal: Renewal,
     advance: Advance,

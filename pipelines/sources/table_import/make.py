@@ -112,7 +112,9 @@ def import_table(
                 f"{failures[0].message}"
             )
         labels, names = _number_labels(rows, folder)
-        tables = _make_tables(rows, splits, labels, names, failures, unlabelled)
+        tables = _make_tables(
+            rows, splits, labels, names=names, failures=failures, unlabelled=unlabelled
+        )
         for name, table in tables.items():
             write_rows(table, renewal.waiting / name)
         if failures:
@@ -183,6 +185,7 @@ def _make_tables(
     rows: Rows,
     splits: NDArray[Any],
     labels: pa.Array,
+    *,
     names: Mapping[int, str],
     failures: Sequence[Failure],
     unlabelled: Unlabelled,
