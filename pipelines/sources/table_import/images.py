@@ -37,7 +37,7 @@ READ_BUFFER = 1 << 20  # bytes; without it Arrow reads a column of a whole row g
 
 
 @dataclass(frozen=True)
-class ImageFolder:
+class ImageLayout:
     """images/ of a dataset folder: flat, or in folders of the first three characters of the ids."""
 
     path: Path
@@ -68,16 +68,16 @@ class ImageFolder:
         return place == target
 
 
-def open_images(folder: Path, count: int) -> ImageFolder:
+def open_images(folder: Path, count: int) -> ImageLayout:
     """Choose the layout of images/ for so many images; that of images already there is kept."""
     path = folder / "images"
     path.mkdir(parents=True, exist_ok=True)
     with os.scandir(path) as entries:
         first = next((entry for entry in entries if entry.name[0] != "."), None)
-    return ImageFolder(path, count > FLAT_LIMIT if first is None else first.is_dir())
+    return ImageLayout(path, count > FLAT_LIMIT if first is None else first.is_dir())
 
 
-def link_files(rows: Rows, source: Path, images: ImageFolder, renewal: Renewal) -> list[Failure]:
+def link_files(rows: Rows, source: Path, images: ImageLayout, renewal: Renewal) -> list[Failure]:
     """Link the files of N rows; return those that are not there, by row.
 
     A file is named with its suffix, or without: then the first of SUFFIXES counts that is there.
@@ -137,7 +137,7 @@ def _find_problem(path: Path, row: int) -> Failure | None:
 
 
 @dataclass(frozen=True)
-class _Part:
+class _RowGroups:
     """Some row groups of one file."""
 
     path: Path
@@ -146,7 +146,7 @@ class _Part:
 
 
 def write_bytes(
-    rows: Rows, source: TableSource, images: ImageFolder, renewal: Renewal
+    rows: Rows, source: TableSource, images: ImageLayout, renewal: Renewal
 ) -> list[Failure]:
     """Write the bytes of N rows as files; return those that are no image, by row.
 
@@ -187,7 +187,7 @@ def write_bytes(
     return failures
 
 
-def _list_parts(source: TableSource) -> Iterator[_Part]:
+def _list_parts(source: TableSource) -> Iterator[_RowGroups]:
     """Yield parts of PART_ROWS or a little more, whole row groups each."""
     start = 0
     for path in source.paths:
@@ -198,11 +198,11 @@ def _list_parts(source: TableSource) -> Iterator[_Part]:
             groups.append(group)
             count += metadata.row_group(group).num_rows
             if count >= PART_ROWS or group == metadata.num_row_groups - 1:
-                yield _Part(path, tuple(groups), range(start, start + count))
+                yield _RowGroups(path, tuple(groups), range(start, start + count))
                 start, groups, count = start + count, [], 0
 
 
-def _make_key(part: _Part, column: str, ids: pa.Array, images: ImageFolder) -> str:
+def _make_key(part: _RowGroups, column: str, ids: pa.Array, images: ImageLayout) -> str:
     """Return what tells whether a part is done: the file as it is now, and where images go."""
     status = part.path.stat()
     file = [part.path.name, status.st_size, status.st_mtime_ns, part.groups, column]
@@ -216,11 +216,11 @@ def _write_record(record: Path, failures: Sequence[Failure], key: str) -> None:
 
 
 def _write_part(
-    part: _Part,
+    part: _RowGroups,
     column: str,
     ids: pa.Array,
     *,
-    images: ImageFolder,
+    images: ImageLayout,
     renewal: Renewal,
     advance: Advance,
 ) -> tuple[list[Failure], bool]:
@@ -241,7 +241,7 @@ def _write_part(
     return failures, in_place
 
 
-def _read_values(part: _Part, column: str) -> Iterator[pa.Scalar]:
+def _read_values(part: _RowGroups, column: str) -> Iterator[pa.Scalar]:
     """Yield the bytes of each row, or null."""
     try:
         with pq.ParquetFile(part.path, buffer_size=READ_BUFFER, pre_buffer=False) as file:
