@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .gap import NO_LANDMARK, Answers
+from .answers import NO_LANDMARK, Answers
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,6 @@ that is silently mended or dropped would be a wrong score. This file measures no
 
 import csv
 import io
-import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,10 +24,11 @@ import pyarrow.compute as pc
 
 from embed.columns import to_array
 from embed.errors import InputError
+from embed.files import writing
 from embed.printable import printable
 from embed.table_file import TableFile, as_text, name_rows, read_table
 
-from .gap import NO_LANDMARK, Answers, Floats, Ints, check_predictions
+from .answers import NO_LANDMARK, Answers, Floats, Ints, check_predictions
 
 COLUMNS = ("id", "landmarks")
 IGNORED = "Ignored"
@@ -48,7 +48,7 @@ class Submission:
         confidence: [Q] float64, 0 for an empty cell.
 
     Raises:
-        InputError: as gap.check_predictions.
+        InputError: as answers.check_predictions.
     """
 
     query_ids: tuple[str, ...]
@@ -160,7 +160,7 @@ def format_submission(ids: Sequence[str], labels: Ints, confidences: Floats) -> 
         confidences: [Q] float, higher is better; written so that reading gives the same float64.
 
     Raises:
-        InputError: as gap.check_predictions, and for an id with a line break or a NUL.
+        InputError: as answers.check_predictions, and for an id with a line break or a NUL.
 
     Example:
         >>> format_submission(["b", "a"], np.array([12, -1]), np.array([0.25, 0.0]))
@@ -179,18 +179,13 @@ def save_submission(path: Path, ids: Sequence[str], labels: Ints, confidences: F
     The file appears under its name only when it is complete; a reader never sees half of it.
 
     Raises:
-        InputError: as format_submission.
-        FileNotFoundError: if the folder doesn't exist.
+        InputError: as format_submission and writing.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with writing(path) as temporary:
         if path.suffix == ".parquet":
-            _write_parquet(part, _cells(ids, labels, confidences))
+            _write_parquet(temporary, _cells(ids, labels, confidences))
         else:
-            part.write_text(format_submission(ids, labels, confidences), "utf-8", newline="")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+            temporary.write_text(format_submission(ids, labels, confidences), "utf-8", newline="")
 
 
 def _cells(ids: Sequence[str], labels: Ints, confidences: Floats) -> list[tuple[str, str]]:

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from classify_head.gap import Answers, gap, summary
+from classify_head.answers import Answers
+from classify_head.gap import gap, summary
 from classify_head.promise import describe
 from pipelines.answers.decision import load_promises
 from pipelines.artifacts import load_manifest

@@ -158,7 +158,7 @@ def test_a_change_that_changes_nothing_is_warned_of(
     weights = tmp_path / "weights.safetensors"
     save_file({"x": torch.zeros(1)}, weights)
     with caplog.at_level(logging.WARNING):
-        start_job(data, tmp_path / "run", str(recipe), weights, 0, changes=changes)
+        start_job(data, tmp_path / "run", str(recipe), weights, workers=0, changes=changes)
     assert [record.getMessage() for record in caplog.records] == [
         f"search.whiten_power of {recipe} changes nothing: search.whiten is 'none', not 'pca'",
         "--set search.whiten_dim = 4 changes nothing: search.whiten is 'none', not 'pca'",

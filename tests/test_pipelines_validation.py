@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from classify_head.gap import Answers, gap
+from classify_head.answers import Answers
+from classify_head.gap import gap
 from classify_head.heads import build_head
 from embed.backbone import Backbone, BackboneSpec
 from embed.history import load_rows

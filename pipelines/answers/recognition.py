@@ -164,7 +164,8 @@ class Recognizer:
                 'with a model that has a head, or set rerank.of = "neighbors"'
             )
         return add_class_images(
-            *(neighbors, self.database, vectors, head.labels[:, 0], settings.candidates),
+            *(neighbors, self.database, vectors, head.labels[:, 0]),
+            most=settings.candidates,
             own=hidden.rows,
         )
 

@@ -35,7 +35,7 @@ def clean(
         raise MissingFileError(
             f"no run in {run}; make one of the dataset first: cairn embed --data FOLDER --run {run}"
         )
-    job = start_job(None, run, None, None, None)
+    job = start_job(None, run, None, None, workers=None)
     folder = into or job.data.with_name(f"{job.data.name}-clean")
     settings = CleaningSettings(min_images=min_verified, min_inliers=min_inliers)
     with job.locked():

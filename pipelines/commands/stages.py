@@ -26,7 +26,7 @@ def train(
     """
     from pipelines.stages import order
 
-    job = start_job(data, run, recipe, weights, workers, devices)
+    job = start_job(data, run, recipe, weights, workers=workers, devices=devices)
     with job.locked():
         order.train(job, redo=redo)
 
@@ -42,7 +42,7 @@ def embed(
     """Turn every image into a global descriptor; trains first if need be."""
     from pipelines.stages import order
 
-    job = start_job(data, run, recipe, weights, workers)
+    job = start_job(data, run, recipe, weights, workers=workers)
     with job.locked():
         order.embed(job, redo=redo)
 
@@ -59,7 +59,7 @@ def index(
     """Make all that queries are compared with: search index, local features, decision."""
     from pipelines.stages import order
 
-    job = start_job(data, run, recipe, weights, workers, min_precision=min_precision)
+    job = start_job(data, run, recipe, weights, workers=workers, min_precision=min_precision)
     with job.locked():
         order.index(job, redo=redo)
 
@@ -80,7 +80,7 @@ def submit(
     from pipelines.scores.evaluate import can_evaluate, evaluate_run
     from pipelines.stages import order
 
-    job = start_job(data, run, recipe, weights, workers, min_precision=min_precision)
+    job = start_job(data, run, recipe, weights, workers=workers, min_precision=min_precision)
     with job.locked():
         order.submit(job, redo=redo)
         if can_evaluate(job.dataset):

@@ -18,9 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from embed.errors import InputError
+from embed.files import writing
 from embed.printable import printable
 from embed.table_file import as_text, name_rows, parse_whole, read_table
-from pipelines.artifacts import write_json, writing
+from pipelines.artifacts import write_json
 
 from .dataset import SIDE_TABLES, TABLES, Dataset
 from .origin import claim

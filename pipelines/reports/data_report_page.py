@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from embed.errors import InputError
-from pipelines.artifacts import writing
+from embed.files import writing
 from pipelines.datasets.facts.image_sizes import Measured
 from pipelines.decorations import draw
 from pipelines.reports.page.pictures import encode_data_uri

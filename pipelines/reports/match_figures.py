@@ -14,9 +14,9 @@ from typing import Literal, get_args
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
-from classify_head.gap import NO_LANDMARK
+from classify_head.answers import NO_LANDMARK
 from embed.errors import InputError
-from pipelines.artifacts import writing
+from embed.files import writing
 from pipelines.decorations import draw
 from pipelines.lettering import write_line
 from pipelines.reports.page.album import Album, open_album

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from embed.allocator import give_back_memory
 from embed.errors import InputError
 from embed.failure import Failure
+from embed.files import writing
 from embed.sealed import read_seal
 from embed.shards import read_shard_failures, write_failures
 from pipelines.artifacts import (
@@ -24,7 +25,6 @@ from pipelines.artifacts import (
     make_key,
     record_file,
     save_manifest,
-    writing,
 )
 from pipelines.progress import Advance, progress_bar
 from rerank.delf.settings import LOCAL_FILE

@@ -11,12 +11,13 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from classify_head.answers import NO_LANDMARK, Answers
 from classify_head.calibration import CalibratedFusion
 from classify_head.comparison import compare_answers
 from classify_head.evidence import Evidence
 from classify_head.evidence_store import read_evidence
 from classify_head.extras import MissingEvidenceError
-from classify_head.gap import NO_LANDMARK, Answers, gap, gap_landmark_only, top1
+from classify_head.gap import gap, gap_landmark_only, top1
 from classify_head.label_scores import Choice
 from classify_head.policies import POLICIES, Decisions, decide
 from classify_head.rejection import RejectTorino, self_verified_gap

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from classify_head.answers import NO_LANDMARK, Answers
 from classify_head.coverage import given_confidence, measure_threshold, risk_coverage
-from classify_head.gap import NO_LANDMARK, Answers, gap, summary
+from classify_head.gap import gap, summary
 from classify_head.promise import Promise, describe
 from classify_head.reliability import brier_score, reliability_bins
 from classify_head.submission import (

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embed.columns import to_array, to_mask
-from pipelines.artifacts import writing
+from embed.files import writing
 
 # Inliers divided by the features of the image that has fewer. Of 24 photos of cartons, saved anew
 # at quality 50 all reached 0.54, with a twentieth cut off each side 0.59; at half the size most

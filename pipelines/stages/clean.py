@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from embed.errors import InputError
 from embed.failure import Failure
+from embed.files import writing
 from embed.parallel import run_parallel
 from embed.sealed import write_sealed
 from embed.shards import Embeddings, read_failures, shard_notes
 from index.search import build_index, search
 from pipelines.answers.open_run import load_split_embeddings, open_features
 from pipelines.answers.verifier import verify_settings
-from pipelines.artifacts import Manifest, writing
+from pipelines.artifacts import Manifest
 from pipelines.datasets.dataset import ImageTable
 from pipelines.datasets.derive import read_rows, separate_rows, write_derived
 from pipelines.datasets.origin import claim

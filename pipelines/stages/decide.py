@@ -20,10 +20,11 @@ from classify_head.calibration import CalibratedFusion, Calibration, fit_calibra
 from classify_head.evidence import Evidence
 from classify_head.promise import DISTRACTORS, FEW, POOL, describe
 from classify_head.thresholds import probability_threshold, share_threshold
+from embed.files import writing
 from pipelines.answers.decision import Answered, Decision, Point, choose_point, measure_point
 from pipelines.answers.extras import make_extras
 from pipelines.answers.open_run import open_recognizer
-from pipelines.artifacts import Manifest, invalidate, record_file, write_json, writing
+from pipelines.artifacts import Manifest, invalidate, record_file, write_json
 from pipelines.runs.artifact import Artifact
 from pipelines.runs.job import Job
 from pipelines.runs.recipe import Recipe

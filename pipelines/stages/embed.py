@@ -11,12 +11,13 @@ from pathlib import Path
 from classify_head.trained_head import TrainedHead
 from embed.extract import extract_all, pick_device
 from embed.failure import Failure
+from embed.files import writing
 from embed.image_sizes import check_view_sizes
 from embed.model import DescriptorModel
 from embed.shards import Embeddings, write_shard
 from embed.views import Views
 from pipelines.answers.stored_model import open_head, open_model
-from pipelines.artifacts import Manifest, writing
+from pipelines.artifacts import Manifest
 from pipelines.datasets.dataset import ImageTable
 from pipelines.progress import Advance
 from pipelines.runs.artifact import Artifact

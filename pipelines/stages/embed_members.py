@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from embed.failure import Failure
+from embed.files import writing
 from embed.shards import Embeddings, write_shard
 from pipelines.answers.open_run import load_split_embeddings, load_split_failures
-from pipelines.artifacts import Manifest, writing
+from pipelines.artifacts import Manifest
 from pipelines.datasets.dataset import ImageTable
 from pipelines.progress import Advance
 from pipelines.runs.artifact import Artifact

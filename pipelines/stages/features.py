@@ -9,10 +9,11 @@ from pathlib import Path
 
 from embed.decode import DecodedImage, ImageError, decode_image
 from embed.failure import Failure
+from embed.files import writing
 from embed.parallel import run_parallel
 from embed.shards import shard_notes
 from pipelines.answers.extractors import build_extractor
-from pipelines.artifacts import Manifest, writing
+from pipelines.artifacts import Manifest
 from pipelines.datasets.dataset import ImageTable
 from pipelines.progress import Advance
 from pipelines.runs.artifact import Artifact

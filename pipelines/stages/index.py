@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from classify_head.landmark_head import LEAST_IMAGES, cross_fit
+from embed.files import writing
 from index.search import save_index
 from pipelines.answers.database import LANDMARK_HEAD, WHITENING
 from pipelines.answers.open_run import load_split_embeddings, split_pool
-from pipelines.artifacts import Manifest, invalidate, record_file, write_json, writing
+from pipelines.artifacts import Manifest, invalidate, record_file, write_json
 from pipelines.runs.artifact import Artifact
 from pipelines.runs.job import Job
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from classify_head.reliability import reliability_bins
+from embed.files import writing
 from embed.history import CURVES, load_rows, plot_history
 from pipelines.answers.decision import load_answered
-from pipelines.artifacts import writing
 from pipelines.decorations import draw_missing
 from pipelines.runs.job import Job
 from pipelines.runs.members import list_members

@@ -16,6 +16,7 @@ from classify_head.evidence_store import write_evidence
 from classify_head.policies import POLICIES, Decisions, decide
 from classify_head.policy import Policy, adjust
 from classify_head.submission import save_submission
+from embed.files import writing
 from embed.shards import Embeddings
 from pipelines.answers.decision import load_decision
 from pipelines.answers.extras import make_extras
@@ -26,7 +27,7 @@ from pipelines.answers.open_run import (
     open_recognizer,
 )
 from pipelines.answers.predictions import make_predictions
-from pipelines.artifacts import Manifest, invalidate, record_file, writing
+from pipelines.artifacts import Manifest, invalidate, record_file
 from pipelines.runs.artifact import SHEET, Artifact
 from pipelines.runs.job import Job
 

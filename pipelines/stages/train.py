@@ -21,7 +21,12 @@ from numpy.typing import NDArray
 from classify_head.heads import Head, build_head, save_head
 from embed.backbone import BackboneSpec, build_backbone
 from embed.errors import InputError
-from embed.history import CURVES, save_history, save_steps, write_tensorboard
+from embed.history import (
+    CURVES,
+    save_history,
+    save_steps,
+    write_tensorboard,
+)
 from embed.image_sizes import check_training_sizes, check_view_sizes
 from embed.model import DescriptorModel, ModelSpec, fingerprint_model, save_model
 from embed.precision import NAMES, pick_precision

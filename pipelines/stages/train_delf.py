@@ -9,10 +9,11 @@ import csv
 from pathlib import Path
 
 from embed.extract import pick_device
+from embed.files import writing
 from embed.model import DescriptorModel
 from embed.shards import write_failures
 from pipelines.answers.stored_model import open_model
-from pipelines.artifacts import Manifest, invalidate, record_file, writing
+from pipelines.artifacts import Manifest, invalidate, record_file
 from pipelines.datasets.dataset import ImageTable
 from pipelines.progress import progress_to
 from pipelines.runs.artifact import Artifact

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from classify_head.gap import Answers, bootstrap_interval, gap
+from classify_head.answers import Answers
+from classify_head.gap import bootstrap_interval, gap
 from classify_head.heads import Head
 from classify_head.trained_head import TrainedHead
 from embed.errors import InputError

@@ -98,7 +98,7 @@ def make_submission(options: argparse.Namespace) -> None:
 
     prepare_process()
     job = start_job(
-        options.data, options.into, options.recipe, options.weights, None,
+        options.data, options.into, options.recipe, options.weights, workers=None,
         changes=options.set,
     )  # fmt: skip
     tables = [job.dataset.database_split, "non_landmark", "test"]

@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from classify_head.gap import NO_LANDMARK, Answers, gap
+from classify_head.answers import NO_LANDMARK, Answers
+from classify_head.gap import gap
 from classify_head.promise import Promise
 from classify_head.reliability import expected_calibration_error
 from pipelines.answers.decision import load_promises

@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from classify_head.answers import Answers
 from classify_head.comparison import compare_answers
-from classify_head.gap import Answers, gap
+from classify_head.gap import gap
 from classify_head.submission import (
     Solution,
     Submission,

@@ -87,7 +87,7 @@ def draw_compared(
         return draw_pair(pixels0, pixels1, box)
     if not is_verified(found.n_inliers):
         return draw_pair(pixels0, pixels1, box)
-    return draw_matches(pixels0, pixels1, query.features, other.features, found, box)
+    return draw_matches(pixels0, pixels1, query.features, other.features, found, box=box)
 
 
 def count_lines(found: Verification | None) -> str:

@@ -11,14 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from classify_head.gap import NO_LANDMARK
+from classify_head.answers import NO_LANDMARK
 from classify_head.submission import load_solution
-from pipelines.reports.gallery import spread
 from pipelines.runs.job import Job
 from pipelines.scores.evaluate import find_submission
 
 from .album import Album, open_album
-from .answers import RunAnswers, read_answers
+from .answers import RunAnswers, read_answers, spread
 from .records import Case, Group, Picture, Tile, Tone
 from .render import save_page
 

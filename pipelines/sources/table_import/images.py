@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 
 from embed.errors import InputError
 from embed.failure import Failure
+from embed.files import writing
 from embed.printable import printable
 from embed.sealed import write_sealed
 from embed.shards import read_shard_failures, shard_notes
-from pipelines.artifacts import hash_values, writing
+from pipelines.artifacts import hash_values
 from pipelines.datasets.images import SUFFIXES, sniff_file, sniff_suffix
 from pipelines.datasets.linking import link_image
 from pipelines.datasets.naming import compose, spellings
@@ -36,7 +37,7 @@ READ_BUFFER = 1 << 20  # bytes; without it Arrow reads a column of a whole row g
 
 
 @dataclass(frozen=True)
-class ImageFolder:
+class ImageLayout:
     """images/ of a dataset folder: flat, or in folders of the first three characters of the ids."""
 
     path: Path
@@ -61,26 +62,22 @@ class ImageFolder:
         if list_files(target) == [target] and target.read_bytes() == data:
             return True
         place = renewal.place_image(target)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        # Not `writing`: it looks through the whole folder for what a killed process left, and waits
-        # for the disk at every file. Here the name is the same the next time, and a part is done
-        # when all of it is on the disk.
-        temporary = place.with_name(f".{place.name}.tmp")
-        temporary.write_bytes(data)
-        os.replace(temporary, place)
+        # Of a million files; a part of them is done when all of it is on the disk.
+        with writing(place, place.with_name(f".{place.name}.tmp"), sync=False) as temporary:
+            temporary.write_bytes(data)
         return place == target
 
 
-def open_images(folder: Path, count: int) -> ImageFolder:
+def open_images(folder: Path, count: int) -> ImageLayout:
     """Choose the layout of images/ for so many images; that of images already there is kept."""
     path = folder / "images"
     path.mkdir(parents=True, exist_ok=True)
     with os.scandir(path) as entries:
         first = next((entry for entry in entries if entry.name[0] != "."), None)
-    return ImageFolder(path, count > FLAT_LIMIT if first is None else first.is_dir())
+    return ImageLayout(path, count > FLAT_LIMIT if first is None else first.is_dir())
 
 
-def link_files(rows: Rows, source: Path, images: ImageFolder, renewal: Renewal) -> list[Failure]:
+def link_files(rows: Rows, source: Path, images: ImageLayout, renewal: Renewal) -> list[Failure]:
     """Link the files of N rows; return those that are not there, by row.
 
     A file is named with its suffix, or without: then the first of SUFFIXES counts that is there.
@@ -140,7 +137,7 @@ def _find_problem(path: Path, row: int) -> Failure | None:
 
 
 @dataclass(frozen=True)
-class _Part:
+class _RowGroups:
     """Some row groups of one file."""
 
     path: Path
@@ -149,7 +146,7 @@ class _Part:
 
 
 def write_bytes(
-    rows: Rows, source: TableSource, images: ImageFolder, renewal: Renewal
+    rows: Rows, source: TableSource, images: ImageLayout, renewal: Renewal
 ) -> list[Failure]:
     """Write the bytes of N rows as files; return those that are no image, by row.
 
@@ -175,7 +172,7 @@ def write_bytes(
             found = read_shard_failures(record, key) if record.is_file() else None
             if found is None:
                 found, in_place = _write_part(
-                    part, rows.image_column, ids, images, renewal, advance
+                    part, rows.image_column, ids, images=images, renewal=renewal, advance=advance
                 )
                 os.sync()  # once a part: 45 times as fast as waiting for the disk file by file
                 # Images that wait for the renewal are gone without it, and so is their record.
@@ -190,7 +187,7 @@ def write_bytes(
     return failures
 
 
-def _list_parts(source: TableSource) -> Iterator[_Part]:
+def _list_parts(source: TableSource) -> Iterator[_RowGroups]:
     """Yield parts of PART_ROWS or a little more, whole row groups each."""
     start = 0
     for path in source.paths:
@@ -201,11 +198,11 @@ def _list_parts(source: TableSource) -> Iterator[_Part]:
             groups.append(group)
             count += metadata.row_group(group).num_rows
             if count >= PART_ROWS or group == metadata.num_row_groups - 1:
-                yield _Part(path, tuple(groups), range(start, start + count))
+                yield _RowGroups(path, tuple(groups), range(start, start + count))
                 start, groups, count = start + count, [], 0
 
 
-def _make_key(part: _Part, column: str, ids: pa.Array, images: ImageFolder) -> str:
+def _make_key(part: _RowGroups, column: str, ids: pa.Array, images: ImageLayout) -> str:
     """Return what tells whether a part is done: the file as it is now, and where images go."""
     status = part.path.stat()
     file = [part.path.name, status.st_size, status.st_mtime_ns, part.groups, column]
@@ -219,10 +216,11 @@ def _write_record(record: Path, failures: Sequence[Failure], key: str) -> None:
 
 
 def _write_part(
-    part: _Part,
+    part: _RowGroups,
     column: str,
     ids: pa.Array,
-    images: ImageFolder,
+    *,
+    images: ImageLayout,
     renewal: Renewal,
     advance: Advance,
 ) -> tuple[list[Failure], bool]:
@@ -243,7 +241,7 @@ def _write_part(
     return failures, in_place
 
 
-def _read_values(part: _Part, column: str) -> Iterator[pa.Scalar]:
+def _read_values(part: _RowGroups, column: str) -> Iterator[pa.Scalar]:
     """Yield the bytes of each row, or null."""
     try:
         with pq.ParquetFile(part.path, buffer_size=READ_BUFFER, pre_buffer=False) as file:

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from embed.decode import decode_image
+from embed.files import writing
 from embed.image_file import ImageFile
 from embed.parallel import run_parallel
 from pipelines.answers.extractors import build_extractor
 from pipelines.answers.verifier import CHUNK, aggregated_settings, verify_settings
-from pipelines.artifacts import writing
 from pipelines.runs.recipe import RerankSettings
 from pipelines.stages.features import BATCHES
 from rerank.aggregated import build_aggregated_index, verify_aggregated
