@@ -30,14 +30,16 @@ from embed.settings import DecodeSettings, TrainSettings
 from embed.train import Trainer, TrainingImages
 from tests.images import photo
 
-# Nothing that is not the same on shares of a batch: no batch norm that is trained, no dropout.
+# Nothing that is not the same on shares of a batch: no batch norm that is trained, no dropout. Adam
+# would make steps of the rounding of gradients that are all but 0.
 SETTINGS = TrainSettings(
     image_size=32,
     dim=0,
     epochs=3,
     classes_per_batch=3,
     images_per_class=2,
-    learning_rate=1e-3,
+    optimizer="sgd",
+    learning_rate=1e-2,
     precision="float32",
     freeze_batch_norm=True,
 )
@@ -165,9 +167,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_two_processes_learn_what_one_does(
-    pair: Pair, tmp_path_factory: pytest.TempPathFactory, name: str
-) -> None:
+def test_two_processes_learn_what_one_does(pair: Pair, name: str) -> None:
     fabric = start_fabric(1, "32-true")
     trainer = make(pair.folder / "whole", SETTINGS.model_copy(update=LOSSES[name]), fabric, name)
     before = flat(trainer)

@@ -39,5 +39,5 @@ def test_an_ensemble_of_two_members_is_trained_on_two_devices(tmp_path: Path) ->
         assert manifest is not None
         assert manifest.counts == {"requested": 24, "written": 18, "failed": 6}
         failures = pq.read_table(folder / "failures.parquet").to_pylist()
-        assert {row["id"] for row in failures} == broken
+        assert {row["image_id"] for row in failures} == broken
         assert not list(folder.glob("checkpoint-*.pt"))
