@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 
 from pipelines.artifacts import load_manifest
 from pipelines.runs.members import list_member_jobs
-from pipelines.stages.train import train
+from pipelines.stages.order import Order
 from tests.datasets import make_dataset, make_job, make_recipe_file
 
 CHANGES = """
@@ -31,7 +31,7 @@ def test_an_ensemble_of_two_members_is_trained_on_two_devices(tmp_path: Path) ->
     for image_id in broken:
         (data / "images" / f"{image_id}.jpg").write_bytes(b"no photo")
     job = make_job(data, tmp_path / "run", make_recipe_file(tmp_path / "tiny.toml", CHANGES))
-    train(replace(job, devices=2))
+    Order(replace(job, devices=2)).model()
     members = [member.run / "model" for member in list_member_jobs(job)]
     assert len(members) == 2
     for folder in members:
