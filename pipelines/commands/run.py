@@ -48,7 +48,7 @@ def run(
     scale: ScaleOption = None,
     changes: Changes = None,
     workers: Workers = None,
-    devices: Annotated[int, typer.Option(min=1, help="GPUs that train together.")] = 1,
+    devices: Annotated[int, typer.Option(min=1, help="GPUs that share each batch.")] = 1,
     tensorboard: Annotated[
         Path | None,
         typer.Option(

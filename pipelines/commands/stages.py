@@ -17,7 +17,7 @@ def train(
     recipe: RecipeName = None,
     weights: Weights = None,
     workers: Workers = None,
-    devices: Annotated[int, typer.Option(min=1, help="GPUs that train together.")] = 1,
+    devices: Annotated[int, typer.Option(min=1, help="GPUs that share each batch.")] = 1,
     redo: Redo = False,
 ) -> None:
     """Train the descriptor model, and DELF where the recipe asks for it.

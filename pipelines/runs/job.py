@@ -80,9 +80,6 @@ class Job:
         Raises:
             InputError: one is at it.
         """
-        if os.environ.get("LOCAL_RANK", "0") != "0":  # started by the process that has the lock
-            yield
-            return
         self.run.mkdir(parents=True, exist_ok=True)
         with (self.run / ".lock").open("w") as file:
             try:

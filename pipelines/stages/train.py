@@ -10,12 +10,12 @@ along.
 import copy
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from classify_head.heads import Head, build_head, save_head
@@ -29,7 +29,8 @@ from embed.history import (
 )
 from embed.image_sizes import check_training_sizes, check_view_sizes
 from embed.model import DescriptorModel, ModelSpec, fingerprint_model, save_model
-from embed.precision import NAMES, pick_precision
+from embed.precision import NAMES, FabricPrecision, pick_precision
+from embed.processes import Report, run_processes, start_fabric
 from embed.settings import FreezeSettings, TrainSettings
 from embed.shards import write_failures
 from embed.train import Trainer, TrainingImages
@@ -197,58 +198,80 @@ def _fit(job: Job, training: TrainingSet, checkpoint: Path) -> Trained:
     """Train, and return the best of what was there."""
     settings = job.recipe.train
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    images = _list_images(job, training)
-    first = _build_start(job, images.labels)
-    model, head, local = _build(job, images.labels)
     _check_devices(job.devices)
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it sets its own on import
+    networks = _build(job, training)
+    model, head, first = networks.model, networks.head, networks.first
     precision = pick_precision(model, settings, checkpoint.with_name("precision.json"))
-    fabric = Fabric(
-        accelerator="auto" if torch.cuda.is_available() else "cpu",
-        devices=job.devices,
-        strategy=_pick_strategy(job),
-        precision=precision,
-    )
-    fabric.launch()
-    start = first[0].to(fabric.device) if first else None
-    validation = Validation.of(
-        job.dataset,
-        training,
-        job.recipe,
-        head,
-        workers=job.workers,
-        before=start if settings.pretrained_share else None,
-    )
+    course = Course(replace(job), training, checkpoint, precision)
     with progress_to("train") as move:
-        trainer = Trainer(
-            model,
-            head,
-            images,
-            settings,
-            decode=job.recipe.decode,
-            fabric=fabric,
-            checkpoint=checkpoint,
-            workers=job.workers,
-            local=local,
-            report=move,
-        )
-        for row in trainer.run(validation.score):
-            if fabric.is_global_zero:
-                _tell(row, settings)
-                _write_events(job, trainer)
-    if not fabric.is_global_zero:
-        raise SystemExit(0)  # the first process does the rest alone
+        if job.devices > 1 and settings.epochs:
+            run_processes(job.devices, partial(_train_in_process, course), move)
+        # What processes have done is in the checkpoint: nothing is left to train here.
+        alone = replace(course, job=replace(job, devices=1))
+        trainer, validation = _train_epochs(alone, networks, move)
     last = copy.deepcopy((model, head)) if first else (model, head)
     trainer.restore_best()
     name = next(name for name, chosen in NAMES.items() if chosen == precision)
     history, tuned = trainer.progress.history, settings.epochs > 0
-    if first and start:
+    if first:
+        start = first[0]
         choice = choose_model(start, model, last[0], validation)
         history, tuned = [{"epoch": 0.0, **choice.start}, *history], choice.tuned
         model, head = ((model, head), first, last)[choice.place]
         if tuned and settings.pretrained_share:
             model = model.beside(start, settings.pretrained_share)
     return Trained(model.cpu().eval(), head.cpu().eval(), trainer, history, tuned, name)
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """A training, as each of its processes is told of it."""
+
+    job: Job
+    training: TrainingSet
+    checkpoint: Path
+    precision: FabricPrecision
+
+
+def _train_in_process(course: Course, report: Report) -> None:
+    """Train in one of several processes, on one device; what is learned is in the checkpoint."""
+    _train_epochs(course, _build(course.job, course.training), report)
+
+
+def _train_epochs(
+    course: Course, networks: "Networks", report: Report
+) -> tuple[Trainer, Validation]:
+    """Train the epochs that are left; the first process tells of each, and judges it."""
+    job, training, settings = course.job, course.training, course.job.recipe.train
+    # What is frozen for a while has no gradient.
+    freezes = settings.stages or settings.freeze != FreezeSettings() or not settings.head_weight
+    fabric = start_fabric(job.devices, course.precision, find_unused_parameters=bool(freezes))
+    start = networks.first[0].to(fabric.device) if networks.first else None
+    validation = Validation.of(
+        job.dataset,
+        training,
+        job.recipe,
+        networks.head,
+        workers=job.workers,
+        before=start if settings.pretrained_share else None,
+    )
+    trainer = Trainer(
+        networks.model,
+        networks.head,
+        _list_images(job, training),
+        settings,
+        decode=job.recipe.decode,
+        fabric=fabric,
+        checkpoint=course.checkpoint,
+        workers=job.workers,
+        local=networks.local,
+        report=report,
+    )
+    for row in trainer.run(validation.score):
+        if fabric.is_global_zero:
+            _tell(row, settings)
+            _write_events(job, trainer)
+    return trainer, validation
 
 
 def _check_devices(count: int) -> None:
@@ -263,15 +286,6 @@ def _write_events(job: Job, trainer: Trainer) -> None:
     if (folder := job.tensorboard) is not None:
         record = trainer.progress
         draw(folder, lambda: write_tensorboard(record.history, record.steps, folder))
-
-
-def _pick_strategy(job: Job) -> str:
-    """Return how Fabric shares the work; what stages freeze has no gradient for a while."""
-    if job.devices == 1:
-        return "auto"
-    settings = job.recipe.train
-    freezes = settings.stages or settings.freeze != FreezeSettings() or not settings.head_weight
-    return "ddp_find_unused_parameters_true" if freezes else "ddp"
 
 
 def _tell(row: dict[str, float], settings: TrainSettings) -> None:
@@ -302,18 +316,31 @@ def _tell(row: dict[str, float], settings: TrainSettings) -> None:
 
 
 def _list_images(job: Job, training: TrainingSet) -> TrainingImages:
-    ids, labels, examples = training.ids, training.classes, training.examples
-    paths = job.dataset.images.locate_all(ids)
-    if examples is None:
-        return TrainingImages(paths, labels)
-    return TrainingImages(paths, labels[examples.rows], examples, ids)
+    ids, examples = training.ids, training.examples
+    paths, labels = job.dataset.images.locate_all(ids), _list_labels(training)
+    return TrainingImages(paths, labels, examples, () if examples is None else ids)
 
 
-def _build(
-    job: Job, labels: NDArray[np.int64]
-) -> tuple[DescriptorModel, Head, MapObjective | None]:
-    """Return model, head and perhaps DELF with their first weights, the same for the same seed."""
+def _list_labels(training: TrainingSet) -> NDArray[np.int64]:
+    """Return the class of each image or, with examples, of each of these."""
+    labels, examples = training.classes, training.examples
+    return labels if examples is None else labels[examples.rows]
+
+
+@dataclass(frozen=True, eq=False)
+class Networks:
+    """What is trained, with its first weights: the same for the same seed."""
+
+    model: DescriptorModel
+    head: Head
+    local: MapObjective | None  # DELF, where it is trained along
+    first: tuple[DescriptorModel, Head] | None  # pretrained, no part of it new, where it is needed
+
+
+def _build(job: Job, training: TrainingSet) -> Networks:
     settings = job.recipe.train
+    sizes = np.bincount(_list_labels(training))
+    first = _build_start(job, sizes)
     torch.manual_seed(settings.seed)
     backbone, spec = build_backbone(
         BackboneSpec(settings.backbone), weights=job.weights, pretrained=settings.pretrained
@@ -321,15 +348,15 @@ def _build(
     model = DescriptorModel(ModelSpec.of(spec, settings), backbone)
     check_training_sizes(model, settings)
     check_view_sizes(model, Views.of(job.recipe.embed))
-    sizes = np.bincount(labels)
     head = build_head(settings.head, model.head_dim, sizes, settings.head_scale)
-    if not settings.local_weight:
-        return model, head, None
-    # Drawn last: the model starts, and so ends, as it does without.
-    return model, head, build_joint_objective(backbone, job.recipe.rerank.delf, len(sizes))
+    local = None
+    if settings.local_weight:
+        # Drawn last: the model starts, and so ends, as it does without.
+        local = build_joint_objective(backbone, job.recipe.rerank.delf, len(sizes))
+    return Networks(model, head, local, first)
 
 
-def _build_start(job: Job, labels: NDArray[np.int64]) -> tuple[DescriptorModel, Head] | None:
+def _build_start(job: Job, sizes: NDArray[np.int64]) -> tuple[DescriptorModel, Head] | None:
     """Return the pretrained model, no part of which is new, and a head; None if none is needed."""
     settings = job.recipe.train
     wanted = settings.epochs and (settings.unseen_share or settings.pretrained_share)
@@ -340,7 +367,6 @@ def _build_start(job: Job, labels: NDArray[np.int64]) -> tuple[DescriptorModel, 
     )
     plain = ModelSpec(spec, settings.image_size, 0, pooling=settings.pooling)
     model = DescriptorModel(plain, backbone).eval()
-    sizes = np.bincount(labels)
     return model, build_head(settings.head, model.head_dim, sizes, settings.head_scale)
 
 
