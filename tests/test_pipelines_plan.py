@@ -124,6 +124,7 @@ def test_a_known_rate_is_found_again(
     data = make_dataset(tmp_path / "data", landmarks=40)
     job = make_job(data, tmp_path / "run", finished.recipe)
     monkeypatch.setattr(plan, "measure", usage_of(lambda work: 5 + 0.1 * work.items))
+    monkeypatch.setattr(plan, "PATIENCE", 1e9)
     made, work = plan_run(job), count_work(job)
     assert (made.images, made.tuned) == (160 + 8 + 6, True)
     assert made.samples == (32 + 8 + 6, 32 + 8 + 6, 96 + 8 + 6)
@@ -131,6 +132,8 @@ def test_a_known_rate_is_found_again(
         assert stage.seconds == pytest.approx(5 + 0.1 * work[stage.stage].items)
         assert stage.disk == pytest.approx(1000 + 7 * work[stage.stage].kept)
         assert stage.low < stage.seconds < stage.high
+    monkeypatch.setattr(plan, "PATIENCE", 0.0)
+    assert plan_run(job).samples[-1] == 64 + 8 + 6
 
 
 def test_a_plan_of_a_tiny_dataset_is_near_its_run(finished: Tiny, tmp_path: Path) -> None:
@@ -138,7 +141,7 @@ def test_a_plan_of_a_tiny_dataset_is_near_its_run(finished: Tiny, tmp_path: Path
     before = snapshot(finished.data)
     made = plan_run(job)
     assert not job.run.exists() and snapshot(finished.data) == before
-    assert made.samples == (8 + 8 // 3 + 2, 15, 38) or made.samples[-1] <= made.images
+    assert made.samples in ((12, 12, 38), (12, 12, 25))  # the latter on a busy machine
     real, _ = measure(make_job(finished.data, tmp_path / "real", finished.recipe))
     assert {stage.stage for stage in made.stages} == set(real)
     for stage in made.stages:

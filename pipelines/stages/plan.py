@@ -1,13 +1,11 @@
 """Plan a run: run its stages on samples of the photos, and extrapolate what they took.
 
-Reads tables and images of a dataset, and the manifests of the runs on samples of it. Writes into a
-temporary folder alone, which is deleted.
+Reads tables and images of a dataset. Writes into a temporary folder alone, which is deleted.
 """
 
 import logging
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -18,6 +16,7 @@ import numpy as np
 from classify_head.heads import build_head
 from embed.errors import InputError
 from pipelines.artifacts import load_manifest
+from pipelines.datasets.dataset import SPLITS
 from pipelines.datasets.derive import SIDE_TABLES, write_derived
 from pipelines.datasets.facts.tables import Tables, read_tables
 from pipelines.datasets.selection.sample import draw_sample
@@ -89,8 +88,7 @@ def plan_run(job: Job) -> Plan:
     Neither the job's run folder nor its dataset is written to.
 
     Raises:
-        InputError: no two landmarks have enough photos; or what the stages raise, of weights that
-            cannot be had, or photos none of which can be read.
+        InputError: too few photos; or what the stages raise, of weights or of unreadable photos.
     """
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="cairn-plan-") as temporary, ExitStack() as stack:
@@ -103,8 +101,7 @@ def plan_run(job: Job) -> Plan:
         small = min(PHOTOS, len(tables.ids[tables.classes])) // 3
         runs: list[tuple[dict[str, Work], dict[str, Usage]]] = []
         for scale in (1, 1, 3):  # the first one warms up
-            slow = time.perf_counter() - started > PATIENCE
-            steps = 2 if scale > 1 and slow else scale
+            steps = min(scale, 3 if time.perf_counter() - started < PATIENCE else 2)
             sample = _prepare_sample(whole, tables, scratch / str(len(runs)), small * steps, steps)
             try:
                 usage, tuned = measure(sample)
@@ -117,20 +114,17 @@ def plan_run(job: Job) -> Plan:
         int(work["embed"].items),
         tuple(int(done["embed"].items) for done, _ in runs),
         time.perf_counter() - started,
-        tuned or not job.recipe.train.pretrained_share,
+        tuned or not (job.recipe.train.epochs and job.recipe.train.pretrained_share),
         extrapolate(runs, work),
     )
 
 
 def _prepare_sample(whole: Job, tables: Tables, folder: Path, photos: int, steps: int) -> Job:
     """Write a sample of a job's dataset, and return the job of a short run on it."""
-    models = [each.train for each in list_members(whole.run, whole.recipe).values()]
-    trained = [settings for settings in models if settings.epochs]
+    trained = [m.train for m in list_members(whole.run, whole.recipe).values() if m.train.epochs]
     least = max((max(settings.balance.min_count, 2) for settings in trained), default=1)
-    drawn = draw_sample(tables, photos, least)
-    left_out = dict.fromkeys([*SIDE_TABLES, "solution"])
-    origin = {"sample of": str(whole.data.resolve())}
-    write_derived(whole.dataset, folder / "data", {**left_out, **drawn}, origin)
+    drawn = {**dict.fromkeys([*SIDE_TABLES, "solution"]), **draw_sample(tables, photos, least)}
+    write_derived(whole.dataset, folder / "data", drawn, {"sample of": str(whole.data.resolve())})
     recipe = _shorten(whole.recipe, steps)
     return replace(whole, data=folder / "data", run=folder / "run", recipe=recipe)
 
@@ -156,12 +150,12 @@ def measure(job: Job) -> tuple[dict[str, Usage], bool]:
     """Do all stages of a job; return what each took, and whether its models are trained ones."""
     with watch_memory() as seen:
         (submit if job.dataset.find_table("test") else index_database)(job)
-    usage: defaultdict[str, Usage] = defaultdict(Usage)
+    usage: dict[str, Usage] = {}
     tuned = True
     for path in sorted(job.run.rglob("manifest.json"), key=lambda path: path.stat().st_mtime):
         done = load_manifest(path.parent)
         assert done is not None  # it was just written
-        end, before = path.stat().st_mtime, usage[done.stage]
+        end, before = path.stat().st_mtime, usage.get(done.stage, Usage())
         held = (size for at, size in seen if end - done.seconds - POLL <= at <= end + POLL)
         usage[done.stage] = Usage(
             before.seconds + done.seconds,
@@ -169,18 +163,16 @@ def measure(job: Job) -> tuple[dict[str, Usage], bool]:
             max(before.memory, *held, 0),
         )
         tuned &= done.model.get("tuned", True)
-    return dict(usage), tuned
+    return usage, tuned
 
 
 def count_work(job: Job) -> dict[str, Work]:
     """Count what each stage of a job has to do, from the tables; opens no image."""
     dataset, recipe = job.dataset, job.recipe
-    database = dataset.load_split(dataset.database_split)
-    searched = len(database.ids)
-    pool, test = (
-        len(dataset.load_split(name).ids) if dataset.find_table(name) else 0
-        for name in ("non_landmark", "test")
-    )
+    found = [name for name in SPLITS if dataset.find_table(name)]
+    rows = {name: len(dataset.load_split(name).ids) for name in found}
+    searched, test = rows[dataset.database_split], rows.get("test", 0)
+    pool = rows.get("non_landmark", 0)
     passes, classes, known, outside = 0.0, 0, searched, 0
     for each in list_members(job.run, recipe).values():
         training = load_training_set(dataset, each.train)
@@ -191,15 +183,15 @@ def count_work(job: Job) -> dict[str, Work]:
             outside = known if dataset.database_split == "index" else 0
     candidates = min(recipe.rerank.candidates, searched)
     if recipe.rerank.of == "predicted-class":
-        classes_of = np.unique(database.landmark_ids, return_counts=True)[1]
-        candidates = np.average(np.minimum(classes_of, candidates), weights=classes_of)
+        labels = dataset.load_split(dataset.database_split).landmark_ids
+        sizes = np.unique(labels, return_counts=True)[1]
+        candidates = np.average(np.minimum(sizes, candidates), weights=sizes)
     pairs = 1 if recipe.rerank.method == "none" else float(candidates)  # of a query
     images = searched + pool + test + outside
     asked = min(known, recipe.decide.calibration_queries) + pool // 2
-    trained = len(dataset.load_split(dataset.class_split).ids)
     return {
         "train": Work(passes, classes),
-        "train_delf": Work(trained * recipe.rerank.delf.epochs, 0),
+        "train_delf": Work(rows[dataset.class_split] * recipe.rerank.delf.epochs, 0),
         "embed": Work(images, images),
         "features": Work(images, images),
         "index": Work(searched, searched),
@@ -218,8 +210,7 @@ def _count_passes(job: Job, recipe: Recipe, training: TrainingSet) -> float:
     if times and (settings.unseen_share or settings.pretrained_share):
         times += 3 + (settings.pretrained_share > 0)  # see choice.choose_model
     batch = min(settings.classes_per_batch, len(training.landmarks)) * settings.images_per_class
-    if settings.group == 1 and settings.batch_size:
-        batch = settings.batch_size
+    batch = settings.batch_size if settings.group == 1 and settings.batch_size else batch
     seen = len(training.rows if training.examples is None else training.examples.rows)
     images = settings.epoch_steps * batch or max(seen, batch) * settings.epoch_share
     sides = [settings.stage_at(e).image_size / settings.image_size for e in range(settings.epochs)]
@@ -233,9 +224,8 @@ def extrapolate(
     plans: dict[str, StagePlan] = {}
     for stage in runs[-1][1]:
         times = [(work[stage].items, usage[stage].seconds) for work, usage in runs]
-        disks = [(work[stage].kept, usage[stage].disk) for work, usage in runs]
         seconds, low, high = fit(times, whole[stage].items)
-        disk = fit(disks, whole[stage].kept)[0]
+        disk = fit([(w[stage].kept, u[stage].disk) for w, u in runs], whole[stage].kept)[0]
         memory: float = max(usage[stage].memory for _, usage in runs)
         if memory and stage in HELD:  # stages come in the order in which they are done
             source, copies = HELD[stage]
@@ -246,17 +236,10 @@ def extrapolate(
 
 
 def fit(points: Sequence[tuple[float, float]], items: float) -> tuple[float, float, float]:
-    """Extrapolate a line, what is fixed and so much an item; return the value and its range.
+    """Extrapolate a line through (items, amount), two of few items and one of more; and its range.
 
     The first run loads libraries and warms up, as every run does once: what it took beside its
     items is fixed. The second, of as many items, gives the rate; the range is between both rates.
-
-    Args:
-        points: (items, amount): two of few items and one of more.
-        items: to extrapolate to.
-
-    >>> fit([(10, 9.0), (10, 3.0), (40, 12.0)], 100)  # 6 s, then 0.3 s an item; or 0.1 s
-    (36.0, 16.0, 36.0)
     """
     (few, cold), (_, warm), (many, last) = points
     if many == few:
