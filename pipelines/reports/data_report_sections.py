@@ -211,7 +211,7 @@ def _say_circumstances(plan: "Plan", machine: Machine) -> Iterator[str]:
         f"{say_seconds(plan.measured)} in all. Extrapolated from them: all figures, to the "
         f"{plan.images:,} images of the run. What every run does once is told apart from what an "
         "image takes by the sizes of the samples; what the exact search takes of a large database "
-        "cannot be seen in small ones, and comes on top."
+        "cannot be seen in small ones, and comes on top, as does the start of the command."
     )
     if not plan.tuned:
         yield (
