@@ -11,7 +11,9 @@ import pyarrow as pa
 from embed.errors import InputError
 from pipelines.datasets.facts.tables import Tables
 
-PHOTOS = 4  # of a landmark, where there are enough landmarks
+# Of a landmark, where there are enough landmarks: so many that the usual share of a tenth holds one
+# out.
+PHOTOS = 6
 
 
 def draw_sample(tables: Tables, photos: int, least: int, *, seed: int = 0) -> dict[str, pa.Table]:
@@ -33,14 +35,16 @@ def draw_sample(tables: Tables, photos: int, least: int, *, seed: int = 0) -> di
     rng = np.random.default_rng(seed)
     labels = tables.landmark_ids[tables.classes]
     landmarks, sizes = np.unique(labels, return_counts=True)
-    enough = rng.permutation(landmarks[sizes >= least])
+    enough = rng.permutation(np.flatnonzero(sizes >= least))
     if len(enough) < min(least, 2):
         raise InputError(
             f"training needs two landmarks of {least} photos and more, and {tables.classes} has "
             f"{len(enough)}; add photos, or leave the training out: --set train.epochs=0"
         )
     each = max(PHOTOS, least, math.ceil(photos / len(enough)))
-    chosen = enough[: max(2, math.ceil(photos / each))]  # training tells two apart at least
+    total = np.cumsum(np.minimum(sizes[enough], each))
+    count = max(int(np.searchsorted(total, photos)) + 1, 2)  # training tells two apart at least
+    chosen = landmarks[enough[:count]]
     counts = {"index": photos, "validation": max(photos // 4, 1), "test": max(photos // 3, 1)}
     counts["non_landmark"] = max(photos // 4, 2)  # either half of it has a use
     drawn = {}
