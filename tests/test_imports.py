@@ -30,7 +30,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("sources",),
     ("datasets",),
     # The ground: whole or not at all, keys, manifests; a bar; what anybody draws with.
-    ("__init__", "artifacts", "decorations", "faults", "lettering", "progress", "tiles"),
+    ("__init__", "artifacts", "decorations", "faults", "lettering", "memory", "progress", "tiles"),
 )
 # What still runs up, until functions move: file to the modules that it imports.
 STILL_UP: dict[str, set[str]] = {}
