@@ -87,6 +87,9 @@ def test_an_unknown_key_names_the_closest(
         ("search.neighbours", "'neighbors'"),
         ("train.loss", "'metric_loss' or 'head_loss'"),
         ("decide.threshold", "'min_precision' or 'least_probability'"),
+        ("rerank.threshold", "'threshold_px'"),
+        ("rerank.trials", "'max_iterations'"),
+        ("rerank.ratio", "'max_ratio'"),
         ("rerank.delf.lr", "'learning_rate'"),
         # The name is right, the section is not.
         ("epochs", "'train.epochs' or 'rerank.delf.epochs'"),

@@ -92,15 +92,15 @@ def test_a_threshold_is_unused_where_another_one_rejects(
 @pytest.mark.parametrize(
     ("rerank", "unused"),
     [
-        ({"threshold": 4.0, "max_side": 64}, set()),
-        ({"threshold": 4.0, "method": "none"}, {"rerank.threshold"}),
+        ({"threshold_px": 4.0, "max_side": 64}, set()),
+        ({"threshold_px": 4.0, "method": "none"}, {"rerank.threshold_px"}),
         ({"max_side": 64, "delf": {"dim": 8}}, {"rerank.delf.dim"}),
         ({"max_side": 64, "delf": {"dim": 8}, "method": "delf"}, {"rerank.max_side"}),
         (
-            {"ratio": 0.9, "of": "predicted-class", "matching": "aggregated"},
-            {"rerank.ratio"},
+            {"max_ratio": 0.9, "of": "predicted-class", "matching": "aggregated"},
+            {"rerank.max_ratio"},
         ),
-        ({"ratio": 1.0, "of": "predicted-class", "matching": "aggregated"}, set()),
+        ({"max_ratio": 1.0, "of": "predicted-class", "matching": "aggregated"}, set()),
     ],
 )
 def test_a_setting_of_other_local_features_is_unused(

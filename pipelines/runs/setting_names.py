@@ -32,8 +32,9 @@ ALIASES: dict[str, tuple[str, ...]] = {
     ),
     **dict.fromkeys(
         ("threshold", "thresh", "cutoff", "min_confidence"),
-        ("decide.min_precision", "decide.least_probability"),
+        ("decide.min_precision", "decide.least_probability", "rerank.threshold_px"),
     ),
+    **dict.fromkeys(("trials", "iterations", "max_iters"), ("rerank.max_iterations",)),
     "precision": ("decide.min_precision", "train.precision"),
 }
 MOST = 3  # keys that an answer names

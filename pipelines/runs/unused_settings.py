@@ -26,11 +26,14 @@ OF_TRAINING = (
     *(f"augment.{name}" for name in AugmentSettings.model_fields if name != "preset"),
 )
 # Without local features none of these is used, nor is what depends on them.
-OF_LOCAL_FEATURES = ("of", "candidates", "matching", "max_distance", "model", "threshold", "trials")
+OF_LOCAL_FEATURES = (
+    *("of", "candidates", "matching"),
+    *("max_distance", "model", "threshold_px", "max_iterations"),
+)
 # The calibrated fusion sees all evidence itself, and none of what these make of it.
 BEFORE_FUSION = ("penalty", "verification", "vote")
 # Values that say what is so anyway: no ratio test.
-NEUTRAL = {"rerank.ratio": 1.0}
+NEUTRAL = {"rerank.max_ratio": 1.0}
 
 # A setting, and each one that it depends on with the values with which it is used; without values,
 # all but 0, false and "none".
@@ -77,7 +80,7 @@ USED_WITH: dict[str, dict[str, tuple[Any, ...]]] = {
     "search.whiten_power": {"search.whiten": ("pca",)},
     "search.alpha": {"search.expand_query": ()},
     "rerank.nearest": {"rerank.matching": ("aggregated",)},
-    "rerank.ratio": {"rerank.matching": ("pairs",)},
+    "rerank.max_ratio": {"rerank.matching": ("pairs",)},
     "rerank.max_side": {"rerank.method": ("sift", "delf-hub")},  # DELF has settings of its own
     "rerank.max_features": {"rerank.method": ("sift", "delf-hub")},
     "rerank.hub_model": {"rerank.method": ("delf-hub",)},

@@ -20,6 +20,7 @@ import torch
 from lightning_fabric import Fabric
 from pydantic import Field
 
+from classify_head.ensemble import combine_embeddings, keep_shared
 from classify_head.gap import NO_LANDMARK
 from classify_head.heads import build_head
 from classify_head.submission import save_submission
@@ -41,7 +42,7 @@ from pipelines.datasets.dataset import ImageTable
 from pipelines.progress import progress_to
 from pipelines.runs.artifact import Artifact
 from pipelines.runs.job import Job
-from pipelines.runs.members import combine_embeddings, keep_shared, list_member_jobs
+from pipelines.runs.members import list_member_jobs
 
 logger = logging.getLogger(__name__)
 
@@ -311,7 +312,10 @@ def _combine(parts: Sequence[Embeddings], job: Job, asked: ImageTable) -> Embedd
     shared = keep_shared(parts)
     if not shared[0].ids:
         raise InputError(f"none of the {len(asked.ids)} images of {asked.path} could be read")
-    return combine_embeddings(shared, job.recipe.ensemble) if len(shared) > 1 else shared[0]
+    if len(shared) == 1:
+        return shared[0]
+    ensemble = job.recipe.ensemble
+    return combine_embeddings(shared, ensemble.rule, ensemble.weights or None)
 
 
 def _write_answers(answers: Embeddings, asked: ImageTable, path: Path) -> None:

@@ -11,13 +11,13 @@ from embed.decode import decode_image
 from embed.image_file import ImageFile
 from embed.parallel import run_parallel
 from pipelines.answers.extractors import build_extractor
-from pipelines.answers.verifier import CHUNK, aggregated_settings, verify_settings
 from pipelines.artifacts import writing
-from pipelines.runs.recipe import RerankSettings
 from pipelines.stages.features import BATCHES
 from rerank.aggregated import build_aggregated_index, verify_aggregated
 from rerank.features import FeatureExtractor, LocalFeatures
+from rerank.settings import RerankSettings
 from rerank.store import FeatureStore, write_features_part
+from rerank.verifier import CHUNK
 from rerank.verify import verify_candidates
 
 from .laps import Note, Rate, time_laps
@@ -126,13 +126,11 @@ def _time_verifying(subject: Subject, features: list[LocalFeatures], candidates:
 
 
 def _make_comparison(settings: RerankSettings) -> Verify:
-    """Return what compares a query with images as `pipelines.answers.verifier` does.
+    """Return what compares a query with images as `rerank.verifier` does.
 
     The index of a class is built for each query. A run keeps the last few, and is faster where
     queries of one class are many.
     """
     if settings.matching == "pairs":
-        return lambda query, images: verify_candidates(query, images, verify_settings(settings))
-    return lambda query, images: verify_aggregated(
-        query, build_aggregated_index(images), aggregated_settings(settings)
-    )
+        return lambda query, images: verify_candidates(query, images, settings)
+    return lambda query, images: verify_aggregated(query, build_aggregated_index(images), settings)

@@ -5,8 +5,8 @@ Arithmetic alone: measures nothing, reads and writes no files.
 
 from collections.abc import Iterator
 
-from pipelines.answers.verifier import INDEXES
 from pipelines.runs.recipe import Recipe
+from rerank.verifier import INDEXES
 
 from .plan_models import plan_embedding, plan_training
 from .rates import Rates

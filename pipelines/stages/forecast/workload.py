@@ -8,7 +8,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.datasets.facts.tables import Tables
-from pipelines.runs.recipe import Recipe, RerankSettings
+from pipelines.runs.recipe import Recipe
+from rerank.settings import RerankSettings
 
 from .model_work import ModelWork, divide_images, list_models, plan_model
 
