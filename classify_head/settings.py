@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from embed.errors import InputError
-from embed.settings import MAX_WEIGHT, Settings, later
+from embed.settings import MAX_WEIGHT, Settings
 from embed.suggest import suggest
 
 from .ensemble_rules import RULES, WITH_WEIGHTS
@@ -33,7 +33,7 @@ class DecideSettings(Settings):
     reject_below: float = Field(0.15, ge=0, le=1)  # other policies: the threshold without any
     rejected: Literal["sink", "empty"] = "sink"  # in submission.csv: keep the guess, or no answer
     # Fit a head that tells landmarks from the non-landmark pool: for the rejection "landmark-head".
-    landmark_head: bool = later(False)
+    landmark_head: bool = False
 
     @field_validator("policy")
     @classmethod
@@ -78,8 +78,8 @@ class DecideSettings(Settings):
 class MemberSettings(Settings):
     """What one model of an ensemble has otherwise than the recipe."""
 
-    train: dict[str, Any] = later({})  # keys of [train]
-    embed: dict[str, Any] = later({})  # keys of [embed]
+    train: dict[str, Any] = Field(default_factory=dict)  # keys of [train]
+    embed: dict[str, Any] = Field(default_factory=dict)  # keys of [embed]
 
 
 class EnsembleSettings(Settings):

@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from embed.errors import InputError
-from embed.settings import MAX_SIDE, Settings, later
+from embed.settings import MAX_SIDE, Settings
 from index.settings import MAX_NEIGHBORS
 from rerank.delf.settings import DelfSettings
 
@@ -32,21 +32,21 @@ class RerankSettings(Settings):
 
     method: Literal["sift", "delf", "delf-hub", "none"] = "sift"
     # Which images: the nearest neighbours, or those of the class that the head finds most likely.
-    of: Literal["neighbors", "predicted-class"] = later("neighbors")
+    of: Literal["neighbors", "predicted-class"] = "neighbors"
     candidates: int = Field(100, ge=1, le=MAX_NEIGHBORS)  # that are verified, the nearest first
     # pairs: the query with each image; aggregated: with all of the class at once.
-    matching: Literal["pairs", "aggregated"] = later("pairs")
+    matching: Literal["pairs", "aggregated"] = "pairs"
     max_side: int = Field(512, ge=32, le=MAX_SIDE)  # pixels; images are resized to this longer side
     max_features: int = Field(600, ge=1, le=100_000)  # of an image
     # pairs: Lowe's ratio of the distances to the nearest and second nearest; 1: any.
     max_ratio: float = Field(0.85, gt=0, le=1)
     max_distance: float = Field(2.0, gt=0, le=2)  # of matched descriptors of length 1; 2: any
     # aggregated: descriptors of the class that are looked at for each of the query.
-    nearest: int = later(10, ge=1, le=MAX_NEIGHBORS)
+    nearest: int = Field(10, ge=1, le=MAX_NEIGHBORS)
     model: Model = "affine"
     threshold_px: float = Field(8.0, gt=0, le=512)  # of an inlier, at a longer side of 512
     # Samples that the search for a transform draws at most, an image.
-    max_iterations: int = later(1000, ge=1, le=10_000_000)
+    max_iterations: int = Field(1000, ge=1, le=10_000_000)
     hub_model: str = ""  # of delf-hub: a folder with a SavedModel; empty is TF Hub's own
     delf: DelfSettings = DelfSettings()  # of delf: its training and extraction
 

@@ -16,7 +16,6 @@ from embed.settings import (
     EmbedSettings,
     Settings,
     TrainSettings,
-    later,
 )
 from index.settings import SearchSettings
 from pipelines.artifacts import hash_values
@@ -34,10 +33,10 @@ class Recipe(Settings):
 
     description: str = ""
     report: ReportSettings = Field(ReportSettings(), exclude=True)
-    data: DataSettings = later(DataSettings())
+    data: DataSettings = DataSettings()
     decode: DecodeSettings = DecodeSettings()
     train: TrainSettings = TrainSettings()
-    ensemble: EnsembleSettings = later(EnsembleSettings())
+    ensemble: EnsembleSettings = EnsembleSettings()
     embed: EmbedSettings = EmbedSettings()
     search: SearchSettings = SearchSettings()
     rerank: RerankSettings = RerankSettings()
@@ -45,7 +44,7 @@ class Recipe(Settings):
 
     @property
     def sha256(self) -> str:
-        """Hash of all settings; of those that came later, where they are not the default."""
+        """Hash of all settings."""
         return hash_values(self.model_dump())
 
 

@@ -28,7 +28,7 @@ def model_artifact(job: Job) -> Artifact:
         MissingFileError: there is no train.csv, or no weights file, but a model to be trained.
     """
     recipe = job.recipe
-    settings = {"train": recipe.train.model_dump(), "decode": recipe.decode.model_dump()}
+    settings = {name: getattr(recipe, name).model_dump(mode="json") for name in ("train", "decode")}
     if recipe.train.local_weight:
         settings["delf"] = joint_settings(recipe.rerank.delf)
     inputs = {**_hash_training(job), **weights_inputs(job)}
