@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -20,9 +21,17 @@ from .attention import attach_stage_attention, build_attention
 from .backbone import Backbone, BackboneSpec
 from .errors import InputError, MissingFileError
 from .pooling import build_pooling
-from .settings import AttentionSettings, PoolingSettings, TrainSettings
+from .settings import (
+    AttentionSettings,
+    GemSettings,
+    MapAttentionSettings,
+    PoolingSettings,
+    TrainSettings,
+)
 
 FORMAT_VERSION = 2
+ATTENTION: TypeAdapter[AttentionSettings] = TypeAdapter(AttentionSettings)
+POOLING: TypeAdapter[PoolingSettings] = TypeAdapter(PoolingSettings)
 REMEDY = "copy both from the same run, or train again: cairn train --redo"
 
 
@@ -34,8 +43,8 @@ class ModelSpec:
     image_size: int  # pixels; every image is resized to a square of this side
     dim: int  # length of the projected descriptor; 0: what pooling returns, not projected
     input_norm: bool = False  # a batch norm before the backbone
-    attention: AttentionSettings = field(default_factory=AttentionSettings)
-    pooling: PoolingSettings = field(default_factory=PoolingSettings)
+    attention: AttentionSettings = field(default_factory=MapAttentionSettings)
+    pooling: PoolingSettings = field(default_factory=GemSettings)
     # Of the cosine, that a network as it was before training has beside the trained one.
     pretrained_share: float = 0.0
 
@@ -63,8 +72,8 @@ class ModelSpec:
         backbone["mean"], backbone["std"] = tuple(backbone["mean"]), tuple(backbone["std"])
         parts = {
             "backbone": BackboneSpec(**backbone),
-            "attention": AttentionSettings(**values["attention"]),
-            "pooling": PoolingSettings(**values["pooling"]),
+            "attention": ATTENTION.validate_python(values["attention"]),
+            "pooling": POOLING.validate_python(values["pooling"]),
         }
         return cls(**{**values, **parts})
 

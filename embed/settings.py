@@ -111,36 +111,101 @@ class BalanceSettings(Settings):
         return self
 
 
-class PoolingSettings(Settings):
-    """How the backbone's last map becomes one vector: see embed.pooling."""
+class GemSettings(Settings):
+    """Generalised means."""
 
-    kind: Literal["gem", "spoc", "mac", "rmac", "flatten", "bilinear"] = "gem"
-    p: float = Field(3.0, ge=1, le=100)  # gem: the exponent that training starts from
-    levels: int = Field(3, ge=1, le=8)  # rmac: sizes of regions
-    grid: int = Field(4, ge=1, le=64)  # flatten: means of grid x grid cells, side by side
-    bilinear_dim: int = Field(
-        8192, ge=2, le=MAX_LENGTH
-    )  # bilinear: length of the sketch of all products
+    kind: Literal["gem"] = "gem"
+    p: float = Field(3.0, ge=1, le=100)  # the exponent that training starts from
 
 
-class AttentionSettings(Settings):
-    """What weighs the locations of a map: see embed.attention."""
+class PlainPoolingSettings(Settings):
+    """Means (spoc) or maxima (mac) of the whole map."""
 
-    # spatial and self work on the last map; se on that of every stage but the last.
-    kind: Literal["none", "spatial", "self", "se"] = "none"
-    trunk: int = Field(1, ge=1, le=16)  # se: blocks of the trunk, t of the report
-    mask: int = Field(1, ge=1, le=16)  # se: blocks of the mask branch, each halves the map; p
+    kind: Literal["spoc", "mac"]
 
 
-class HeadSettings(Settings):
-    """Which classification head is trained beside the metric loss: see classify_head.heads."""
+class RmacSettings(Settings):
+    """Maxima of regions, summed."""
 
-    kind: Literal["cosine", "linear", "hadamard", "arcface", "cosface", "subcenter"] = "cosine"
-    dropout: float = Field(0.0, ge=0, lt=1)  # linear: share of the features that are left out
-    # arcface and subcenter: radians; cosface: cosine. subcenter: of the rarest class.
-    margin: float = Field(0.3, ge=0, le=math.pi)
-    least_margin: float = Field(0.05, ge=0, le=math.pi)  # subcenter: of the commonest class
-    centers: int = Field(3, ge=1, le=100)  # subcenter: directions a class
+    kind: Literal["rmac"] = "rmac"
+    levels: int = Field(3, ge=1, le=8)  # sizes of regions
+
+
+class FlattenSettings(Settings):
+    """Means of grid x grid cells, side by side."""
+
+    kind: Literal["flatten"] = "flatten"
+    grid: int = Field(4, ge=1, le=64)
+
+
+class BilinearSettings(Settings):
+    """A sketch of the products of all pairs of channels."""
+
+    kind: Literal["bilinear"] = "bilinear"
+    bilinear_dim: int = Field(8192, ge=2, le=MAX_LENGTH)  # length of the sketch
+
+
+# How the backbone's last map becomes one vector: see embed.pooling.
+PoolingSettings = Annotated[
+    GemSettings | PlainPoolingSettings | RmacSettings | FlattenSettings | BilinearSettings,
+    Field(discriminator="kind"),
+]
+
+
+class MapAttentionSettings(Settings):
+    """Nothing, or attention on the last map."""
+
+    kind: Literal["none", "spatial", "self"] = "none"
+
+
+class SEAttentionSettings(Settings):
+    """Attention on the map of every stage but the last."""
+
+    kind: Literal["se"] = "se"
+    trunk: int = Field(1, ge=1, le=16)  # blocks of the trunk, t of the report
+    mask: int = Field(1, ge=1, le=16)  # blocks of the mask branch, each halves the map; p
+
+
+# What weighs the locations of a map: see embed.attention.
+AttentionSettings = Annotated[
+    MapAttentionSettings | SEAttentionSettings, Field(discriminator="kind")
+]
+
+
+class DirectionHeadSettings(Settings):
+    """Cosines to a direction a class, learned (cosine) or fixed (hadamard)."""
+
+    kind: Literal["cosine", "hadamard"] = "cosine"
+
+
+class LinearHeadSettings(Settings):
+    """A linear layer."""
+
+    kind: Literal["linear"] = "linear"
+    dropout: float = Field(0.0, ge=0, lt=1)  # share of the features that are left out
+
+
+class MarginHeadSettings(Settings):
+    """Cosines with a margin for the right class."""
+
+    kind: Literal["arcface", "cosface"]
+    margin: float = Field(0.3, ge=0, le=math.pi)  # arcface: radians; cosface: cosine
+
+
+class SubcenterHeadSettings(Settings):
+    """Several directions a class, and a margin that is larger for rarer classes."""
+
+    kind: Literal["subcenter"] = "subcenter"
+    margin: float = Field(0.3, ge=0, le=math.pi)  # of the rarest class, radians
+    least_margin: float = Field(0.05, ge=0, le=math.pi)  # of the commonest class
+    centers: int = Field(3, ge=1, le=100)  # directions a class
+
+
+# Which classification head is trained beside the metric loss: see classify_head.heads.
+HeadSettings = Annotated[
+    DirectionHeadSettings | LinearHeadSettings | MarginHeadSettings | SubcenterHeadSettings,
+    Field(discriminator="kind"),
+]
 
 
 class FreezeSettings(Settings):
@@ -186,9 +251,9 @@ class TrainSettings(Settings):
     # Length of the descriptor; 0: that of what pooling returns, without a projection.
     dim: int = Field(256, ge=0, le=MAX_LENGTH)
     input_norm: bool = False  # a batch norm before the backbone
-    attention: AttentionSettings = AttentionSettings()
-    pooling: PoolingSettings = PoolingSettings()
-    head: HeadSettings = HeadSettings()
+    attention: AttentionSettings = MapAttentionSettings()
+    pooling: PoolingSettings = GemSettings()
+    head: HeadSettings = DirectionHeadSettings()
     epochs: int = Field(
         10, ge=0, le=MAX_EPOCHS
     )  # 0 keeps the first weights: features without any training

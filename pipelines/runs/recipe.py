@@ -5,6 +5,7 @@ otherwise on a laptop. The files are read by recipe_files. Imports nothing heavy
 """
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import Field, ValidationError
@@ -23,9 +24,16 @@ from rerank.settings import RerankSettings
 
 from .recipe_files import Values, merge, merge_chain, parse_change, read_chain
 from .recipe_sections import DataSettings, ReportSettings
-from .setting_names import suggest_setting
+from .setting_names import find_sections, suggest_setting
 
 Scale = Literal["full", "small"]
+# Of the sections that are of one of several kinds: where a recipe names none.
+KINDS: Values = {
+    "train": {
+        name: {"kind": getattr(TrainSettings(), name).kind}
+        for name in ("attention", "pooling", "head")
+    }
+}
 
 
 class Recipe(Settings):
@@ -63,7 +71,7 @@ def load_recipe(name: str, scale: Scale = "full", changes: Sequence[str] = ()) -
         InputError: not TOML, an unknown key, a value of the wrong kind, bases in a circle, or a
             scale that the recipe does not have.
     """
-    values = merge_chain(read_chain(name))
+    values = merge_chain(read_chain(name), KINDS)
     small = values.pop("small", {})
     if not isinstance(small, dict):
         raise InputError(f"recipe {name}: small = {small!r} is not a section")
@@ -96,7 +104,7 @@ def make_recipe(values: Values, source: str, *, above: tuple[str, ...] = ()) -> 
         source: names them in errors.
         above: the section of the file that all keys in errors are of, where it is not the whole.
     """
-    recipe = _validate(values, source, above)
+    recipe = _validate(merge(KINDS, values), source, above)
     dim, kept = recipe.train.dim, recipe.search.whiten_dim
     if recipe.search.whiten == "pca" and kept > dim > 0 and not recipe.ensemble.members:
         raise InputError(
@@ -128,9 +136,8 @@ def _member_values(recipe: Recipe, name: str) -> Values:
 
 
 def _apply(values: Values, changes: Sequence[str]) -> Values:
-    for change in changes:
-        values = merge(values, parse_change(change))
-    return values
+    # Together first: a kind, which starts a section anew, may be named after its numbers.
+    return merge(values, reduce(merge, map(parse_change, changes), {}))
 
 
 def _validate(values: Values, source: str, above: tuple[str, ...]) -> Recipe:
@@ -143,11 +150,13 @@ def _validate(values: Values, source: str, above: tuple[str, ...]) -> Recipe:
 
 def _explain(error: Any, above: tuple[str, ...]) -> str:
     """Put one error of pydantic into words; for an unknown key name the closest one."""
-    place = ".".join([*above, *map(str, error["loc"])])
+    keys, sections = _follow(error["loc"])
+    place = ".".join([*above, *keys])
     if error["type"] == "extra_forbidden":
-        known = _known_keys(error["loc"][:-1], above)
-        hint = suggest_setting([*map(str, error["loc"])], known, Recipe)
-        return f"unknown key '{place}'; {hint}"
+        return f"unknown key '{place}'; {_hint(keys, error['loc'], sections, bool(above))}"
+    if error["type"] == "union_tag_invalid":
+        tag, kinds = error["ctx"]["tag"], error["ctx"]["expected_tags"]
+        return f"{place}.kind = {tag!r}: input should be {kinds}"
     if error["type"] == "value_error" and isinstance(error["input"], dict):
         return f"[{place}]: {error['ctx']['error']}"  # a whole section would say nothing
     if error["type"] in {"model_type", "model_attributes_type", "dict_type"}:
@@ -155,20 +164,52 @@ def _explain(error: Any, above: tuple[str, ...]) -> str:
     return f"{place} = {error['input']!r}: {error['msg'].lower()}"
 
 
-def _known_keys(place: Sequence[str | int], above: tuple[str, ...]) -> list[str]:
-    """Return the keys of the section at a place of a recipe, or of a part of one."""
-    kind: Any = Recipe
-    for part in place:
-        if get_origin(kind) in (dict, tuple):  # a table by name, or a list: any part is one more
-            kind = next(each for each in get_args(kind) if _find_section(each))
+def _hint(
+    keys: list[str], loc: Sequence[str | int], sections: list[type[Settings]], inside: bool
+) -> str:
+    """Say what an unknown key may have meant.
+
+    Args:
+        keys: its place, itself last.
+        loc: the same as pydantic names it.
+        sections: that it might be of: more than one where they are of several kinds.
+        inside: whether the place is inside a section of the file.
+    """
+    name = keys[-1]
+    if len(sections) > 1:
+        kind, holding = str(loc[-2]), [each for each in sections if name in each.model_fields]
+        if holding:
+            named = " or ".join(repr(each) for section in holding for each in _kinds_of(section))
+            return f"it is of the kind {named}, this is '{kind}'"
+        sections = [each for each in sections if kind in _kinds_of(each)]
+    known = list(sections[0].model_fields)
+    known += [] if len(keys) > 1 or inside else ["base", "small"]
+    return suggest_setting(keys, known, Recipe)
+
+
+def _follow(loc: Sequence[str | int]) -> tuple[list[str], list[type[Settings]]]:
+    """Return the keys of a place as pydantic names it, and the sections that hold the last one.
+
+    Behind a section that is of one of several kinds pydantic names the kind, which is no key.
+    """
+    keys: list[str] = []
+    kinds: list[type[Settings]] = []
+    holding: list[type[Settings]] = []
+    annotation: Any = Recipe
+    for part in map(str, loc):
+        sections = find_sections(annotation)
+        if len(sections) > 1:
+            kinds, annotation = sections, next(each for each in sections if part in _kinds_of(each))
+            continue
+        keys.append(part)
+        holding, kinds = kinds or sections, []
+        if get_origin(annotation) in (dict, tuple):  # a table by name, or a list
+            annotation = get_args(annotation)[get_origin(annotation) is dict]
         else:
-            kind = _find_section(kind).model_fields[str(part)].annotation
-    keys = list(_find_section(kind).model_fields)
-    return keys if place or above else [*keys, "base", "small"]
+            fields = sections[0].model_fields if sections else {}
+            annotation = fields[part].annotation if part in fields else None
+    return keys, holding
 
 
-def _find_section(kind: Any) -> Any:
-    """Return the class of settings that a type is of, or holds: itself, or one of a union."""
-    if isinstance(kind, type) and issubclass(kind, Settings):
-        return kind
-    return next(filter(None, map(_find_section, get_args(kind))), None)
+def _kinds_of(section: type[Settings]) -> tuple[str, ...]:
+    return get_args(section.model_fields["kind"].annotation)

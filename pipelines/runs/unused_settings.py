@@ -46,16 +46,6 @@ USED_WITH: dict[str, dict[str, tuple[Any, ...]]] = {
     "data.unknown": {"data.changes_nothing": (False,)},
     "data.seed": {"data.changes_nothing": (False,)},
     "ensemble.rule": {"ensemble.members": ()},
-    "train.attention.trunk": {"train.attention.kind": ("se",)},
-    "train.attention.mask": {"train.attention.kind": ("se",)},
-    "train.pooling.p": {"train.pooling.kind": ("gem",)},
-    "train.pooling.levels": {"train.pooling.kind": ("rmac",)},
-    "train.pooling.grid": {"train.pooling.kind": ("flatten",)},
-    "train.pooling.bilinear_dim": {"train.pooling.kind": ("bilinear",)},
-    "train.head.dropout": {"train.head.kind": ("linear",)},
-    "train.head.margin": {"train.head.kind": ("arcface", "cosface", "subcenter")},
-    "train.head.least_margin": {"train.head.kind": ("subcenter",)},
-    "train.head.centers": {"train.head.kind": ("subcenter",)},
     "train.head_scale": {
         "train.head.kind": ("cosine", "hadamard", "arcface", "cosface", "subcenter")
     },
@@ -114,9 +104,9 @@ def find_unused(recipe: Recipe, said: Iterable[str]) -> dict[str, str]:
         recipe: as a whole.
         said: keys.
 
-    >>> recipe = Recipe.model_validate({"train": {"head": {"dropout": 0.5}}})
-    >>> find_unused(recipe, ["train.epochs", "train.head.dropout"])
-    {'train.head.dropout': "train.head.kind is 'cosine', not 'linear'"}
+    >>> recipe = Recipe.model_validate({"train": {"momentum": 0.5}})
+    >>> find_unused(recipe, ["train.epochs", "train.momentum"])
+    {'train.momentum': "train.optimizer is 'adamw', not 'sgd'"}
     """
     models = [member_recipe(recipe, name) for name in recipe.ensemble.members] or [recipe]
     first, *others = (_find_unused(model) for model in models)
