@@ -5,15 +5,15 @@ Knows nothing of descriptors or labels. Reads and writes no files.
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from .planar import is_plausible, project
+from .settings import Model
 
-Model = Literal["similarity", "affine", "homography"]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from typer import Exit
 
+from classify_head.settings import EnsembleSettings, MemberSettings
 from embed.decode import decode_image
 from embed.explain import Score
 from embed.model import fingerprint_model
@@ -16,7 +17,6 @@ from embed.transforms import normalize, resize_square, to_tensor
 from pipelines.commands.explain import explain
 from pipelines.reports.explain import Explainer
 from pipelines.reports.explain_figure import Panel, draw_panels, find_extent, pick_path
-from pipelines.runs.recipe_sections import EnsembleSettings, MemberSettings
 from rerank.delf.extractor import DelfExtractor
 from rerank.delf.model import LocalModel, LocalSpec
 from rerank.delf.settings import DelfSettings

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from classify_head.ensemble import combine_embeddings
 from classify_head.trained_head import TrainedHead
 from embed.decode import decode_image
 from embed.extract import describe_pixels, pick_device
@@ -15,7 +16,7 @@ from embed.image_file import ImageFile
 from embed.model import DescriptorModel
 from embed.shards import Embeddings
 from embed.views import Views
-from pipelines.runs.members import combine_embeddings, ensemble_fingerprint, list_members
+from pipelines.runs.members import ensemble_fingerprint, list_members
 from pipelines.runs.recipe import Recipe
 
 from .stored_model import open_head, open_model
@@ -51,7 +52,8 @@ class RunDescriber:
         parts = [member.describe(path, limit) for member in self.members]
         if not self.recipe.ensemble.members:
             return parts[0]
-        return combine_embeddings(parts, self.recipe.ensemble)
+        settings = self.recipe.ensemble
+        return combine_embeddings(parts, settings.rule, settings.weights or None)
 
 
 def load_describer(run: Path, recipe: Recipe) -> RunDescriber:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.runs.integrity import intact_file
-from pipelines.runs.recipe import RerankSettings
 from rerank.delf.settings import fingerprint_extraction
 from rerank.features import FeatureExtractor
+from rerank.settings import RerankSettings
 from rerank.sift import SiftExtractor
 
 if TYPE_CHECKING:

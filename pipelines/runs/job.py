@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embed.errors import InputError, MissingFileError
-from pipelines.artifacts import hash_file, load_manifest, read_signed, sign, write_signed
+from pipelines.artifacts import (
+    FORMAT_VERSION,
+    hash_file,
+    load_manifest,
+    read_signed,
+    sign,
+    write_signed,
+)
 
 from .recipe import Recipe, load_recipe, make_recipe
 
@@ -64,6 +71,7 @@ class Job:
         """Write run.json."""
         weights = str(self.weights.resolve()) if self.weights else None
         values = {
+            "format": FORMAT_VERSION,
             "data": str(self.data.resolve()),
             "recipe": self.recipe_name,
             "weights": weights,
@@ -130,8 +138,8 @@ def open_job(
 
     Raises:
         MissingFileError: the recipe or the weights file does not exist.
-        InputError: the recipe is damaged.
-        InputError: run.json is damaged, and data or recipe are not named.
+        InputError: the recipe is damaged; or run.json is, or of another version, and data or recipe
+            are not named.
     """
     named = run is not None
     run = pick_run(data, run)
@@ -161,17 +169,28 @@ def open_job(
 
 
 def read_run(run: Path) -> dict[str, Any] | None:
-    """Return what run.json says, or None if the run folder has none."""
+    """Return what run.json says, or None if the run folder has none.
+
+    Raises:
+        InputError: it is damaged, or of another version.
+    """
     path = run / "run.json"
     if not path.is_file():
         return None
     try:
-        return read_signed(path)
+        values = read_signed(path)
     except InputError as error:
         raise InputError(
             f"{error}; make it anew: cairn submit --run {run} --data FOLDER --recipe NAME, and "
             "--weights FILE if it had any"
         ) from error
+    if (version := values.get("format", 1)) != FORMAT_VERSION:
+        raise InputError(
+            f"{run} was made by another version of Cairn (format {version}, this one has "
+            f"{FORMAT_VERSION}); name another --run, or make it anew: cairn train --redo --run "
+            f"{run} --data FOLDER --recipe NAME"
+        )
+    return values
 
 
 def weights_inputs(job: Job) -> dict[str, str]:

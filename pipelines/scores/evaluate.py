@@ -19,6 +19,7 @@ from classify_head.coverage import given_confidence, measure_threshold, risk_cov
 from classify_head.gap import gap, summary
 from classify_head.promise import Promise, describe
 from classify_head.reliability import brier_score, reliability_bins
+from classify_head.settings import DecideSettings
 from classify_head.submission import (
     Solution,
     Submission,
@@ -33,7 +34,6 @@ from pipelines.answers.decision import load_decision_values
 from pipelines.artifacts import load_manifest, write_json
 from pipelines.datasets.dataset import Dataset
 from pipelines.runs.integrity import SUBMISSION, intact_output
-from pipelines.runs.recipe import DecideSettings
 from pipelines.sources.revisited.truth import NAME
 
 from .near_duplicates import find_near_duplicates, write_near_duplicates

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from embed.errors import InputError, MissingFileError
 from index.revisited import LEVELS, PRECISION_AT, Ints, Relevance, Scores, score_rankings
 from index.search import search
+from index.settings import SearchSettings
 from pipelines.answers.database import Database, load_database
 from pipelines.answers.open_run import load_split_embeddings, load_split_failures
 from pipelines.artifacts import load_manifest
 from pipelines.datasets.dataset import Dataset
 from pipelines.runs.integrity import intact_output
-from pipelines.runs.recipe import SearchSettings
 from pipelines.sources.revisited.truth import NAME, load_truth
 from rerank.expansion import expand_queries
 

@@ -23,7 +23,6 @@ from embed.sealed import write_sealed
 from embed.shards import Embeddings, read_failures, shard_notes
 from index.search import build_index, search
 from pipelines.answers.open_run import load_split_embeddings, open_features
-from pipelines.answers.verifier import verify_settings
 from pipelines.artifacts import Manifest
 from pipelines.datasets.dataset import ImageTable
 from pipelines.datasets.derive import read_rows, separate_rows, write_derived
@@ -41,6 +40,7 @@ from rerank.cleaning import (
     same_label_candidates,
 )
 from rerank.features import LocalFeatures
+from rerank.settings import VERIFICATION
 
 logger = logging.getLogger(__name__)
 
@@ -135,12 +135,12 @@ def verify_training(
         embedded: the embeddings of the training images.
         extracted: their local features.
     """
-    geometry = verify_settings(job.recipe.rerank)
+    geometry = job.recipe.rerank
     artifact = Artifact(
         job,
         "clean",
         job.run / "clean",
-        {"cleaning": asdict(settings), "verification": asdict(geometry)},
+        {"cleaning": asdict(settings), "verification": geometry.model_dump(include=VERIFICATION)},
         {"train": embedded.content, "features train": extracted.content},
     )
     if done := artifact.find():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from classify_head.ensemble import combine_embeddings, keep_shared
 from embed.failure import Failure
 from embed.files import writing
 from embed.shards import Embeddings, write_shard
@@ -18,9 +19,7 @@ from pipelines.datasets.dataset import ImageTable
 from pipelines.progress import Advance
 from pipelines.runs.artifact import Artifact
 from pipelines.runs.members import (
-    combine_embeddings,
     ensemble_fingerprint,
-    keep_shared,
     list_member_jobs,
 )
 
@@ -39,7 +38,7 @@ def combine_members(artifact: Artifact, table: ImageTable, made: Sequence[Manife
     @cache  # read only if a part is missing
     def combined() -> tuple[Embeddings, dict[str, int]]:
         parts = [load_split_embeddings(member.run, name) for member in members]
-        together = combine_embeddings(keep_shared(parts), settings)
+        together = combine_embeddings(keep_shared(parts), settings.rule, settings.weights or None)
         return together, {image_id: row for row, image_id in enumerate(together.ids)}
 
     @cache

@@ -28,7 +28,7 @@ def model_artifact(job: Job) -> Artifact:
         MissingFileError: there is no train.csv, or no weights file, but a model to be trained.
     """
     recipe = job.recipe
-    settings = {"train": recipe.train.model_dump(), "decode": recipe.decode.model_dump()}
+    settings = {name: getattr(recipe, name).model_dump(mode="json") for name in ("train", "decode")}
     if recipe.train.local_weight:
         settings["delf"] = joint_settings(recipe.rerank.delf)
     inputs = {**_hash_training(job), **weights_inputs(job)}
@@ -116,12 +116,11 @@ def index_artifact(
     The index itself needs the embeddings of the database alone. Features and pool are inputs all
     the same, for whatever is compared with them is compared with this state of them.
     """
-    settings: dict[str, Any] = {
+    settings = {
         "database": job.dataset.database_split,
         "search": job.recipe.search.model_dump(),
+        "landmark_head": job.recipe.decide.landmark_head,
     }
-    if job.recipe.decide.landmark_head:
-        settings["landmark_head"] = True  # not False: indexes of before it keep their key
     inputs = {name: manifest.content for name, manifest in embedded.items()}
     inputs |= {f"features {name}": manifest.content for name, manifest in features.items()}
     return Artifact(job, "index", job.run / "index", settings, inputs)

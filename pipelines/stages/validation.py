@@ -24,8 +24,9 @@ from embed.sampling import group_by_class
 from embed.views import Views
 from index.metrics import recall_at_k
 from index.search import search
+from index.settings import SearchSettings
 from pipelines.datasets.dataset import Dataset, ImageTable
-from pipelines.runs.recipe import Recipe, SearchSettings
+from pipelines.runs.recipe import Recipe
 
 from .fit_search import fit_search
 from .training_set import TrainingSet
