@@ -7,6 +7,7 @@ asked for: SIFT needs none.
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 

@@ -102,9 +102,10 @@ def plan_model(
         held_out: images that are asked after each epoch.
         pool: images without a landmark, of which some are asked, too.
     """
-    asked = held_out + divided.unseen + min(pool, MAX_DISTRACTORS)
+    asked = held_out + divided.unseen
     if settings.judge == "neighbors":  # else nothing is searched
         asked += int(np.minimum(divided.used, DATABASE_PER_CLASS).sum())
+    asked = min(asked, settings.validation_images) + min(pool, MAX_DISTRACTORS)
     stages = tuple(StageWork(stage.epochs, stage.image_size) for stage in list_stages(settings))
     batch = count_batch(settings, divided.classes)
     return ModelWork(
