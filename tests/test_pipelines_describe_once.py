@@ -135,7 +135,7 @@ def test_a_query_loads_and_hashes_a_model_once_and_decodes_a_photo_once(
     counts = Counts(monkeypatch)
     engine = QueryEngine(asked.run)
     delf = int(engine.recipe.rerank.method == "delf")
-    assert not counts.of["decode"]
+    assert "decode" not in counts.of
     assert engine.ask(asked.data / "images" / "q0.jpg").error == ""
     assert counts.of["decode"] == 1
     assert (counts.of["load model"], counts.of["hash model.safetensors"]) == (1, 1)

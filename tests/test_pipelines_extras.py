@@ -104,11 +104,13 @@ def test_centroids_are_those_of_the_vectors_that_are_searched(whitened: bool) ->
 def test_the_centroids_of_a_database_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(2)
     searched, asked = database(unit(rng, 40), np.arange(40) % 5), np.zeros((1, 1), dtype=np.int64)
-    index, rebuilt = searched.index, []
-    rebuild = index.reconstruct_batch
-    monkeypatch.setattr(
-        index, "reconstruct_batch", lambda rows: rebuilt.append(len(rows)) or rebuild(rows)
-    )
+    rebuild, rebuilt = searched.index.reconstruct_batch, list[int]()
+
+    def count(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        rebuilt.append(len(rows))
+        return np.asarray(rebuild(rows))
+
+    monkeypatch.setattr(searched.index, "reconstruct_batch", count)
     for _ in range(3):  # a query is asked after the other
         make_extras(POLICIES["centroid"], searched, unit(rng, 1), asked)
     assert rebuilt == [40]

@@ -209,7 +209,8 @@ def _fit_without_geometry(job: Job, stored: Stored) -> CalibratedFusion:
     rerank = job.recipe.rerank.model_copy(update={"method": "none"})
     recipe = job.recipe.model_copy(update={"rerank": rerank})
     known = load_known_queries(replace(job, recipe=recipe))
-    recognizer = open_recognizer(job.run, recipe, stored.database.fingerprint)
+    opened = open_recognizer(job.run, job.recipe, stored.database.fingerprint)
+    recognizer = replace(opened, recipe=recipe, features=None)
     asked = ask_twice(known.embeddings, stored.database)
     _, evidence = asked.gather(known, recognizer)
     return fit_known(evidence, asked, recipe).model
