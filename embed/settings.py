@@ -300,6 +300,8 @@ class TrainSettings(Settings):
     judge: Literal["neighbors", "head"] = "neighbors"  # whose answers choose the epoch
     patience: int = Field(0, ge=0)  # stop after so many epochs without a better one; 0: never
     validation_share: float = Field(0.1, ge=0, lt=1)  # of the photos of each landmark
+    # Photos of landmarks that are asked, or searched, after each epoch: of more some are drawn.
+    validation_images: int = Field(10_000, ge=100)
     # Of the landmarks, three at least, that are not trained on and judge it, too, where there are
     # ten and more. Above 0 pretrained features are left only for better ones.
     unseen_share: float = Field(0.0, ge=0, lt=1)

@@ -1,6 +1,7 @@
 """Scoring files and runs: figures that explain the score, near-duplicates, advice for bad files."""
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from classify_head.gap import gap, summary
 from classify_head.promise import describe
 from pipelines.answers.decision import load_promises
 from pipelines.artifacts import load_manifest
+from pipelines.scores.evaluate import read_ranked
 from pipelines.scores.near_duplicates import find_near_duplicates, write_near_duplicates
 from tests.conftest import Tiny
 from tests.datasets import QUERIES, accept_changes, cairn, write_table
@@ -341,3 +343,29 @@ def test_an_absent_run_says_how_to_make_one(tmp_path: Path) -> None:
     assert end.status == 1
     assert str(tmp_path / "absent") in end.err
     assert not (tmp_path / "absent").exists()
+
+
+def test_neighbours_are_read_without_a_python_object_a_row(tmp_path: Path) -> None:
+    """Of Q x K rows there are millions; a list of them would take gigabytes."""
+    queries, neighbors, most = 2000, 100, 20
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 50, (queries, neighbors))
+    places, ranks = (axis.ravel() for axis in np.indices(labels.shape))
+    order = rng.permutation(labels.size)
+    ids = [f"query{number}" for number in range(queries)]
+    table = {
+        "query_id": pa.array([ids[place] for place in places[order]]),
+        "rank": ranks[order],
+        "landmark_id": labels.ravel()[order],
+    }
+    path = tmp_path / "neighbors.parquet"
+    pq.write_table(pa.table(table), path)
+    asked = ["nobody", *reversed(ids[:1500])]
+    del table, order
+    tracemalloc.start()
+    ranked = read_ranked(path, asked, most)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (ranked[0] == -1).all()
+    np.testing.assert_array_equal(ranked[1:], labels[1499::-1, :most])
+    assert peak < 24 * labels.size  # bytes of a row; as Python objects it takes 150

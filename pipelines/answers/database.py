@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from classify_head.centroids import class_centroids
 from classify_head.landmark_head import CrossFittedHead
 from embed.columns import read_parquet, to_array
 from embed.errors import InputError, MissingFileError
+from embed.sampling import Classes, group_by_class
 from embed.whitening import Whitening, load_whitening
 from index.search import load_index
 from pipelines.artifacts import load_manifest, name_maker
@@ -49,6 +51,18 @@ class Database:
         """The number of images [N] that the landmark of each row has."""
         _, places, counts = np.unique(self.landmark_ids, return_inverse=True, return_counts=True)
         return np.asarray(counts[places], dtype=np.int64)
+
+    @cached_property
+    def centroids(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The landmarks [C], ascending, and the mean descriptor [C, dim] of each, of length 1."""
+        # Not reconstruct_n: of faiss with torch support it returns a tensor.
+        vectors = self.index.reconstruct_batch(np.arange(self.index.ntotal))
+        return class_centroids(vectors, self.landmark_ids)
+
+    @cached_property
+    def by_landmark(self) -> Classes:
+        """The rows, those of one landmark side by side."""
+        return group_by_class(self.landmark_ids)
 
 
 def load_database(run: Path, fingerprint: str) -> Database:

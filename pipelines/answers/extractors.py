@@ -7,6 +7,7 @@ asked for: SIFT needs none.
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ def _build_sift(run: Path, settings: RerankSettings) -> FeatureExtractor:
 
 
 def _build_delf(run: Path, settings: RerankSettings) -> FeatureExtractor:
+    # torch takes seconds that SIFT has no need of
     from embed.extract import pick_device
     from rerank.delf.extractor import DelfExtractor
 
@@ -33,13 +35,14 @@ def _build_delf(run: Path, settings: RerankSettings) -> FeatureExtractor:
     model, fingerprint = open_model(run)
     local = open_delf(run, fingerprint)
     device = pick_device()
-    return DelfExtractor(model.to(device), local.to(device), settings.delf)
+    return DelfExtractor(model.to(device), local.to(device), settings.delf, fingerprint)
 
 
 def _build_hub_delf(run: Path, settings: RerankSettings) -> FeatureExtractor:
     return _open_hub_delf(settings)
 
 
+@lru_cache(maxsize=4)  # it hashes its model, and loads it at the first use
 def _open_hub_delf(settings: RerankSettings) -> "HubDelf":
     from rerank.delf.hub import HubDelf
 

@@ -19,7 +19,7 @@ MANY = 5  # values that a reason names at most
 OF_TRAINING = (
     *("classes_per_batch", "images_per_class", "batch_size", "epoch_share", "epoch_steps"),
     *("freeze.last_convolutions", "freeze.first_tensors", "freeze.stride", "freeze.head"),
-    *("freeze_batch_norm", "unseen_share", "pretrained_share"),
+    *("freeze_batch_norm", "validation_images", "unseen_share", "pretrained_share"),
     *("optimizer", "learning_rate", "head_learning_rate", "weight_decay", "schedule", "warmup"),
     *("clip_norm", "triplet_weight", "memory", "head_weight", "precision", "judge", "patience"),
     *("sampler", "balance.cap", "balance.upsample_to"),

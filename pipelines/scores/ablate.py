@@ -22,6 +22,7 @@ from classify_head.label_scores import Choice
 from classify_head.policies import POLICIES, Decisions, decide
 from classify_head.rejection import RejectTorino, self_verified_gap
 from classify_head.submission import Solution, Submission, match_answers
+from embed.columns import find_places, to_array
 from embed.errors import InputError, MissingFileError
 from pipelines.answers.database import Database, load_database
 from pipelines.answers.decision import load_decision
@@ -159,11 +160,11 @@ def load_stored(job: Job) -> Stored:
 def _read_rows(job: Job, evidence: Evidence, database: Database) -> NDArray[np.int64]:
     path = intact_output(job.run, "neighbors.parquet")
     table = pq.read_table(path, columns=["query_id", "rank", "image_id"])
-    place_of = {query_id: place for place, query_id in enumerate(evidence.query_ids)}
-    places = [place_of[query_id] for query_id in table["query_id"].to_pylist()]
+    places = find_places(table["query_id"], evidence.query_ids)
+    found = find_places(table["image_id"], database.image_ids)
+    assert (places >= 0).all() and (found >= 0).all()  # all of one submission
     rows = np.full(evidence.labels.shape, -1, dtype=np.int64)
-    found = [database.row_of[image_id] for image_id in table["image_id"].to_pylist()]
-    rows[places, table["rank"].to_numpy()] = found
+    rows[places, to_array(table["rank"])] = found
     return rows
 
 
@@ -208,7 +209,8 @@ def _fit_without_geometry(job: Job, stored: Stored) -> CalibratedFusion:
     rerank = job.recipe.rerank.model_copy(update={"method": "none"})
     recipe = job.recipe.model_copy(update={"rerank": rerank})
     known = load_known_queries(replace(job, recipe=recipe))
-    recognizer = open_recognizer(job.run, recipe, stored.database.fingerprint)
+    opened = open_recognizer(job.run, job.recipe, stored.database.fingerprint)
+    recognizer = replace(opened, recipe=recipe, features=None)
     asked = ask_twice(known.embeddings, stored.database)
     _, evidence = asked.gather(known, recognizer)
     return fit_known(evidence, asked, recipe).model

@@ -7,12 +7,14 @@ manifests, for the seconds. Writes metrics.json of a run, and near_duplicates.cs
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from classify_head.answers import NO_LANDMARK, Answers
 from classify_head.coverage import given_confidence, measure_threshold, risk_coverage
@@ -27,7 +29,7 @@ from classify_head.submission import (
     load_submission,
     match_answers,
 )
-from embed.columns import read_parquet, to_array
+from embed.columns import find_places, read_parquet, to_array
 from embed.errors import MissingFileError
 from index.metrics import recall_at_k
 from pipelines.answers.decision import load_decision_values
@@ -40,6 +42,7 @@ from .near_duplicates import find_near_duplicates, write_near_duplicates
 
 STEPS = ("head_only", "knn", "reranked", "final")
 RECALL_AT = (1, 5, 10, 20)
+ROWS = 1 << 20  # neighbours that are read at a time
 STAGES = (
     *("members/*/model", "members/*/embeddings/*", "model", "delf", "embeddings/*", "features/*"),
     *("index", "decision", "submit"),
@@ -257,7 +260,7 @@ def _score_unseen(steps: Mapping[str, Answers], trained: set[int]) -> dict[str, 
 
 def _recall(run: Path, solution: Solution) -> dict[str, float]:
     """Return recall@k of the nearest neighbours, over scored landmark queries."""
-    table = read_parquet(intact_output(run, "neighbors.parquet"))
+    path, most = intact_output(run, "neighbors.parquet"), max(RECALL_AT)
     truths = {
         query_id: truth
         for query_id, truth, usage in zip(
@@ -265,16 +268,35 @@ def _recall(run: Path, solution: Solution) -> dict[str, float]:
         )
         if truth and usage != "Ignored"
     }
-    order = {query_id: row for row, query_id in enumerate(truths)}
-    ranked = np.full((len(order), max(RECALL_AT)), -1, dtype=np.int64)
-    columns = (table[name].to_pylist() for name in ("query_id", "rank", "landmark_id"))
-    for query_id, rank, label in zip(*columns, strict=True):
-        if query_id in order and rank < ranked.shape[1]:
-            ranked[order[query_id], rank] = label
     # Images of the predicted class may stand behind the neighbours.
-    fetched = min(max(table["rank"].to_pylist(), default=0) + 1, _count_neighbors(run))
+    fetched = min(_count_ranks(path), _count_neighbors(run))
+    ranked = read_ranked(path, list(truths), most)
     sets = list(truths.values())
     return {str(k): recall_at_k(ranked, sets, k) for k in RECALL_AT if k <= fetched}
+
+
+def read_ranked(path: Path, query_ids: Sequence[str], most: int) -> NDArray[np.int64]:
+    """Return the landmarks [Q, most] of the neighbours of some queries, the nearest first.
+
+    Args:
+        path: of neighbors.parquet.
+        query_ids: [Q]; of one that is not in the file all is padding, -1.
+        most: neighbours of a query that are read.
+    """
+    ranked = np.full((len(query_ids), most), -1, dtype=np.int64)
+    with pq.ParquetFile(path) as file:
+        for rows in file.iter_batches(ROWS, columns=["query_id", "rank", "landmark_id"]):
+            places, ranks = find_places(rows["query_id"], query_ids), to_array(rows["rank"])
+            wanted = (places >= 0) & (ranks < most)
+            ranked[places[wanted], ranks[wanted]] = to_array(rows["landmark_id"])[wanted]
+    return ranked
+
+
+def _count_ranks(path: Path) -> int:
+    """Return the neighbours of the query that has most."""
+    with pq.ParquetFile(path) as file:
+        ranks = to_array(file.read(columns=["rank"])["rank"])
+    return int(ranks.max(initial=-1)) + 1
 
 
 def _count_neighbors(run: Path) -> int:

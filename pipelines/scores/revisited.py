@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from embed.columns import find_places, to_array
 from embed.errors import InputError, MissingFileError
 from index.revisited import LEVELS, PRECISION_AT, Ints, Relevance, Scores, score_rankings
 from index.search import search
@@ -165,11 +166,13 @@ def _read_verified(run: Path, database: Database, numbers: Mapping[str, int]) ->
     if submitted is None or submitted.inputs.get("index") != database.key:
         return {}
     table = pq.read_table(intact_output(run, "verified.parquet"))
+    if not table.num_rows:
+        return {}
     table = table.sort_by(
         [("query_id", "ascending"), ("inliers", "descending"), ("rank", "ascending")]
     )
-    found: dict[str, list[int]] = {}
-    pairs = zip(table["query_id"].to_pylist(), table["image_id"].to_pylist(), strict=True)
-    for query_id, image_id in pairs:
-        found.setdefault(query_id, []).append(numbers[image_id])
-    return {query_id: np.array(rows, dtype=np.int64) for query_id, rows in found.items()}
+    rows = find_places(table["image_id"], list(numbers))
+    images = np.fromiter(numbers.values(), np.int64, len(numbers))[rows]
+    asked = table["query_id"].combine_chunks().dictionary_encode()
+    starts = np.flatnonzero(np.diff(to_array(asked.indices), prepend=-1))
+    return dict(zip(asked.dictionary.to_pylist(), np.split(images, starts[1:]), strict=True))

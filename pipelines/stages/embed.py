@@ -47,6 +47,7 @@ def embed_table(artifact: Artifact, table: ImageTable, trained: Manifest) -> Man
             batch_size=job.recipe.embed.batch_size,
             max_pixels=job.max_pixels,
             workers=job.workers,
+            min_side=artifact.settings["decode"]["min_side"],
             views=Views.of(job.recipe.embed),
             classifier=classifier,
             advance=advance,

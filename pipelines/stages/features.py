@@ -32,12 +32,13 @@ def extract_table(artifact: Artifact, table: ImageTable) -> Manifest:
     """
     job = artifact.job
     extractor = build_extractor(job.run, job.recipe.rerank)
+    side, fingerprint = artifact.settings["decode"]["min_side"], artifact.inputs["extractor"]
 
     def write_part(rows: range, path: Path, advance: Advance) -> list[Failure]:
         def decode(row: int) -> DecodedImage | Failure:
             try:
                 file = job.dataset.locate(table.ids[row])
-                return decode_image(file, min_side=extractor.min_side, max_pixels=job.max_pixels)
+                return decode_image(file, min_side=side, max_pixels=job.max_pixels)
             except ImageError as error:
                 return Failure(row, error.reason, str(error))
 
@@ -54,9 +55,7 @@ def extract_table(artifact: Artifact, table: ImageTable) -> Manifest:
         }
         notes = shard_notes(failures, artifact.key)
         with writing(path) as temporary:
-            write_features_part(
-                temporary, list(found), list(found.values()), extractor.fingerprint, notes
-            )
+            write_features_part(temporary, list(found), list(found.values()), fingerprint, notes)
         return failures
 
     return artifact.write_parts(table, PART_SIZE, write_part, in_pieces=True)

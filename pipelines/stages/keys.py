@@ -11,6 +11,7 @@ from pipelines.answers.decision import decision_settings
 from pipelines.answers.extractors import find_fingerprint
 from pipelines.artifacts import Manifest, hash_values, load_manifest
 from pipelines.runs.artifact import HEAD_FILE, Artifact
+from pipelines.runs.decoding import decoding
 from pipelines.runs.job import Job, weights_inputs
 from pipelines.runs.members import list_member_jobs
 from rerank.delf.settings import LOCAL_FILE, joint_settings
@@ -76,9 +77,11 @@ def delf_artifact(job: Job, trained: Manifest) -> Artifact:
     return Artifact(job, "train_delf", job.run / "delf", settings, inputs, dear=True)
 
 
-def embeddings_artifact(job: Job, name: str, table_hash: str, trained: Manifest) -> Artifact:
-    """Return embeddings/<name>/ of a model."""
-    settings = {"embed": job.recipe.embed.model_dump(), "decode": job.recipe.decode.model_dump()}
+def embeddings_artifact(
+    job: Job, name: str, table_hash: str, trained: Manifest, decode: Mapping[str, Any]
+) -> Artifact:
+    """Return embeddings/<name>/ of a model; decode is `decoding` of the whole recipe."""
+    settings = {"embed": job.recipe.embed.model_dump(), "decode": decode}
     inputs = {
         name: table_hash,
         "model": str(trained.model["fingerprint"]),
@@ -103,7 +106,7 @@ def combined_artifact(
 
 def features_artifact(job: Job, name: str, table_hash: str) -> Artifact:
     """Return features/<name>/; of DELF once it is trained."""
-    settings = {"decode": job.recipe.decode.model_dump()}
+    settings = {"decode": decoding(job.recipe)}
     inputs = {name: table_hash, "extractor": find_fingerprint(job.run, job.recipe.rerank)}
     return Artifact(job, "features", job.run / "features" / name, settings, inputs)
 

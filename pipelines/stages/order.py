@@ -16,16 +16,17 @@ A stage takes the manifests of what it needs and calls no other stage. Commands 
 alone: once a command each artifact is looked for, and each table read. `redo` is known here only.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from embed.errors import MissingFileError
 from pipelines.artifacts import Manifest, hash_values
 from pipelines.datasets.dataset import ImageTable
 from pipelines.decorations import draw_missing
 from pipelines.runs.artifact import Artifact
+from pipelines.runs.decoding import decoding
 from pipelines.runs.job import Job
 from pipelines.runs.members import link_first_model, list_member_jobs
 from pipelines.runs.names import write_names
@@ -191,12 +192,20 @@ class Order:
             member._check = self._check
         return members
 
-    def _embed(self, name: str, table_hash: str, load: Callable[[], ImageTable]) -> Manifest:
-        trained = self.model()
+    def _embed(
+        self,
+        name: str,
+        table_hash: str,
+        load: Callable[[], ImageTable],
+        decode: Mapping[str, Any] | None = None,  # of the run that this is a member of
+    ) -> Manifest:
+        trained, decode = self.model(), decode or decoding(self.job.recipe)
         if not self._members:
-            artifact = keys.embeddings_artifact(self.job, name, table_hash, trained)
+            artifact = keys.embeddings_artifact(self.job, name, table_hash, trained, decode)
             return self._resolve(artifact, lambda found: _embed(found, load(), trained))
-        made = {each.job.run.name: each._embed(name, table_hash, load) for each in self._members}
+        made = {
+            each.job.run.name: each._embed(name, table_hash, load, decode) for each in self._members
+        }
         artifact = keys.combined_artifact(self.job, name, table_hash, made)
         return self._resolve(artifact, lambda found: _combine(found, load(), list(made.values())))
 

@@ -1,7 +1,11 @@
-"""Settings of our own DELF, validated when made. Imports nothing heavy."""
+"""Settings of our own DELF, validated when made, and what follows from them alone.
+
+Imports nothing heavy.
+"""
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
@@ -80,3 +84,16 @@ def fingerprint_extraction(local: str, settings: DelfSettings) -> str:
         **settings.model_dump(include=extraction),
     }
     return hashlib.sha256(json.dumps(text, sort_keys=True).encode()).hexdigest()
+
+
+def pyramid_sides(image_size: int, scales: Sequence[float], stride: int) -> tuple[int, ...]:
+    """Return the sides in pixels of the squares that an image is resized to, ascending.
+
+    All but that of scale 1 are rounded to whole cells: a ViT needs it, and the padding of a CNN
+    then shifts the map by the same amount at every scale. Less than half a cell is left out.
+
+    >>> pyramid_sides(224, (0.03, 0.25, 0.3536, 0.5, 1.0), 16)
+    (64, 80, 112, 224)
+    """
+    cells = {round(image_size * scale / stride) * stride for scale in scales if scale != 1}
+    return tuple(sorted({side for side in cells if side} | {image_size}))

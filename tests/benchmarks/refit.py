@@ -7,6 +7,7 @@ and augmentation. Reads model/ of a run, or those of its ensemble. Writes refit/
 submission.csv and, while it trains, the checkpoints that it goes on from.
 """
 
+import copy
 import logging
 import math
 from dataclasses import asdict, dataclass
@@ -140,7 +141,7 @@ def refit_head(
 def _train_head(
     job: Job, known: ImageTable, checkpoint: Path, settings: TrainSettings
 ) -> RefittedHead:
-    model, _ = open_model(job.run)
+    model = copy.deepcopy(open_model(job.run)[0])
     landmarks, labels = np.unique(known.landmark_ids, return_inverse=True)
     torch.manual_seed(settings.seed)
     head = build_head(settings.head, model.head_dim, np.bincount(labels), settings.head_scale)
