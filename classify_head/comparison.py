@@ -13,8 +13,9 @@ import numpy as np
 
 from embed.errors import InputError
 
+from .answers import Answers
 from .bootstrap import draw_counts, percentile_interval
-from .gap import Answers, gap, gap_of_counts
+from .gap import gap, gap_of_counts
 
 ROUNDING = 1e-12  # sums of the same precisions in another order may differ by less
 

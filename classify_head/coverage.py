@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .gap import NO_LANDMARK, Answers
+from .answers import NO_LANDMARK, Answers
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,7 +238,7 @@ def measure_threshold(
         >>> round(measure_threshold(np.ones(20, bool), np.ones(20), 0.5).precision_low, 4)
         0.8609
     """
-    from scipy.stats import binomtest  # half a second, which a query has no need of
+    from scipy.special import betaincinv  # scipy.stats takes a second, this a tenth of it
 
     _check(correct, confidence)
     if math.isnan(threshold) or not 0 < level < 1:
@@ -247,8 +247,8 @@ def measure_threshold(
     answered, right = int(given.sum()), int(correct[given].sum())
     if not answered:
         return OperatingPoint(threshold, math.nan, 0.0, 0.0, 0)
-    test = binomtest(right, answered, alternative="greater")
-    low = float(test.proportion_ci(level, method="exact").low)
+    # The bound of Clopper and Pearson.
+    low = float(betaincinv(right, answered - right + 1, 1 - level)) if right else 0.0
     return OperatingPoint(threshold, right / answered, low, answered / len(correct), answered)
 
 

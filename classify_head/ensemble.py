@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from embed.errors import InputError
 from embed.head_scores import MOST_CLASSES, HeadScores
+from embed.shards import Embeddings
 from embed.suggest import suggest
 
 from .ensemble_rules import RULES, WITH_WEIGHTS, Ballots, Bools, Floats, Ints
@@ -73,6 +75,43 @@ def concatenate_descriptors(
     shares = np.sqrt(shares / shares.sum())
     scaled = [part * np.float32(share) for part, share in zip(parts, shares, strict=True)]
     return np.concatenate(scaled, axis=1, dtype=np.float32)
+
+
+def combine_embeddings(
+    parts: Sequence[Embeddings], rule: str, weights: Sequence[float] | None = None
+) -> Embeddings:
+    """Make one description of what the members say of the same images.
+
+    Args:
+        parts: [M] of N images in the same order.
+        rule: see combine_heads.
+        weights: [M] of the members; only their ratios count. None: all the same.
+
+    Returns:
+        Descriptors side by side, rows of length 1, and the classes by the rule.
+
+    Raises:
+        InputError: parts of different images.
+        ValueError: what combine_heads and concatenate_descriptors refuse.
+    """
+    if any(part.ids != parts[0].ids for part in parts):
+        raise InputError("the members of an ensemble describe different images; embed them again")
+    return Embeddings(
+        parts[0].ids,
+        parts[0].landmark_ids,
+        concatenate_descriptors([part.vectors for part in parts], weights),
+        combine_heads([part.head for part in parts], rule, weights),
+    )
+
+
+def keep_shared(parts: Sequence[Embeddings]) -> list[Embeddings]:
+    """Return the parts of the images that all members could read, in their order."""
+    shared = set(parts[0].ids).intersection(*(part.ids for part in parts))
+    kept = []
+    for part in parts:
+        rows = [row for row, image_id in enumerate(part.ids) if image_id in shared]
+        kept.append(part.take(np.array(rows, dtype=np.int64)))
+    return kept
 
 
 def _check_parts(parts: Sequence[NDArray[np.float32]]) -> None:

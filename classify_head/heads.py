@@ -52,18 +52,12 @@ def build_head(
     Raises:
         ValueError: no classes, or sizes or margins that do not fit.
     """
-    scaled = {"scale": scale}
-    with_margin = {**scaled, "margin": settings.margin}
-    numbers: dict[str, dict[str, float]] = {
-        "cosine": scaled,
-        "linear": {"dropout": settings.dropout},
-        "hadamard": scaled,
-        "arcface": with_margin,
-        "cosface": with_margin,
-        "subcenter": {**with_margin, "centers": settings.centers},
-    }
-    head = KINDS[settings.kind](dim=dim, classes=len(class_sizes), **numbers[settings.kind])
-    if isinstance(head, SubcenterHead):
+    numbers = settings.model_dump(exclude={"kind", "least_margin"})
+    if settings.kind != "linear":
+        numbers["scale"] = scale
+    head = KINDS[settings.kind](dim=dim, classes=len(class_sizes), **numbers)
+    if settings.kind == "subcenter":
+        assert isinstance(head, SubcenterHead)
         head.set_margins(class_sizes, settings.least_margin)
     return head
 

@@ -12,7 +12,6 @@ that is silently mended or dropped would be a wrong score. This file measures no
 
 import csv
 import io
-import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,11 +22,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embed.columns import to_array
 from embed.errors import InputError
+from embed.files import writing
 from embed.printable import printable
-from embed.table_file import as_text, name_rows, read_table
+from embed.table_file import TableFile, as_text, name_rows, read_table
 
-from .gap import NO_LANDMARK, Answers, Floats, Ints, check_predictions
+from .answers import NO_LANDMARK, Answers, Floats, Ints, check_predictions
 
 COLUMNS = ("id", "landmarks")
 IGNORED = "Ignored"
@@ -47,7 +48,7 @@ class Submission:
         confidence: [Q] float64, 0 for an empty cell.
 
     Raises:
-        InputError: as gap.check_predictions.
+        InputError: as answers.check_predictions.
     """
 
     query_ids: tuple[str, ...]
@@ -83,7 +84,7 @@ def load_submission(path: Path) -> Submission:
             cell that is neither empty nor `label score` with a finite score. The message has a
             line for each kind of these.
     """
-    columns, problems = _read_columns(path, ())
+    columns, problems = _read_columns(TableFile.open(path), ())
     answers, wrong = _parse_cells(columns["landmarks"], _parse_answer)
     problems += _say_wrong(path, columns, wrong, "one 'label score', as in '12 0.25',")
     _refuse(problems)
@@ -94,7 +95,7 @@ def load_submission(path: Path) -> Submission:
     )
 
 
-def load_solution(path: Path) -> Solution:
+def load_solution(table: Path | TableFile) -> Solution:
     """Read a solution; without a Usage column every row is scored.
 
     The landmarks of an Ignored row are not read: they are never scored.
@@ -105,7 +106,8 @@ def load_solution(path: Path) -> Solution:
             cell that is not labels separated by blanks, or an unknown Usage. The message has a
             line for each kind of these.
     """
-    columns, problems = _read_columns(path, ("Usage",))
+    file = TableFile.open(table) if isinstance(table, Path) else table
+    path, (columns, problems) = file.path, _read_columns(file, ("Usage",))
     usages = columns.get("Usage", [USAGES[0]] * len(columns["id"]))
     unknown = [row for row, usage in enumerate(usages) if usage not in USAGES]
     if unknown:
@@ -158,7 +160,7 @@ def format_submission(ids: Sequence[str], labels: Ints, confidences: Floats) -> 
         confidences: [Q] float, higher is better; written so that reading gives the same float64.
 
     Raises:
-        InputError: as gap.check_predictions, and for an id with a line break or a NUL.
+        InputError: as answers.check_predictions, and for an id with a line break or a NUL.
 
     Example:
         >>> format_submission(["b", "a"], np.array([12, -1]), np.array([0.25, 0.0]))
@@ -177,18 +179,13 @@ def save_submission(path: Path, ids: Sequence[str], labels: Ints, confidences: F
     The file appears under its name only when it is complete; a reader never sees half of it.
 
     Raises:
-        InputError: as format_submission.
-        FileNotFoundError: if the folder doesn't exist.
+        InputError: as format_submission and writing.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with writing(path) as temporary:
         if path.suffix == ".parquet":
-            _write_parquet(part, _cells(ids, labels, confidences))
+            _write_parquet(temporary, _cells(ids, labels, confidences))
         else:
-            part.write_text(format_submission(ids, labels, confidences), "utf-8", newline="")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+            temporary.write_text(format_submission(ids, labels, confidences), "utf-8", newline="")
 
 
 def _cells(ids: Sequence[str], labels: Ints, confidences: Floats) -> list[tuple[str, str]]:
@@ -211,16 +208,18 @@ def _write_parquet(path: Path, cells: list[tuple[str, str]]) -> None:
     pq.write_table(pa.table({n: pa.array(c, pa.string()) for n, c in columns.items()}), path)
 
 
-def _read_columns(path: Path, optional: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+def _read_columns(
+    file: TableFile, optional: Sequence[str]
+) -> tuple[dict[str, list[str]], list[str]]:
     """Return the columns as text, and what is wrong with the ids."""
-    table = read_table(path, COLUMNS, optional)
+    path, table = file.path, read_table(file, COLUMNS, optional)
     kind = table["id"].type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):  # 1 may have been 001
         raise InputError(f"{path}: column id has type {kind}, expected text (string)")
     texts = {name: as_text(table[name], name, path) for name in table.column_names}
     ids = texts["id"]
     problems = []
-    if empty := np.flatnonzero(pc.equal(ids, "")).tolist():
+    if empty := np.flatnonzero(to_array(pc.utf8_length(ids)) == 0).tolist():
         problems.append(f"{path}, {name_rows(path, empty)}: empty id, expected the id of a query")
     if len(pc.unique(ids)) < len(ids):
         problems += _say_repeated(path, ids.to_pylist())

@@ -16,8 +16,6 @@ from embed.head_scores import HeadScores
 
 from .heads import Head, load_head, rank_classes
 
-HEAD_FILE = "head.safetensors"  # beside the model
-
 
 @dataclass(frozen=True, eq=False)
 class TrainedHead:

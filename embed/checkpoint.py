@@ -4,7 +4,6 @@ torch loads a checkpoint with a flipped bit without a word, so the file ends wit
 before. Reads and writes any path it is given.
 """
 
-import contextlib
 import hashlib
 import io
 import os
@@ -14,26 +13,19 @@ from typing import Any
 import torch
 
 from .errors import InputError
+from .files import writing
 
 DIGEST = 32  # bytes of a sha256
 
 
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:
     """Write a state of tensors and plain values whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    try:
-        with temporary.open("w+b") as file:
-            torch.save(state, file)  # into a path it would hide the error of a full disk
-            file.seek(0)
-            digest = hashlib.file_digest(file, "sha256").digest()
-            file.seek(0, os.SEEK_END)
-            file.write(digest)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
+    with writing(path) as temporary, temporary.open("w+b") as file:
+        torch.save(state, file)  # into a path it would hide the error of a full disk
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").digest()
+        file.seek(0, os.SEEK_END)
+        file.write(digest)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -76,6 +76,7 @@ def describe_and_classify(
     images: Tensor,
     classifier: Classifier | None,
     views: Views = ONE_VIEW,
+    final: Tensor | None = None,
 ) -> tuple[NDArray[np.float32], HeadScores]:
     """Describe images, and ask the classification head of the same pass.
 
@@ -84,6 +85,8 @@ def describe_and_classify(
         images: [B, 3, S, S] uint8, S the input side of the views.
         classifier: on the same device; None gives scores of no class.
         views: what is described of each.
+        final: the backbone's last map [B, C, h, w] of the images themselves, if it is known: the
+            view that shows them as they are then needs no pass.
 
     Returns:
         [B, dim], rows of length 1: the direction of the sum of the views' descriptors; and the
@@ -104,7 +107,10 @@ def describe_and_classify(
         )
     device = next(model.parameters()).device
     batch = normalize(images.to(device), model.spec.backbone)
-    shown = [_forward(model, view) for view in make_views(model, batch, views)]
+    shown = [
+        _forward(model, view, final if view is batch else None)
+        for view in make_views(model, batch, views)
+    ]
     features, described = zip(*shown, strict=True)
     # A lone view is of length 1 already; another division would change its last bits.
     merged = described[0]
@@ -117,11 +123,14 @@ def describe_and_classify(
     return vectors, classifier.rank(logits)
 
 
-def _forward(model: DescriptorModel, view: Tensor) -> tuple[Tensor, Tensor]:
-    """Return features [B, head_dim] and descriptors [B, dim] float32 of a view [B, 3, s, s]."""
+def _forward(model: DescriptorModel, view: Tensor, final: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return features [B, head_dim] and descriptors [B, dim] float32 of a view [B, 3, s, s].
+
+    Its last map `final` is computed where it is not known.
+    """
     view = view.contiguous(memory_format=torch.channels_last)
     try:
-        features = model.features(view)
+        features = model.features(view) if final is None else model.pool_map(final)
         return features.float(), model.describe(features.float(), view).float()
     except (AssertionError, RuntimeError) as error:  # each architecture says it its own way
         if view.shape[-1] == model.spec.image_size:
@@ -141,7 +150,7 @@ def describe_pixels(
 ) -> tuple[NDArray[np.float32], HeadScores]:
     """Describe and classify one decoded image [H, W, 3]; as describe_and_classify, B = 1.
 
-    To be described as extract_all does, decode with the views' input side as min_side.
+    To be described as extract_all does, decode with the same min_side.
     """
     square = to_tensor(resize_square(pixels, views.input_side(model), views.square))
     return describe_and_classify(model, square[None], classifier, views)
@@ -154,6 +163,7 @@ def extract_all(
     batch_size: int,
     max_pixels: int,
     workers: int,
+    min_side: int = 1,
     advance: Callable[[int], None] = lambda count: None,
     views: Views = ONE_VIEW,
     classifier: Classifier | None = None,
@@ -166,8 +176,10 @@ def extract_all(
         batch_size: images at a time; on a CPU fewer, see fit_batch.
         max_pixels: limit of the decoder.
         workers: processes that decode; 0 decodes in this one.
+        min_side: pixels that the shorter side of a decoded image keeps at least; the views' input
+            side if that is more.
         advance: called with the number of images that are done since the last call.
-        views: what is described of each image; it is decoded once, at their largest side.
+        views: what is described of each image; it is decoded once.
         classifier: asked of each image; None for scores of no class.
 
     Raises:
@@ -178,7 +190,7 @@ def extract_all(
         # Processes that are forked would keep what is free here once it is written to.
         give_back_memory()
     loader = DataLoader(
-        ImageFiles(paths, views.input_side(model), max_pixels, views.square),
+        ImageFiles(paths, views.input_side(model), max_pixels, views.square, min_side=min_side),
         batch_size=size,
         collate_fn=collate,
         num_workers=workers if parallel else 0,

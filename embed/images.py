@@ -39,10 +39,26 @@ class ImageFiles(Dataset[Item]):
     """Images as the network sees them in inference: uint8 [3, size, size]."""
 
     def __init__(
-        self, paths: Sequence[ImageFile], size: int, max_pixels: int, square: Square = "squeeze"
+        self,
+        paths: Sequence[ImageFile],
+        size: int,
+        max_pixels: int,
+        square: Square = "squeeze",
+        *,
+        min_side: int = 1,
     ) -> None:
-        """Take the files; size is the side in pixels, max_pixels the limit of the decoder."""
+        """Take the files.
+
+        Args:
+            paths: of the files.
+            size: side in pixels.
+            max_pixels: limit of the decoder.
+            square: how an image becomes one.
+            min_side: pixels that a decoded image's shorter side keeps at least; `size` if larger.
+        """
         self.paths, self.size, self.max_pixels, self.square = paths, size, max_pixels, square
+        # The shorter side keeps at least size pixels: enough for the square in the middle, too.
+        self.min_side = max(size, min_side)
 
     def __len__(self) -> int:
         """Return the number of files."""
@@ -51,9 +67,8 @@ class ImageFiles(Dataset[Item]):
     def __getitem__(self, position: int) -> Item:
         """Return the position and its image, or why there is none."""
         try:
-            # The shorter side keeps at least size pixels: enough for the square in the middle, too.
             image = decode_image(
-                self.paths[position], min_side=self.size, max_pixels=self.max_pixels
+                self.paths[position], min_side=self.min_side, max_pixels=self.max_pixels
             )
         except ImageError as error:
             return Failure(position, error.reason, str(error))

@@ -93,8 +93,7 @@ class RememberingLoss(nn.Module):
     """A loss that compares a batch with the descriptors of earlier batches, too.
 
     They are those of a slightly older model, and get no gradient. The state holds them, so that a
-    resumed training is the same. Each process of several remembers its own batches only; resumed,
-    all start with the memory of the first.
+    resumed training is the same. Of several processes each remembers the whole batches.
 
     Source: Wang, Zhang, Huang, Scott: Cross-Batch Memory for Embedding Learning, 2020.
     """

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -20,9 +21,17 @@ from .attention import attach_stage_attention, build_attention
 from .backbone import Backbone, BackboneSpec
 from .errors import InputError, MissingFileError
 from .pooling import build_pooling
-from .settings import AttentionSettings, PoolingSettings, TrainSettings
+from .settings import (
+    AttentionSettings,
+    GemSettings,
+    MapAttentionSettings,
+    PoolingSettings,
+    TrainSettings,
+)
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+ATTENTION: TypeAdapter[AttentionSettings] = TypeAdapter(AttentionSettings)
+POOLING: TypeAdapter[PoolingSettings] = TypeAdapter(PoolingSettings)
 REMEDY = "copy both from the same run, or train again: cairn train --redo"
 
 
@@ -34,8 +43,8 @@ class ModelSpec:
     image_size: int  # pixels; every image is resized to a square of this side
     dim: int  # length of the projected descriptor; 0: what pooling returns, not projected
     input_norm: bool = False  # a batch norm before the backbone
-    attention: AttentionSettings = field(default_factory=AttentionSettings)
-    pooling: PoolingSettings = field(default_factory=PoolingSettings)
+    attention: AttentionSettings = field(default_factory=MapAttentionSettings)
+    pooling: PoolingSettings = field(default_factory=GemSettings)
     # Of the cosine, that a network as it was before training has beside the trained one.
     pretrained_share: float = 0.0
 
@@ -52,24 +61,9 @@ class ModelSpec:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values that from_json reads back; parts of a later date if they are used.
-
-        So the fingerprints of models from before do not change.
-        """
-        values: dict[str, Any] = {
-            "backbone": asdict(self.backbone),
-            "image_size": self.image_size,
-            "dim": self.dim,
-        }
-        if self.input_norm:
-            values["input_norm"] = True
-        if self.attention != AttentionSettings():
-            values["attention"] = self.attention.model_dump()
-        if self.pooling != PoolingSettings():
-            values["pooling"] = self.pooling.model_dump()
-        if self.pretrained_share:
-            values["pretrained_share"] = self.pretrained_share
-        return values
+        """Return plain values that from_json reads back."""
+        parts = {name: getattr(self, name).model_dump() for name in ("attention", "pooling")}
+        return {**vars(self), **parts, "backbone": asdict(self.backbone)}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "ModelSpec":
@@ -78,8 +72,8 @@ class ModelSpec:
         backbone["mean"], backbone["std"] = tuple(backbone["mean"]), tuple(backbone["std"])
         parts = {
             "backbone": BackboneSpec(**backbone),
-            "attention": AttentionSettings(**values.get("attention", {})),
-            "pooling": PoolingSettings(**values.get("pooling", {})),
+            "attention": ATTENTION.validate_python(values["attention"]),
+            "pooling": POOLING.validate_python(values["pooling"]),
         }
         return cls(**{**values, **parts})
 
@@ -211,16 +205,18 @@ def load_model(folder: Path, *, verified: bool = False) -> tuple[DescriptorModel
     """
     try:
         text = json.loads((folder / "model.json").read_bytes())
+        if (version := text["format"]) != FORMAT_VERSION:
+            raise InputError(
+                f"{folder}/model.json was written by another version of Cairn (format {version}, "
+                f"this one has {FORMAT_VERSION}); train again: cairn train --redo"
+            )
         spec, fingerprint = ModelSpec.from_json(text["spec"]), str(text["fingerprint"])
     except FileNotFoundError as error:
         raise MissingFileError(f"no model in {folder}; run `cairn train` first") from error
+    except InputError:
+        raise
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder}/model.json is damaged ({error}); {REMEDY}") from error
-    if text.get("format") != FORMAT_VERSION:
-        raise InputError(
-            f"{folder}/model.json has format {text.get('format')}, this version reads "
-            f"{FORMAT_VERSION}; train again or use the version that wrote it"
-        )
     misfit = f"{folder}/model.safetensors is not the file that model.json describes; {REMEDY}"
     try:
         model = DescriptorModel(spec)

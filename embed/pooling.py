@@ -168,6 +168,6 @@ def build_pooling(settings: PoolingSettings, channels: int) -> Pooling:
     if settings.kind == "flatten":
         cells = settings.grid**2
         return FixedPooling(partial(flatten_grid, grid=settings.grid), channels * cells)
-    fixed: dict[str, Callable[[Tensor], Tensor]]
-    fixed = {"spoc": spoc, "mac": mac, "rmac": partial(rmac, levels=settings.levels)}
-    return FixedPooling(fixed[settings.kind], channels)
+    if settings.kind == "rmac":
+        return FixedPooling(partial(rmac, levels=settings.levels), channels)
+    return FixedPooling(spoc if settings.kind == "spoc" else mac, channels)

@@ -6,7 +6,6 @@ Writes a small JSON file with what was measured, so that a training that is resu
 import copy
 import json
 import logging
-import os
 import statistics
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Literal
 import torch
 
 from .errors import InputError
+from .files import writing
 from .model import DescriptorModel
 from .settings import TrainSettings
 
@@ -53,9 +53,8 @@ def pick_precision(
         return NAMES["bfloat16"]
     if not record.is_file():
         seconds = measure_precisions(model, settings.image_size)
-        temporary = record.with_suffix(".tmp")
-        temporary.write_text(json.dumps(seconds) + "\n")
-        os.replace(temporary, record)
+        with writing(record) as temporary:
+            temporary.write_text(json.dumps(seconds) + "\n")
     seconds = _read_measured(record)
     # A gain within the noise is not worth the lost precision.
     chosen = "bfloat16" if seconds["bfloat16"] < 0.9 * seconds["float32"] else "float32"

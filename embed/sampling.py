@@ -165,25 +165,25 @@ def _weigh(
 
 
 class EpochBatches:
-    """The batches of one epoch, for a loader; of several processes each takes every n-th."""
+    """The batches of one epoch, for a loader; n processes each take every n-th image of a batch."""
 
     def __init__(
         self, order: NDArray[np.int64], batch_size: int, epoch: int, rank: int = 0, world: int = 1
     ) -> None:
-        """Cut order into whole batches; all processes get the same number of them."""
+        """Cut order into whole batches."""
         self.order, self.batch_size, self.epoch = order, batch_size, epoch
-        self.batches = range(rank, len(order) // batch_size // world * world, world)
+        self.rank, self.world = rank, world
 
     def __iter__(self) -> Iterator[list[Key]]:
         """Yield lists of keys of AugmentedFiles."""
-        for batch in self.batches:
+        for batch in range(len(self)):
             first = batch * self.batch_size
-            rows = self.order[first : first + self.batch_size].tolist()
-            yield [(row, self.epoch, first + place) for place, row in enumerate(rows)]
+            places = range(first + self.rank, first + self.batch_size, self.world)
+            yield [(int(self.order[place]), self.epoch, place) for place in places]
 
     def __len__(self) -> int:
         """Return the number of batches."""
-        return len(self.batches)
+        return len(self.order) // self.batch_size
 
 
 class CurrentBatches:

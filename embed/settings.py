@@ -20,15 +20,6 @@ MAX_SEED = 2**31 - 1  # what every library takes
 LARGEST = 2**53  # up to which floating-point numbers count: no setting means more
 
 
-def later(default: Any, **limits: Any) -> Any:
-    """Return a field that is left out of what is recorded while it has its default.
-
-    A model that was trained before the setting was there keeps its key, and need not be trained
-    anew.
-    """
-    return Field(default, exclude_if=lambda value: value == default, **limits)
-
-
 class Settings(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
     """A part of a recipe: immutable; unknown keys are errors, and so are numbers without sense."""
 
@@ -65,7 +56,7 @@ class AugmentSettings(Settings):
     # Where values come from that are not named beside it: a name of embed.presets.
     preset: str = Field("default", exclude=True)
     # centre: the middle square; none: the whole image, squeezed into a square.
-    crop: Literal["random", "centre", "none"] = later("random")
+    crop: Literal["random", "centre", "none"] = "random"
     # Share of the area that a random crop keeps at least, a centre crop of its square exactly.
     crop_min_area: float = Field(0.4, gt=0, le=1)
     crop_max_aspect: float = Field(
@@ -74,17 +65,17 @@ class AugmentSettings(Settings):
     mirror: float = Field(0.0, ge=0, le=1)  # probability; signs and lettering dislike it
     rotation: float = Field(10.0, ge=0, le=180)  # degrees either way
     perspective: float = Field(0.2, ge=0, le=1)  # share of the half side that corners move
-    shift: float = later(0.0, ge=0, le=1)  # share of the side, either way
-    scale: float = later(0.0, ge=0, lt=1)  # factor 1 +- this
-    shear: float = later(0.0, ge=0, lt=90)  # degrees either way, along the width
+    shift: float = Field(0.0, ge=0, le=1)  # share of the side, either way
+    scale: float = Field(0.0, ge=0, lt=1)  # factor 1 +- this
+    shear: float = Field(0.0, ge=0, lt=90)  # degrees either way, along the width
     brightness: float = Field(0.4, ge=0, le=1)  # factor 1 +- this
     contrast: float = Field(0.4, ge=0, le=1)  # factor 1 +- this
     saturation: float = Field(0.4, ge=0, le=1)  # factor 1 +- this
     hue: float = Field(0.05, ge=0, le=0.5)  # turns of the colour circle
     grey: float = Field(0.1, ge=0, le=1)  # probability
     blur: float = Field(0.1, ge=0, le=1)  # probability of a Gaussian blur
-    jpeg: float = later(0.0, ge=0, le=1)  # probability of compression
-    jpeg_quality: int = later(30, ge=1, le=95)  # the lowest; the highest is 95
+    jpeg: float = Field(0.0, ge=0, le=1)  # probability of compression
+    jpeg_quality: int = Field(30, ge=1, le=95)  # the lowest; the highest is 95
     erase: float = Field(0.25, ge=0, le=1)  # probability of a grey rectangle (cutout)
 
     @model_validator(mode="before")
@@ -120,36 +111,101 @@ class BalanceSettings(Settings):
         return self
 
 
-class PoolingSettings(Settings):
-    """How the backbone's last map becomes one vector: see embed.pooling."""
+class GemSettings(Settings):
+    """Generalised means."""
 
-    kind: Literal["gem", "spoc", "mac", "rmac", "flatten", "bilinear"] = "gem"
-    p: float = Field(3.0, ge=1, le=100)  # gem: the exponent that training starts from
-    levels: int = Field(3, ge=1, le=8)  # rmac: sizes of regions
-    grid: int = Field(4, ge=1, le=64)  # flatten: means of grid x grid cells, side by side
-    bilinear_dim: int = Field(
-        8192, ge=2, le=MAX_LENGTH
-    )  # bilinear: length of the sketch of all products
+    kind: Literal["gem"] = "gem"
+    p: float = Field(3.0, ge=1, le=100)  # the exponent that training starts from
 
 
-class AttentionSettings(Settings):
-    """What weighs the locations of a map: see embed.attention."""
+class PlainPoolingSettings(Settings):
+    """Means (spoc) or maxima (mac) of the whole map."""
 
-    # spatial and self work on the last map; se on that of every stage but the last.
-    kind: Literal["none", "spatial", "self", "se"] = "none"
-    trunk: int = Field(1, ge=1, le=16)  # se: blocks of the trunk, t of the report
-    mask: int = Field(1, ge=1, le=16)  # se: blocks of the mask branch, each halves the map; p
+    kind: Literal["spoc", "mac"]
 
 
-class HeadSettings(Settings):
-    """Which classification head is trained beside the metric loss: see classify_head.heads."""
+class RmacSettings(Settings):
+    """Maxima of regions, summed."""
 
-    kind: Literal["cosine", "linear", "hadamard", "arcface", "cosface", "subcenter"] = "cosine"
-    dropout: float = Field(0.0, ge=0, lt=1)  # linear: share of the features that are left out
-    # arcface and subcenter: radians; cosface: cosine. subcenter: of the rarest class.
-    margin: float = Field(0.3, ge=0, le=math.pi)
-    least_margin: float = Field(0.05, ge=0, le=math.pi)  # subcenter: of the commonest class
-    centers: int = Field(3, ge=1, le=100)  # subcenter: directions a class
+    kind: Literal["rmac"] = "rmac"
+    levels: int = Field(3, ge=1, le=8)  # sizes of regions
+
+
+class FlattenSettings(Settings):
+    """Means of grid x grid cells, side by side."""
+
+    kind: Literal["flatten"] = "flatten"
+    grid: int = Field(4, ge=1, le=64)
+
+
+class BilinearSettings(Settings):
+    """A sketch of the products of all pairs of channels."""
+
+    kind: Literal["bilinear"] = "bilinear"
+    bilinear_dim: int = Field(8192, ge=2, le=MAX_LENGTH)  # length of the sketch
+
+
+# How the backbone's last map becomes one vector: see embed.pooling.
+PoolingSettings = Annotated[
+    GemSettings | PlainPoolingSettings | RmacSettings | FlattenSettings | BilinearSettings,
+    Field(discriminator="kind"),
+]
+
+
+class MapAttentionSettings(Settings):
+    """Nothing, or attention on the last map."""
+
+    kind: Literal["none", "spatial", "self"] = "none"
+
+
+class SEAttentionSettings(Settings):
+    """Attention on the map of every stage but the last."""
+
+    kind: Literal["se"] = "se"
+    trunk: int = Field(1, ge=1, le=16)  # blocks of the trunk, t of the report
+    mask: int = Field(1, ge=1, le=16)  # blocks of the mask branch, each halves the map; p
+
+
+# What weighs the locations of a map: see embed.attention.
+AttentionSettings = Annotated[
+    MapAttentionSettings | SEAttentionSettings, Field(discriminator="kind")
+]
+
+
+class DirectionHeadSettings(Settings):
+    """Cosines to a direction a class, learned (cosine) or fixed (hadamard)."""
+
+    kind: Literal["cosine", "hadamard"] = "cosine"
+
+
+class LinearHeadSettings(Settings):
+    """A linear layer."""
+
+    kind: Literal["linear"] = "linear"
+    dropout: float = Field(0.0, ge=0, lt=1)  # share of the features that are left out
+
+
+class MarginHeadSettings(Settings):
+    """Cosines with a margin for the right class."""
+
+    kind: Literal["arcface", "cosface"]
+    margin: float = Field(0.3, ge=0, le=math.pi)  # arcface: radians; cosface: cosine
+
+
+class SubcenterHeadSettings(Settings):
+    """Several directions a class, and a margin that is larger for rarer classes."""
+
+    kind: Literal["subcenter"] = "subcenter"
+    margin: float = Field(0.3, ge=0, le=math.pi)  # of the rarest class, radians
+    least_margin: float = Field(0.05, ge=0, le=math.pi)  # of the commonest class
+    centers: int = Field(3, ge=1, le=100)  # directions a class
+
+
+# Which classification head is trained beside the metric loss: see classify_head.heads.
+HeadSettings = Annotated[
+    DirectionHeadSettings | LinearHeadSettings | MarginHeadSettings | SubcenterHeadSettings,
+    Field(discriminator="kind"),
+]
 
 
 class FreezeSettings(Settings):
@@ -159,7 +215,7 @@ class FreezeSettings(Settings):
     first_tensors: int = Field(0, ge=0)  # parameter tensors of the backbone that are not
     # Nor are its layers up to the last map of this stride, in pixels from one location to the next;
     # 0: none are left out.
-    stride: int = later(0, ge=0, le=MAX_SIDE)
+    stride: int = Field(0, ge=0, le=MAX_SIDE)
     head: bool = False  # the classification head stays as it is
 
 
@@ -194,21 +250,21 @@ class TrainSettings(Settings):
     image_size: int = Field(224, ge=32, le=MAX_SIDE)  # pixels, side of the square
     # Length of the descriptor; 0: that of what pooling returns, without a projection.
     dim: int = Field(256, ge=0, le=MAX_LENGTH)
-    input_norm: bool = later(False)  # a batch norm before the backbone
-    attention: AttentionSettings = later(AttentionSettings())
-    pooling: PoolingSettings = later(PoolingSettings())
-    head: HeadSettings = later(HeadSettings())
+    input_norm: bool = False  # a batch norm before the backbone
+    attention: AttentionSettings = MapAttentionSettings()
+    pooling: PoolingSettings = GemSettings()
+    head: HeadSettings = DirectionHeadSettings()
     epochs: int = Field(
         10, ge=0, le=MAX_EPOCHS
     )  # 0 keeps the first weights: features without any training
     classes_per_batch: int = Field(16, ge=2, le=MAX_BATCH)
     images_per_class: int = Field(4, ge=2, le=MAX_BATCH)  # in a batch
     # Images of a batch where classes do not come in groups; 0: classes times images.
-    batch_size: int = later(0, ge=0, le=MAX_BATCH)
-    epoch_share: float = later(1.0, gt=0, le=1)  # of its batches that an epoch is cut down to
-    epoch_steps: int = later(0, ge=0)  # batches that an epoch has, of repeated images if need be
-    stages: tuple[StageSettings, ...] = later(())  # their epochs add up to those above
-    freeze: FreezeSettings = later(FreezeSettings())
+    batch_size: int = Field(0, ge=0, le=MAX_BATCH)
+    epoch_share: float = Field(1.0, gt=0, le=1)  # of its batches that an epoch is cut down to
+    epoch_steps: int = Field(0, ge=0)  # batches that an epoch has, of repeated images if need be
+    stages: tuple[StageSettings, ...] = ()  # their epochs add up to those above
+    freeze: FreezeSettings = FreezeSettings()
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     learning_rate: float = Field(3e-4, gt=0, le=MAX_RATE)  # of the backbone
     head_learning_rate: float = Field(
@@ -217,44 +273,44 @@ class TrainSettings(Settings):
     weight_decay: float = Field(1e-2, ge=0, le=MAX_RATE)
     momentum: float = Field(0.9, ge=0, lt=1)  # SGD alone
     # cosine falls to 0; step and plateau multiply by decay; constant stays.
-    schedule: Literal["cosine", "step", "plateau", "constant"] = later("cosine")
-    decay: float = later(0.1, gt=0, lt=1)
-    step_epochs: int = later(8, ge=1)  # step: after each so many
-    plateau_epochs: int = later(2, ge=1)  # plateau: after so many without a better one
+    schedule: Literal["cosine", "step", "plateau", "constant"] = "cosine"
+    decay: float = Field(0.1, gt=0, lt=1)
+    step_epochs: int = Field(8, ge=1)  # step: after each so many
+    plateau_epochs: int = Field(2, ge=1)  # plateau: after so many without a better one
     warmup: float = Field(0.1, ge=0, lt=1)  # share of all steps
     clip_norm: float = Field(5.0, gt=0, le=1e9)  # largest length of the gradient
-    metric_loss: Literal["triplet", "contrastive", "multi-similarity"] = later("triplet")
+    metric_loss: Literal["triplet", "contrastive", "multi-similarity"] = "triplet"
     margin: float = Field(0.2, gt=0, le=2)  # of triplet and contrastive, in Euclidean distance
     miner: Literal["hard", "semihard", "all", "distance-weighted"] = "hard"  # of the triplet loss
-    memory: int = later(
+    memory: int = Field(
         0, ge=0, le=10_000_000
     )  # descriptors of earlier batches that are compared with, too
     triplet_weight: float = Field(1.0, ge=0, le=MAX_WEIGHT)  # of the metric loss, whichever it is
-    head_loss: Literal["cross-entropy", "focal"] = later("cross-entropy")
-    focal_gamma: float = later(2.0, ge=0, le=100)
+    head_loss: Literal["cross-entropy", "focal"] = "cross-entropy"
+    focal_gamma: float = Field(2.0, ge=0, le=100)
     head_weight: float = Field(1.0, ge=0, le=MAX_WEIGHT)  # of the classification head's own loss
     head_scale: float = Field(
         16.0, gt=0, le=10_000
     )  # largest logit of the cosine head and its like
-    local_weight: float = later(
+    local_weight: float = Field(
         0.0, ge=0, le=MAX_WEIGHT
     )  # of DELF's loss, trained along; 0: trained after
     freeze_batch_norm: bool = False  # keep the backbone's running statistics
     precision: Literal["float32", "bfloat16", "auto"] = "auto"  # auto measures both at the start
-    judge: Literal["neighbors", "head"] = later("neighbors")  # whose answers choose the epoch
+    judge: Literal["neighbors", "head"] = "neighbors"  # whose answers choose the epoch
     patience: int = Field(0, ge=0)  # stop after so many epochs without a better one; 0: never
     validation_share: float = Field(0.1, ge=0, lt=1)  # of the photos of each landmark
+    # Photos of landmarks that are asked, or searched, after each epoch: of more some are drawn.
+    validation_images: int = Field(10_000, ge=100)
     # Of the landmarks, three at least, that are not trained on and judge it, too, where there are
     # ten and more. Above 0 pretrained features are left only for better ones.
-    unseen_share: float = later(0.0, ge=0, lt=1)
+    unseen_share: float = Field(0.0, ge=0, lt=1)
     # Of the cosine, that the pretrained features, laid beside the trained ones, have; 0: none.
-    pretrained_share: float = later(0.0, ge=0, lt=1)
+    pretrained_share: float = Field(0.0, ge=0, lt=1)
     seed: int = Field(0, ge=0, le=MAX_SEED)
     # Which images make up an epoch: see embed.sampling.epoch_order.
-    sampler: Literal["m-per-class", "uniform", "square-root", "class-balanced"] = later(
-        "m-per-class"
-    )
-    balance: BalanceSettings = later(BalanceSettings())
+    sampler: Literal["m-per-class", "uniform", "square-root", "class-balanced"] = "m-per-class"
+    balance: BalanceSettings = BalanceSettings()
     augment: AugmentSettings = AugmentSettings()
 
     @model_validator(mode="after")
@@ -328,11 +384,11 @@ class EmbedSettings(Settings):
     scales: tuple[Scale, ...] = Field((1.0,), min_length=1, max_length=MAX_SCALES)
     flip: bool = False  # add the mirror image of each view; twice the time
     # The whole image is squeezed into a square, or the largest square in its middle is taken.
-    square: Literal["squeeze", "crop"] = later("squeeze")
+    square: Literal["squeeze", "crop"] = "squeeze"
     # 1: the middle; 10: the corners, too, each mirrored; 12: the whole image beside them.
-    crops: Literal[0, 1, 10, 12] = later(0)
+    crops: Literal[0, 1, 10, 12] = 0
     # Side of a crop, of that of the image.
-    crop_share: float = later(0.875, ge=1 / MAX_SCALE, lt=1)
+    crop_share: float = Field(0.875, ge=1 / MAX_SCALE, lt=1)
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:

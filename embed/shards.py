@@ -6,6 +6,7 @@ does, images.parquet, and failures.parquet.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from .columns import find_rows, read_parquet, to_array
+from .columns import find_places, read_parquet, to_array
 from .errors import InputError, MissingFileError
 from .failure import Failure
 from .head_scores import HeadScores
@@ -111,7 +112,7 @@ def read_embeddings(paths: Sequence[Path], images: Path) -> Embeddings:
         head = HeadScores.none(len(table))
         if set(HEAD_COLUMNS) <= set(table.column_names):
             head = HeadScores(**{of: _from_lists(table[name]) for name, of in HEAD_COLUMNS.items()})
-        rows = find_rows(table["image_id"], listed["image_id"])
+        places = find_places(listed["image_id"], table["image_id"])
     except FileNotFoundError as error:
         raise MissingFileError(f"{error}; run `cairn embed`") from error
     except (OSError, pa.ArrowInvalid, KeyError, AttributeError) as error:
@@ -121,13 +122,15 @@ def read_embeddings(paths: Sequence[Path], images: Path) -> Embeddings:
             f"{paths[0].parent} holds a file that is no embedding shard ({error}); "
             "run `cairn embed --redo`"
         ) from error
-    listed, order = listed.filter(pa.array(rows >= 0)), rows[rows >= 0]
+    present = places >= 0
+    order = places[present]
     if len(order) != len(vectors):
         raise ValueError(f"{images} names {len(order)} of the {len(vectors)} images of the shards")
     if (order[1:] < order[:-1]).any():  # a copy, which most need not pay for
         vectors, head = vectors[order], head.take(order)
-    labels = to_array(listed["landmark_id"]).astype(np.int64)
-    return Embeddings(tuple(listed["image_id"].to_pylist()), labels, vectors, head)
+    ids = compress(listed["image_id"].to_pylist(), present)
+    labels = to_array(listed["landmark_id"]).astype(np.int64)[present]
+    return Embeddings(tuple(ids), labels, vectors, head)
 
 
 def write_images(path: Path, ids: Sequence[str], landmark_ids: NDArray[np.int64]) -> None:

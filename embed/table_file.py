@@ -8,10 +8,13 @@ mark says so, UTF-16. What the columns mean is not known here.
 import codecs
 import contextlib
 import csv
+import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -20,12 +23,40 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from .columns import to_array, to_mask
 from .errors import InputError, MissingFileError
 from .printable import printable
 
 PARQUET = ".parquet"
 SEPARATORS = ",;\t"
 NAMED = 3  # offending rows that an error names
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TableFile:
+    """The bytes of a table, for whoever reads and hashes it: the file is opened once."""
+
+    path: Path
+    content: bytes
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Read a file. Raises MissingFileError if there is none."""
+        if not path.is_file():
+            what = ", but a folder or a device," if path.exists() else ""
+            raise MissingFileError(f"no table{what} at {path}; name a CSV or Parquet file")
+        return cls(path, path.read_bytes())
+
+    @cached_property
+    def sha256(self) -> str:
+        """The sha256 of the bytes as 64 hexadecimal digits."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    def open_text(
+        self, encoding: str, *, errors: str = "strict", newline: str | None = None
+    ) -> io.TextIOWrapper:
+        """Return the bytes as text, as `open` does."""
+        return io.TextIOWrapper(io.BytesIO(self.content), encoding, errors, newline)
 
 
 @dataclass(frozen=True)
@@ -39,7 +70,11 @@ class _Dialect:
 
 
 def read_table(
-    path: Path, required: Sequence[str], optional: Sequence[str] = (), *, others: bool = False
+    table: Path | TableFile,
+    required: Sequence[str],
+    optional: Sequence[str] = (),
+    *,
+    others: bool = False,
 ) -> pa.Table:
     """Read columns of a table: text of CSV, whatever it is of Parquet.
 
@@ -47,7 +82,7 @@ def read_table(
     upper and lower case, alone, and no other's does.
 
     Args:
-        path: a .parquet file, or CSV.
+        table: a .parquet file, or CSV.
         required: columns that must be there.
         optional: columns that may be there.
         others: return whatever else there is, too.
@@ -59,24 +94,16 @@ def read_table(
         MissingFileError: there is no such file.
         InputError: it is empty or damaged, is not UTF-8, lacks a column or has two of one name.
     """
-    if not path.is_file():
-        what = ", but a folder or a device," if path.exists() else ""
-        raise MissingFileError(f"no table{what} at {path}; name a CSV or Parquet file")
+    file = TableFile.open(table) if isinstance(table, Path) else table
+    path = file.path
     wanted = [*required, *optional]
-    if path.suffix.lower() == PARQUET:
-        found, read = _read_parquet_names(path), _read_parquet
-    else:
-        dialect = _find_dialect(path, wanted)
-        found = dialect.names
-
-        def read(path: Path, columns: Sequence[str]) -> pa.Table:
-            return _read_csv(path, dialect, columns)
-
+    dialect = None if path.suffix.lower() == PARQUET else _find_dialect(file, wanted)
+    found = dialect.names if dialect else _read_parquet_names(file)
     names = _match(found, wanted)
     _check_names(path, names, required)
     taken = [old for old, new in zip(found, names, strict=True) if others or new in wanted]
-    table = read(path, taken)
-    return table.rename_columns([names[found.index(old)] for old in table.column_names])
+    read = _read_csv(file, dialect, taken) if dialect else _read_parquet(file, taken)
+    return read.rename_columns([names[found.index(old)] for old in read.column_names])
 
 
 def as_text(
@@ -99,7 +126,8 @@ def as_text(
         raise InputError(
             f"{path}: column {printable(name)} holds {column.type}; it needs text or whole numbers"
         ) from error
-    texts = pc.fill_null(texts, "")
+    if texts.null_count:  # else without pandas: see columns
+        texts = pc.fill_null(texts, "")
     return texts if exact else pc.utf8_normalize(texts, form="NFC")
 
 
@@ -120,8 +148,11 @@ def parse_whole(texts: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[np.b
     """
     texts = pc.utf8_trim_whitespace(texts)
     valid = pc.match_substring_regex(texts, r"^-?[0-9]{1,18}(\.0*)?$")
-    digits = pc.replace_substring_regex(pc.if_else(valid, texts, "0"), r"\.0*$", "")
-    return np.asarray(pc.cast(digits, pa.int64())), np.asarray(valid)
+    whole = to_mask(valid)
+    if not whole.all():
+        texts = pc.if_else(valid, texts, "0")
+    digits = pc.replace_substring_regex(texts, r"\.0*$", "")
+    return to_array(pc.cast(digits, pa.int64())), whole
 
 
 def name_rows(path: Path, rows: Sequence[int] | NDArray[np.integer]) -> str:
@@ -144,9 +175,9 @@ def name_rows(path: Path, rows: Sequence[int] | NDArray[np.integer]) -> str:
 
 def _find_lines(path: Path, rows: Sequence[int]) -> list[int]:
     """Return the lines that rows begin in; fewer where csv cannot tell, which Arrow could read."""
-    lines, wanted = [], set(rows)
+    lines, wanted, file = [], set(rows), TableFile.open(path)
     with contextlib.suppress(csv.Error):
-        for row, (line, _) in enumerate(_walk(path, _find_dialect(path, ()))):
+        for row, (line, _) in enumerate(_walk(file, _find_dialect(file, ()))):
             if row in wanted:
                 lines.append(line)
             if row >= rows[-1]:
@@ -154,17 +185,16 @@ def _find_lines(path: Path, rows: Sequence[int]) -> list[int]:
     return lines
 
 
-def _find_dialect(path: Path, wanted: Sequence[str]) -> _Dialect:
+def _find_dialect(file: TableFile, wanted: Sequence[str]) -> _Dialect:
     """Find how a CSV file is written: by the separator that gives most of the wanted columns."""
-    with path.open("rb") as file:
-        start = file.read(64)
+    start = file.content[:64]
     marked = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     if b"\0" in start and not marked:
         raise InputError(
-            f"{path} is no text, or UTF-16 without a byte order mark; save it as CSV in UTF-8"
+            f"{file.path} is no text, or UTF-16 without a byte order mark; save it as CSV in UTF-8"
         )
     encoding = "utf-16" if marked else "utf-8-sig"
-    found = [_read_header(path, encoding, separator) for separator in SEPARATORS]
+    found = [_read_header(file, encoding, separator) for separator in SEPARATORS]
     best = max(found, key=lambda each: (_count(each.names, wanted), len(each.names)))
     return best
 
@@ -173,13 +203,12 @@ def _count(names: Sequence[str], wanted: Sequence[str]) -> int:
     return len(set(_match(names, wanted)) & set(wanted))
 
 
-def _read_header(path: Path, encoding: str, separator: str) -> _Dialect:
-    with path.open(encoding=encoding, newline="") as file:
-        reader = csv.reader(file, delimiter=separator)
-        try:
-            cells = next(filter(_says_something, reader), [])
-        except (UnicodeError, csv.Error) as error:
-            raise InputError(_say_damage(path, encoding, error)) from error
+def _read_header(file: TableFile, encoding: str, separator: str) -> _Dialect:
+    reader = csv.reader(file.open_text(encoding, newline=""), delimiter=separator)
+    try:
+        cells = next(filter(_says_something, reader), [])
+    except (UnicodeError, csv.Error) as error:
+        raise InputError(_say_damage(file, encoding, error)) from error
     # An index of pandas has no name, nor has what is left of deleted columns.
     names = tuple(cell.strip() or f"column {place}" for place, cell in enumerate(cells, start=1))
     return _Dialect(encoding, separator, names, reader.line_num)
@@ -214,11 +243,11 @@ def _check_names(path: Path, names: Sequence[str], required: Sequence[str]) -> N
         raise InputError(f"{path} has two columns of one name: {shown}; rename one of them")
 
 
-def _read_csv(path: Path, dialect: _Dialect, columns: Sequence[str]) -> pa.Table:
+def _read_csv(file: TableFile, dialect: _Dialect, columns: Sequence[str]) -> pa.Table:
     names = list(dialect.names)
     try:
         return pa.csv.read_csv(
-            _open(path, dialect),
+            _open(file, dialect),
             pa.csv.ReadOptions(column_names=names, skip_rows=dialect.header_lines),
             pa.csv.ParseOptions(delimiter=dialect.separator, newlines_in_values=True),
             pa.csv.ConvertOptions(
@@ -228,70 +257,70 @@ def _read_csv(path: Path, dialect: _Dialect, columns: Sequence[str]) -> pa.Table
             ),
         )
     except (pa.ArrowInvalid, UnicodeError) as error:
-        raise InputError(_find_fault(path, dialect, error)) from error
+        raise InputError(_find_fault(file, dialect, error)) from error
 
 
-def _open(path: Path, dialect: _Dialect) -> io.BytesIO | str:
+def _open(file: TableFile, dialect: _Dialect) -> io.BytesIO:
     """Return what Arrow reads. It skips whole lines, so the header needs a line end."""
     if dialect.encoding == "utf-16":
-        return io.BytesIO(path.read_text("utf-16").encode() + b"\n")
-    with path.open("rb") as file:
-        start = file.read(1 << 16)
+        return io.BytesIO(file.open_text("utf-16").read().encode() + b"\n")
+    start = file.content[: 1 << 16]
     only_header = len(start) < 1 << 16 and start.count(b"\n") < dialect.header_lines
-    return io.BytesIO(start.replace(b"\r", b"\n") + b"\n") if only_header else str(path)
+    return io.BytesIO(start.replace(b"\r", b"\n") + b"\n" if only_header else file.content)
 
 
-def _walk(path: Path, dialect: _Dialect) -> Iterator[tuple[int, list[str]]]:
+def _walk(file: TableFile, dialect: _Dialect) -> Iterator[tuple[int, list[str]]]:
     """Yield the line that each row below the header begins in, and its cells."""
-    with path.open(encoding=dialect.encoding, errors="replace", newline="") as file:
-        reader = csv.reader(file, delimiter=dialect.separator)
-        line, below = 1, False
-        for cells in reader:
-            if cells and below:
-                yield line, cells
-            below = below or _says_something(cells)
-            line = reader.line_num + 1
+    text = file.open_text(dialect.encoding, errors="replace", newline="")
+    reader = csv.reader(text, delimiter=dialect.separator)
+    line, below = 1, False
+    for cells in reader:
+        if cells and below:
+            yield line, cells
+        below = below or _says_something(cells)
+        line = reader.line_num + 1
 
 
-def _find_fault(path: Path, dialect: _Dialect, error: Exception) -> str:
+def _find_fault(file: TableFile, dialect: _Dialect, error: Exception) -> str:
     """Say where a CSV file cannot be read, and why."""
     if "invalid UTF8" in str(error):
-        return _say_damage(path, dialect.encoding, error)
+        return _say_damage(file, dialect.encoding, error)
     columns = len(dialect.names)
     try:
-        for line, cells in _walk(path, dialect):
+        for line, cells in _walk(file, dialect):
             if len(cells) != columns:
                 shown = printable(dialect.separator.join(cells))
                 return (
-                    f"{path}, line {line} has {len(cells)} cells, the header {columns}: {shown}; "
-                    "give each row a cell for each column, in quotes where it holds a separator"
+                    f"{file.path}, line {line} has {len(cells)} cells, the header {columns}: "
+                    f"{shown}; give each row a cell for each column, in quotes where it holds a "
+                    "separator"
                 )
     except csv.Error:
         pass
-    return _say_damage(path, dialect.encoding, error)
+    return _say_damage(file, dialect.encoding, error)
 
 
-def _say_damage(path: Path, encoding: str, error: Exception) -> str:
+def _say_damage(file: TableFile, encoding: str, error: Exception) -> str:
     try:
-        path.read_text(encoding)
+        file.content.decode(encoding)
     except UnicodeDecodeError as found:
-        line = path.read_bytes()[: found.start].count(b"\n") + 1
-        return f"{path}, line {line} is not UTF-8 text; save the table as CSV in UTF-8"
+        line = file.content[: found.start].count(b"\n") + 1
+        return f"{file.path}, line {line} is not UTF-8 text; save the table as CSV in UTF-8"
     except UnicodeError:
         pass
-    return f"{path} is not a CSV table: {printable(str(error))}"
+    return f"{file.path} is not a CSV table: {printable(str(error))}"
 
 
-def _read_parquet_names(path: Path) -> tuple[str, ...]:
+def _read_parquet_names(file: TableFile) -> tuple[str, ...]:
     try:
-        return tuple(pq.read_schema(path).names)
+        return tuple(pq.read_schema(pa.BufferReader(file.content)).names)
     except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"{path} is not a Parquet file: {printable(str(error))}") from error
+        raise InputError(f"{file.path} is not a Parquet file: {printable(str(error))}") from error
 
 
-def _read_parquet(path: Path, columns: Sequence[str]) -> pa.Table:
+def _read_parquet(file: TableFile, columns: Sequence[str]) -> pa.Table:
     try:
-        with pq.ParquetFile(path) as file:
-            return file.read(columns=list(columns)).replace_schema_metadata()
+        with pq.ParquetFile(pa.BufferReader(file.content)) as parquet:
+            return parquet.read(columns=list(columns)).replace_schema_metadata()
     except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path} cannot be read: {printable(str(error))}") from error
+        raise InputError(f"{file.path} cannot be read: {printable(str(error))}") from error

@@ -35,10 +35,12 @@ from .settings import DecodeSettings, Stage, TrainSettings
 from .training_model import LocalObjective, Losses, TrainingModel
 from .transforms import normalize
 from .upsampling import Examples
+from .whole_batch import WholeBatch, share_norms, unite
 
 logger = logging.getLogger(__name__)
 
 LOGGED_STEPS = 2000  # rows of the record of steps
+LEAST_SHARE = 2  # images of a batch in each process: batch norm needs two
 SUMS = ("triplet_loss", "head_loss", "top1", "local_loss")  # of a step; an epoch has their means
 
 # Returns gap, and perhaps its standard error gap_error, recall_at_1 and head_top1.
@@ -72,7 +74,7 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
     steps: list[dict[str, float]] = field(default_factory=list)  # a row every so many
     best: dict[str, Any] = field(default_factory=dict)  # epoch, module
-    failures: list[tuple[int, str, str]] = field(default_factory=list)
+    failures: list[tuple[int, str, str]] = field(default_factory=list)  # of all processes
     collapsed: int = 0  # epochs in a row
 
 
@@ -122,7 +124,7 @@ class Trainer:
         self.labels = images.labels
         self.batch_size, self.steps = self._count_steps()
         self.metric_loss = build_metric_loss(settings, model.head_dim).to(fabric.device)
-        module = TrainingModel(model, head, local)
+        module = share_norms(fabric, TrainingModel(model, head, local))
         module = module.to(memory_format=torch.channels_last)
         self.model, self.head, self.local = model, head, local
         self.module, self.optimizer = fabric.setup(module, build_optimizer(module, settings))
@@ -139,16 +141,15 @@ class Trainer:
         size = classes * settings.images_per_class
         if settings.group == 1 and settings.batch_size:
             size = settings.batch_size
+        if size < LEAST_SHARE * world:
+            raise InputError(
+                f"batches of {size} images are too small for {world} devices, which share them and "
+                f"need {LEAST_SHARE} each; use fewer --devices or raise train.classes_per_batch"
+            )
         if settings.epoch_steps:
             return size, settings.epoch_steps
         # One batch at least, of repeated images where there are too few.
-        count = max(len(self.labels), size)
-        steps = count // size // world
-        if not steps:
-            raise InputError(
-                f"{count} training images are too few for {world} devices with batches of {size}; "
-                "use fewer devices or lower classes_per_batch"
-            )
+        steps = max(len(self.labels) // size, 1)
         return size, max(1, round(steps * settings.epoch_share))
 
     def run(self, validate: Validate) -> Iterator[dict[str, float]]:
@@ -158,7 +159,9 @@ class Trainer:
             TrainingCollapsed: the descriptors were all alike after two epochs in a row, or were
                 not finite.
         """
-        while self.progress.epoch < self.settings.epochs and not self._stops_early():
+        if self.progress.epoch and not self._is_done():
+            logger.info("going on after epoch %d", self.progress.epoch)
+        while not self._is_done():
             losses, sample = self._train_epoch(self.progress.epoch)
             # One process judges for all: they must come to the same decisions to stop.
             first = self.fabric.is_global_zero
@@ -187,13 +190,15 @@ class Trainer:
     @property
     def failures(self) -> list[Failure]:
         """Training images that could not be read, by position."""
-        return [Failure(*values) for values in sorted(set(self.progress.failures))]
+        return [Failure(*values) for values in self.progress.failures]
 
-    def _stops_early(self) -> bool:
-        """Tell whether the last stage has had too many epochs without a better one.
+    def _is_done(self) -> bool:
+        """Tell whether all epochs are done, or too many of the last stage without a better one.
 
-        Those before it always end: what follows them may be better.
+        The stages before it always end: what follows them may be better.
         """
+        if self.progress.epoch >= self.settings.epochs:
+            return True
         gaps = [row["gap"] for row in self.progress.history]
         if not self.settings.patience or not gaps or math.isnan(max(gaps)):
             return False
@@ -203,22 +208,27 @@ class Trainer:
         return last and waited >= self.settings.patience
 
     def _train_epoch(self, epoch: int) -> tuple[dict[str, float], Tensor]:
-        """Return the mean losses, and the descriptors of the last batches for the alarm."""
+        """Return the mean losses, and the descriptors of the last batches for the alarm.
+
+        All processes skip the same batches, and raise the same errors.
+        """
         torch.manual_seed(self.settings.seed + epoch)
         stage = self.settings.stage_at(epoch)
         self._start_stage(stage)
         sums, count = torch.zeros(len(SUMS)), 0
-        seen: list[Tensor] = []
+        failures, seen = list(self.progress.failures), list[Tensor]()
         for step, batch in enumerate(self._load_batches(epoch, stage)):
-            self.progress.failures += [(f.position, f.reason, f.message) for f in batch.failures]
-            if len(batch.positions) < 2:
-                continue  # batch norm needs two
+            failures += [(f.position, f.reason, f.message) for f in batch.failures]
+            whole = self._share(batch)
+            if whole.least < LEAST_SHARE:
+                continue
             rate = self._set_rate(stage, epoch, step)
-            losses, descriptors = self._train_step(batch)
+            losses, descriptors = self._train_step(batch.images, whole)
             self._log_step(epoch, step, rate, losses)
             sums, count = sums + losses, count + 1
             seen = [*seen[-3:], descriptors]
             self.report(epoch * self.steps + step + 1, self.steps * self.settings.epochs)
+        self.progress.failures = unite(self.fabric, failures)
         if not count:
             raise InputError(
                 f"no batch of training images could be read{name_first(self.failures)}"
@@ -241,7 +251,7 @@ class Trainer:
             per_class=self.settings.group,
             seed=self.settings.seed,
             epoch=epoch,
-            batches=self.steps * self.fabric.world_size,
+            batches=self.steps,
         )
         self.batches.epoch = EpochBatches(
             order, self.batch_size, epoch, self.fabric.global_rank, self.fabric.world_size
@@ -301,26 +311,34 @@ class Trainer:
             del named["triplet_loss"]
         return named
 
-    def _train_step(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _share(self, batch: Batch) -> WholeBatch:
+        """Return the batch that this process has a share of."""
+        labels = torch.from_numpy(self.labels[list(batch.positions)]).to(self.fabric.device)
+        return WholeBatch.of(
+            self.fabric, labels, math.ceil(self.batch_size / self.fabric.world_size)
+        )
+
+    def _train_step(self, images: Tensor, whole: WholeBatch) -> tuple[Tensor, Tensor]:
         """Return the SUMS and the descriptors [B, dim] of a batch, after learning from it."""
-        device, settings = self.fabric.device, self.settings
-        images = normalize(batch.images.to(device), self.model.spec.backbone)
-        labels = torch.from_numpy(self.labels[list(batch.positions)]).to(device)
+        settings, labels = self.settings, whole.own
+        images = normalize(images.to(self.fabric.device), self.model.spec.backbone)
         found: Losses = self.module(images.contiguous(memory_format=torch.channels_last), labels)
-        metric = found.descriptors.new_zeros(())
+        descriptors = whole.gather(found.descriptors.float())
+        metric = descriptors.new_zeros(())
         if settings.triplet_weight:
-            metric = self.metric_loss(found.descriptors.float(), labels)
+            metric = self.metric_loss(descriptors, whole.labels)
         head = head_loss(found.logits.float(), labels, settings)
-        total = settings.triplet_weight * metric + settings.head_weight * head
+        means = settings.head_weight * head
         if self.local is not None:
-            total = total + settings.local_weight * found.local
+            means = means + settings.local_weight * found.local
+        total = settings.triplet_weight * metric * whole.processes + means * whole.weight
         self.optimizer.zero_grad()
         self.fabric.backward(total)
         self._clip_gradients()
         self.optimizer.step()
         told = (found.logits.argmax(dim=1) == labels).float().mean()
-        sums = torch.stack([metric.detach(), head.detach(), told, found.local.detach()])
-        return sums.cpu(), found.descriptors.detach().cpu()
+        means = whole.mean(torch.stack([head.detach(), told, found.local.detach()]))
+        return torch.cat([metric.detach()[None], means]).cpu(), descriptors.detach().cpu()
 
     def _clip_gradients(self) -> None:
         """Shorten the gradients; those of local features apart, lest they slow the others."""
@@ -371,4 +389,3 @@ class Trainer:
         self.metric_loss.load_state_dict(state["metric_loss"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
-        logger.info("going on after epoch %d", self.progress.epoch)

@@ -79,6 +79,11 @@ class Views:
         )
 
     @property
+    def whole(self) -> bool:
+        """Whether the largest view is all of the image, squeezed into a square."""
+        return self.square == "squeeze" and not self.crops
+
+    @property
     def mirrors(self) -> bool:
         """Whether each view is described mirrored, too."""
         return self.flip or self.crops > 1

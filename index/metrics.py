@@ -156,7 +156,8 @@ def _scored(ranked: Ints, relevant: Relevant, k: int) -> tuple[Bools, Ints]:
     """Keep the queries with relevant ids: hits among the first k, and how many ids there are."""
     if k < 1:
         raise ValueError(f"k is {k}, expected 1 or more")
-    found = hits(ranked, relevant)[:, :k]
+    _check_ranked(ranked, len(relevant))
+    found = hits(ranked[:, :k], relevant)
     sizes = np.array([len(set(ids)) for ids in relevant], dtype=np.int64)
     if not sizes.any():
         problem = f"none of the {len(sizes)} queries has a relevant id"

@@ -1,4 +1,4 @@
-"""Write artifacts so that nothing half-written counts as done, and describe each by a manifest.
+"""Describe each artifact by a manifest, so that nothing half-written counts as done.
 
 An artifact is a folder (or a file) of a run. Its manifest is written last: without one, or with
 one made from other inputs or settings, the artifact is not complete. A manifest holds the hash of
@@ -6,21 +6,18 @@ each file and, like all signed JSON, its own; `integrity` compares them. Reads a
 it is given.
 """
 
-import contextlib
-import errno
-import glob
 import hashlib
 import importlib.metadata
 import json
-import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from embed.errors import InputError
+from embed.files import writing
 
 FORMAT_VERSION = 2
 LIBRARIES = ("torch", "timm", "faiss-cpu", "numpy", "opencv-python-headless", "pillow", "pyarrow")
@@ -33,51 +30,6 @@ MAKERS = {
     **{"index": "index", "decision": "index", "submit": "submit"},
 }
 SPLIT_MAKERS = {"embeddings": "embed", "features": "embed"}
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside path; rename it to path when the block ends well.
-
-    Raises:
-        InputError: a folder or a device has this name, or no file can be made there.
-    """
-    if path.exists() and not path.is_file():  # os.replace would take a device away
-        kind = "a folder" if path.is_dir() else "no regular file"
-        raise InputError(f"{path} is {kind}; name another file, or move that away")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for stray in path.parent.glob(f".{glob.escape(path.name)}.*.tmp{glob.escape(path.suffix)}"):
-        stray.unlink(missing_ok=True)  # of a process that was killed
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
-    try:
-        try:
-            yield temporary
-        except OSError as error:
-            if error.filename != str(temporary) or is_disk_full(error):
-                raise
-            reason = os.strerror(error.errno or 0).lower()
-            raise InputError(f"{path} cannot be written ({reason}); name another file") from error
-        with temporary.open("rb") as file:  # not for writing: it may be a link to a user's photo
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-
-
-def is_disk_full(error: BaseException) -> bool:
-    """Tell whether an error, or one that it wraps, says that there is no space left."""
-    # Arrow, torch and faiss wrap the system's error; at least its text survives.
-    numbers = {errno.ENOSPC, errno.EDQUOT}
-    if isinstance(error, OSError) and error.errno in numbers:
-        return True
-    # All that torch says when it could not write a checkpoint to its end, for whatever reason.
-    if "inline_container.cc" in str(error) and "unexpected pos" in str(error):
-        return True
-    below = error.__cause__ or error.__context__
-    return any(os.strerror(n) in str(error) for n in numbers) or (
-        below is not None and is_disk_full(below)
-    )
 
 
 def write_json(values: object, path: Path) -> None:

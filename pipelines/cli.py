@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -75,11 +76,22 @@ def _guard(function: Callable[..., None]) -> Callable[..., None]:
             from .faults import OURS, advise, report_fault
 
             advice = advise(error)
-            lines = advice or report_fault(error, function.__name__, options)
+            lines = advice or report_fault(error, function.__name__, _find_folder(options))
             print("error:", "\n".join(map(printable, lines)), file=sys.stderr)
             sys.exit(1 if advice else OURS)
 
     return guarded
+
+
+def _find_folder(options: Mapping[str, Any]) -> Path:
+    """Return the run folder that the options of a command name, or the current folder."""
+    from pipelines.runs.job import pick_run  # loads pydantic: not for `cairn --help`
+
+    if "run" in options:
+        run = pick_run(options.get("data"), options["run"])
+    else:
+        run = next(iter(options.get("runs") or ()), Path())
+    return run if run.is_dir() else Path()
 
 
 def _make_app(help: str, commands: Commands) -> typer.Typer:

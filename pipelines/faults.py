@@ -1,7 +1,6 @@
 """Why a command ended, for people: advice where they can mend it, else a report of our fault.
 
-Writes fault-<time>.txt with the traceback into the run folder of the command that failed, or into
-the current folder where it has none.
+Writes fault-<time>.txt with the traceback into the folder it is given.
 """
 
 import errno
@@ -10,15 +9,11 @@ import os
 import platform
 import sys
 import traceback
-from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from embed.errors import InputError
-from pipelines.runs.job import pick_run
-
-from .artifacts import is_disk_full
+from embed.files import is_disk_full
 
 PACKAGES = ("embed", "index", "rerank", "classify_head", "pipelines")
 OURS = 70  # exit status of a fault of Cairn: EX_SOFTWARE of sysexits.h
@@ -43,20 +38,20 @@ def advise(error: Exception) -> tuple[str, ...]:
     return ()
 
 
-def report_fault(error: Exception, command: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+def report_fault(error: Exception, command: str, folder: Path) -> tuple[str, ...]:
     """Write the traceback of a fault of ours; return what to tell the user, line by line.
 
     Args:
         error: that ended the command.
         command: its name, such as `submit`.
-        options: of the command, by parameter.
+        folder: the run folder, or another one that is there.
     """
     version = importlib.metadata.version("cairn")
     line = (
         f"cairn {version}, Python {platform.python_version()}, {platform.platform(terse=True)}: "
         f"`cairn {command}` ended in {type(error).__name__} at {_find_place(error)}"
     )
-    path = _find_folder(options) / f"fault-{datetime.now():%Y%m%d-%H%M%S}.txt"
+    path = folder / f"fault-{datetime.now():%Y%m%d-%H%M%S}.txt"
     text = "".join(traceback.format_exception(error))
     try:
         path.write_text(f"{line}\n{' '.join(sys.argv)}\n\n{text}", "utf-8", "backslashreplace")
@@ -66,15 +61,6 @@ def report_fault(error: Exception, command: str, options: Mapping[str, Any]) -> 
     first = (str(error).splitlines() or [""])[0]
     named = f"this is a fault of Cairn, not of what you gave it: {type(error).__name__}: {first}"
     return (named, *where, line)
-
-
-def _find_folder(options: Mapping[str, Any]) -> Path:
-    """Return the run folder that the options of a command name, or the current folder."""
-    if "run" in options:
-        run = pick_run(options.get("data"), options["run"])
-    else:
-        run = next(iter(options.get("runs") or ()), Path())
-    return run if run.is_dir() else Path()
 
 
 def _find_place(error: Exception) -> str:

@@ -19,23 +19,10 @@ from index.search import build_index, search
 from .features import LocalFeatures
 from .geometry import Verification
 from .matching import unit_rows
-from .verify import GeometrySettings, verify_pair
+from .settings import RerankSettings
+from .verify import verify_pair
 
 Ints = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class AggregatedSettings(GeometrySettings):
-    """How a query is matched with aggregated images, and how they are verified.
-
-    Measured with SIFT on 480 photos of the rendered city, the class right for 148, at most 20
-    images of it: the area under the ROC curve of the mean inlier count, right against wrong, is
-    .996 with a threshold of 8 pixels, .995 with 16, .994 with 20, .993 with 40, and .980 with 107,
-    which is what 20 pixels of an image of 96 are; of 8 pixels and pairs of images it is .994.
-    """
-
-    neighbors: int = 10  # nearest descriptors looked at for each of the query
-    max_distance: float = 0.8  # of unit descriptors, 0 to 2; 2 = off
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +71,7 @@ def match_aggregated(
     descriptors0: npt.NDArray[Any],
     index: AggregatedIndex,
     *,
-    neighbors: int = 10,
+    nearest: int = 10,
     max_distance: float = 0.8,
 ) -> list[Ints]:
     """Find tentative matches of a query in each image of an index.
@@ -98,7 +85,7 @@ def match_aggregated(
     Args:
         descriptors0: [N, D] uint8, float16 or float32, of the query.
         index: of I images.
-        neighbors: descriptors looked at for each of the query, K.
+        nearest: descriptors looked at for each of the query, K.
         max_distance: largest distance of a match as unit vectors, 0 to 2; 2 turns the limit off.
 
     Returns:
@@ -110,9 +97,9 @@ def match_aggregated(
     Source: the DELF stage of "Landmark Recognition Challenge with ResNet and DELF" (Di Pietro,
     Martini): K = 10, an aggregated index from descriptor to image. Theirs keeps repeated matches.
     """
-    if neighbors < 1 or not 0 < max_distance <= 2:
+    if nearest < 1 or not 0 < max_distance <= 2:
         raise ValueError(
-            f"neighbors {neighbors} must be at least 1, max_distance {max_distance} in (0, 2]"
+            f"nearest {nearest} must be at least 1, max_distance {max_distance} in (0, 2]"
         )
     if index.faiss_index is None:
         return [np.empty((0, 2), np.int64) for _ in index.images]
@@ -122,14 +109,14 @@ def match_aggregated(
             "extract both with the same extractor"
         )
     rows0, units = _directions(descriptors0)
-    nearest = search(index.faiss_index, [str(row) for row in rows0], units, neighbors)
-    near = (nearest.rows >= 0) & (2 - 2 * nearest.scores <= max_distance**2)
-    query, entry = rows0[np.nonzero(near)[0]], nearest.rows[near]
-    return _split(*_unique_matches(query, entry, nearest.scores[near], index.image), index)
+    found = search(index.faiss_index, [str(row) for row in rows0], units, nearest)
+    near = (found.rows >= 0) & (2 - 2 * found.scores <= max_distance**2)
+    query, entry = rows0[np.nonzero(near)[0]], found.rows[near]
+    return _split(*_unique_matches(query, entry, found.scores[near], index.image), index)
 
 
 def verify_aggregated(
-    query: LocalFeatures, index: AggregatedIndex, settings: AggregatedSettings
+    query: LocalFeatures, index: AggregatedIndex, settings: RerankSettings
 ) -> list[Verification]:
     """Match a query with aggregated images and keep what one transform explains in each.
 
@@ -142,12 +129,12 @@ def verify_aggregated(
         One record an image of the index, in their order.
 
     Raises:
-        ValueError: descriptors of different dim, or a setting is out of its range.
+        ValueError: descriptors of different dim.
     """
     found = match_aggregated(
         query.descriptors,
         index,
-        neighbors=settings.neighbors,
+        nearest=settings.nearest,
         max_distance=settings.max_distance,
     )
     return [

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from embed.errors import InputError
 
 from .features import LocalFeatures
-from .verify import VerifySettings, verify_candidates
+from .settings import RerankSettings
+from .verify import verify_candidates
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def same_label_candidates(
 def count_inliers(
     image: LocalFeatures,
     candidates: Iterable[LocalFeatures],
-    geometry: VerifySettings,
+    geometry: RerankSettings,
     settings: CleaningSettings,
 ) -> list[int]:
     """Verify an image against its candidates, nearest first, until enough of them agree.

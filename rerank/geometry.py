@@ -5,15 +5,15 @@ Knows nothing of descriptors or labels. Reads and writes no files.
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from .planar import is_plausible, project
+from .settings import Model
 
-Model = Literal["similarity", "affine", "homography"]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
@@ -142,7 +142,9 @@ def verify_matches(
     factor0, factor1 = REFERENCE_SIDE / max(image_size0), REFERENCE_SIDE / max(image_size1)
     points0 = keypoints0[matches[order, 0]].astype(np.float64) * factor0
     points1 = keypoints1[matches[order, 1]].astype(np.float64) * factor1
-    transform = _estimate(points0, points1, model, threshold_px, max_iterations, seed)
+    transform = _estimate(
+        points0, points1, model, threshold=threshold_px, iterations=max_iterations, seed=seed
+    )
     # Half of the transforms found by chance mirror: there is no need to look at their inliers.
     if transform is None or np.linalg.det(transform) < 1e-9:
         return nothing
@@ -162,7 +164,7 @@ def verify_matches(
 
 
 def _estimate(
-    points0: Floats, points1: Floats, model: Model, threshold: float, iterations: int, seed: int
+    points0: Floats, points1: Floats, model: Model, *, threshold: float, iterations: int, seed: int
 ) -> Floats | None:
     """Return the [3, 3] transform of a robust estimator, or None."""
     found: Any  # OpenCV's stubs do not say that it may be None

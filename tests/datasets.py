@@ -128,9 +128,9 @@ def make_recipe_file(path: Path, changes: str = "") -> Path:
     return path
 
 
-def make_job(data: Path, run: Path, recipe: Path, *, redo: bool = False) -> Job:
+def make_job(data: Path, run: Path, recipe: Path) -> Job:
     """Return a job that decodes in this process."""
-    return Job(data, run, load_recipe(str(recipe)), str(recipe), workers=0, redo=redo)
+    return Job(data, run, load_recipe(str(recipe)), str(recipe), workers=0)
 
 
 def accept_changes(folder: Path, **changes: Any) -> None:

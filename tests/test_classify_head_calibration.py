@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from classify_head.answers import Answers
 from classify_head.calibration import FALLBACK, CalibratedFusion, fit_calibration
 from classify_head.evidence import Evidence
-from classify_head.gap import Answers, gap
+from classify_head.gap import gap
 from classify_head.pair_features import DEFAULT_FEATURES, PAIR_FEATURES, make_pairs
 from classify_head.promise import LANDMARK, POOL, REMOVED
 from classify_head.reliability import expected_calibration_error

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from classify_head.answers import Answers
 from classify_head.comparison import Comparison, compare_answers
-from classify_head.gap import Answers, bootstrap_interval, gap
+from classify_head.gap import bootstrap_interval, gap
 
 Row = tuple[str, int, float, list[int]]
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import binom
 
+from classify_head.answers import Answers
 from classify_head.coverage import (
     OperatingPoint,
     RiskCoverage,
@@ -19,7 +20,6 @@ from classify_head.coverage import (
     operating_point,
     risk_coverage,
 )
-from classify_head.gap import Answers
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]

@@ -9,9 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from classify_head.ensemble import combine_heads, concatenate_descriptors
+from classify_head.ensemble import (
+    combine_embeddings,
+    combine_heads,
+    concatenate_descriptors,
+    keep_shared,
+)
 from classify_head.ensemble_rules import RULES
 from embed.head_scores import MOST_CLASSES, HeadScores
+from embed.shards import Embeddings
 
 Answer = list[tuple[int, float]]  # (label, probability), likeliest first
 SYMMETRIC = ("majority", "highest", "boost", "mean", "agreeing-mean")
@@ -297,3 +303,25 @@ def test_senseless_descriptors_are_refused() -> None:
         concatenate_descriptors([part * np.float32(np.nan)])
     with pytest.raises(ValueError, match="expected 2 of them"):
         concatenate_descriptors([part, part], [1.0])
+
+
+def embeddings(ids: str, dim: int, seed: int) -> Embeddings:
+    generator = np.random.default_rng(seed)
+    vectors = generator.normal(size=(len(ids), dim)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    scores = np.sort(generator.random((len(ids), 2), dtype=np.float32))[:, ::-1].copy()
+    labels = np.tile(np.arange(2), (len(ids), 1))
+    return Embeddings(tuple(ids), np.arange(len(ids)), vectors, HeadScores(labels, scores, scores))
+
+
+def test_only_images_that_all_could_read_are_combined() -> None:
+    parts = keep_shared([embeddings("abcd", 3, 0), embeddings("bcde", 2, 1)])
+    assert [part.ids for part in parts] == [("b", "c", "d")] * 2
+    whole = combine_embeddings(parts, "mean")
+    assert whole.vectors.shape == (3, 5)
+    np.testing.assert_allclose(np.linalg.norm(whole.vectors, axis=1), 1, atol=1e-6)
+
+
+def test_members_of_different_images_are_refused() -> None:
+    with pytest.raises(ValueError, match="describe different images"):
+        combine_embeddings([embeddings("ab", 3, 0), embeddings("bc", 3, 1)], "mean")

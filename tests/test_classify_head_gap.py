@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classify_head import gap as module
-from classify_head.gap import Answers
+from classify_head.answers import Answers
 
 Row = tuple[str, int, float, Iterable[int]]
 

@@ -28,7 +28,7 @@ from classify_head.heads import (
 )
 from classify_head.plain_heads import LinearHead
 from embed.head_scores import MOST_CLASSES
-from embed.settings import HeadSettings
+from embed.settings import DirectionHeadSettings, TrainSettings
 
 LANDMARKS = np.array([2**40, 7, 30, 8], dtype=np.int64)
 DIRECTIONS = ("cosine", "arcface", "cosface", "subcenter")
@@ -37,8 +37,13 @@ every_kind = pytest.mark.parametrize("kind", list(KINDS))
 
 def build(kind: str, scale: float = 7.3) -> Head:
     torch.manual_seed(0)
-    settings = HeadSettings.model_validate({"kind": kind, "dropout": 0.5, "centers": 2})
-    return build_head(settings, 5, np.array([1, 5, 20, 400]), scale)
+    numbers: dict[str, float] = {}
+    if kind == "linear":
+        numbers["dropout"] = 0.5
+    if kind == "subcenter":
+        numbers["centers"] = 2
+    train = TrainSettings.model_validate({"head": {"kind": kind, **numbers}})
+    return build_head(train.head, 5, np.array([1, 5, 20, 400]), scale)
 
 
 def features(count: int = 6) -> Tensor:
@@ -46,7 +51,9 @@ def features(count: int = 6) -> Tensor:
 
 
 def test_there_is_a_head_for_every_kind_of_the_settings() -> None:
-    assert tuple(KINDS) == get_args(HeadSettings.model_fields["kind"].annotation)
+    sections = get_args(TrainSettings.model_fields["head"].annotation)
+    kinds = [get_args(section.model_fields["kind"].annotation) for section in sections]
+    assert set(KINDS) == set().union(*kinds)
     assert [build(kind).kind for kind in KINDS] == list(KINDS)
 
 
@@ -166,7 +173,7 @@ def test_wrong_lengths_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"logits \(2, 3\), expected \[N, 4\]"):
         rank_classes(build("cosine"), torch.zeros(2, 3), LANDMARKS)
     with pytest.raises(ValueError, match="a head of 0 classes"):
-        build_head(HeadSettings(), 5, np.zeros(0, dtype=np.int64), 16.0)
+        build_head(DirectionHeadSettings(), 5, np.zeros(0, dtype=np.int64), 16.0)
     with pytest.raises(ValueError, match="scale 0"):
         CosineHead(5, 4, scale=0.0)
 
@@ -228,10 +235,10 @@ def test_logits_that_are_not_finite_are_refused() -> None:
 STEPS = """
 import resource, numpy, torch
 from classify_head.heads import build_head
-from embed.settings import HeadSettings
+from embed.settings import DirectionHeadSettings
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 start = peak()
-head = build_head(HeadSettings(kind="cosine"), 256, numpy.arange(1, 203_095), 16.0)
+head = build_head(DirectionHeadSettings(), 256, numpy.arange(1, 203_095), 16.0)
 optimizer = torch.optim.AdamW(head.parameters())
 labels = torch.tensor([0, 203_093])
 for _ in range(2):

@@ -21,9 +21,13 @@ from embed.attention import (
     build_attention,
 )
 from embed.backbone import Backbone, BackboneSpec
-from embed.settings import AttentionSettings
+from embed.settings import AttentionSettings, SEAttentionSettings, TrainSettings
 
-SE = AttentionSettings(kind="se")
+SE = SEAttentionSettings()
+
+
+def settings_of(kind: str) -> AttentionSettings:
+    return TrainSettings.model_validate({"attention": {"kind": kind}}).attention
 
 
 def feature_map(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -153,7 +157,7 @@ def test_self_attention_in_use_gives_the_same_values_each_time_and_as_a_copy() -
 
 @pytest.mark.parametrize("kind", ["spatial", "self"])
 def test_bfloat16_changes_the_values_no_more_than_its_own_rounding(kind: str) -> None:
-    attention = build_attention(AttentionSettings.model_validate({"kind": kind}), 16).eval()
+    attention = build_attention(settings_of(kind), 16).eval()
     if isinstance(attention, SelfAttention):
         nn.init.ones_(attention.gamma)
     features = feature_map(2, 16, 5, 5).bfloat16()
@@ -165,7 +169,7 @@ def test_bfloat16_changes_the_values_no_more_than_its_own_rounding(kind: str) ->
 
 def test_kinds_that_do_not_weigh_the_last_map_leave_it_alone() -> None:
     for kind in ("none", "se"):
-        attention = build_attention(AttentionSettings.model_validate({"kind": kind}), 16)
+        attention = build_attention(settings_of(kind), 16)
         assert isinstance(attention, nn.Identity)
 
 
@@ -223,7 +227,7 @@ STAGES = {
 def test_every_stage_but_the_last_gets_attention_of_its_channels(name: str) -> None:
     with torch.device("meta"):
         backbone = Backbone(BackboneSpec(name)).eval()
-        attach_stage_attention(backbone, AttentionSettings(kind="se", trunk=2, mask=3))
+        attach_stage_attention(backbone, SEAttentionSettings(trunk=2, mask=3))
         shape = backbone(torch.zeros(2, 3, 64, 64)).shape
     assert attended(backbone) == [f"network.{stage}.attention" for stage in STAGES[name]]
     for stage, channels in STAGES[name].items():
@@ -277,7 +281,7 @@ def test_attention_is_attached_once() -> None:
 def test_other_kinds_change_no_network(kind: str) -> None:
     backbone = build_backbone("test_resnet")
     names = list(backbone.state_dict())
-    attach_stage_attention(backbone, AttentionSettings.model_validate({"kind": kind}))
+    attach_stage_attention(backbone, settings_of(kind))
     assert list(backbone.state_dict()) == names
 
 

@@ -15,7 +15,7 @@ from embed.augment import AugmentedFiles, build_augmentation
 from embed.decode import decode_image
 from embed.failure import Failure
 from embed.presets import PRESETS
-from embed.settings import AugmentSettings, TrainSettings
+from embed.settings import AugmentSettings
 from tests.images import photo
 
 STRONG = AugmentSettings(mirror=0.5, blur=0.5, grey=0.5, erase=0.5)
@@ -156,17 +156,6 @@ def test_changes_that_are_off_leave_those_of_older_models_as_they_were(
     for place in range(8):
         digest.update(pixels(dataset(paths, augment), 0, 0, place).numpy().tobytes())
     assert digest.hexdigest() == PINNED[augment]
-
-
-def test_settings_that_came_later_are_recorded_only_where_they_are_used() -> None:
-    later = {"crop", "shift", "scale", "shear", "jpeg", "jpeg_quality", "preset"}
-    assert not later & AugmentSettings().model_dump().keys()
-    assert not {"sampler", "balance"} & TrainSettings().model_dump().keys()
-    used = TrainSettings.model_validate(
-        {"sampler": "uniform", "balance": {"cap": 9}, "augment": {"shift": 0.1}}
-    )
-    assert TrainSettings.model_validate(used.model_dump()) == used
-    assert used.model_dump()["augment"]["shift"] == 0.1
 
 
 def test_a_preset_is_the_base_of_what_is_named_beside_it() -> None:

@@ -10,7 +10,14 @@ from torch import nn
 
 from embed.backbone import CLASSIFIERS, Backbone, BackboneSpec, load_weights
 from embed.pooling import build_pooling
-from embed.settings import PoolingSettings
+from embed.settings import (
+    BilinearSettings,
+    FlattenSettings,
+    GemSettings,
+    PlainPoolingSettings,
+    PoolingSettings,
+    RmacSettings,
+)
 
 # timm name, side of the image, map [C, h, w], parameters; inputs of other sizes are the reports'.
 # for name in ...: print(sum(p.numel() for p in Backbone(BackboneSpec(name)).parameters()))
@@ -35,13 +42,13 @@ TABLE = [
     ("vit_small_patch16_dinov3", 224, (384, 14, 14), 21_586_944),
     ("vit_base_patch16_siglip_224", 224, (768, 14, 14), 85_797_120),
 ]
-POOLINGS = [
-    PoolingSettings(),
-    PoolingSettings(kind="spoc"),
-    PoolingSettings(kind="mac"),
-    PoolingSettings(kind="rmac"),
-    PoolingSettings(kind="flatten"),
-    PoolingSettings(kind="bilinear", bilinear_dim=64),
+POOLINGS: list[PoolingSettings] = [
+    GemSettings(),
+    PlainPoolingSettings(kind="spoc"),
+    PlainPoolingSettings(kind="mac"),
+    RmacSettings(),
+    FlattenSettings(),
+    BilinearSettings(bilinear_dim=64),
 ]
 
 
@@ -97,9 +104,9 @@ def test_classifiers_of_all_kinds_are_left_out_of_loaded_weights(part: str, tmp_
 @pytest.mark.parametrize(
     ("settings", "classes", "parameters"),
     [
-        (PoolingSettings(kind="spoc"), 14_951, 30_634_599),
-        (PoolingSettings(kind="flatten", grid=4), 14_951, 489_929_319),
-        (PoolingSettings(kind="flatten", grid=4), 6_632, 217_324_008),
+        (PlainPoolingSettings(kind="spoc"), 14_951, 30_634_599),
+        (FlattenSettings(grid=4), 14_951, 489_929_319),
+        (FlattenSettings(grid=4), 6_632, 217_324_008),
     ],
 )
 def test_linear_heads_have_as_many_parameters_as_the_report_says(

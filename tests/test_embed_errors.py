@@ -19,7 +19,6 @@ CONTRACTS = {
     "sources/city/solids.py",
     "sources/city/workshop.py",
     "datasets/facts/class_sizes.py",
-    "stages/forecast/laps.py",
     "reports/explain_figure.py",
     "sources/revisited/plain_pickle.py",
 }

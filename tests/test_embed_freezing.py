@@ -7,7 +7,7 @@ from torch import nn
 from embed.backbone import BackboneSpec
 from embed.freezing import freeze, freeze_batch_norm, keep_frozen_norms
 from embed.model import DescriptorModel, ModelSpec
-from embed.settings import AttentionSettings, FreezeSettings
+from embed.settings import FreezeSettings, TrainSettings
 
 HEAD = 5  # classes
 
@@ -15,7 +15,7 @@ HEAD = 5  # classes
 def build(name: str, kind: str = "none") -> tuple[DescriptorModel, nn.Linear]:
     """Build a small model with an input norm, and a head."""
     torch.manual_seed(0)
-    attention = AttentionSettings.model_validate({"kind": kind})
+    attention = TrainSettings.model_validate({"attention": {"kind": kind}}).attention
     spec = ModelSpec(BackboneSpec(name), 64, dim=8, input_norm=True, attention=attention)
     return DescriptorModel(spec), nn.Linear(8, HEAD)
 

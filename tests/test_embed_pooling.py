@@ -21,7 +21,7 @@ from embed.pooling import (
     rmac_regions,
     spoc,
 )
-from embed.settings import PoolingSettings
+from embed.settings import TrainSettings
 
 Map = NDArray[np.float64]  # [B, C, H, W]
 KINDS = ["gem", "spoc", "mac", "rmac", "flatten", "bilinear"]
@@ -33,7 +33,10 @@ def feature_map(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def build(kind: str, channels: int, **options: float) -> Pooling:
-    return build_pooling(PoolingSettings.model_validate({"kind": kind, **options}), channels)
+    """Build a pooling; bilinear_dim is for that kind alone."""
+    options = {key: n for key, n in options.items() if key != "bilinear_dim" or kind == "bilinear"}
+    train = TrainSettings.model_validate({"pooling": {"kind": kind, **options}})
+    return build_pooling(train.pooling, channels)
 
 
 def slow_gem(values: Map, p: float) -> Map:

@@ -166,17 +166,17 @@ def test_processes_share_the_batches_of_an_epoch_equally(
 ) -> None:
     order = np.arange(100, 100 + length)
     shares = [EpochBatches(order, batch_size, 5, rank, world) for rank in range(world)]
-    assert len({len(share) for share in shares}) == 1
-    assert sum(map(len, shares)) == length // batch_size // world * world
+    assert {len(share) for share in shares} == {length // batch_size}
     keys = [key for share in shares for batch in share for key in batch]
     places = [place for _, _, place in keys]
     assert sorted(places) == list(range(len(keys)))  # no place twice, none left out
     assert all((position, epoch) == (order[place], 5) for position, epoch, place in keys)
-    assert all(len(batch) == batch_size for share in shares for batch in share)
+    sizes = {len(batch) for share in shares for batch in share}
+    assert sizes <= {batch_size // world, -(-batch_size // world)}
 
 
 def test_together_the_processes_see_what_one_would_see() -> None:
     order = np.arange(24)
     alone = list(EpochBatches(order, 3, 0))
     pair = [list(EpochBatches(order, 3, 0, rank, 2)) for rank in (0, 1)]
-    assert [batch for step in zip(*pair, strict=True) for batch in step] == alone
+    assert [sorted([*one, *other]) for one, other in zip(*pair, strict=True)] == alone

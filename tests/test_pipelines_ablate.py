@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from classify_head.answers import Answers
 from classify_head.evidence import Evidence
 from classify_head.evidence_store import read_evidence, write_evidence
-from classify_head.gap import Answers, gap
+from classify_head.gap import gap
 from classify_head.policies import POLICIES, decide
 from classify_head.submission import load_solution
 from pipelines.artifacts import load_manifest

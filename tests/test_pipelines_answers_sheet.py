@@ -2,12 +2,24 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from pipelines.reports import answers_sheet
-from pipelines.reports.answers_sheet import SHOWN, draw_answers
-from pipelines.reports.gallery import Picture
+from pipelines.reports.answers_sheet import (
+    CAPTION,
+    GAP,
+    MARGIN,
+    SHOWN,
+    TILE,
+    CaptionedImage,
+    draw_answers,
+    draw_sheet,
+)
+from pipelines.reports.page.answers import spread
 from tests.conftest import Tiny
 from tests.datasets import (
     LANDMARKS,
@@ -19,7 +31,7 @@ from tests.datasets import (
     write_table,
 )
 
-Rows = list[list[Picture]]
+Rows = list[list[CaptionedImage]]
 NAMES = ("Café", "naïve 照片", "Ελλάδα", "Москва", "a\tb", "W" * 90)
 
 
@@ -32,7 +44,7 @@ def collect(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> Rows:
         path.touch()
 
     with monkeypatch.context() as patch:
-        patch.setattr(answers_sheet, "draw_gallery", keep)
+        patch.setattr(answers_sheet, "draw_sheet", keep)
         draw_answers(make_job(tiny.data, tiny.run, tiny.recipe))
     return drawn
 
@@ -83,4 +95,43 @@ def test_photos_that_cannot_be_read_are_not_in_the_sample(
     assert tiny.submit().status == 0
     rows = collect(tiny, monkeypatch)
     assert len(rows) == len(QUERIES) - 1
-    assert tiny.data / "images" / "q2.jpg" not in [row[0].path for row in rows]
+    assert tiny.data / "images" / "q2.jpg" not in [row[0].file for row in rows]
+
+
+@given(st.lists(st.floats(0, 1), max_size=30), st.integers(1, 10))
+def test_a_sample_runs_from_the_surest_to_the_least_sure(
+    confidences: list[float], count: int
+) -> None:
+    rows = spread(confidences, count)
+    chosen = [confidences[row] for row in rows]
+    assert len(rows) == min(count, len(confidences)) == len(set(rows))
+    assert chosen == sorted(chosen, reverse=True)
+    if len(rows) > 1:
+        assert chosen[0] == max(confidences)
+        assert chosen[-1] == min(confidences)
+
+
+def _save(path: Path, colour: tuple[int, int, int], size: tuple[int, int]) -> Path:
+    Image.new("RGB", size, colour).save(path)
+    return path
+
+
+def test_each_picture_is_drawn_in_its_place(tmp_path: Path) -> None:
+    red = _save(tmp_path / "red.png", (250, 0, 0), (40, 300))
+    blue = _save(tmp_path / "blue.png", (0, 0, 250), (900, 30))
+    rows = [
+        [CaptionedImage(red, "a" * 200, "note", answered=True), CaptionedImage(blue, "Tower", "")]
+    ]
+    draw_sheet(rows, tmp_path / "sheet.png")
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
+    assert sheet.shape[0] == 2 * MARGIN + TILE[1] + CAPTION + GAP
+    middle = MARGIN + TILE[1] // 2
+    assert sheet[middle, MARGIN + TILE[0] // 2].tolist() == [250, 0, 0]
+    assert sheet[middle, MARGIN + TILE[0] + 3 * GAP + TILE[0] // 2].tolist() == [0, 0, 250]
+
+
+def test_an_unreadable_image_leaves_a_grey_tile(tmp_path: Path) -> None:
+    rows = [[CaptionedImage(tmp_path / "missing.jpg", "", "no answer", answered=False)]]
+    draw_sheet(rows, tmp_path / "sheet.png")
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
+    assert sheet[MARGIN + 5, MARGIN + 5].tolist() == [200, 200, 200]

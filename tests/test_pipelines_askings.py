@@ -20,12 +20,12 @@ from pipelines.answers.extras import make_extras
 from pipelines.answers.hidden import Hidden
 from pipelines.answers.open_run import open_recognizer
 from pipelines.answers.recognition import Recognizer
-from pipelines.answers.verifier import Verifier
 from pipelines.artifacts import load_manifest
 from pipelines.runs.recipe import load_recipe, make_recipe
 from pipelines.stages.askings import Askings, ask_twice
 from pipelines.stages.fit_search import fit_search
 from pipelines.stages.known_queries import KnownQueries, load_known_queries
+from rerank.verifier import Verifier
 from tests.conftest import Tiny
 from tests.datasets import LANDMARKS, PHOTOS, make_job
 

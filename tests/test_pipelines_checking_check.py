@@ -29,7 +29,7 @@ WRITTEN = ("problems.csv", "problems.html", "groups.parquet")
 @pytest.fixture(scope="module")
 def checked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_spoiled_dataset(tmp_path_factory.mktemp("checked") / "data")
-    check_dataset(Dataset(folder))
+    call(folder)
     return folder
 
 
@@ -99,7 +99,7 @@ def test_the_order_of_rows_changes_nothing(checked: Path, tmp_path: Path) -> Non
 
 def test_a_second_check_gives_the_same_bytes(copied: Path) -> None:
     before = written(copied)
-    check_dataset(Dataset(copied))
+    call(copied)
     assert listed(copied) == PROBLEMS
     # The page names the folder, which is another one.
     assert [written(copied)[place] for place in (0, 2)] == [before[place] for place in (0, 2)]
@@ -269,7 +269,7 @@ def test_the_page_shows_each_kind_and_escapes_ids(copied: Path) -> None:
     (copied / "images" / "<b>.jpg").write_bytes((copied / "images" / "a5.jpg").read_bytes())
     with (copied / "train.csv").open("a") as file:
         file.write("<b>,5\n")
-    check_dataset(Dataset(copied))
+    call(copied)
     page = page_of(copied)
     for kind in {problem[0] for problem in PROBLEMS}:
         assert f"<h2>{kind}</h2>" in page
@@ -279,7 +279,7 @@ def test_the_page_shows_each_kind_and_escapes_ids(copied: Path) -> None:
 
 def test_the_page_shows_some_of_many(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(problems_page, "SHOWN", 2)
-    check_dataset(Dataset(copied))
+    call(copied)
     assert "2 of 4 are shown; problems.csv has all" in page_of(copied)
 
 

@@ -76,7 +76,7 @@ def test_interrupted_run_finishes_with_the_same_files(city: Path, tmp_path: Path
         render_city(tmp_path, TINY, seed=3, workers=1, report=stop)
     assert not (tmp_path / "train.csv").exists()
     started = sorted((tmp_path / "images").iterdir())
-    (tmp_path / "images" / (started[0].name + ".part")).write_bytes(b"half a photo")
+    (tmp_path / "images" / f".{started[0].name}.tmp").write_bytes(b"half a photo")
     started[0].unlink()
     kept = {p: p.stat().st_mtime_ns for p in started[1:]}
     render_city(tmp_path, TINY, seed=3, workers=1)

@@ -22,10 +22,10 @@ from pipelines.answers.class_candidates import add_class_images
 from pipelines.answers.database import Database
 from pipelines.answers.hidden import Hidden
 from pipelines.answers.recognition import Recognizer
-from pipelines.answers.verifier import verify_settings
-from pipelines.runs.recipe import RerankSettings, make_recipe
-from rerank.aggregated import AggregatedSettings, build_aggregated_index, verify_aggregated
+from pipelines.runs.recipe import make_recipe
+from rerank.aggregated import build_aggregated_index, verify_aggregated
 from rerank.features import LocalFeatures
+from rerank.settings import RerankSettings
 from rerank.sift import SiftExtractor
 from rerank.store import FeatureStore, write_features_part
 from rerank.verify import verify_candidates
@@ -129,7 +129,7 @@ def test_a_class_is_merged_as_by_sorting_everything(
         np.take_along_axis(found.rows, left, axis=1)[:, :count],
         np.take_along_axis(found.scores, left, axis=1)[:, :count],
     )
-    merged, chosen = add_class_images(near, database, vectors, classes, most, own)
+    merged, chosen = add_class_images(near, database, vectors, classes, most=most, own=own)
     np.testing.assert_array_equal(merged.rows[:, :count], near.rows)
     assert merged.rows.shape == chosen.shape == (5, count + min(most, database.class_sizes.max()))
     for query, label in enumerate(classes.tolist()):
@@ -141,16 +141,16 @@ def test_a_class_is_merged_as_by_sorting_everything(
 
 def test_the_width_does_not_depend_on_the_queries(database: Database) -> None:
     near = search(database.index, ["a", "b", "c"], VECTORS, 6)
-    whole, _ = add_class_images(near, database, VECTORS, np.array([0, 1, 2]), 1000)
+    whole, _ = add_class_images(near, database, VECTORS, np.array([0, 1, 2]), most=1000)
     one = Neighbors(("b",), near.rows[1:2], near.scores[1:2])
-    alone, _ = add_class_images(one, database, VECTORS[1:2], np.array([1]), 1000)
+    alone, _ = add_class_images(one, database, VECTORS[1:2], np.array([1]), most=1000)
     np.testing.assert_array_equal(alone.rows, whole.rows[1:2])
     assert whole.rows.shape == (3, 6 + PHOTOS)
 
 
 def test_no_queries_get_no_images(database: Database) -> None:
     none = Neighbors((), np.empty((0, 6), np.int64), np.empty((0, 6), np.float32))
-    merged, chosen = add_class_images(none, database, VECTORS[:0], np.empty(0, np.int64), 3)
+    merged, chosen = add_class_images(none, database, VECTORS[:0], np.empty(0, np.int64), most=3)
     assert merged.rows.shape == chosen.shape == (0, 9)
 
 
@@ -163,7 +163,7 @@ def test_the_images_of_the_class_alone_are_verified(
     verified = evidence.inliers >= 0
     assert (evidence.labels[verified] == np.repeat([0, 1, 2], min(most, PHOTOS))).all()
     assert not np.isfinite(evidence.residuals[~verified]).any()
-    geometry = verify_settings(recognizer.recipe.rerank)
+    geometry = recognizer.recipe.rerank
     for query, place in zip(*np.nonzero(verified), strict=True):
         candidate = store.get(database.image_ids[neighbors.rows[query, place]])
         assert candidate is not None
@@ -175,10 +175,10 @@ def test_aggregated_matching_takes_the_whole_class_at_once(
     database: Database, store: FeatureStore, asked: list[LocalFeatures]
 ) -> None:
     recognizer = recognizer_of(
-        database, store, matching="aggregated", nearest=4, max_distance=0.7, trials=50
+        database, store, matching="aggregated", nearest=4, max_distance=0.7, max_iterations=50
     )
     neighbors, evidence = gather(recognizer, asked, [1, 1, 0])
-    how = AggregatedSettings(max_iterations=50, neighbors=4, max_distance=0.7)
+    how = RerankSettings(max_iterations=50, nearest=4, max_distance=0.7)
     for query, label in enumerate([1, 1, 0]):
         rows = np.flatnonzero(database.landmark_ids == label)
         images = [store.get(database.image_ids[row]) for row in rows]
@@ -227,7 +227,7 @@ def test_without_a_head_there_is_no_predicted_class(
         recognizer_of(database, store).gather(queries, lambda query: None)
 
 
-def test_by_default_the_neighbours_are_verified_and_nothing_is_recorded(
+def test_by_default_the_neighbours_are_verified(
     database: Database, store: FeatureStore, asked: list[LocalFeatures]
 ) -> None:
     neighbors, evidence = gather(
@@ -235,10 +235,6 @@ def test_by_default_the_neighbours_are_verified_and_nothing_is_recorded(
     )
     assert neighbors.rows.shape == (3, 6)
     assert ((evidence.inliers >= 0) == (np.arange(6) < 4)).all()
-    later = {"of", "matching", "nearest", "trials"}
-    assert not later & RerankSettings().model_dump().keys()
-    changed = RerankSettings(of="predicted-class", matching="aggregated", nearest=3, trials=7)
-    assert later <= changed.model_dump().keys()
 
 
 def test_neighbours_cannot_be_aggregated() -> None:

@@ -17,8 +17,8 @@ from embed.shards import Embeddings
 from pipelines.datasets import derive
 from pipelines.datasets.dataset import Dataset
 from pipelines.runs.job import Job
-from pipelines.stages import clean
-from pipelines.stages.clean import Kept, clean_training, explain_rejected
+from pipelines.stages import clean, order
+from pipelines.stages.clean import Kept, explain_rejected
 from rerank.cleaning import CleaningSettings
 from tests.conftest import Tiny
 from tests.datasets import (
@@ -51,7 +51,7 @@ def noisy(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     write_table(data / "train.csv", "id,landmark_id", [f"{i},{n}" for i, n in labels.items()])
     (data / "images" / f"{UNREADABLE}.jpg").write_bytes(b"nothing")
     tiny = Tiny(data, recipe, folder / "run")
-    assert clean_training(job_of(tiny), folder / "clean", PUBLISHED) == KEPT
+    assert order.clean(job_of(tiny), folder / "clean", PUBLISHED) == KEPT
     return tiny
 
 
@@ -109,7 +109,7 @@ def test_the_same_command_again_verifies_nothing(
 ) -> None:
     before = results(cleaned_of(noisy))
     monkeypatch.setattr(clean, "run_parallel", refuse)
-    assert clean_training(job_of(noisy), cleaned_of(noisy), PUBLISHED) == KEPT
+    assert order.clean(job_of(noisy), cleaned_of(noisy), PUBLISHED) == KEPT
     assert results(cleaned_of(noisy)) == before
 
 
@@ -137,9 +137,9 @@ def test_verification_goes_on_after_the_last_whole_part(
     monkeypatch.setattr(clean, "PART_SIZE", 7)
     monkeypatch.setattr(clean, "run_parallel", interrupt)
     with pytest.raises(Interrupted):
-        clean_training(job_of(embedded), tmp_path / "new", PUBLISHED)
+        order.clean(job_of(embedded), tmp_path / "new", PUBLISHED)
     assert not (tmp_path / "new" / "train.csv").exists()
-    assert clean_training(job_of(embedded), tmp_path / "new", PUBLISHED) == KEPT
+    assert order.clean(job_of(embedded), tmp_path / "new", PUBLISHED) == KEPT
     assert done == [0, 7, -1, 14, 21]
     assert results(tmp_path / "new") == results(cleaned_of(noisy))
 
@@ -151,9 +151,9 @@ def test_writing_goes_on_after_an_interrupt(
         with monkeypatch.context() as patch:
             patch.setattr(module, step, refuse)
             with pytest.raises(Interrupted):
-                clean_training(job_of(noisy), tmp_path / "new", PUBLISHED)
+                order.clean(job_of(noisy), tmp_path / "new", PUBLISHED)
         assert not (tmp_path / "new" / "train.csv").exists()
-    assert clean_training(job_of(noisy), tmp_path / "new", PUBLISHED) == KEPT
+    assert order.clean(job_of(noisy), tmp_path / "new", PUBLISHED) == KEPT
     assert results(tmp_path / "new") == results(cleaned_of(noisy))
 
 
@@ -169,14 +169,14 @@ def test_a_folder_that_holds_something_else_is_left_alone(
         (folder / "rejected.csv").write_text("id\n")
     before = results(folder)
     with pytest.raises(InputError, match=r"holds .*; name another folder, or delete"):
-        clean_training(job_of(noisy), folder, PUBLISHED)
+        order.clean(job_of(noisy), folder, PUBLISHED)
     assert results(folder) == before
 
 
 def test_a_recipe_without_local_features_is_refused(noisy: Tiny, tmp_path: Path) -> None:
     recipe = make_recipe_file(tmp_path / "plain.toml", '[rerank]\nmethod = "none"\n')
     with pytest.raises(ValueError, match=r"plain.toml has rerank.method = \"none\""):
-        clean_training(make_job(noisy.data, noisy.run, recipe), tmp_path / "new", PUBLISHED)
+        order.clean(make_job(noisy.data, noisy.run, recipe), tmp_path / "new", PUBLISHED)
     assert not (tmp_path / "new").exists()
 
 
@@ -186,21 +186,21 @@ def test_losing_most_is_a_warning_and_losing_all_an_error(
     advice = "inliers asked for; lower --min-verified or --min-inliers"
     with caplog.at_level(logging.WARNING, "pipelines.stages.clean"):
         strict = CleaningSettings(min_inliers=90)
-        kept = clean_training(job_of(embedded), tmp_path / "new", strict)
+        kept = order.clean(job_of(embedded), tmp_path / "new", strict)
     assert 0 < kept.images < kept.of_images / 2
     assert f"more than half of the training images are left out, with 2 images of 90 {advice}" in (
         caplog.text
     )
     before = results(tmp_path / "new")
     with pytest.raises(ValueError, match=f"none of the 24 images .* 2 images of 500 {advice}"):
-        clean_training(job_of(embedded), tmp_path / "new", CleaningSettings(min_inliers=500))
+        order.clean(job_of(embedded), tmp_path / "new", CleaningSettings(min_inliers=500))
     assert results(tmp_path / "new") == before
 
 
 def test_other_settings_write_the_same_folder_again(embedded: Tiny, tmp_path: Path) -> None:
     new = tmp_path / "new"
-    assert clean_training(job_of(embedded), new, CleaningSettings(min_images=3)).images < 18
-    assert clean_training(job_of(embedded), new, PUBLISHED) == KEPT
+    assert order.clean(job_of(embedded), new, CleaningSettings(min_images=3)).images < 18
+    assert order.clean(job_of(embedded), new, PUBLISHED) == KEPT
     assert len(rows(new / "train.csv")) + len(rows(new / "rejected.csv")) == 24
 
 
@@ -241,5 +241,5 @@ def test_variants_that_confirm_their_photo_are_a_warning(
     write_table(tmp_path / "data" / "variants.csv", "id,image_id", ["thing0-0~1,thing0-0"])
     shutil.copytree(noisy.run, tmp_path / "run")
     job = make_job(tmp_path / "data", tmp_path / "run", noisy.recipe)
-    assert clean_training(job, tmp_path / "new", PUBLISHED) == KEPT
+    assert order.clean(job, tmp_path / "new", PUBLISHED) == KEPT
     assert "which confirm the photos they were made of" in caplog.text

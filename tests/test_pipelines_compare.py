@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from classify_head.answers import Answers
 from classify_head.comparison import compare_answers
-from classify_head.gap import Answers
 from pipelines.artifacts import read_signed, write_signed
 from pipelines.scores.compare import compare_runs, compare_steps
 from tests.conftest import Tiny

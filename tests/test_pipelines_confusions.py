@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
-from classify_head.gap import Answers
+from classify_head.answers import Answers
 from pipelines.reports.confusions import count_confusions, draw_confusions, write_confusions
 
 labels = st.integers(-1, 4)

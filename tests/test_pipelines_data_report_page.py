@@ -3,7 +3,7 @@
 import io
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +19,13 @@ from pipelines.commands.data_report import report
 from pipelines.datasets.dataset import Dataset
 from pipelines.datasets.facts.before import Before
 from pipelines.datasets.facts.image_sizes import Measured
-from pipelines.reports.data_report import DataReport, Planned, make_report, to_json
+from pipelines.reports.data_report import DataReport, Machine, make_report, to_json
 from pipelines.reports.data_report_figure import draw_report
 from pipelines.reports.data_report_page import FIGURE, PAGE, open_folder, save_report
 from pipelines.reports.data_report_sections import make_sections
 from pipelines.reports.data_report_tables import print_sections
-from pipelines.runs.recipe import load_recipe
-from pipelines.stages.forecast.machine import Machine
 from tests.conftest import Tiny
-from tests.datasets import make_dataset, write_table
+from tests.datasets import make_dataset, make_job, write_table
 
 ATTACK = "<script>alert('x')</script>"
 
@@ -38,16 +36,14 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def plan_of(tiny: Tiny, scratch: Path) -> Planned:
-    return Planned("tiny", load_recipe(str(tiny.recipe)), None, 0, scratch, seconds=0.02)
-
-
 @pytest.fixture(scope="module")
 def planned(
     finished: Tiny, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[DataReport, Measured]:
-    scratch = tmp_path_factory.mktemp("scratch")
-    return make_report(Dataset(finished.data), None, plan_of(finished, scratch))
+    job = make_job(finished.data, tmp_path_factory.mktemp("runs") / "run", finished.recipe)
+    made = make_report(job.dataset, None, replace(job, recipe_name="tiny"))
+    assert not job.run.exists()
+    return made
 
 
 def printed(made: DataReport, width: int = 100) -> str:
@@ -95,30 +91,32 @@ def test_the_terminal_shows_all_in_a_hundred_columns(
     assert max(map(len, lines)) <= 100
     titles = [line for line in lines if line and line[0] != " "]
     assert titles == ["Landmarks", "Test", "Images", "What a run will take"]
-    stages = [
-        line.split()[0] for line in lines if re.match(r"  (train|embed|index|submit) .* GB", line)
-    ]
-    assert stages == ["train", "embed", "index", "submit"]
+    stages = [line.split()[0] for line in lines if re.match(r"  [a-z]+ .* - .* [GM]B", line)]
+    assert stages == ["train", "embed", "features", "index", "decision", "submit"]
+    notes = " ".join(printed(planned[0]).split())
+    assert re.search(r"on samples of 12, 12 and \d\d images", notes)
+    assert "to the 38 images of the run" in notes
 
 
-def test_what_does_not_fit_is_said(
-    finished: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    little = Machine(cores=1, memory=10**12, disk_free=1000)
-    monkeypatch.setattr("pipelines.reports.data_report.look_at_machine", lambda folder: little)
-    made, measured = make_report(Dataset(finished.data), None, plan_of(finished, tmp_path))
-    text = " ".join(printed(made).split())
-    assert "on disk, 1 kB are free" in text
-    assert "cairn data select --cap 100" in text
+def test_what_does_not_fit_is_said(planned: tuple[DataReport, Measured], tmp_path: Path) -> None:
+    made, measured = planned
+    assert made.plan is not None
+    slow = [replace(stage, seconds=1e6) for stage in made.plan.stages]
+    little = Machine(cores=1, memory=10**6, disk_free=1000, load=9.0)
+    made = replace(made, plan=replace(made.plan, stages=tuple(slow)), machine=little)
     page = save_report(made, measured, make_sections(made), tmp_path).read_text()
-    assert "on disk, 1 kB are free" in page
+    for text in (" ".join(printed(made).split()), page):
+        assert "on disk, 1 kB are free" in text
+        assert "of memory, the machine has 1 MB" in text
+        assert "train takes 12 days" in text and "fewer train.epochs" in text
+        assert "9 processes ran or waited for its cores" in text
 
 
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
         (["thing0-0,0", "thing0-1,0"], "training needs two landmarks"),
-        (["gone,0", "lost,1"], "none of the images that were looked at can be read"),
+        (["gone,0", "lost,0", "away,1", "off,1"], "could be read"),
     ],
 )
 def test_a_dataset_that_cannot_be_trained_on_has_facts_and_no_plan(
@@ -126,19 +124,11 @@ def test_a_dataset_that_cannot_be_trained_on_has_facts_and_no_plan(
 ) -> None:
     (tmp_path / "images").symlink_to(finished.data / "images")
     write_table(tmp_path / "train.csv", "id,landmark_id", rows)
-    made, measured = make_report(Dataset(tmp_path), None, plan_of(finished, tmp_path))
+    job = make_job(tmp_path, tmp_path / "run", finished.recipe)
+    made, measured = make_report(job.dataset, None, job)
     assert made.plan is None
     assert reason in " ".join(printed(made).split())
     assert reason in save_report(made, measured, make_sections(made), tmp_path).read_text()
-
-
-def test_features_of_a_hub_are_not_timed(finished: Tiny, tmp_path: Path) -> None:
-    asked = plan_of(finished, tmp_path)
-    rerank = asked.recipe.rerank.model_copy(update={"method": "delf-hub"})
-    recipe = asked.recipe.model_copy(update={"rerank": rerank})
-    asked = Planned("hub", recipe, None, 0, tmp_path)
-    made, _ = make_report(Dataset(finished.data), None, asked)
-    assert made.plan is None and "delf-hub" in made.no_plan
 
 
 @pytest.mark.parametrize(
@@ -178,13 +168,12 @@ def test_the_command_prints_json(fresh: Tiny, tmp_path: Path) -> None:
     assert (tmp_path / "out" / PAGE).is_file()
 
 
-def test_json_has_the_totals_of_the_stages(planned: tuple[DataReport, Measured]) -> None:
+def test_json_has_the_stages(planned: tuple[DataReport, Measured]) -> None:
     made = planned[0]
     assert made.plan is not None
     values = json.loads(json.dumps(to_json(made)))
     for stage, plain in zip(made.plan.stages, values["plan"]["stages"], strict=True):
-        assert plain["total"]["seconds"] == stage.seconds
-        assert plain["total"]["total_memory"] == stage.total_memory
+        assert plain == asdict(stage)
 
 
 def test_a_folder_that_cannot_be_written_to_asks_for_another(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import logging
 import math
 import shutil
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from pipelines.answers.decision import (
 from pipelines.answers.query import QueryEngine
 from pipelines.artifacts import load_manifest
 from pipelines.runs.recipe import load_recipe
-from pipelines.stages.index import index_database
+from pipelines.stages import decide, order
 from tests.conftest import Tiny
 from tests.datasets import (
     LANDMARKS,
@@ -54,7 +55,7 @@ def decide_anew(tiny: Tiny, changes: str = "", max_overlap: float = 1.0) -> Deci
     section = f"[decide]\nmax_overlap = {max_overlap}\n"
     make_recipe_file(tiny.recipe, f"[train]\nepochs = 0\n{section}{changes}")
     job = make_job(tiny.data, tiny.run, tiny.recipe)
-    index_database(job)
+    order.index(job)
     return load_decision(tiny.run, job.recipe, database_of(tiny))
 
 
@@ -254,20 +255,20 @@ def test_no_known_query_at_all_is_no_error(
     assert fresh.submit().status == 0  # what is not drawn is not missed
 
 
-def spy_on(name: str, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Return a list that gets the first argument of each call that the decision makes."""
-    real, seen = getattr(decision, name), list[Any]()
+def spy_on(module: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return a list that gets the arguments of each call that a module makes."""
+    real, seen = getattr(module, name), list[Any]()
 
     def note(*arguments: Any, **options: Any) -> Any:
         seen.append(arguments)
         return real(*arguments, **options)
 
-    monkeypatch.setattr(decision, name, note)
+    monkeypatch.setattr(module, name, note)
     return seen
 
 
 def test_near_copies_are_left_out(copied: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = spy_on("fit_calibration", monkeypatch)
+    asked = spy_on(decide, "fit_calibration", monkeypatch)
     decide_anew(copied, max_overlap=0.99)
     decide_anew(copied, max_overlap=0.3)
     everything, fewer = (arguments[0] for arguments in asked)
@@ -280,7 +281,8 @@ def test_near_copies_are_left_out(copied: Tiny, monkeypatch: pytest.MonkeyPatch)
 def test_extras_are_of_the_neighbours_that_are_left(
     copied: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, decided = spy_on("make_extras", monkeypatch), spy_on("decide", monkeypatch)
+    made = spy_on(decide, "make_extras", monkeypatch)
+    decided = spy_on(decision, "decide", monkeypatch)
     decide_anew(copied, "policy = 'label-agreement'\n", max_overlap=0.3)
     (_, database, _, rows, _), evidence = made[0], decided[0][0]
     assert (evidence.labels < 0).any()
@@ -308,8 +310,8 @@ def test_the_decision_for_another_index_is_refused(
     """As after a kill between the two: the index is there, the decision is the old one."""
     write_table(tiny.data / "non_landmark.csv", "id", POOL[:4])
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("pipelines.stages.index.set_decision", interrupt)
-        index_database(make_job(tiny.data, tiny.run, tiny.recipe))
+        patch.setattr("pipelines.stages.decide.set_decision", interrupt)
+        order.index(make_job(tiny.data, tiny.run, tiny.recipe))
     message = f"no decision for the index and the recipe of {tiny.run}; run `cairn index --run"
     with pytest.raises(FileNotFoundError, match=message):
         QueryEngine(tiny.run)

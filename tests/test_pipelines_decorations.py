@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 import classify_head.plots
-from pipelines.datasets.checking import check
 from pipelines.decorations import draw, draw_missing
 from pipelines.reports import (
     answers_sheet,
     confusions,
     data_report_page,
     match_figures,
+    problems_page,
     run_figures,
 )
 from pipelines.reports.page import run_report
@@ -34,12 +34,12 @@ TABLES = {
 }
 # What each stage draws beside its artifacts, and the function that draws it.
 OF_SUBMIT: dict[str, tuple[Any, str]] = {
-    "answers.jpg": (answers_sheet, "draw_gallery"),
+    "answers.jpg": (answers_sheet, "draw_sheet"),
     "decision/reliability.png": (classify_head.plots, "plot_reliability"),
     "model/curves.png": (train, "plot_history"),
 }
 OF_RUN: dict[str, tuple[Any, str]] = {
-    "answers.jpg": (answers_sheet, "draw_gallery"),
+    "answers.jpg": (answers_sheet, "draw_sheet"),
     "report.html": (run_report, "collect_report"),
     "class_histogram.png": (run_figures, "draw_class_histogram"),
     "confusion_matrix.png": (confusions, "_draw"),
@@ -130,7 +130,7 @@ def test_one_figure_of_matches_that_fails_leaves_the_others(
 def test_another_submission_has_another_sheet(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     (tiny.data / "test.csv").write_text("id\nq3\nq1\n")
     (tiny.data / "solution.csv").unlink()
-    monkeypatch.setattr(answers_sheet, "draw_gallery", fail)
+    monkeypatch.setattr(answers_sheet, "draw_sheet", fail)
     assert tiny.submit().status == 0
     assert not (tiny.run / "answers.jpg").exists()
 
@@ -152,7 +152,7 @@ def test_the_check_of_a_dataset_needs_no_page(
 ) -> None:
     folder = make_dataset(tmp_path / "data", landmarks=2)
     with monkeypatch.context() as patch:
-        patch.setattr(check, "write_page", fail)
+        patch.setattr(problems_page, "write_page", fail)
         end = cairn("data", "check", folder)
     assert end.status == 0
     assert warning("problems.html") in caplog.text

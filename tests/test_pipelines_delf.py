@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.answers.extractors import find_fingerprint
+from pipelines.answers.extractors import EXTRACTORS, build_extractor, find_fingerprint
 from pipelines.answers.open_run import open_features
 from pipelines.answers.query import QueryEngine
 from pipelines.artifacts import load_manifest
@@ -61,6 +61,15 @@ def copied(verified: Tiny, tmp_path: Path) -> Tiny:
 
 def stamps(run: Path, folder: str) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in (run / folder).rglob("*.*")}
+
+
+def test_the_fingerprint_is_told_without_loading_a_network(
+    verified: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load_recipe(str(verified.recipe)).rerank
+    made = build_extractor(verified.run, settings).fingerprint
+    monkeypatch.delitem(EXTRACTORS, "delf")
+    assert find_fingerprint(verified.run, settings) == made
 
 
 def test_a_run_with_delf_verifies_its_candidates(verified: Tiny, finished: Tiny) -> None:

@@ -1,6 +1,7 @@
 """Scoring files and runs: figures that explain the score, near-duplicates, advice for bad files."""
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from classify_head.gap import Answers, gap, summary
+from classify_head.answers import Answers
+from classify_head.gap import gap, summary
 from classify_head.promise import describe
 from pipelines.answers.decision import load_promises
 from pipelines.artifacts import load_manifest
+from pipelines.scores.evaluate import read_ranked
 from pipelines.scores.near_duplicates import find_near_duplicates, write_near_duplicates
 from tests.conftest import Tiny
 from tests.datasets import QUERIES, accept_changes, cairn, write_table
@@ -273,8 +276,7 @@ def test_near_duplicates_overlap(tmp_path: Path) -> None:
         *write_pairs(tmp_path / "run", [0.49, 0.5, 0.9], [0.999, 0.25, 0.5, 1.0])
     )
     assert criterion == "overlap >= 0.5"
-    assert pairs["image_id"].to_pylist() == ["n1", "n2"]
-    assert pairs["similarity"].to_pylist() == [0.25, 0.5]
+    assert [(pair.image_id, pair.similarity) for pair in pairs] == [("n1", 0.25), ("n2", 0.5)]
     write_near_duplicates(pairs, tmp_path / "found.csv")
     assert (tmp_path / "found.csv").read_text().splitlines() == [
         "query_id,image_id,overlap,similarity",
@@ -341,3 +343,29 @@ def test_an_absent_run_says_how_to_make_one(tmp_path: Path) -> None:
     assert end.status == 1
     assert str(tmp_path / "absent") in end.err
     assert not (tmp_path / "absent").exists()
+
+
+def test_neighbours_are_read_without_a_python_object_a_row(tmp_path: Path) -> None:
+    """Of Q x K rows there are millions; a list of them would take gigabytes."""
+    queries, neighbors, most = 2000, 100, 20
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 50, (queries, neighbors))
+    places, ranks = (axis.ravel() for axis in np.indices(labels.shape))
+    order = rng.permutation(labels.size)
+    ids = [f"query{number}" for number in range(queries)]
+    table = {
+        "query_id": pa.array([ids[place] for place in places[order]]),
+        "rank": ranks[order],
+        "landmark_id": labels.ravel()[order],
+    }
+    path = tmp_path / "neighbors.parquet"
+    pq.write_table(pa.table(table), path)
+    asked = ["nobody", *reversed(ids[:1500])]
+    del table, order
+    tracemalloc.start()
+    ranked = read_ranked(path, asked, most)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (ranked[0] == -1).all()
+    np.testing.assert_array_equal(ranked[1:], labels[1499::-1, :most])
+    assert peak < 24 * labels.size  # bytes of a row; as Python objects it takes 150

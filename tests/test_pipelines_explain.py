@@ -9,14 +9,13 @@ import pytest
 from PIL import Image
 from typer import Exit
 
-from embed.decode import decode_image
+from classify_head.settings import EnsembleSettings, MemberSettings
 from embed.explain import Score
 from embed.model import fingerprint_model
 from embed.transforms import normalize, resize_square, to_tensor
 from pipelines.commands.explain import explain
 from pipelines.reports.explain import Explainer
 from pipelines.reports.explain_figure import Panel, draw_panels, find_extent, pick_path
-from pipelines.runs.recipe_sections import EnsembleSettings, MemberSettings
 from rerank.delf.extractor import DelfExtractor
 from rerank.delf.model import LocalModel, LocalSpec
 from rerank.delf.settings import DelfSettings
@@ -35,7 +34,8 @@ def query(tiny: Tiny, number: int) -> Path:
 def read_score(explainer: Explainer, photo: Path, score: Score) -> float:
     model = explainer.first.model
     side = model.spec.image_size
-    view = to_tensor(resize_square(decode_image(photo, min_side=side).pixels, side))[None]
+    pixels = explainer.engine.describer.decode(photo).pixels
+    view = to_tensor(resize_square(pixels, side))[None]
     return float(score(model, normalize(view, model.spec.backbone)).detach()[0])
 
 
@@ -110,7 +110,8 @@ def test_the_attention_of_delf_is_shown_where_the_run_has_it(finished: Tiny) -> 
     level, settings = model.backbone.find_level(16), DelfSettings(dim=8, scales=(1.0,))
     spec = LocalSpec(fingerprint_model(model), 16, level.channels, 0.0, settings.hidden, 8)
     answer = explainer.engine.ask(query(finished, 0))
-    explainer.engine.extractor = DelfExtractor(model, LocalModel(spec), settings)
+    extractor = DelfExtractor(model, LocalModel(spec), settings)
+    explainer.engine.describer = replace(explainer.engine.describer, extractor=extractor)
     explainer.__dict__.pop("_delf")
     panels = explainer._make_panels(query(finished, 0), answer, explainer._choose_subject(answer))
     assert panels[-1].title == "Attention of DELF, whatever the answer"

@@ -1,6 +1,5 @@
 """Extractors by name: what the recipe says reaches them, and networks load only when asked for."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,11 +7,10 @@ from typing import Any, get_args
 
 import pytest
 
-from pipelines.answers import extractors
 from pipelines.answers.extractors import EXTRACTORS, build_extractor, find_fingerprint
-from pipelines.runs.recipe import RerankSettings
 from rerank.delf.hub import HubDelf
 from rerank.delf.hub_model import import_tensorflow
+from rerank.settings import RerankSettings
 from rerank.sift import SiftExtractor
 from tests.conftest import Tiny
 from tests.datasets import cairn, make_recipe_file
@@ -60,36 +58,14 @@ def test_fingerprints_follow_the_settings_that_matter() -> None:
     assert first == build_extractor(NOWHERE, settings()).fingerprint
     assert find_fingerprint(NOWHERE, settings(max_side=200)) != first
     assert find_fingerprint(NOWHERE, settings(max_features=50)) != first
-    assert find_fingerprint(NOWHERE, settings(candidates=7, ratio=0.9)) == first
-
-
-def test_an_extractor_is_built_for_its_fingerprint_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    built = []
-
-    def build(run: Path, chosen: RerankSettings) -> SiftExtractor:
-        built.append(run)
-        return SiftExtractor(max_features=len(built))
-
-    monkeypatch.setitem(extractors.EXTRACTORS, "delf", build)
-    delf = tmp_path / "delf" / "delf.json"
-    delf.parent.mkdir()
-    delf.touch()
-    chosen = settings(method="delf")
-    first = find_fingerprint(tmp_path, chosen)
-    assert find_fingerprint(tmp_path, chosen) == first
-    assert len(built) == 1
-    os.utime(delf, ns=(1, 1))  # trained again
-    assert find_fingerprint(tmp_path, chosen) != first
-    assert len(built) == 2
+    assert find_fingerprint(NOWHERE, settings(candidates=7, max_ratio=0.9)) == first
 
 
 def test_sift_needs_no_network() -> None:
     code = (
         "import sys; from pathlib import Path;"
         "from pipelines.answers.extractors import find_fingerprint;"
-        "from pipelines.runs.recipe import RerankSettings;"
+        "from rerank.settings import RerankSettings;"
         "find_fingerprint(Path('x'), RerankSettings());"
         "print([m for m in ('torch', 'timm', 'tensorflow') if m in sys.modules])"
     )

@@ -101,6 +101,21 @@ def test_centroids_are_those_of_the_vectors_that_are_searched(whitened: bool) ->
     np.testing.assert_array_equal(extras.centroids.labels[:, 0], (asked @ means.T).argmax(axis=1))
 
 
+def test_the_centroids_of_a_database_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    searched, asked = database(unit(rng, 40), np.arange(40) % 5), np.zeros((1, 1), dtype=np.int64)
+    rebuild, rebuilt = searched.index.reconstruct_batch, list[int]()
+
+    def count(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        rebuilt.append(len(rows))
+        return np.asarray(rebuild(rows))
+
+    monkeypatch.setattr(searched.index, "reconstruct_batch", count)
+    for _ in range(3):  # a query is asked after the other
+        make_extras(POLICIES["centroid"], searched, unit(rng, 1), asked)
+    assert rebuilt == [40]
+
+
 @pytest.fixture(scope="module")
 def gathered(calibrated: Tiny) -> Any:
     """Return recogniser, decision, and what is known of the test images of the run."""

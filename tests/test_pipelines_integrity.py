@@ -86,7 +86,7 @@ LOADERS = {
     "read_embeddings": {"pipelines/answers/open_run.py"},
     "read_failures": {"pipelines/answers/open_run.py", "pipelines/stages/clean.py"},
     "read_evidence": {"pipelines/scores/ablate.py"},
-    "FeatureStore": {"pipelines/answers/open_run.py", "pipelines/stages/forecast/measure_local.py"},
+    "FeatureStore": {"pipelines/answers/open_run.py"},
 }
 
 

@@ -11,8 +11,7 @@ import pytest
 from embed.model import DescriptorModel
 from pipelines.answers.query import QueryEngine
 from pipelines.artifacts import load_manifest
-from pipelines.stages.train import train
-from pipelines.stages.train_delf import train_local_features
+from pipelines.stages.order import Order
 from pipelines.stages.validation import Validation
 from tests.conftest import Tiny
 from tests.datasets import LANDMARKS, PHOTOS, QUERIES, make_job, make_recipe_file, results
@@ -49,7 +48,7 @@ def fitted(finished: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     """Return a run that ends with DELF and whose descriptors are shortened by PCA."""
     folder = tmp_path_factory.mktemp("fitted")
     tiny = Tiny(finished.data, make_recipe_file(folder / "tiny.toml", PCA), folder / "run")
-    train_local_features(make_job(tiny.data, tiny.run, tiny.recipe))
+    Order(make_job(tiny.data, tiny.run, tiny.recipe)).delf()
     return tiny
 
 
@@ -87,7 +86,8 @@ def test_a_run_without_knows_nothing_of_it(joint: Tiny, finished: Tiny) -> None:
     along, without = load_manifest(joint.run / "model"), load_manifest(finished.run / "model")
     assert along is not None and without is not None
     assert set(along.settings) - set(without.settings) == {"delf"}
-    assert set(along.settings["train"]) - set(without.settings["train"]) == {"local_weight"}
+    same = {**along.settings["train"], "local_weight": 0.0}
+    assert same == without.settings["train"]
     names = [{record.name for record in manifest.outputs} for manifest in (along, without)]
     assert names[0] - names[1] == {"local.safetensors"}
     assert not (finished.run / "model" / "local.safetensors").exists()
@@ -122,9 +122,9 @@ def test_an_interrupted_training_ends_with_the_same_bits(
     monkeypatch.setattr(Validation, "score", stop)
     job = make_job(joint.data, tmp_path / "run", joint.recipe)
     with pytest.raises(KeyboardInterrupt):
-        train_local_features(job)
+        Order(job).delf()
     assert list((tmp_path / "run" / "model").glob("checkpoint-*.pt"))
-    train_local_features(job)
+    Order(job).delf()
     assert len(calls) == 3
     whole = {name: digest for name, digest in results(joint.run).items() if "curves" not in name}
     for name, digest in results(job.run).items():
@@ -135,7 +135,7 @@ def test_an_interrupted_training_ends_with_the_same_bits(
 def test_another_dim_of_the_pca_leaves_the_model_as_it_is(fitted: Tiny, tmp_path: Path) -> None:
     other = copy(fitted, tmp_path, PCA.replace("dim = 16", "dim = 9"))
     before = (other.run / "model" / "manifest.json").stat().st_mtime_ns
-    train_local_features(make_job(other.data, other.run, other.recipe))
+    Order(make_job(other.data, other.run, other.recipe)).delf()
     assert (other.run / "model" / "manifest.json").stat().st_mtime_ns == before
     assert json.loads((other.run / "delf" / "delf.json").read_text())["spec"]["dim"] == 9
 
@@ -149,12 +149,12 @@ def test_what_is_trained_along_otherwise_needs_another_training(
 ) -> None:
     other = copy(fitted, tmp_path, PCA.replace(old, new))
     with pytest.raises(ValueError, match=rf"trained with other .*{name}"):
-        train(make_job(other.data, other.run, other.recipe))
+        Order(make_job(other.data, other.run, other.recipe)).model()
 
 
 def test_a_model_trained_anew_without_keeps_nothing_of_it(fitted: Tiny, tmp_path: Path) -> None:
     other = copy(fitted, tmp_path, PCA.replace("4.0", "0.0\nepochs = 1"))
-    manifest = train(make_job(other.data, other.run, other.recipe, redo=True))
+    manifest = Order(make_job(other.data, other.run, other.recipe), {"train"}).model()
     assert "delf" not in manifest.settings
     assert not (other.run / "model" / "local.safetensors").exists()
 
@@ -171,7 +171,7 @@ def test_training_along_for_nothing_is_refused(
 ) -> None:
     recipe = make_recipe_file(tmp_path / "tiny.toml", PCA.replace(old, new))
     with pytest.raises(ValueError, match=message):
-        train(make_job(fitted.data, tmp_path / "run", recipe))
+        Order(make_job(fitted.data, tmp_path / "run", recipe)).model()
     assert not (tmp_path / "run" / "model").exists()
 
 
@@ -183,7 +183,7 @@ def test_an_ensemble_has_the_local_features_of_its_first_member(
         tmp_path / "tiny.toml", PCA.replace("4.0", "0.0\nepochs = 1") + members
     )
     job = make_job(finished.data, tmp_path / "run", recipe)
-    train_local_features(job)
+    Order(job).delf()
     found = [(job.run / "members" / name / "model") for name in ("one", "two")]
     assert [(folder / "local.safetensors").is_file() for folder in found] == [True, False]
     delf = json.loads((job.run / "delf" / "delf.json").read_text())

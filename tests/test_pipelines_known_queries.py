@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from embed.sampling import split_validation
 from pipelines.answers.open_run import load_split_embeddings, split_pool
 from pipelines.runs.job import Job
-from pipelines.stages.index import index_database
+from pipelines.stages import order
 from pipelines.stages.known_queries import (
-    HELD_OUT,
     KnownQueries,
     load_known_queries,
-    prepare_held_out,
 )
+from pipelines.stages.training_set import HELD_OUT
 from tests.conftest import Tiny
 from tests.datasets import (
     LANDMARKS,
@@ -85,7 +84,7 @@ def two_tables(finished: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Tiny
     write_table(folder / "data" / "index.csv", "id,landmark_id", rows)
     (folder / "data" / "labels.csv").unlink()
     tiny = Tiny(folder / "data", make_recipe_file(folder / "tiny.toml"), folder / "run")
-    index_database(job_of(tiny))
+    order.index(job_of(tiny))
     return tiny
 
 
@@ -125,7 +124,7 @@ def test_held_out_photos_of_landmarks_that_the_database_lacks_are_not_asked(
 ) -> None:
     (tiny.data / "labels.csv").unlink()
     write_table(tiny.data / "index.csv", "id,landmark_id", [f"q0,{UNTRAINED}", f"q1,{UNTRAINED}"])
-    prepare_held_out(job_of(tiny))
+    order.Order(job_of(tiny)).held_out()
     assert not (tiny.run / "embeddings" / HELD_OUT).exists()
 
 

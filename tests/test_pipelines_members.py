@@ -10,18 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from classify_head.ensemble import combine_heads, concatenate_descriptors
-from embed.head_scores import HeadScores
-from embed.shards import Embeddings
 from pipelines.answers.open_run import load_split_embeddings
 from pipelines.answers.query import QueryEngine
 from pipelines.reports.page.run_report import collect_report
-from pipelines.runs.members import (
-    combine_embeddings,
-    keep_shared,
-    link_first_model,
-    list_member_jobs,
-)
-from pipelines.runs.recipe_sections import EnsembleSettings
+from pipelines.runs.members import link_first_model, list_member_jobs
 from tests.conftest import Tiny
 from tests.datasets import QUERIES, cairn, make_dataset, make_job, make_recipe_file, results
 
@@ -102,7 +94,8 @@ def test_a_query_is_answered_as_in_the_submission(together: Tiny) -> None:
     stored = load_split_embeddings(together.run, "test")
     for row, query in enumerate(stored.ids):
         path = together.data / "images" / f"{query}.jpg"
-        asked = engine.describer.describe(path)
+        asked, features = engine.describer.describe(engine.describer.decode(path), query)
+        assert asked.ids == (query,) and features is not None
         np.testing.assert_allclose(asked.vectors[0], stored.vectors[row], atol=1e-5)
         np.testing.assert_allclose(
             asked.head.probabilities[0], stored.head.probabilities[row], atol=1e-5
@@ -157,28 +150,6 @@ def test_members_are_jobs_with_recipes_of_their_own(tmp_path: Path) -> None:
     assert all(not job.recipe.ensemble.members for job in jobs)
     plain = make_job(tmp_path, tmp_path / "run", make_recipe_file(tmp_path / "plain.toml"))
     assert [job.run for job in list_member_jobs(plain)] == [tmp_path / "run"]
-
-
-def embeddings(ids: str, dim: int, seed: int) -> Embeddings:
-    generator = np.random.default_rng(seed)
-    vectors = generator.normal(size=(len(ids), dim)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    scores = np.sort(generator.random((len(ids), 2), dtype=np.float32))[:, ::-1].copy()
-    labels = np.tile(np.arange(2), (len(ids), 1))
-    return Embeddings(tuple(ids), np.arange(len(ids)), vectors, HeadScores(labels, scores, scores))
-
-
-def test_only_images_that_all_could_read_are_combined() -> None:
-    parts = keep_shared([embeddings("abcd", 3, 0), embeddings("bcde", 2, 1)])
-    assert [part.ids for part in parts] == [("b", "c", "d")] * 2
-    whole = combine_embeddings(parts, EnsembleSettings())
-    assert whole.vectors.shape == (3, 5)
-    np.testing.assert_allclose(np.linalg.norm(whole.vectors, axis=1), 1, atol=1e-6)
-
-
-def test_members_of_different_images_are_refused() -> None:
-    with pytest.raises(ValueError, match="describe different images"):
-        combine_embeddings([embeddings("ab", 3, 0), embeddings("bc", 3, 1)], EnsembleSettings())
 
 
 @pytest.mark.parametrize(

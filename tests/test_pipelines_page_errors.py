@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from classify_head.gap import Answers, gap, lost_gap
+from classify_head.answers import Answers
+from classify_head.gap import gap, lost_gap
 from pipelines.reports.page.errors import Error, list_errors, pick_errors, pick_surest
 
 ROWS = st.lists(

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from classify_head.gap import Answers
+from classify_head.answers import Answers
 from embed.failure import Failure
 from embed.shards import write_failures
 from pipelines.reports.page.album import open_album

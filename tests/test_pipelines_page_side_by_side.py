@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from classify_head.gap import Answers
+from classify_head.answers import Answers
 from pipelines.reports.page.answers import RunAnswers
 from pipelines.reports.page.side_by_side import (
     collect_side_by_side,

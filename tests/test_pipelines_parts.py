@@ -75,7 +75,7 @@ class Letters:
     folder: Path
     made: list[str] = field(default_factory=list)
 
-    def fill(self, ids: str, size: int = 3, *, key: str = "k", redo: bool = False) -> str:
+    def fill(self, ids: str, size: int = 3, *, key: str = "k") -> str:
         """Bring the parts to some letters; return those that were made for it."""
 
         def make_rows(rows: Sequence[int], advance: Advance) -> tuple[pa.Table, list[Failure]]:
@@ -88,7 +88,7 @@ class Letters:
 
         before, done = len(self.made), list[int]()
         maker = PartMaker(self.folder, key, make_rows, group_rows=2)
-        paths, failures = maker.fill(ids, size, done.append, redo=redo)
+        paths, failures = maker.fill(ids, size, done.append)
         assert sum(done) == len(ids)
         assert paths == sorted(self.folder.glob("part-*.parquet"))
         assert failures == [Failure(n, "bad", f"no {i}") for n, i in enumerate(ids) if i in FAILS]
@@ -126,11 +126,10 @@ def test_removed_images_leave_and_make_room(letters: Letters) -> None:
     assert [path.name for path in letters.folder.iterdir()] == ["part-00002.parquet"]
 
 
-def test_another_key_and_redo_make_all_again(letters: Letters) -> None:
+def test_another_key_makes_all_again(letters: Letters) -> None:
     letters.fill("abcd")
     assert letters.fill("abcd", key="other") == "abcd"
     assert letters.fill("abcd", key="other") == ""
-    assert letters.fill("abcd", key="other", redo=True) == "abcd"
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])

@@ -154,7 +154,7 @@ def test_a_later_command_needs_the_run_alone(source: Dataset) -> None:
     job = make_job(source, *SHARES)
     prepare_data(job).fill()
     for data in (None, source.folder):
-        found = start_job(data, job.run, None, None, 0, False)
+        found = start_job(data, job.run, None, None, workers=0)
         assert found.data.resolve() == (job.run / "data").resolve()
         assert found.recipe.data == job.recipe.data
     assert json.loads((job.run / "run.json").read_text())["settings"]["data"]["test"] == 0.25

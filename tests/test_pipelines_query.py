@@ -18,7 +18,7 @@ from PIL import Image
 from rich.console import Console
 
 from pipelines.answers.query import QueryEngine
-from pipelines.artifacts import read_signed, write_signed
+from pipelines.artifacts import FORMAT_VERSION, read_signed, write_signed
 from pipelines.reports.tables import print_recognition
 from rerank.geometry import CHANCE_INLIERS
 from tests.conftest import Tiny
@@ -206,6 +206,26 @@ def test_a_damaged_run_file_says_what_to_delete(content: bytes, tiny: Tiny) -> N
     end = cairn("query", tiny.data / "images" / "q0.jpg", "--run", tiny.run)
     assert end.status == 1
     assert "run.json is damaged: it does not end with its sha256; make it anew: cairn" in end.err
+
+
+@pytest.mark.parametrize("command", ["query", "submit", "evaluate", "verify"])
+def test_a_run_of_another_version_says_what_to_do(command: str, tiny: Tiny) -> None:
+    path = tiny.run / "run.json"
+    recorded = read_signed(path)
+    assert recorded.pop("format") == FORMAT_VERSION
+    recorded["settings"]["rerank"]["trials"] = 1000  # a name that it has no more
+    write_signed(recorded, path)
+    photo = [tiny.data / "images" / "q0.jpg"] if command == "query" else []
+    option = [] if command == "verify" else ["--run"]
+    end = cairn(command, *photo, *option, tiny.run)
+    assert end.status == 1
+    line = (
+        f"{tiny.run} was made by another version of Cairn (format 1, this one has "
+        f"{FORMAT_VERSION}); name another --run, or make it anew: cairn train --redo --run "
+        f"{tiny.run} --data FOLDER --recipe NAME"
+    )
+    assert line in end.err + end.out
+    assert "unknown key" not in end.err + end.out
 
 
 def test_without_names_the_id_is_the_name(tiny: Tiny) -> None:

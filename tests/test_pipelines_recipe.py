@@ -1,6 +1,8 @@
 """Recipes: what ships loads, what is wrong is named, bases are followed."""
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,14 @@ import pytest
 from pydantic import ValidationError
 
 from embed.errors import InputError
-from pipelines.runs.recipe import Recipe, change_recipe, load_recipe, make_recipe, member_recipe
+from pipelines.runs.recipe import (
+    Recipe,
+    Scale,
+    change_recipe,
+    load_recipe,
+    make_recipe,
+    member_recipe,
+)
 from pipelines.runs.recipe_files import list_recipes
 from pipelines.runs.setting_names import ALIASES, list_settings
 
@@ -87,6 +96,9 @@ def test_an_unknown_key_names_the_closest(
         ("search.neighbours", "'neighbors'"),
         ("train.loss", "'metric_loss' or 'head_loss'"),
         ("decide.threshold", "'min_precision' or 'least_probability'"),
+        ("rerank.threshold", "'threshold_px'"),
+        ("rerank.trials", "'max_iterations'"),
+        ("rerank.ratio", "'max_ratio'"),
         ("rerank.delf.lr", "'learning_rate'"),
         # The name is right, the section is not.
         ("epochs", "'train.epochs' or 'rerank.delf.epochs'"),
@@ -100,6 +112,49 @@ def test_an_unknown_key_is_what_people_call_a_setting(key: str, hint: str) -> No
     with pytest.raises(ValueError) as caught:
         load_recipe("demo", changes=[f"{key}=1"])
     assert f"unknown key '{key}'; did you mean {hint}?" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ("train.pooling.grid=3", "unknown key 'train.pooling.grid'; it is of the kind 'flatten'"),
+        (
+            "train.head.kind=linear train.head.margin=0.1",
+            "'train.head.margin'; it is of the kind 'arcface' or 'cosface' or 'subcenter', this is",
+        ),
+        ("train.pooling.q=3", "unknown key 'train.pooling.q'; known: kind, p"),
+        ("train.pooling.kind=gemm", "train.pooling.kind = 'gemm': input should be 'gem', 'spoc'"),
+        ("train.pooling.p=0", "train.pooling.p = 0: input should be greater than"),
+        ("train.pooling=3", "train.pooling = 3: train.pooling is a section; set one of its keys"),
+    ],
+)
+def test_a_setting_of_another_kind_is_unknown(changes: str, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        load_recipe("demo", changes=changes.split())
+
+
+@pytest.mark.parametrize(
+    ("lines", "pooling"),
+    [
+        (["kind = 'gem'"], {"kind": "gem", "p": 4.0}),
+        (["kind = 'spoc'"], {"kind": "spoc"}),
+        (["kind = 'rmac'", "levels = 2"], {"kind": "rmac", "levels": 2}),
+        (["levels = 2", "kind = 'rmac'"], {"kind": "rmac", "levels": 2}),
+    ],
+)
+def test_another_kind_replaces_the_numbers_of_the_one_below(
+    lines: list[str], pooling: dict[str, Any], tmp_path: Path
+) -> None:
+    base = write(tmp_path, "[train.pooling]\np = 4.0\n", "base.toml")
+    changed = load_recipe(base, changes=[f"train.pooling.{line}" for line in lines])
+    assert changed.train.pooling.model_dump() == pooling
+    sections: dict[Scale, str] = {"full": "train", "small": "small.train"}
+    for scale, section in sections.items():
+        text = "\n".join([f"base = '{base}'", f"[{section}.pooling]", *lines])
+        assert load_recipe(write(tmp_path, text), scale).train == changed.train
+    member = f"base = '{base}'\n[ensemble.members.a.train.pooling]\n"
+    recipe = load_recipe(write(tmp_path, member + "\n".join(lines)))
+    assert member_recipe(recipe, "a").train == changed.train
 
 
 def test_names_of_elsewhere_are_of_settings_that_there_are() -> None:
@@ -233,12 +288,28 @@ def test_what_does_not_fit_together_is_named_with_its_section(
         load_recipe(write(tmp_path, text))
 
 
-@pytest.mark.parametrize("name", ["demo", "photos", "photos-delf", "untrained"])
-def test_sections_that_say_nothing_are_not_recorded(name: str) -> None:
-    """A run that was made before they were there keeps its keys."""
-    recorded = load_recipe(name).model_dump()
-    sections = ["description", "decode", "train", "embed", "search", "rerank", "decide"]
-    assert list(recorded) == sections
+@pytest.mark.parametrize("kinds", [("none", "gem", "cosine"), ("se", "rmac", "subcenter")])
+def test_every_setting_is_recorded(kinds: tuple[str, ...]) -> None:
+    sections = ("attention", "pooling", "head")
+    train = {name: {"kind": kind} for name, kind in zip(sections, kinds, strict=True)}
+    recipe = make_recipe({"train": train}, "test")
+    chosen = {
+        f"train.{name}.{key}" for name in sections for key in dict(getattr(recipe.train, name))
+    }
+    expected = {
+        key
+        for key in list_settings(Recipe)
+        if key.partition(".")[0] != "report" and key != "train.augment.preset"
+    }
+    others = {key for key in expected if key.startswith(tuple(f"train.{s}." for s in sections))}
+    assert set(list_keys(recipe.model_dump())) == expected - others | chosen
+
+
+def list_keys(values: dict[str, Any], above: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        yield f"{above}{key}"
+        if isinstance(value, dict):
+            yield from list_keys(value, f"{above}{key}.")
 
 
 def test_the_report_is_not_recorded(tmp_path: Path) -> None:

@@ -56,6 +56,13 @@ ZERO = NEGATIVE | {
     ),
     "decide.steps.rejection.landmark-head.threshold",
 }
+# Which kind of a section the number is of.
+KINDS = {
+    **{"train.attention.trunk": "se", "train.attention.mask": "se"},
+    **{"train.pooling.levels": "rmac", "train.pooling.grid": "flatten"},
+    **{"train.pooling.bilinear_dim": "bilinear", "train.head.dropout": "linear"},
+    **{f"train.head.{name}": "subcenter" for name in ("margin", "least_margin", "centers")},
+}
 # Rejects all guesses, or none.
 INFINITE = "decide.steps.rejection.threshold.threshold"
 
@@ -82,7 +89,8 @@ def _walk_field(field: FieldInfo, place: tuple[str, ...]) -> Iterator[tuple[tupl
     for section in sections:
         if issubclass(section, Settings):
             yield from walk(section, (*place, "0") if many else place)
-            return
+    if any(issubclass(section, Settings) for section in sections):
+        return
     for number in numeric_types(annotation) - {bool}:
         yield (*place, "0") if many else place, number
 
@@ -112,6 +120,8 @@ def place_value(key: str, value: Any) -> Values:
         values["train"]["stages"][0].setdefault("epochs", 10)
     if key in ("data.validation", "data.test"):
         values["data"] |= {"split": "shares"} if key == "data.test" else {"split": "by-size"}
+    if key in KINDS:
+        values["train"][key.split(".")[1]]["kind"] = KINDS[key]
     if key == "train.balance.set_number":
         values["train"]["balance"]["cap"] = 5
     if key == "ensemble.weights.0":
@@ -143,7 +153,7 @@ def test_all_sections_are_walked() -> None:
         "rerank",
         "decide",
     }
-    assert {"train.stages.0.learning_rate", "embed.scales.0", "rerank.delf.dim"} <= set(NUMBERS)
+    assert {"train.stages.0.learning_rate", "embed.scales.0", *KINDS} <= set(NUMBERS)
     assert len(NUMBERS) > 100 and len(STEPS) > 25
 
 

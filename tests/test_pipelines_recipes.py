@@ -75,7 +75,7 @@ NUMBERS: dict[str, dict[str, Any]] = {
         "rerank.nearest": 10,
         "rerank.max_distance": 0.8,
         "rerank.model": "affine",
-        "rerank.trials": 1000,
+        "rerank.max_iterations": 1000,
         "rerank.delf.dim": 30,
         "decide.policy": "se-attention",
         "decide.rejected": "empty",

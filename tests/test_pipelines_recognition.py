@@ -13,7 +13,7 @@ from index.neighbors import Neighbors
 from index.search import build_index
 from pipelines.answers.hidden import Hidden
 from pipelines.answers.open_run import load_split_embeddings, open_recognizer
-from pipelines.answers.recognition import Recognizer, nearest_cosines
+from pipelines.answers.recognition import Recognizer
 from pipelines.artifacts import load_manifest
 from pipelines.runs.recipe import load_recipe
 from tests.conftest import Tiny
@@ -151,14 +151,3 @@ def test_no_queries_are_no_evidence(recognizer: Recognizer, vectors: np.ndarray)
     neighbors, evidence = recognizer.gather(ask([], vectors[:0]), lambda row: None)
     assert len(evidence) == 0
     assert neighbors.rows.shape == evidence.labels.shape == (0, 24)
-
-
-@pytest.mark.parametrize("count", [1, 3, 10])
-def test_nearest_cosines_are_the_largest(count: int, vectors: np.ndarray) -> None:
-    pool = vectors[:7]
-    found = nearest_cosines(vectors, build_index(pool), count)
-    expected = -np.sort(-(vectors @ pool.T), axis=1)[:, :count]
-    assert found.shape == (len(vectors), min(count, 7))
-    np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert nearest_cosines(vectors, None, count).shape == (len(vectors), 0)
-    assert nearest_cosines(vectors[:0], build_index(pool), count).shape == (0, min(count, 7))

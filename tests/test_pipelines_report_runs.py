@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.commands.start import start_job
 from pipelines.reports.explain import Explainer
-from pipelines.stages.train import train
+from pipelines.stages import order
 from tests.datasets import LANDMARKS, QUERIES, Finished, cairn, make_dataset, results
 
 # The recipe as it is, ERUS, plateau and bfloat16, with a network for tests on small images.
@@ -88,7 +88,7 @@ def test_an_answer_of_the_head_is_explained_by_its_class(report: Report, tmp_pat
 
 def test_two_trainings_give_the_same_bytes(report: Report, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    train(start_job(report.data, run, str(report.recipe), None, 0, False, scale="small"))
+    order.train(start_job(report.data, run, str(report.recipe), None, workers=0, scale="small"))
     for member in MEMBERS:
         first, second = (results(each / "members" / member / "model") for each in (report.run, run))
         assert {"metrics.csv", "history.csv", "model.safetensors", "curves.png"} <= set(second)

@@ -19,7 +19,7 @@ PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 PLAIN: dict[str, Any] = {
     "imlist": ["all_souls_000013", "Köln"],
     "gnd": [{"bbx": [1.5, -2, 3.25e8, 4], "easy": (), "pair": (1, 2), "three": (1, 2, 3)}],
-    "odd": [None, True, False, 0, 255, 65536, -1, 2**40, -(2**80), b"", b"\xff\0", (1, 2, 3, 4)],
+    "odd": [None, True, False, 0, 255, 65536, -1, 2**40, -(2**80), (1, 2, 3, 4)],
 }
 # As Python 2 and numpy 1 write pickle.dumps({"n": np.array([3, 1, 2]), "s": "caf\xe9",
 # "one": np.float64(2.5)}, 2): all byte strings, those of arrays included, are texts (U).
@@ -62,7 +62,7 @@ def test_arrays_are_as_numpy_reads_them(values: np.ndarray[Any, Any], protocol: 
     data = pickle.dumps([values, values], protocol)
     for text in (data, old_names(data) if protocol < 4 else data):
         one, other = read_plain_pickle(text)
-        assert isinstance(one, PickledArray) and one.values is not None
+        assert isinstance(one, PickledArray)
         assert one is other
         assert one.values.dtype == values.dtype
         np.testing.assert_array_equal(one.values, values)
@@ -125,7 +125,7 @@ def test_nothing_a_pickle_names_is_run(protocol: int, tmp_path: Path) -> None:
     ]
     for attack in attacks:
         data = pickle.dumps(attack, protocol)
-        with pytest.raises(ValueError, match=r"it names '|an array of type 'O|instruction "):
+        with pytest.raises(ValueError, match=r"it names '|an array of type 'O|an instruction that"):
             read_plain_pickle(data)
     assert not mark.exists()
 
@@ -138,34 +138,39 @@ def test_nothing_a_pickle_names_is_run(protocol: int, tmp_path: Path) -> None:
         (b"\x80\x02cnumpy\nload\n.", "it names 'numpy load'"),
         (b"\x80\x02cnumpy.core.multiarray\nfromfile\n.", "it names 'numpy.core.multiarray fromf"),
         (b"cposix\nsystem\n(S'true'\ntR.", "it names 'posix system'"),
-        (b"(S'true'\niposix\nsystem\n.", "instruction INST at byte 9"),
+        (b"(S'true'\niposix\nsystem\n.", "an instruction that no list"),
         (b"(cposix\nsystem\nS'true'\no.", "it names 'posix system'"),
-        (b"\x80\x02cnumpy\ndtype\n)\x81.", "instruction NEWOBJ"),
-        (b"\x80\x02\x82\x01.", "instruction EXT1"),
-        (b"Psomewhere\n.", "instruction PERSID"),
-        (b"\x80\x05\x97.", "instruction NEXT_BUFFER"),
+        (b"\x80\x02cnumpy\ndtype\n)\x81.", "an instruction that no list"),
+        (b"\x80\x04\x8f.", "an instruction that no list"),  # EMPTY_SET
+        (b"\x80\x02\x82\x01.", "unregistered extension code 1"),
+        (b"Psomewhere\n.", "UnpicklingError unsupported persistent id"),
+        (b"\x80\x05\x97.", "UnpicklingError pickle stream refers to out-of-band data"),
         # What is known, put together as numpy never does.
         (b"\x80\x02cnumpy\ndtype\nU\x01O\x85R.", "type 'O', neither numbers"),
         (b"\x80\x02cnumpy\ndtype\nU\x02m8\x85R.", "type 'm8', neither numbers"),
-        (b"\x80\x02cnumpy\ndtype\n]\x85R.", "a number type made of what none is"),
-        (b"\x80\x02cnumpy\nndarray\n]\x85R.", "a array type made of what none is"),
-        (b"\x80\x02cnumpy\ndtype\nU\x02i8\x85R(K\x03U\x01<U\x01xNNtb.", "described as none is"),
-        (b"\x80\x02]}b.", "a list described as none is"),
-        (b"\x80\x02cnumpy\ndtype\n}U\x01aK\x01sb.", "a _Name described as none is"),
+        (b"\x80\x02cnumpy\ndtype\n]\x85R.", "damaged one: TypeError"),
+        (b"\x80\x02cnumpy\ndtype\nU\x02i8\x85R(K\x03U\x02O,NNNtb.", "in the order 'O,'"),
+        (b"\x80\x02]}b.", "damaged one: AttributeError"),
+        (b"\x80\x02cnumpy\ndtype\n}U\x01aK\x01sb.", "damaged one: TypeError"),
+        (b"\x80\x02c_codecs\nencode\n}U\x01aK\x01sb.", "damaged one: AttributeError"),
         (b"\x80\x02cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\nU\x02i8\x85RU\x01a\x86R.", "1 b"),
-        (b"\x80\x02c_codecs\nencode\nU\x01aU\x03bz2\x86R.", "encoded bytes made of what none is"),
-        (b"\x80\x02U\x01aU\x01b\x86R.", "damaged one: IndexError"),
+        (
+            b"\x80\x02cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\nU\x02U9\x85RU\x01a\x86R.",
+            "a te",
+        ),
+        (b"\x80\x02U\x01aU\x01b\x85R.", "damaged one: TypeError"),
         # Damage.
-        (b"", "pickle exhausted"),
-        (b"JFIF not a pickle", "at position 0, opcode b'J'|damaged|unknown"),
-        (b"\x80\x02]", "pickle exhausted"),
+        (b"", "damaged one: EOFError"),
+        (b"JFIF not a pickle", "no pickle, or a damaged one"),
+        (b"\x80\x02]", "damaged one: EOFError"),
         (b"\x80\x02.", "damaged one: IndexError"),
-        (b"\x80\x02h\x05.", "damaged one: KeyError 5"),
+        (b"\x80\x02h\x05.", "Memo value not found at index 5"),
         (b"\x80\x02e.", "damaged one: IndexError"),
-        (b"\x80\x02\x86.", "nothing there to be taken"),
+        (b"\x80\x02\x86.", "damaged one: IndexError"),
         (b"\x80\x02}(K\x01K\x02u.", "a int where a str belongs"),
-        (b"\x80\x02}(U\x01au.", "zip"),
-        (b"\x80\x02U\x01aK\x01a.", "a str where a list belongs"),
+        (b"(I1\nI2\nd.", "an instruction that no list"),
+        (b"\x80\x02}(U\x01au.", "damaged one: IndexError"),
+        (b"\x80\x02U\x01aK\x01a.", "damaged one: AttributeError"),
         (b"\x80\x02}]]s.", "a list where a str belongs"),
     ],
 )
@@ -187,12 +192,12 @@ def test_sizes_that_are_not_there_take_no_memory() -> None:
     of_type = b"cnumpy\ndtype\nU\x02u1\x85R"
     shape = b"\x8a\x06\xff\xff\xff\xff\xff\x7f\x85"
     array = b"cnumpy.core.multiarray\n_reconstruct\n)R(K\x01" + shape + of_type + b"K\x00U\x01atb"
-    with pytest.raises(ValueError, match=r"of shape \(140737488355327,\) and type uint8 of 1 byte"):
+    with pytest.raises(ValueError, match=r"of shape \(140737488355327,\) and type u1 of 1 byte"):
         read_plain_pickle(b"\x80\x02" + array + b".")
     raw = b"\x80\x02(" + of_type + b"q\x01T\x10\x27\0\0" + b"a" * 10_000 + b"q\x02"
     again = b"cnumpy.core.numeric\n_frombuffer\n(h\x02h\x01M\x10\x27\x85U\x01CtR"
-    with pytest.raises(ValueError, match="more values than the file has room for"):
-        read_plain_pickle(raw + 1000 * again + b"t.")
+    arrays = [array.parts[0] for array in read_plain_pickle(raw + 1000 * again + b"t.")[2:]]
+    assert len(arrays) == 1000 and all(part is arrays[0] for part in arrays)
 
 
 def test_nesting_without_end_is_read_or_refused() -> None:

@@ -99,7 +99,7 @@ def test_another_scale_in_the_same_folder_is_refused(done: Done) -> None:
 
 
 def test_changes_without_a_recipe_are_made_to_what_is_recorded(done: Done) -> None:
-    job = start_job(None, done.run, None, None, 0, False, changes=["decide.policy=top1"])
+    job = start_job(None, done.run, None, None, workers=0, changes=["decide.policy=top1"])
     assert (job.recipe.train.epochs, job.recipe.train.dim) == (1, 8)
     assert job.recipe.decide.policy == "top1"
 

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipelines.datasets.selection.filters import Step, filter_images, find_classes
+from pipelines.datasets.selection.filters import FilterStep, filter_images, find_classes
 from pipelines.datasets.selection.order import order_keys
 from pipelines.datasets.selection.settings import Filters
 
@@ -62,19 +62,19 @@ def test_each_filter_says_what_it_left_in_the_stated_order() -> None:
     filters = Filters(ids=(0, 10), min_count=3, max_count=8, top=1, cap=2)
     mask, steps = filter_images(name_images(28), landmark_ids, filters, seed=0)
     assert steps == (
-        Step("", 28, 5),
-        Step("--ids 0:10", 19, 4),
-        Step("--min-count 3", 17, 3),
-        Step("--max-count 8", 8, 2),
-        Step("--top 1", 4, 1),  # 6 and 7 are of one size: the smaller id
-        Step("--cap 2", 2, 1),
+        FilterStep("", 28, 5),
+        FilterStep("--ids 0:10", 19, 4),
+        FilterStep("--min-count 3", 17, 3),
+        FilterStep("--max-count 8", 8, 2),
+        FilterStep("--top 1", 4, 1),  # 6 and 7 are of one size: the smaller id
+        FilterStep("--cap 2", 2, 1),
     )
     assert set(landmark_ids[mask]) == {6}
 
 
 def test_without_filters_all_is_kept() -> None:
     mask, steps = filter_images(name_images(3), label(2, 2, 5), Filters(), seed=0)
-    assert mask.all() and steps == (Step("", 3, 2),)
+    assert mask.all() and steps == (FilterStep("", 3, 2),)
 
 
 @pytest.mark.parametrize(

@@ -346,7 +346,7 @@ def test_an_interrupted_import_goes_on_after_the_last_whole_part(
     images = [JPEG] * 4 + [b"GIF"] + [PNG] * 5
     table = write_parquet(tmp_path / "t.parquet", images, id=ids, landmark_id=[1] * 10)
     written: list[str] = []
-    write = table_images.ImageFolder.write
+    write = table_images.ImageLayout.write
 
     def stop_at_eight(folder: Any, image_id: str, data: Any, suffix: str, renewal: Any) -> Any:
         if image_id == "i8" and "i8" not in written:
@@ -355,7 +355,7 @@ def test_an_interrupted_import_goes_on_after_the_last_whole_part(
         written.append(image_id)
         return write(folder, image_id, data, suffix, renewal)
 
-    monkeypatch.setattr(table_images.ImageFolder, "write", stop_at_eight)
+    monkeypatch.setattr(table_images.ImageLayout, "write", stop_at_eight)
     data = tmp_path / "data"
     with pytest.raises(KeyboardInterrupt):
         import_table([table], data, test_every=0)

@@ -111,7 +111,7 @@ def test_what_is_wrong_with_a_recipe_and_with_tables_is_one_message(fresh: Tiny)
         mock.patch("pipelines.runs.job.load_recipe", side_effect=InputError("a bad recipe")),
         pytest.raises(InputError) as caught,
     ):
-        start_job(fresh.data, fresh.run, "demo", None, 0, False)
+        start_job(fresh.data, fresh.run, "demo", None, workers=0)
     listed = "".join(f"\n- {text}" for text in ["a bad recipe", *found])
     assert str(caught.value) == f"3 things have to be mended{listed}"
     assert not fresh.run.exists()

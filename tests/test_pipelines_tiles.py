@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.reports.gallery import TILE
+from pipelines.reports.answers_sheet import TILE
 from pipelines.tiles import fill_tile, fit_tile
 
 LONGEST = 5000  # pixels

@@ -12,8 +12,8 @@ from embed.settings import TrainSettings
 from embed.shards import read_failures
 from pipelines.artifacts import load_manifest
 from pipelines.datasets.dataset import Dataset
-from pipelines.stages.known_queries import HELD_OUT, load_known_queries
-from pipelines.stages.training_set import TrainingSet, load_training_set
+from pipelines.stages.known_queries import load_known_queries
+from pipelines.stages.training_set import HELD_OUT, TrainingSet, load_training_set
 from tests.conftest import Tiny
 from tests.datasets import LANDMARKS, make_dataset, make_job, make_recipe_file, write_table
 

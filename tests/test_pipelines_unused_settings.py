@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Union
 
 import pytest
 import torch
@@ -13,6 +13,7 @@ from classify_head.policies import POLICIES
 from pipelines.commands.recipes import check
 from pipelines.commands.start import start_job
 from pipelines.runs.recipe import Recipe, make_recipe
+from pipelines.runs.setting_names import find_sections
 from pipelines.runs.unused_settings import USED_WITH, find_unused
 from tests.datasets import make_dataset, make_recipe_file
 
@@ -26,7 +27,8 @@ def annotation_of(key: str) -> Any:
         return bool
     kind: Any = Recipe
     for part in key.split("."):
-        kind = kind.model_fields[part].annotation
+        holding = [each for each in find_sections(kind) if part in each.model_fields]
+        kind = Union[tuple(each.model_fields[part].annotation for each in holding)]  # noqa: UP007
     return kind
 
 
@@ -45,8 +47,8 @@ def test_the_defaults_are_never_unused() -> None:
 @pytest.mark.parametrize(
     ("train", "unused"),
     [
-        ({"head": {"dropout": 0.5}}, {"train.head.dropout"}),
-        ({"head": {"dropout": 0.5, "kind": "linear"}}, set()),
+        ({"head_scale": 8.0}, set()),
+        ({"head_scale": 8.0, "head": {"kind": "linear"}}, {"train.head_scale"}),
         ({"head_loss": "focal", "focal_gamma": 0.5}, set()),
         ({"focal_gamma": 0.5}, {"train.focal_gamma"}),
         ({"miner": "all", "metric_loss": "contrastive"}, {"train.miner"}),
@@ -92,15 +94,15 @@ def test_a_threshold_is_unused_where_another_one_rejects(
 @pytest.mark.parametrize(
     ("rerank", "unused"),
     [
-        ({"threshold": 4.0, "max_side": 64}, set()),
-        ({"threshold": 4.0, "method": "none"}, {"rerank.threshold"}),
+        ({"threshold_px": 4.0, "max_side": 64}, set()),
+        ({"threshold_px": 4.0, "method": "none"}, {"rerank.threshold_px"}),
         ({"max_side": 64, "delf": {"dim": 8}}, {"rerank.delf.dim"}),
         ({"max_side": 64, "delf": {"dim": 8}, "method": "delf"}, {"rerank.max_side"}),
         (
-            {"ratio": 0.9, "of": "predicted-class", "matching": "aggregated"},
-            {"rerank.ratio"},
+            {"max_ratio": 0.9, "of": "predicted-class", "matching": "aggregated"},
+            {"rerank.max_ratio"},
         ),
-        ({"ratio": 1.0, "of": "predicted-class", "matching": "aggregated"}, set()),
+        ({"max_ratio": 1.0, "of": "predicted-class", "matching": "aggregated"}, set()),
     ],
 )
 def test_a_setting_of_other_local_features_is_unused(
@@ -134,18 +136,18 @@ def test_a_reason_names_no_long_list_of_values() -> None:
 
 
 def test_what_one_model_of_an_ensemble_uses_is_used() -> None:
-    members = {"a": {}, "b": {"train": {"head": {"kind": "linear"}}}}
-    values = {"train": {"head": {"dropout": 0.5}}, "ensemble": {"members": members}}
+    members = {"a": {"train": {"head": {"kind": "linear"}}}, "b": {}}
+    values = {"train": {"head_scale": 8.0}, "ensemble": {"members": members}}
     assert find_unused(make_recipe(values, "test"), USED_WITH) == {}
-    del members["b"]["train"]
-    assert list(find_unused(make_recipe(values, "test"), USED_WITH)) == ["train.head.dropout"]
+    members["b"] = members["a"]
+    assert list(find_unused(make_recipe(values, "test"), USED_WITH)) == ["train.head_scale"]
 
 
 def test_the_check_names_what_is_unused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text("[train.pooling]\ngrid = 3\n")
+    path.write_text("[train]\nmomentum = 0.5\n")
     check(str(path))
-    line = "  train.pooling.grid changes nothing: train.pooling.kind is 'gem', not 'flatten'\n"
+    line = "  train.momentum changes nothing: train.optimizer is 'adamw', not 'sgd'\n"
     assert capsys.readouterr().out.endswith(line)
 
 
@@ -158,7 +160,7 @@ def test_a_change_that_changes_nothing_is_warned_of(
     weights = tmp_path / "weights.safetensors"
     save_file({"x": torch.zeros(1)}, weights)
     with caplog.at_level(logging.WARNING):
-        start_job(data, tmp_path / "run", str(recipe), weights, 0, False, changes=changes)
+        start_job(data, tmp_path / "run", str(recipe), weights, workers=0, changes=changes)
     assert [record.getMessage() for record in caplog.records] == [
         f"search.whiten_power of {recipe} changes nothing: search.whiten is 'none', not 'pca'",
         "--set search.whiten_dim = 4 changes nothing: search.whiten is 'none', not 'pca'",

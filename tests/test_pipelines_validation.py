@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from classify_head.gap import Answers, gap
+from classify_head.answers import Answers
+from classify_head.gap import gap
 from classify_head.heads import build_head
 from embed.backbone import Backbone, BackboneSpec
 from embed.history import load_rows
@@ -21,7 +22,7 @@ from pipelines.datasets.dataset import Dataset
 from pipelines.runs.recipe import load_recipe
 from pipelines.stages.choice import is_better
 from pipelines.stages.training_set import load_training_set
-from pipelines.stages.validation import FIGURES, Judged, Validation
+from pipelines.stages.validation import FIGURES, Judged, Validation, draw_images
 from tests.datasets import cairn, make_dataset, make_recipe_file, options
 
 TRAIN = "[train]\nvalidation_share = 0.2\nfreeze_batch_norm = true\n"
@@ -174,3 +175,41 @@ def test_pretrained_features_lie_beside_the_trained_ones(
     start = load_file(tmp_path / "beside" / "start.safetensors")
     for name, tensor in model.pretrained.backbone.network.state_dict().items():
         assert torch.equal(tensor, start[name]), name
+
+
+@pytest.mark.parametrize("most", [100, 1000, 2500, 10_000])
+def test_a_validation_of_many_photos_is_capped(most: int) -> None:
+    rng = np.random.default_rng(0)
+    asked = rng.integers(0, 700, 900)
+    searched = np.repeat(np.arange(1000), rng.integers(1, 4, 1000))
+    queries, database = draw_images(asked, searched, most, 3)
+    total = len(asked) + len(searched)
+    assert min(most, total) - 3 <= len(queries) + len(database) <= most
+    assert len(queries) >= min(most // 4, len(asked))
+    # Of a landmark that is searched all photos are, and each that is asked for is searched.
+    shown = np.unique(searched[database])
+    np.testing.assert_array_equal(database, np.flatnonzero(np.isin(searched, shown)))
+    assert np.isin(asked[queries], shown).all()
+    again = draw_images(asked, searched, most, 3)
+    assert [rows.tolist() for rows in again] == [queries.tolist(), database.tolist()]
+    other, _ = draw_images(asked, searched, most, 4)
+    assert (most >= total) == (other.tolist() == queries.tolist())
+
+
+def test_no_more_photos_are_judged_by_than_the_recipe_says(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.datasets.PHOTOS", 12)
+    data = make_dataset(tmp_path / "data", 12)
+    changes = "validation_images = 100\nvalidation_share = 0.5\n" + UNSEEN.replace("0.1", "0.5")
+    recipe = load_recipe(str(make_recipe_file(tmp_path / "tiny.toml", "[train]\n" + changes)))
+    training = load_training_set(Dataset(data), recipe.train)
+    head = build_head(recipe.train.head, 16, np.ones(6, dtype=np.int64), 1.0)
+    with caplog.at_level(logging.INFO):
+        made = Validation.of(Dataset(data), training, recipe, head, workers=0)
+    landmarks = made.query_labels >= 0
+    assert landmarks.sum() + len(made.database) <= 100 < 6 * 6 + 6 * 9 + 12 * 3
+    assert len(made.queries) == len(made.query_labels)
+    assert set(made.query_labels[landmarks].tolist()) <= set(made.database_labels.tolist())
+    told = [r.message for r in caplog.records if r.message.startswith("validation: asks")]
+    assert len(told) == 1 and told[0].endswith(" of 36, as train.validation_images = 100")

@@ -12,13 +12,13 @@ from scipy.spatial import cKDTree
 
 from embed.decode import DecodedImage
 from rerank.aggregated import (
-    AggregatedSettings,
     build_aggregated_index,
     match_aggregated,
     verify_aggregated,
 )
 from rerank.features import LocalFeatures
 from rerank.matching import unit_rows
+from rerank.settings import RerankSettings
 from rerank.sift import SiftExtractor
 
 
@@ -67,14 +67,14 @@ def _oracle(
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32])
-@pytest.mark.parametrize(("neighbors", "limit"), [(10, 0.8), (1, 0.8), (10, 0.3), (90, 2.0)])
+@pytest.mark.parametrize(("count", "limit"), [(10, 0.8), (1, 0.8), (10, 0.3), (90, 2.0)])
 def test_matches_equal_those_of_a_tree_and_plain_loops(
-    dtype: Any, neighbors: int, limit: float
+    dtype: Any, count: int, limit: float
 ) -> None:
     query, *images = _related(4, [30, 25, 40, 1, 20], dtype)
     index = build_aggregated_index([_record(image) for image in images])
-    found = match_aggregated(query, index, neighbors=neighbors, max_distance=limit)
-    expected = _oracle(query, images, neighbors, limit)
+    found = match_aggregated(query, index, nearest=count, max_distance=limit)
+    expected = _oracle(query, images, count, limit)
     assert [matches.tolist() for matches in found] == expected
     assert sum(map(len, expected)) > 5
 
@@ -95,7 +95,7 @@ def test_a_descriptor_matches_every_image_that_has_it() -> None:
     found = match_aggregated(unit[[0]], index)
     assert [matches.tolist() for matches in found] == [[[0, 0]], [[0, 1]], [[0, 0]]]
     # Looking at two neighbours only, ties go to the images that come first.
-    found = match_aggregated(unit[[0]], index, neighbors=2)
+    found = match_aggregated(unit[[0]], index, nearest=2)
     assert [matches.tolist() for matches in found] == [[[0, 0]], [[0, 1]], []]
 
 
@@ -112,7 +112,7 @@ def test_no_rows_on_either_side_give_no_matches() -> None:
         found = match_aggregated(query, index)
         assert [matches.shape for matches in found] == [(0, 2)] * len(images)
         assert all(matches.dtype == np.int64 for matches in found)
-        records = verify_aggregated(_record(query), index, AggregatedSettings())
+        records = verify_aggregated(_record(query), index, RerankSettings(max_distance=0.8))
         assert [record.n_inliers for record in records] == [0] * len(images)
     assert match_aggregated(some, build_aggregated_index([])) == []
 
@@ -131,8 +131,8 @@ def test_wrong_input_is_refused() -> None:
     index = build_aggregated_index([_record(rows)])
     with pytest.raises(ValueError, match="query descriptors have dim 4, the index 8"):
         match_aggregated(rows[:, :4], index)
-    with pytest.raises(ValueError, match="neighbors 0"):
-        match_aggregated(rows, index, neighbors=0)
+    with pytest.raises(ValueError, match="nearest 0"):
+        match_aggregated(rows, index, nearest=0)
     with pytest.raises(ValueError, match=r"max_distance 2\.5"):
         match_aggregated(rows, index, max_distance=2.5)
 
@@ -150,7 +150,9 @@ def test_photos_of_the_same_are_told_from_others() -> None:
         SiftExtractor(max_features=300).extract(DecodedImage(np.ascontiguousarray(x), (200, 200)))
         for x in images
     ]
-    found = verify_aggregated(features[0], build_aggregated_index(features), AggregatedSettings())
+    found = verify_aggregated(
+        features[0], build_aggregated_index(features), RerankSettings(max_distance=0.8)
+    )
     same, turned, other, flat = found
     assert same.transform is not None
     np.testing.assert_allclose(same.transform, np.eye(3), atol=1e-2)

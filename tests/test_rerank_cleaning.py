@@ -17,9 +17,9 @@ from rerank.cleaning import (
     same_label_candidates,
 )
 from rerank.features import LocalFeatures
-from rerank.verify import VerifySettings
+from rerank.settings import RerankSettings
 
-GEOMETRY = VerifySettings()
+GEOMETRY = RerankSettings()
 
 
 def random_search(seed: int, images: int, k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -4,16 +4,18 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from embed.backbone import BackboneSpec
+from embed.backbone import Backbone, BackboneSpec
 from embed.decode import DecodedImage
 from embed.extract import describe_pixels
 from embed.model import DescriptorModel, ModelSpec, fingerprint_model
+from embed.views import ONE_VIEW, Views
 from rerank.delf.extractor import DelfExtractor
 from rerank.delf.model import LocalModel, LocalSpec
 from rerank.delf.pyramid import measure_center
 from rerank.delf.settings import DelfSettings
-from rerank.features import FeatureExtractor
+from rerank.features import FeatureExtractor, LocalFeatures
 from tests.images import photo
 
 SETTINGS = DelfSettings(dim=8, hidden=16, extraction_batch=3, score_threshold=0.0)
@@ -35,6 +37,11 @@ def make_extractor(
     fingerprint, sizes = fingerprint_model(model), (settings.hidden, settings.dim)
     spec = LocalSpec(fingerprint, level.stride, level.channels, center, *sizes)
     return DelfExtractor(model, LocalModel(spec), settings)
+
+
+def assert_same_features(first: LocalFeatures, second: LocalFeatures) -> None:
+    for name in ("keypoints", "descriptors", "scores", "scales"):
+        np.testing.assert_allclose(getattr(first, name), getattr(second, name), atol=1e-6)
 
 
 def decoded(height: int, width: int, seed: int = 0) -> DecodedImage:
@@ -87,20 +94,36 @@ def test_batches_find_what_single_images_do() -> None:
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_mambaout"])
-def test_the_pass_at_scale_one_gives_the_global_descriptor_too(name: str) -> None:
+@pytest.mark.parametrize(
+    ("views", "passes"),
+    [(ONE_VIEW, 0), (Views(scales=(0.5, 1.0), flip=True), 3), (Views(crops=10), 10)],
+)
+def test_what_describes_an_image_finds_its_features_too(
+    views: Views, passes: int, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     extractor = make_extractor(name=name)
-    images = [decoded(*shape, seed) for seed, shape in enumerate(SHAPES)]
-    features, descriptors = extractor.describe(images)
-    expected = [describe_pixels(extractor.model, image.pixels)[0][0] for image in images]
-    np.testing.assert_allclose(descriptors, expected, atol=1e-5)
-    assert [len(found) for found in features] == [
-        len(found) for found in extractor.extract_batch(images)
-    ]
+    run: list[int] = []
+    backbone = type(extractor.model.backbone)
+    forward = backbone.forward
+
+    def count(self: Backbone, images: Tensor) -> Tensor:
+        run.append(images.shape[-1])
+        return forward(self, images)
+
+    for seed, shape in enumerate(SHAPES):
+        image = decoded(*shape, seed)
+        expected, _ = describe_pixels(extractor.model, image.pixels, views)
+        with monkeypatch.context() as patched:
+            patched.setattr(backbone, "forward", count)
+            features, vector, _ = extractor.describe(image, views)
+        assert_same_features(features, extractor.extract(image))
+        np.testing.assert_allclose(vector, expected, atol=1e-6)
+    # Of the largest view nothing: it is a square of the pyramid.
+    assert len(run) == passes * len(SHAPES)
 
 
 def test_no_images_give_no_features() -> None:
-    features, descriptors = make_extractor().describe([])
-    assert (features, descriptors.shape) == ([], (0, 8))
+    assert make_extractor().extract_batch([]) == []
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 900), (700, 2), (17, 400)])

@@ -16,10 +16,10 @@ from embed.settings import DecodeSettings
 from embed.training_model import TrainingModel
 from rerank.delf.calibration import Remedies
 from rerank.delf.extractor import DelfExtractor
-from rerank.delf.joint import build_joint_objective, finish_delf, joint_settings, save_joint
+from rerank.delf.joint import build_joint_objective, finish_delf, save_joint
 from rerank.delf.model import LocalModel
 from rerank.delf.objective import MapObjective, Objective, make_maps
-from rerank.delf.settings import DelfSettings
+from rerank.delf.settings import DelfSettings, joint_settings
 from tests.images import photo
 
 PCA = DelfSettings(dim=8, hidden=16, batch_size=3, scales=(1,), score_threshold=0, nms_overlap=1)

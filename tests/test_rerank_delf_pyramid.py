@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from embed.backbone import Backbone, BackboneSpec
-from rerank.delf.pyramid import Pyramid, build_pyramid, measure_center, pyramid_sides, select
+from rerank.delf.pyramid import Pyramid, build_pyramid, measure_center, select
+from rerank.delf.settings import pyramid_sides
 
 SCALES = (0.25, 0.3536, 0.5, 0.7071, 1.0, 1.4142, 2.0)
 

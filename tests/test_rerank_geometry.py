@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from skimage.measure import ransac
 from skimage.transform import AffineTransform
 
-from rerank.geometry import MINIMUM_MATCHES, Model, Verification, verify_matches
+from rerank.geometry import MINIMUM_MATCHES, Verification, verify_matches
 from rerank.planar import is_plausible, project
+from rerank.settings import Model
 
 Floats = npt.NDArray[np.float64]
 SIZE = (640, 480)

@@ -7,8 +7,9 @@ import pytest
 
 from embed.decode import DecodedImage
 from rerank.features import LocalFeatures
+from rerank.settings import RerankSettings
 from rerank.sift import SiftExtractor
-from rerank.verify import VerifySettings, verify_candidates
+from rerank.verify import verify_candidates
 
 SIDE = 240
 
@@ -38,7 +39,7 @@ def test_same_texture_is_told_from_another_and_from_a_mirror_image() -> None:
         _features(pixels[:, ::-1]),
         _features(np.full_like(pixels, 128)),
     ]
-    found = verify_candidates(_features(pixels), candidates, VerifySettings())
+    found = verify_candidates(_features(pixels), candidates, RerankSettings())
     same, turned, other, mirrored, flat = (record.n_inliers for record in found)
     assert same > 100
     assert turned > 60
@@ -54,7 +55,7 @@ def test_same_texture_is_told_from_another_and_from_a_mirror_image() -> None:
 def test_quarter_turns_are_recovered(turns: int) -> None:
     pixels = _texture(3)
     turned = _features(np.rot90(pixels, turns))
-    (found,) = verify_candidates(_features(pixels), [turned], VerifySettings())
+    (found,) = verify_candidates(_features(pixels), [turned], RerankSettings())
     assert found.transform is not None
     assert found.n_inliers > 60
     # (x, y) -> (y, SIDE - 1 - x), as often as turned.
@@ -79,7 +80,7 @@ def test_too_few_distinct_features_are_no_match_on_either_side(rows: list[int]) 
     full = _features(_texture(0))
     few = _some_rows(full, rows)
     for query, candidate in [(full, few), (few, full), (few, few)]:
-        (found,) = verify_candidates(query, [candidate], VerifySettings())
+        (found,) = verify_candidates(query, [candidate], RerankSettings())
         assert found.transform is None
         assert found.n_inliers == 0
 
@@ -93,7 +94,7 @@ def test_features_on_a_line_are_no_match() -> None:
         full.scales,
         full.image_size,
     )
-    (found,) = verify_candidates(line, [line], VerifySettings())
+    (found,) = verify_candidates(line, [line], RerankSettings())
     assert len(found.matches) > 100
     assert found.transform is None
 
@@ -101,7 +102,7 @@ def test_features_on_a_line_are_no_match() -> None:
 def test_known_warp_is_recovered_to_half_a_pixel() -> None:
     planted = np.array([[0.9, -0.3, 50.0], [0.25, 0.85, -8.0], [0.0, 0.0, 1.0]])
     pixels = _texture(2)
-    (found,) = verify_candidates(_features(pixels), [_warped(pixels, planted)], VerifySettings())
+    (found,) = verify_candidates(_features(pixels), [_warped(pixels, planted)], RerankSettings())
     assert found.transform is not None
     centre = np.array([SIDE / 2, SIDE / 2, 1.0])
     np.testing.assert_allclose((found.transform @ centre)[:2], (planted @ centre)[:2], atol=0.5)
@@ -110,15 +111,15 @@ def test_known_warp_is_recovered_to_half_a_pixel() -> None:
 def test_a_candidate_does_not_depend_on_the_others() -> None:
     query = _features(_texture(0))
     candidates = [_features(_texture(seed)) for seed in (0, 1, 2)]
-    together = verify_candidates(query, candidates, VerifySettings())
+    together = verify_candidates(query, candidates, RerankSettings())
     for candidate, record in zip(candidates, together, strict=True):
-        (alone,) = verify_candidates(query, [candidate], VerifySettings())
+        (alone,) = verify_candidates(query, [candidate], RerankSettings())
         np.testing.assert_array_equal(alone.matches, record.matches)
         np.testing.assert_array_equal(alone.inliers, record.inliers)
 
 
 def test_no_candidates_give_no_records() -> None:
-    assert verify_candidates(_features(_texture(0)), [], VerifySettings()) == []
+    assert verify_candidates(_features(_texture(0)), [], RerankSettings()) == []
 
 
 def test_features_of_another_extractor_are_refused() -> None:
@@ -128,4 +129,4 @@ def test_features_of_another_extractor_are_refused() -> None:
         query.keypoints, np.ones((n, 40), np.float32), query.scores, query.scales, (SIDE, SIDE)
     )
     with pytest.raises(ValueError, match="extract both with the same extractor"):
-        verify_candidates(query, [other], VerifySettings())
+        verify_candidates(query, [other], RerankSettings())

@@ -21,6 +21,7 @@ def add_class_images(
     database: Database,
     vectors: Floats,
     classes: Ints,
+    *,
     most: int,
     own: Ints | None = None,
 ) -> tuple[Neighbors, Bools]:

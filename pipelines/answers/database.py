@@ -3,6 +3,7 @@
 Reads index/, and the names of landmarks where the dataset is still there. Imports no torch.
 """
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,18 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from classify_head.centroids import class_centroids
 from classify_head.landmark_head import CrossFittedHead
 from embed.columns import read_parquet, to_array
 from embed.errors import InputError, MissingFileError
+from embed.sampling import Classes, group_by_class
 from embed.whitening import Whitening, load_whitening
 from index.search import load_index
 from pipelines.artifacts import load_manifest, name_maker
 from pipelines.runs.integrity import has_file, intact_file
 from pipelines.runs.names import load_names
 
-from .landmark_head import LANDMARK_HEAD, load_landmark_head
-
-WHITENING = "whitening.safetensors"
+WHITENING, LANDMARK_HEAD = "whitening.safetensors", "landmark_head.json"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,18 @@ class Database:
         """The number of images [N] that the landmark of each row has."""
         _, places, counts = np.unique(self.landmark_ids, return_inverse=True, return_counts=True)
         return np.asarray(counts[places], dtype=np.int64)
+
+    @cached_property
+    def centroids(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The landmarks [C], ascending, and the mean descriptor [C, dim] of each, of length 1."""
+        # Not reconstruct_n: of faiss with torch support it returns a tensor.
+        vectors = self.index.reconstruct_batch(np.arange(self.index.ntotal))
+        return class_centroids(vectors, self.landmark_ids)
+
+    @cached_property
+    def by_landmark(self) -> Classes:
+        """The rows, those of one landmark side by side."""
+        return group_by_class(self.landmark_ids)
 
 
 def load_database(run: Path, fingerprint: str) -> Database:
@@ -90,3 +103,17 @@ def load_database(run: Path, fingerprint: str) -> Database:
         load_whitening(whitening) if whitening else None,
         load_landmark_head(landmark_head) if landmark_head else None,
     )
+
+
+def load_landmark_head(path: Path) -> CrossFittedHead:
+    """Read a landmark head.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    try:
+        return CrossFittedHead.from_json(json.loads(path.read_bytes()))
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"{path} is no landmark head ({error}); run `cairn index --redo`"
+        ) from error

@@ -1,10 +1,8 @@
-"""Set how evidence becomes an answer: calibrated probabilities, and where "not known" begins.
+"""How a run's evidence becomes an answer: a policy, and where "not known" begins.
 
-Known queries are asked like any other, and once more without their landmark. The calibrated policy
-is fitted on them; for every policy they set the confidence below which the answer is "no known
-landmark". Reads index/, features/ and embeddings/. Writes decision/: decision.json,
-known_queries.parquet (the answer to each, by a model that did not see it), manifest.json; then
-reliability.png, which no stage needs.
+Known queries said so, see pipelines.stages.decide. Reads decision/: decision.json and
+known_queries.parquet (the answer to each, by a model that did not see it). Imports neither torch
+nor faiss.
 """
 
 import json
@@ -16,18 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from classify_head.calibration import CalibratedFusion, Calibration, fit_calibration
+from classify_head.calibration import CalibratedFusion
 from classify_head.evidence import Evidence
 from classify_head.extras import Extras
 from classify_head.policies import Decisions, decide
 from classify_head.policy import Policy, adjust
 from classify_head.promise import (
-    DISTRACTORS,
-    FEW,
     POOL,
     REMOVED,
     Kinds,
@@ -37,35 +31,17 @@ from classify_head.promise import (
     measure_promises,
     pick_harder,
 )
-from classify_head.reliability import reliability_bins
-from classify_head.thresholds import precise_threshold, probability_threshold, share_threshold
+from classify_head.thresholds import precise_threshold
 from embed.columns import read_parquet, to_array
 from embed.errors import MissingFileError
-from pipelines.artifacts import (
-    Manifest,
-    invalidate,
-    load_manifest,
-    record_file,
-    write_json,
-    writing,
-)
-from pipelines.decorations import draw_missing
-from pipelines.runs.artifact import Artifact
+from pipelines.artifacts import load_manifest
 from pipelines.runs.integrity import intact_file
-from pipelines.runs.job import Job
 from pipelines.runs.recipe import Recipe, change_recipe
 
-from .database import Database
-from .extras import make_extras
-from .open_run import open_recognizer
-
 if TYPE_CHECKING:
-    from pipelines.stages.askings import Askings
+    from .database import Database  # faiss takes a fifth of a second
 
 logger = logging.getLogger(__name__)
-
-PLOT = "reliability.png"
-
 
 NO_EXTRAS = Extras()
 # Among which photos a promise holds; the share is that of distractors.
@@ -159,128 +135,13 @@ class Decision:
         return decide(evidence, self.policy, extras)
 
 
-def set_decision(job: Job, indexed: Manifest) -> Manifest:
-    """Fit the decision of a run whose index, features and pool are there."""
-    folder = job.run / "decision"
-    inputs = {"index": indexed.key}
-    artifact = Artifact(job, "decision", folder, _settings(job.recipe), inputs, redo=job.redo)
-    manifest = artifact.find()
-    if manifest is None:
-        (folder / PLOT).unlink(missing_ok=True)
-        manifest = _make(job, indexed, artifact)
-    draw_missing(folder / PLOT, lambda: _plot(job.run))
-    return manifest
-
-
-def _make(job: Job, indexed: Manifest, artifact: Artifact) -> Manifest:
-    """Write decision/ and sign it."""
-    folder = artifact.folder
-    invalidate(folder)
-    model, answered = _answer_known(job, indexed)
-    point = _choose_point(job.recipe, answered)
-    note = _note(answered, point)
-    if note:
-        logger.warning(note)
-    counts = {kind: int((answered.kinds == kind).sum()) for kind in DISTRACTORS}
-    values = {
-        "model": model.to_json() if model else None,
-        "note": note,
-        "known_queries": len(set(answered.ids)),
-        "distractors": counts[POOL],
-        **_point_values(point),
-    }
-    write_json(values, folder / "decision.json")
-    _write_answered(answered, folder / "known_queries.parquet")
-    outputs = [folder / name for name in ("decision.json", "known_queries.parquet")]
-    return artifact.sign([record_file(path) for path in outputs], model=indexed.model)
-
-
-def _settings(recipe: Recipe) -> dict[str, Any]:
+def decision_settings(recipe: Recipe) -> dict[str, Any]:
     """Return the sections of the recipe that the decision belongs to, as JSON reads them back."""
     sections = ("search", "rerank", "decide")
     return {name: getattr(recipe, name).model_dump(mode="json") for name in sections}
 
 
-def _answer_known(job: Job, indexed: Manifest) -> tuple[CalibratedFusion | None, Answered]:
-    """Ask the known queries; return the model of the calibrated policy and the answers."""
-    # 1.5 s that a query has no need of
-    from pipelines.stages.askings import ask_twice
-    from pipelines.stages.known_queries import load_known_queries
-
-    recipe = job.recipe
-    recognizer = open_recognizer(job.run, recipe, str(indexed.model["fingerprint"]))
-    known = load_known_queries(job)
-    # Where the policy rejects by a rule of its own, there is nothing to be set by it.
-    twice = recipe.decide.rejection == "none"
-    asked = ask_twice(known.embeddings, recognizer.database, twice=twice)
-    neighbors, evidence = asked.gather(known, recognizer)
-    # Photos of one occasion are often in the database together, and nobody will ask with one more.
-    near_copies = evidence.overlaps > recipe.decide.max_overlap
-    evidence = evidence.without(near_copies)
-    truths = asked.queries.landmark_ids
-    if recipe.decide.policy != "calibrated":
-        policy = recipe.decide.make_policy()
-        order = np.argsort(near_copies, axis=1, kind="stable")  # as `without` moves neighbours
-        rows = np.take_along_axis(np.where(near_copies, -1, neighbors.rows), order, axis=1)
-        vectors = asked.queries.vectors
-        extras = make_extras(policy, recognizer.database, vectors, rows, asked.hidden)
-        decided = Decision(recipe, None, -math.inf).answer(evidence, extras)
-        answers = decided.guesses, decided.confidences
-        return None, Answered(evidence.query_ids, asked.kinds, truths, *answers)
-    calibration = fit_known(evidence, asked, recipe)
-    if not calibration.model.fitted:
-        logger.warning(
-            "too few photos with a known answer that the model was not trained on, so confidences "
-            "are those of other data; they say which answers are surer, not how often they are "
-            "right"
-        )
-    answers = calibration.labels, calibration.probabilities
-    return calibration.model, Answered(evidence.query_ids, asked.kinds, truths, *answers)
-
-
-def fit_known(evidence: Evidence, asked: "Askings", recipe: Recipe) -> Calibration:
-    """Fit the calibrated policy, as a recipe says, on askings and their evidence."""
-    return fit_calibration(
-        *(evidence, asked.queries.landmark_ids, asked.kinds),
-        features=recipe.decide.features,
-        distractor_share=recipe.decide.distractor_share,
-        seed=recipe.train.seed,
-    )
-
-
-def _note(answered: Answered, point: Point) -> str:
-    """Return what the user should know about the distractors; mostly nothing."""
-    pool = int((answered.kinds == POOL).sum())
-    if not point.promises:
-        return (
-            "nothing is known of photos without a landmark, so it is not known what the answer to "
-            f"one looks like: answers are given from confidence {point.threshold:.2f} on; list "
-            "some in non_landmark.csv"
-        )
-    if 0 < pool < FEW:
-        return (
-            f"only {pool} photos of non_landmark say how often other things get an answer; have "
-            f"{4 * FEW} or more, half of them are used for this"
-        )
-    return ""
-
-
-def _choose_point(recipe: Recipe, answered: Answered) -> Point:
-    """Return the confidence that answers must reach, and what it promises."""
-    settings, share = recipe.decide, recipe.decide.distractor_share
-    if settings.min_precision is not None:
-        return choose_point(answered, settings.min_precision, share)
-    calibrated = settings.policy == "calibrated"
-    if not (answered.truths < 0).any():
-        threshold = 0.0 if calibrated else settings.reject_below
-    elif calibrated:
-        threshold = probability_threshold(*answered.judged, share, settings.least_probability)
-    else:
-        threshold = share_threshold(answered.confidences, answered.kinds, settings.reject_share)
-    return _measure(answered, threshold, share)
-
-
-def _measure(answered: Answered, threshold: float, share: float) -> Point:
+def measure_point(answered: Answered, threshold: float, share: float) -> Point:
     """Return what a threshold promises."""
     promises = measure_promises(*answered.judged, threshold)
     landmarks = measure_promise(*answered.judged, threshold, "")
@@ -295,46 +156,7 @@ def choose_point(answered: Answered, min_precision: float, share: float) -> Poin
             "no threshold reaches a precision of %.3f on the known queries: nothing is answered",
             min_precision,
         )
-    return _measure(answered, threshold, share)
-
-
-def _point_values(point: Point) -> dict[str, Any]:
-    """Return an operating point as JSON can say it; infinity and nan become null."""
-    promises = {
-        kind: promise.to_json(point.share) if promise else None
-        for kind, promise in ((kind, point.promises.get(kind)) for kind in DISTRACTORS)
-    }
-    return {
-        "threshold": point.threshold if math.isfinite(point.threshold) else None,
-        **describe(point.harder, point.share),
-        "promise": promises,
-    }
-
-
-def _write_answered(answered: Answered, path: Path) -> None:
-    table = pa.table(
-        {
-            "query_id": pa.array(answered.ids, pa.string()),
-            "kind": pa.array(answered.kinds.tolist(), pa.string()),
-            "truth": answered.truths,
-            "landmark_id": answered.labels,
-            "confidence": answered.confidences,
-        }
-    )
-    with writing(path) as temporary:
-        pq.write_table(table, temporary)
-
-
-def _plot(run: Path) -> None:
-    """Draw what the confidences of a decision are worth; nothing without a known query."""
-    answered = load_answered(run)
-    if not answered.ids:
-        return
-    from classify_head.plots import plot_reliability  # matplotlib takes a second
-
-    with writing(run / "decision" / PLOT) as temporary:
-        bins = reliability_bins(answered.correct, np.clip(answered.confidences, 0, 1))
-        plot_reliability(bins, temporary)
+    return measure_point(answered, threshold, share)
 
 
 def load_answered(run: Path) -> Answered:
@@ -359,7 +181,7 @@ def load_promises(run: Path) -> dict[str, Promise]:
     return {kind: Promise.from_json(values) for kind, values in promises if values}
 
 
-def load_decision(run: Path, recipe: Recipe, database: Database) -> Decision:
+def load_decision(run: Path, recipe: Recipe, database: "Database") -> Decision:
     """Read how a run answers.
 
     Raises:
@@ -369,7 +191,7 @@ def load_decision(run: Path, recipe: Recipe, database: Database) -> Decision:
     folder = run / "decision"
     manifest = load_manifest(folder)
     made_for = (manifest.inputs["index"], manifest.settings) if manifest else None
-    if made_for != (database.key, _settings(recipe)):
+    if made_for != (database.key, decision_settings(recipe)):
         raise MissingFileError(
             f"no decision for the index and the recipe of {run}; run `cairn index --run {run}`"
         )

@@ -1,23 +1,29 @@
 """Describe single photos as a run describes its images: by its model, or by all of its ensemble.
 
-Reads model/ of a run, or those of its members.
+Each is decoded once, for descriptors and local features; where both want the same square of it,
+both come from one pass of the network. Reads model/ of a run, or those of its members, and delf/.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from classify_head.ensemble import combine_embeddings
 from classify_head.trained_head import TrainedHead
-from embed.decode import decode_image
+from embed.decode import DecodedImage, decode_image
 from embed.extract import describe_pixels, pick_device
 from embed.image_file import ImageFile
 from embed.model import DescriptorModel
 from embed.shards import Embeddings
 from embed.views import Views
-from pipelines.runs.members import combine_embeddings, ensemble_fingerprint, list_members
+from pipelines.runs.decoding import decode_side
+from pipelines.runs.members import ensemble_fingerprint, list_members
 from pipelines.runs.recipe import Recipe
+from rerank.delf.extractor import DelfExtractor
+from rerank.features import FeatureExtractor, LocalFeatures
 
+from .extractors import build_extractor
 from .stored_model import open_head, open_model
 
 
@@ -29,33 +35,52 @@ class Describer:
     classifier: TrainedHead
     views: Views
 
-    def describe(self, path: ImageFile, max_pixels: int) -> Embeddings:
-        """Describe one photo as stage `embed` does. Raises ImageError if it cannot be read."""
-        side = self.views.input_side(self.model)
-        image = decode_image(path, min_side=side, max_pixels=max_pixels)
-        vector, head = describe_pixels(self.model, image.pixels, self.views, self.classifier)
-        return Embeddings((str(path),), np.full(1, -1, dtype=np.int64), vector, head)
+    def describe(
+        self, image: DecodedImage, extractor: FeatureExtractor | None
+    ) -> tuple[Embeddings, LocalFeatures | None]:
+        """Describe a photo as stage `embed` does; find its features where that is the same pass."""
+        features = None
+        if isinstance(extractor, DelfExtractor) and extractor.model is self.model:
+            features, vector, head = extractor.describe(image, self.views, self.classifier)
+        else:
+            vector, head = describe_pixels(self.model, image.pixels, self.views, self.classifier)
+        return Embeddings(("",), np.full(1, -1, dtype=np.int64), vector, head), features
 
 
 @dataclass(frozen=True, eq=False)
 class RunDescriber:
-    """All models of a run."""
+    """All models of a run, and what finds local features."""
 
     members: tuple[Describer, ...]  # one, without an ensemble
+    extractor: FeatureExtractor | None  # None where the recipe compares no local features
     recipe: Recipe
-    fingerprint: str  # of all together
+    fingerprint: str  # of all models together
 
-    def describe(self, path: ImageFile) -> Embeddings:
-        """Describe one photo as the run does its images. Raises ImageError."""
+    def decode(self, path: ImageFile) -> DecodedImage:
+        """Decode a photo as stages `embed` and `features` do. Raises ImageError."""
         limit = self.recipe.decode.max_pixels
-        parts = [member.describe(path, limit) for member in self.members]
+        return decode_image(path, min_side=decode_side(self.recipe), max_pixels=limit)
+
+    def describe(self, image: DecodedImage, name: str) -> tuple[Embeddings, LocalFeatures | None]:
+        """Describe a decoded photo as the run does its images, and find its local features.
+
+        Args:
+            image: from decode.
+            name: what the photo is called in the answer.
+        """
+        described = [member.describe(image, self.extractor) for member in self.members]
+        parts = [replace(embeddings, ids=(name,)) for embeddings, _ in described]
+        features = next((found for _, found in described if found is not None), None)
+        if features is None and self.extractor is not None:
+            features = self.extractor.extract(image)
         if not self.recipe.ensemble.members:
-            return parts[0]
-        return combine_embeddings(parts, self.recipe.ensemble)
+            return parts[0], features
+        settings = self.recipe.ensemble
+        return combine_embeddings(parts, settings.rule, settings.weights or None), features
 
 
 def load_describer(run: Path, recipe: Recipe) -> RunDescriber:
-    """Load the models of a run. Errors are those of open_model."""
+    """Load the models of a run. Errors are those of open_model and build_extractor."""
     device = pick_device()
     members, fingerprints = [], []
     for folder, settings in list_members(run, recipe).items():
@@ -66,4 +91,7 @@ def load_describer(run: Path, recipe: Recipe) -> RunDescriber:
     together = fingerprints[0]
     if recipe.ensemble.members:
         together = ensemble_fingerprint(fingerprints, recipe.ensemble)
-    return RunDescriber(tuple(members), recipe, together)
+    extractor = None
+    if recipe.rerank.method != "none":
+        extractor = build_extractor(run, recipe.rerank)
+    return RunDescriber(tuple(members), extractor, recipe, together)

@@ -4,14 +4,17 @@ Reads model/ and delf/ of a run, or a model of TensorFlow Hub. Networks are impo
 asked for: SIFT needs none.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.runs.recipe import RerankSettings
+from pipelines.runs.integrity import intact_file
+from rerank.delf.settings import fingerprint_extraction
 from rerank.features import FeatureExtractor
+from rerank.settings import RerankSettings
 from rerank.sift import SiftExtractor
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ def _build_sift(run: Path, settings: RerankSettings) -> FeatureExtractor:
 
 
 def _build_delf(run: Path, settings: RerankSettings) -> FeatureExtractor:
+    # torch takes seconds that SIFT has no need of
     from embed.extract import pick_device
     from rerank.delf.extractor import DelfExtractor
 
@@ -31,13 +35,14 @@ def _build_delf(run: Path, settings: RerankSettings) -> FeatureExtractor:
     model, fingerprint = open_model(run)
     local = open_delf(run, fingerprint)
     device = pick_device()
-    return DelfExtractor(model.to(device), local.to(device), settings.delf)
+    return DelfExtractor(model.to(device), local.to(device), settings.delf, fingerprint)
 
 
 def _build_hub_delf(run: Path, settings: RerankSettings) -> FeatureExtractor:
     return _open_hub_delf(settings)
 
 
+@lru_cache(maxsize=4)  # it hashes its model, and loads it at the first use
 def _open_hub_delf(settings: RerankSettings) -> "HubDelf":
     from rerank.delf.hub import HubDelf
 
@@ -74,13 +79,14 @@ def build_extractor(run: Path, settings: RerankSettings) -> FeatureExtractor:
     return EXTRACTORS[settings.method](run, settings)
 
 
-@lru_cache(maxsize=4)
-def _cached_fingerprint(run: Path, settings: RerankSettings, changed: int) -> str:
-    return build_extractor(run, settings).fingerprint
-
-
 def find_fingerprint(run: Path, settings: RerankSettings) -> str:
-    """Return the fingerprint of the extractor; a network is loaded for it once, not each time."""
-    trained = run / "delf" / "delf.json"
-    changed = trained.stat().st_mtime_ns if trained.is_file() else 0
-    return _cached_fingerprint(run, settings, changed)
+    """Return the fingerprint of the extractor without loading a network.
+
+    Raises:
+        MissingFileError: DELF is not trained.
+        InputError: delf.json is damaged.
+    """
+    if settings.method != "delf":
+        return build_extractor(run, settings).fingerprint
+    trained = json.loads(intact_file(run / "delf", "delf.json").read_bytes())
+    return fingerprint_extraction(trained["fingerprint"], settings.delf)

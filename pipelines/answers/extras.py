@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from classify_head.centroids import class_centroids, nearest_centroids
+from classify_head.centroids import nearest_centroids
 from classify_head.extras import Extras
 from classify_head.policy import Policy
 
@@ -31,11 +31,8 @@ def make_extras(
     if policy.vote.name == "centroids":
         if database.whitening is not None:
             vectors = database.whitening.apply(vectors)
-        # Not reconstruct_n: of faiss with torch support it returns a tensor.
-        known = database.index.reconstruct_batch(np.arange(database.index.ntotal))
-        means = class_centroids(known, database.landmark_ids)
         without = None if hidden is None else hidden.landmarks
-        centroids = nearest_centroids(vectors, *means, without=without)
+        centroids = nearest_centroids(vectors, *database.centroids, without=without)
     if policy.verification.name == "label-agreement":
         support = label_support(database, rows)
     return Extras(centroids=centroids, support=support)
@@ -47,9 +44,12 @@ def label_support(database: Database, rows: NDArray[np.int64]) -> NDArray[np.flo
     0 for padding, and for an image that is its landmark's only one.
     """
     support = np.zeros(database.index.ntotal + 1, dtype=np.float32)  # the last is for padding
+    classes = database.by_landmark
+    labels = database.landmark_ids[classes.rows[classes.starts]]
     wanted = np.unique(database.landmark_ids[np.unique(rows[rows >= 0])])
-    for label in wanted:
-        members = np.flatnonzero(database.landmark_ids == label)
+    for place in np.searchsorted(labels, wanted):
+        start = classes.starts[place]
+        members = classes.rows[start : start + classes.sizes[place]]
         if len(members) > 1:
             vectors = database.index.reconstruct_batch(members)
             cosines = vectors @ vectors.T

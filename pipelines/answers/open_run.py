@@ -11,6 +11,7 @@ import numpy as np
 from embed.errors import InputError
 from embed.shards import Embeddings, read_embeddings, read_failures
 from pipelines.artifacts import load_manifest, remedy_file
+from pipelines.runs.decoding import decoding
 from pipelines.runs.integrity import intact_file, intact_parts
 from pipelines.runs.members import list_members
 from pipelines.runs.parts import IMAGES
@@ -91,9 +92,7 @@ def _check_recipe(run: Path, split: str, recipe: Recipe) -> None:
     """Raise InputError if the recipe describes photos otherwise than those of a split were."""
     for folder, member in list_members(run, recipe).items():
         made = load_manifest(folder / "embeddings" / split)
-        asked = {
-            name: getattr(member, name).model_dump(mode="json") for name in ("embed", "decode")
-        }
+        asked = {"embed": member.embed.model_dump(mode="json"), "decode": decoding(recipe)}
         if made is None or made.settings != asked:
             raise InputError(
                 f"the recipe in {run}/run.json describes photos otherwise than those in "

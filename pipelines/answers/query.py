@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classify_head.evidence import Evidence
-from embed.decode import ImageError, decode_image
+from embed.decode import ImageError
 from embed.errors import MissingFileError
 from embed.image_file import ImageFile
 from pipelines.runs.job import read_run
@@ -22,7 +22,6 @@ from rerank.geometry import is_verified
 
 from .decision import at_precision, load_decision
 from .describer import load_describer
-from .extractors import build_extractor
 from .extras import make_extras
 from .open_run import open_recognizer
 from .predictions import make_predictions
@@ -82,8 +81,6 @@ class QueryEngine:
         self.decision = load_decision(run, self.recipe, self.recognizer.database)
         if min_precision is not None:
             self.decision = at_precision(self.decision, run, min_precision)
-        if self.recognizer.features is not None:
-            self.extractor = build_extractor(run, self.recipe.rerank)
 
     def ask(self, path: ImageFile, neighbors: int = 5) -> Recognition:
         """Recognise one photo; a photo that cannot be read is an answer with an error.
@@ -93,12 +90,10 @@ class QueryEngine:
             neighbors: how many database photos come with the answer, see order_supporters.
         """
         try:
-            # Decoded for each use as stages `embed` and `index` do: a JPEG that is scaled down
-            # while it is decoded differs a little from one that is resized after.
-            asked = self.describer.describe(path)
-            features = self.find_features(path)
+            image = self.describer.decode(path)
         except ImageError as error:
             return Recognition(str(path), error=str(error))
+        asked, features = self.describer.describe(image, str(path))
         neighbors_found, evidence = self.recognizer.gather(asked, lambda query: features)
         database, rows = self.recognizer.database, neighbors_found.rows
         extras = make_extras(self.decision.policy, database, asked.vectors, rows)
@@ -124,11 +119,8 @@ class QueryEngine:
         Raises:
             ImageError: the photo cannot be read.
         """
-        if self.recognizer.features is None:
-            return None
-        limit = self.recipe.decode.max_pixels
-        image = decode_image(path, min_side=self.extractor.min_side, max_pixels=limit)
-        return self.extractor.extract(image)
+        extractor = self.describer.extractor
+        return None if extractor is None else extractor.extract(self.describer.decode(path))
 
     def _matches(self, rows: NDArray[np.int64], evidence: Evidence) -> Iterator[Match]:
         """Yield the neighbours [K] of the one query, nearest first."""

@@ -17,15 +17,15 @@ from embed.errors import InputError
 from embed.head_scores import HeadScores
 from embed.shards import Embeddings
 from index.neighbors import Neighbors
-from index.search import build_index, search
+from index.search import build_index, nearest_cosines, search
 from pipelines.runs.recipe import Recipe
 from rerank.expansion import expand_queries
 from rerank.store import FeatureStore
+from rerank.verifier import FindFeatures, Geometry, Verifier
 
 from .class_candidates import add_class_images
 from .database import Database
 from .hidden import Hidden
-from .verifier import FindFeatures, Geometry, Verifier
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,8 @@ class Recognizer:
                 'with a model that has a head, or set rerank.of = "neighbors"'
             )
         return add_class_images(
-            *(neighbors, self.database, vectors, head.labels[:, 0], settings.candidates),
+            *(neighbors, self.database, vectors, head.labels[:, 0]),
+            most=settings.candidates,
             own=hidden.rows,
         )
 
@@ -190,14 +191,3 @@ class Recognizer:
     def name(self, landmark_id: int) -> str:
         """Return the landmark's name, or its id where it has none."""
         return self.database.names.get(landmark_id, str(landmark_id))
-
-
-def nearest_cosines(vectors: NDArray[np.float32], index: Any, count: int) -> NDArray[np.float32]:
-    """Return [N, min(count, P)] each vector's largest cosines to an index of P, descending.
-
-    No index (None) is one of no rows.
-    """
-    count = min(count, index.ntotal) if index is not None else 0
-    if not count or not len(vectors):
-        return np.empty((len(vectors), count), dtype=np.float32)
-    return search(index, [str(row) for row in range(len(vectors))], vectors, count).scores

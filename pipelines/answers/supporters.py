@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from rerank.geometry import is_verified
 
 
-class Neighbor(Protocol):
+class Supporter(Protocol):
     """A database photo beside a query."""
 
     @property
@@ -25,7 +25,7 @@ class Neighbor(Protocol):
         """None where it was not compared."""
 
 
-N = TypeVar("N", bound=Neighbor)
+N = TypeVar("N", bound=Supporter)
 
 
 def order_supporters(found: Iterable[N], label: int | None, count: int | None = None) -> list[N]:
@@ -46,13 +46,13 @@ def order_supporters(found: Iterable[N], label: int | None, count: int | None = 
     return own + others[: count - len(own)]
 
 
-def measure_strength(near: Neighbor) -> tuple[int, float]:
+def measure_strength(near: Supporter) -> tuple[int, float]:
     """Return what speaks for a photo: inliers beyond chance, then its similarity."""
     inliers = near.inliers if near.inliers is not None and is_verified(near.inliers) else 0
     return inliers, near.similarity
 
 
-def name_landmark(near: Neighbor, label: int | None, name: str) -> str:
+def name_landmark(near: Supporter, label: int | None, name: str) -> str:
     """Return the name of what a photo shows, marked where that is not what was answered."""
     return name if label is None or near.landmark_id == label else f"another: {name}"
 

@@ -47,8 +47,9 @@ def check(
     from pipelines.datasets.checking.check import check_dataset
     from pipelines.datasets.checking.removal import parse_kinds, remove_problems
     from pipelines.datasets.dataset import Dataset
+    from pipelines.decorations import draw
     from pipelines.reports.data_report_page import open_folder
-    from pipelines.reports.problems_page import PAGE
+    from pipelines.reports.problems_page import PAGE, write_page
     from pipelines.reports.problems_tables import count_problems, print_counts, print_left
     from pipelines.reports.tables import open_console
 
@@ -61,8 +62,10 @@ def check(
     print_counts(count_problems(found, problems), console)
     for problem in dataset.find_problems()[0]:
         console.print(f"to be mended before a run: {problem}", markup=False, highlight=False)
-    page = f" and {PAGE}" if (folder / PAGE).is_file() else ""
-    console.print(f"wrote {folder / 'problems.csv'}{page}", markup=False, highlight=False)
+    page = folder / PAGE
+    drawn = draw(page, lambda: write_page(dataset, found, problems, page))
+    written = " and ".join(["problems.csv", *(path.name for path in drawn)])
+    console.print(f"wrote {folder / written}", markup=False, highlight=False)
     if into is not None:
         left = remove_problems(dataset, found, problems, kinds, into)
         console.print()

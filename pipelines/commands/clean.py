@@ -28,18 +28,18 @@ def clean(
 ) -> None:
     """Write a run's dataset anew without training images that too few of their class confirm."""
     from pipelines.runs.job import read_run
-    from pipelines.stages.clean import clean_training
+    from pipelines.stages import order
     from rerank.cleaning import CleaningSettings
 
     if read_run(run) is None:
         raise MissingFileError(
             f"no run in {run}; make one of the dataset first: cairn embed --data FOLDER --run {run}"
         )
-    job = start_job(None, run, None, None, None, redo=False)
+    job = start_job(None, run, None, None, workers=None)
     folder = into or job.data.with_name(f"{job.data.name}-clean")
     settings = CleaningSettings(min_images=min_verified, min_inliers=min_inliers)
     with job.locked():
-        kept = clean_training(job, folder, settings)
+        kept = order.clean(job, folder, settings)
     print(
         f"{folder}: {kept.images} of {kept.of_images} training images "
         f"({kept.images / kept.of_images:.0%}) and {kept.landmarks} of {kept.of_landmarks} "

@@ -50,8 +50,8 @@ def report(
         bool,
         typer.Option(
             "--plan/--no-plan",
-            help="Time the stages on some images, a minute a model, and plan time, disk and "
-            "memory.",
+            help="Run the stages on some of the photos, a minute or two with a small network, and "
+            "plan time, disk and memory.",
         ),
     ] = True,
     out: Annotated[
@@ -71,12 +71,13 @@ def report(
     """
     from pipelines.datasets.dataset import Dataset
     from pipelines.decorations import draw
-    from pipelines.reports.data_report import Planned, make_report, to_json
+    from pipelines.reports.data_report import make_report, to_json
     from pipelines.reports.data_report_page import PAGE, open_folder, save_report
     from pipelines.reports.data_report_sections import make_sections
     from pipelines.reports.data_report_tables import print_sections
     from pipelines.reports.tables import open_console
-    from pipelines.runs.job import count_workers, is_demo
+    from pipelines.runs.job import Job, count_workers, is_demo, pick_run
+    from pipelines.runs.networks import settle_network
     from pipelines.runs.recipe import load_recipe
 
     name = recipe or ("demo" if is_demo(data) else "photos")
@@ -85,12 +86,18 @@ def report(
         raise MissingFileError(f"no weights file at {weights}")
     dataset = Dataset(data)
     folder = open_folder(out or data / "report")
-    asked = None
+    job = None
     if plan:
-        processes = count_workers() if workers is None else workers
-        full_name = _name_recipe(name, scale, changes or ())
-        asked = Planned(full_name, settings, weights, processes, scratch=folder)
-    made, measured = make_report(dataset, before, asked)
+        job = Job(
+            data,
+            pick_run(data, None),
+            settings,
+            _name_recipe(name, scale, changes or ()),
+            weights,
+            workers=count_workers() if workers is None else workers,
+        )
+        job = settle_network(job, changes or ())
+    made, measured = make_report(dataset, before, job)
     sections = make_sections(made)
     if as_json:
         print(json.dumps(to_json(made), indent=2, ensure_ascii=False))

@@ -48,7 +48,7 @@ def run(
     scale: ScaleOption = None,
     changes: Changes = None,
     workers: Workers = None,
-    devices: Annotated[int, typer.Option(min=1, help="GPUs that train together.")] = 1,
+    devices: Annotated[int, typer.Option(min=1, help="GPUs that share each batch.")] = 1,
     tensorboard: Annotated[
         Path | None,
         typer.Option(
@@ -74,9 +74,8 @@ def run(
         folder,
         recipe,
         weights,
-        workers,
-        False,
-        devices,
+        workers=workers,
+        devices=devices,
         scale=scale,
         changes=changes or (),
         tensorboard=tensorboard,
@@ -108,12 +107,10 @@ def make_report(job: "Job") -> list[Path]:
     from pipelines.reports.run_figures import write_predictions
     from pipelines.reports.tables import print_run
     from pipelines.scores.evaluate import can_evaluate, evaluate_run
-    from pipelines.stages.submit import submit
-    from pipelines.stages.train import draw_missing_curves
+    from pipelines.stages import order
 
     with job.locked():
-        draw_missing_curves(job)
-        submit(job)
+        order.submit(job)
         metrics = evaluate_run(job.run, job.dataset) if can_evaluate(job.dataset) else None
         if metrics is not None:
             print_run(metrics)
@@ -127,14 +124,12 @@ def make_report(job: "Job") -> list[Path]:
 
 def _count_confusions(job: "Job") -> "Confusions | None":
     """Count which landmarks are taken for which, where the dataset has a solution."""
-    from classify_head.submission import load_solution
     from pipelines.reports.confusions import count_confusions
     from pipelines.scores.evaluate import load_steps
 
-    path = job.dataset.find_table("solution")
-    if path is None:
+    if job.dataset.find_table("solution") is None:
         return None
-    return count_confusions(load_steps(job.run, load_solution(path))["final"])
+    return count_confusions(load_steps(job.run, job.dataset.solution)["final"])
 
 
 def _draw_all(
@@ -142,17 +137,17 @@ def _draw_all(
 ) -> list[Path]:
     """Make all pictures and pages of a run, and return those that could be made."""
     from embed.history import CURVES
-    from pipelines.datasets.dataset import Dataset
     from pipelines.decorations import draw, draw_missing
-    from pipelines.reports.answers_sheet import SHEET, draw_answers
+    from pipelines.reports.answers_sheet import draw_answers
     from pipelines.reports.confusions import draw_confusions
     from pipelines.reports.match_figures import write_match_figures
     from pipelines.reports.page.run_report import NAME, write_report
     from pipelines.reports.run_figures import write_class_histogram, write_events
+    from pipelines.runs.artifact import SHEET
     from pipelines.runs.members import list_member_jobs
     from pipelines.stages.prepared_data import find_source
 
-    run, before = job.run, Dataset(find_source(job))
+    run, before = job.run, job.open_dataset(find_source(job))
     histogram, matrix, matches = (
         run / name for name in ("class_histogram.png", "confusion_matrix.png", "matches")
     )

@@ -1,11 +1,14 @@
 """The commands train, embed, index and submit: a run, stage by stage."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .options import Data, MinPrecision, RecipeName, Redo, Run, Weights, Workers
 from .start import start_job
+
+if TYPE_CHECKING:
+    from pipelines.runs.job import Job
 
 
 def train(
@@ -14,24 +17,18 @@ def train(
     recipe: RecipeName = None,
     weights: Weights = None,
     workers: Workers = None,
-    devices: Annotated[int, typer.Option(min=1, help="GPUs that train together.")] = 1,
+    devices: Annotated[int, typer.Option(min=1, help="GPUs that share each batch.")] = 1,
     redo: Redo = False,
 ) -> None:
     """Train the descriptor model, and DELF where the recipe asks for it.
 
     Goes on after the last epoch of an interrupted training.
     """
-    from pipelines.stages.train import draw_missing_curves
-    from pipelines.stages.train import train as train_stage
+    from pipelines.stages import order
 
-    job = start_job(data, run, recipe, weights, workers, redo, devices)
+    job = start_job(data, run, recipe, weights, workers=workers, devices=devices)
     with job.locked():
-        draw_missing_curves(job)
-        train_stage(job)
-        if job.recipe.rerank.method == "delf":
-            from pipelines.stages.train_delf import train_local_features
-
-            train_local_features(job)
+        order.train(job, redo=redo)
 
 
 def embed(
@@ -43,19 +40,11 @@ def embed(
     redo: Redo = False,
 ) -> None:
     """Turn every image into a global descriptor; trains first if need be."""
-    from pipelines.stages.embed import embed_split
-    from pipelines.stages.features import extract_split
-    from pipelines.stages.known_queries import prepare_held_out
+    from pipelines.stages import order
 
-    job = start_job(data, run, recipe, weights, workers, redo)
+    job = start_job(data, run, recipe, weights, workers=workers)
     with job.locked():
-        for split in (job.dataset.database_split, "test", "non_landmark"):
-            if job.dataset.find_table(split):
-                embed_split(job, split)
-                if job.redo and job.recipe.rerank.method != "none":
-                    extract_split(job, split)  # of the same images, which have changed
-        if job.redo:
-            prepare_held_out(job)
+        order.embed(job, redo=redo)
 
 
 def index(
@@ -68,11 +57,11 @@ def index(
     redo: Redo = False,
 ) -> None:
     """Make all that queries are compared with: search index, local features, decision."""
-    from pipelines.stages.index import index_database
+    from pipelines.stages import order
 
-    job = start_job(data, run, recipe, weights, workers, redo, min_precision=min_precision)
+    job = start_job(data, run, recipe, weights, workers=workers, min_precision=min_precision)
     with job.locked():
-        index_database(job)
+        order.index(job, redo=redo)
 
 
 def submit(
@@ -86,19 +75,23 @@ def submit(
 ) -> None:
     """Do the whole job: everything above that is missing, submission.csv, and its figures."""
     from pipelines.decorations import draw_missing
-    from pipelines.reports.answers_sheet import SHEET, draw_answers
     from pipelines.reports.tables import print_run
+    from pipelines.runs.artifact import SHEET
     from pipelines.scores.evaluate import can_evaluate, evaluate_run
-    from pipelines.stages.submit import submit as submit_stage
-    from pipelines.stages.train import draw_missing_curves
+    from pipelines.stages import order
 
-    job = start_job(data, run, recipe, weights, workers, redo, min_precision=min_precision)
+    job = start_job(data, run, recipe, weights, workers=workers, min_precision=min_precision)
     with job.locked():
-        draw_missing_curves(job)
-        submit_stage(job)
+        order.submit(job, redo=redo)
         if can_evaluate(job.dataset):
             print_run(evaluate_run(job.run, job.dataset))
         print()
-        drawn = draw_missing(job.run / SHEET, lambda: draw_answers(job))
+        drawn = draw_missing(job.run / SHEET, lambda: _draw_answers(job))
     for path in (job.run / "submission.csv", *drawn):
         print(f"wrote {path}")
+
+
+def _draw_answers(job: "Job") -> None:
+    from pipelines.reports.answers_sheet import draw_answers  # faiss takes a fifth of a second
+
+    draw_answers(job)

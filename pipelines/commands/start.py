@@ -55,25 +55,24 @@ def start_job(
     run: Path | None,
     recipe: str | None,
     weights: Path | None,
+    *,
     workers: int | None,
-    redo: bool,
     devices: int = 1,
     min_precision: float | None = None,
-    *,
     scale: "Scale | None" = None,
     changes: Sequence[str] = (),
     tensorboard: Path | None = None,
 ) -> "Job":
-    """Return the job that the options name; its dataset is there, and checked.
+    """Return the job that the options name; its dataset is there, and that of a new run checked.
 
     The demo city is rendered if need be, and the data that the recipe asks for are chosen. Raises
     what open_job, load_recipe, prepare_data and Dataset.check raise.
     """
     from pipelines.answers.extractors import fetch_extractor
-    from pipelines.datasets.dataset import Dataset
     from pipelines.runs.job import count_workers, is_demo, open_job
     from pipelines.runs.networks import check_networks, settle_network
     from pipelines.runs.recipe import change_recipe
+    from pipelines.stages.order import will_train
     from pipelines.stages.prepared_data import find_source, prepare_data
 
     job = open_job(
@@ -83,7 +82,6 @@ def start_job(
         weights,
         workers=count_workers() if workers is None else workers,
         devices=devices,
-        redo=redo,
         tensorboard=tensorboard,
     )
     job = _change_recipe(job, recipe, scale, changes)
@@ -102,22 +100,10 @@ def start_job(
         from pipelines.sources.demo import render_demo
 
         render_demo(source)
-    if not job.recipe.data.changes_nothing:
-        Dataset(source).check_tables()  # of all that is wrong there, not what a selection meets
     job = prepare_data(job)
-    job.dataset.check(training=_will_train(job))
+    if not (job.run / "run.json").is_file():  # of a known run when something is to be made
+        job.dataset.check(training=will_train(job))
     return job
-
-
-def _will_train(job: "Job") -> bool:
-    """Tell whether a model of the job is yet to be trained."""
-    from pipelines.runs.members import list_member_jobs
-    from pipelines.runs.networks import is_trained
-
-    return any(
-        member.recipe.train.epochs and not is_trained(member.run)
-        for member in list_member_jobs(job)
-    )
 
 
 def _change_recipe(

@@ -1,14 +1,17 @@
 """Read a dataset folder: its tables, checked, and where the file of each image is.
 
-Reads TABLES as .csv or .parquet. Opens an image of each table to check that there are any.
+Reads TABLES as .csv or .parquet, each once: what is read and hashed are the same bytes. Opens an
+image of each table to check that there are any.
 """
 
 import logging
 from functools import cached_property
 from pathlib import Path
 
+from classify_head.submission import Solution, load_solution
 from embed.errors import InputError, MissingFileError
 from embed.image_file import ImageFile
+from embed.table_file import TableFile
 
 from .dataset_problems import find_shared, judge_solution
 from .image_folder import ImageFolder
@@ -24,14 +27,18 @@ logger = logging.getLogger(__name__)
 LABELLED = ("train", "index", "validation")
 SPLITS = (*LABELLED, "test", "non_landmark")
 TABLES = (*SPLITS, "solution", "labels")
+SIDE_TABLES = ("groups", "variants", "ground_truth", "index_landmarks", "hierarchy")
 
 
 class Dataset:
-    """A dataset folder. Tables are read, and checked, when first asked for."""
+    """A dataset folder. Tables are read, and checked, when first asked for, and then kept."""
 
     def __init__(self, folder: Path) -> None:
         """Take the folder. Raises MissingFileError if it has neither a train nor an index table."""
         self.folder = folder
+        self._files: dict[str, TableFile] = {}  # that are not parsed yet
+        self._hashes: dict[str, str] = {}
+        self._splits: dict[str, tuple[ImageTable | None, list[str]]] = {}
         finish_renewal(folder)
         if not folder.is_dir():
             raise MissingFileError(
@@ -54,9 +61,32 @@ class Dataset:
     def require_table(self, name: str) -> Path:
         """Return the file of a table. Raises MissingFileError if there is none."""
         path = self.find_table(name)
+        if path is None and name == "solution":
+            raise MissingFileError(
+                f"{self.folder} has no solution.csv (columns id,landmarks), so there is nothing to "
+                "score against"
+            )
         if path is None:
             raise MissingFileError(f"{self.folder} has no {name}.csv; this stage needs it")
         return path
+
+    def hash_table(self, name: str) -> str:
+        """Return the sha256 of a table's file. Raises MissingFileError if there is none."""
+        if name not in self._hashes:
+            self._hashes[name] = self._open(name).sha256
+        return self._hashes[name]
+
+    def _open(self, name: str) -> TableFile:
+        if name not in self._files:
+            self._files[name] = TableFile.open(self.require_table(name))
+        return self._files[name]
+
+    def _take(self, name: str) -> TableFile:
+        """Return the file of a table for whoever parses it; its bytes are not kept here."""
+        self.hash_table(name)
+        file = self._open(name)
+        del self._files[name]
+        return file
 
     @property
     def database_split(self) -> str:
@@ -79,18 +109,26 @@ class Dataset:
             InputError: no rows, missing columns, repeated or unusable ids, labels that are no
                 integers, or train and database disagreeing with labels.csv.
         """
-        table, problems = self._read(name, self.require_table(name))
+        table, problems = self._read(name)
         refuse(problems, str(self.folder))
         assert table is not None  # or something would have been wrong
         return table
 
-    def _read(self, name: str, path: Path) -> tuple[ImageTable | None, list[str]]:
+    def _read(self, name: str) -> tuple[ImageTable | None, list[str]]:
         """Read one of SPLITS, and say what is wrong with it."""
-        table, problems = read_images(path, name in LABELLED)
-        if name not in LABELLED:
-            return table, problems
-        names, wrong = self._labels
-        return table, [*wrong, *problems, *(judge_names(table, names) if table else [])]
+        if name not in self._splits:
+            table, problems = read_images(self._take(name), name in LABELLED)
+            if name in LABELLED:
+                names, wrong = self._labels
+                unnamed = judge_names(table, names) if table else []
+                problems = [*wrong, *problems, *unnamed]
+            self._splits[name] = table, problems
+        return self._splits[name]
+
+    @cached_property
+    def solution(self) -> Solution:
+        """What the queries show; errors as load_solution, and MissingFileError without the file."""
+        return load_solution(self._take("solution"))
 
     def check(self, *, training: bool = False) -> None:
         """Judge every table there is, and the files of its images, before anything long is begun.
@@ -147,15 +185,21 @@ class Dataset:
         """As _read_splits, with what is wrong with two of them together, and the solution."""
         tables, problems = self._read_splits()
         if path := self.find_table("solution"):
-            problems += judge_solution(path, tables.get("test"))
+            try:
+                solution = self.solution
+            except InputError as error:
+                problems += str(error).splitlines()
+            else:
+                test = tables.get("test")
+                problems += judge_solution(solution, path, test) if test else []
         return tables, [*problems, *find_shared(tables)]
 
     def _read_splits(self) -> tuple[dict[str, ImageTable], list[str]]:
         """Return the splits that can be read, by name, and what is wrong with any."""
         tables, problems = {}, list[str]()
         for name in SPLITS:
-            if path := self.find_table(name):
-                table, found = self._read(name, path)
+            if self.find_table(name):
+                table, found = self._read(name)
                 problems += found
                 if table is not None:
                     tables[name] = table
@@ -170,8 +214,7 @@ class Dataset:
 
     @cached_property
     def _labels(self) -> tuple[dict[int, str], list[str]]:
-        path = self.find_table("labels")
-        return ({}, []) if path is None else read_names(path)
+        return read_names(self._take("labels")) if self.find_table("labels") else ({}, [])
 
     @cached_property
     def images(self) -> ImageFolder:

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from classify_head.submission import IGNORED, load_solution
-from embed.errors import InputError
+from classify_head.submission import IGNORED, Solution
 from embed.printable import printable
 from embed.table_file import name_rows
 
@@ -45,14 +44,8 @@ def find_shared(tables: Mapping[str, ImageTable]) -> list[str]:
     return problems
 
 
-def judge_solution(path: Path, test: ImageTable | None) -> list[str]:
-    """Say what is wrong with a solution, by itself and beside the queries."""
-    try:
-        solution = load_solution(path)
-    except InputError as error:
-        return str(error).splitlines()
-    if test is None:
-        return []
+def judge_solution(solution: Solution, path: Path, test: ImageTable) -> list[str]:
+    """Say what is wrong with a solution, read from path, beside the queries."""
     asked, answered = set(test.ids), set(solution.query_ids)
     problems = []
     lacking = [row for row, query_id in enumerate(test.ids) if query_id not in answered]

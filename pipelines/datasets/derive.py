@@ -18,18 +18,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from embed.errors import InputError
+from embed.files import writing
 from embed.printable import printable
 from embed.table_file import as_text, name_rows, parse_whole, read_table
-from pipelines.artifacts import write_json, writing
+from pipelines.artifacts import write_json
 
-from .dataset import TABLES, Dataset
+from .dataset import SIDE_TABLES, TABLES, Dataset
 from .origin import claim
 from .renewal import SUFFIXES, renewing
 
 # Columns that tables of a dataset have a meaning for.
 KNOWN = ("id", "landmark_id", "name", "landmarks", "Usage", "url", "image_id", "reason")
 # What a dataset of some kind has beside its tables, and what is made of it needs, too.
-SIDE_TABLES = ("groups", "variants", "ground_truth", "index_landmarks", "hierarchy")
 # A table of more rows is written as Parquet: nobody reads it as text, and CSV takes ten times as
 # long.
 MAX_CSV_ROWS = 1_000_000

@@ -7,16 +7,17 @@ everything that is wrong with a dataset.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from embed.columns import to_array, to_mask
 from embed.errors import InputError
 from embed.printable import printable
-from embed.table_file import as_text, name_rows, parse_whole, read_table
+from embed.table_file import TableFile, as_text, name_rows, parse_whole, read_table
 
 NAMED = 5  # landmarks that are named of many
 NO_FILE_NAME = r"^\.|[/\\\x00\n\r]"
@@ -31,16 +32,17 @@ class ImageTable:
     landmark_ids: NDArray[np.int64]  # [N]; -1 in a split without labels
 
 
-def read_images(path: Path, labelled: bool) -> tuple[ImageTable | None, list[str]]:
+def read_images(file: TableFile, labelled: bool) -> tuple[ImageTable | None, list[str]]:
     """Read the images of a split, and say what is wrong with its rows.
 
     Returns:
         The table, None where it cannot be read at all, and a sentence for each thing that is wrong.
         A landmark_id that is none is -1.
     """
+    path = file.path
     try:
         columns = ["id", "landmark_id"] if labelled else ["id"]
-        table = read_table(path, columns)
+        table = read_table(file, columns)
         texts = {name: as_text(table[name], name, path) for name in columns}
     except InputError as error:
         return None, [str(error)]
@@ -54,17 +56,18 @@ def read_images(path: Path, labelled: bool) -> tuple[ImageTable | None, list[str
     return ImageTable(path, tuple(ids.to_pylist()), landmark_ids), problems
 
 
-def read_names(path: Path) -> tuple[dict[int, str], list[str]]:
+def read_names(file: TableFile) -> tuple[dict[int, str], list[str]]:
     """Read labels.csv: the name of each landmark, in NFC, and what is wrong with the table."""
+    path = file.path
     try:
-        table = read_table(path, ["landmark_id", "name"])
+        table = read_table(file, ["landmark_id", "name"])
         texts, names = (as_text(table[name], name, path) for name in ("landmark_id", "name"))
     except InputError as error:
         return {}, [str(error)]
     if not table.num_rows:
         return {}, [f"{path} has a header and no rows; add some, or delete it: names are optional"]
     landmark_ids, problems = _read_landmark_ids(texts, path)
-    repeated = np.flatnonzero(pd.Series(landmark_ids).duplicated() & (landmark_ids >= 0))
+    repeated = _find_repeated(landmark_ids, landmark_ids >= 0)
     if len(repeated):
         problems.append(
             f"{path}, {name_rows(path, repeated)}: landmark {landmark_ids[repeated[0]]} is named "
@@ -96,10 +99,10 @@ def refuse(problems: Sequence[str], what: str) -> None:
 
 def _judge_ids(ids: pa.ChunkedArray, path: Path) -> list[str]:
     problems = []
-    empty = np.flatnonzero(pc.equal(pc.utf8_trim_whitespace(ids), ""))
+    empty = np.flatnonzero(to_array(pc.utf8_length(pc.utf8_trim_whitespace(ids))) == 0)
     if len(empty):
         problems.append(f"{path}, {name_rows(path, empty)}: no id; give it one, or take it out")
-    bad = np.flatnonzero(pc.match_substring_regex(ids, NO_FILE_NAME))
+    bad = np.flatnonzero(to_mask(pc.match_substring_regex(ids, NO_FILE_NAME)))
     if len(bad):
         problems.append(
             f"{path}, {name_rows(path, bad)}: id '{printable(ids[int(bad[0])].as_py())}' cannot be "
@@ -108,13 +111,22 @@ def _judge_ids(ids: pa.ChunkedArray, path: Path) -> list[str]:
         )
     if len(pc.unique(ids)) < len(ids):
         texts = np.array(ids.to_pylist(), dtype=object)
-        repeated = np.flatnonzero(pd.Series(texts).duplicated())
+        repeated = _find_repeated(texts)
         same = np.flatnonzero(texts == texts[repeated[0]])
         problems.append(
             f"{path} has {len(repeated)} repeated ids, the first is '{printable(texts[same[0]])}' "
             f"({name_rows(path, same)}); keep one row for each image"
         )
     return problems
+
+
+def _find_repeated(
+    values: NDArray[Any], among: NDArray[np.bool_] | None = None
+) -> NDArray[np.int64]:
+    """Return the places of values [N] that have come before; among some of them alone."""
+    repeated = np.ones(len(values), dtype=np.bool_) if among is None else among.copy()
+    repeated[np.unique(values, return_index=True)[1]] = False
+    return np.flatnonzero(repeated)
 
 
 def _read_landmark_ids(texts: pa.ChunkedArray, path: Path) -> tuple[NDArray[np.int64], list[str]]:

@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-from pipelines.artifacts import writing
+from embed.files import writing
 
 from .renewal import Renewal, list_files
 

@@ -3,20 +3,40 @@
 Reads predictions.parquet, neighbors.parquet, verified.parquet and the images of the sample.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from classify_head.gap import NO_LANDMARK
+from PIL import Image, ImageDraw
+
+from classify_head.answers import NO_LANDMARK
+from embed.decode import ImageError, decode_image
+from embed.files import writing
+from embed.image_file import ImageFile
 from pipelines.answers.supporters import name_landmark, order_supporters
-from pipelines.artifacts import writing
-from pipelines.reports.page.answers import RunAnswers, read_answers
+from pipelines.lettering import write_line
+from pipelines.reports.page.answers import RunAnswers, read_answers, spread
 from pipelines.reports.page.neighbors import Neighbor, read_neighbors
 from pipelines.reports.page.pairs import describe
+from pipelines.runs.artifact import SHEET
 from pipelines.runs.job import Job
+from pipelines.tiles import fill_tile
 
-from .gallery import Picture, draw_gallery, spread
-
-SHEET = "answers.jpg"  # in the run folder
 SAMPLE, SHOWN = 8, 4  # queries, and database images beside each
+TILE = (208, 156)  # pixels, width and height of an image
+GAP, CAPTION, MARGIN = 8, 40, 20  # pixels
+PAPER, INK, SOFT = (250, 250, 249), (46, 52, 60), (120, 126, 134)
+ANSWERED, REJECTED = (34, 140, 84), (170, 110, 30)  # of an answer, and of "no known landmark"
+
+
+@dataclass(frozen=True)
+class CaptionedImage:
+    """An image of the sheet, and what is written below it."""
+
+    file: ImageFile
+    title: str
+    note: str
+    answered: bool | None = None  # colours the title of a query; None for a database image
 
 
 def draw_answers(job: Job) -> None:
@@ -30,12 +50,12 @@ def draw_answers(job: Job) -> None:
     sample = [list(_show(job, run, row, neighbors)) for row in rows]
     if sample:
         with writing(job.run / SHEET) as temporary:
-            draw_gallery(sample, temporary)
+            draw_sheet(sample, temporary)
 
 
 def _show(
     job: Job, run: RunAnswers, row: int, neighbors: dict[str, list[Neighbor]]
-) -> Iterator[Picture]:
+) -> Iterator[CaptionedImage]:
     """Yield a query and what speaks for its answer, then what speaks for another."""
     query_id, given, guess = run.answers.query_ids[row], bool(run.given[row]), int(run.guesses[row])
     label = None if guess == NO_LANDMARK else guess
@@ -45,12 +65,46 @@ def _show(
     note = f"confidence {run.answers.confidence[row]:.3f}"
     if not given and label is not None:
         note += f" of {_name(job, label)}"
-    yield Picture(job.dataset.locate(query_id), name, note, answered=given)
+    yield CaptionedImage(job.dataset.locate(query_id), name, note, answered=given)
     for near in order_supporters(neighbors[query_id], label, SHOWN):
         title = name_landmark(near, label, _name(job, near.landmark_id))
         note = describe("", near.similarity, near.inliers)
-        yield Picture(job.dataset.locate(near.image_id), title, note)
+        yield CaptionedImage(job.dataset.locate(near.image_id), title, note)
 
 
 def _name(job: Job, landmark_id: int) -> str:
     return job.dataset.names.get(landmark_id, str(landmark_id))
+
+
+def draw_sheet(rows: Sequence[Sequence[CaptionedImage]], path: Path) -> None:
+    """Draw rows of images, the first of each row set apart as the query.
+
+    Args:
+        rows: at least one, each with at least one image.
+        path: the .jpg file to write.
+    """
+    columns = max(len(row) for row in rows)
+    width = 2 * MARGIN + columns * (TILE[0] + GAP) + 2 * GAP
+    height = 2 * MARGIN + len(rows) * (TILE[1] + CAPTION + GAP)
+    sheet = Image.new("RGB", (width, height), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for line, row in enumerate(rows):
+        top = MARGIN + line * (TILE[1] + CAPTION + GAP)
+        for column, image in enumerate(row):
+            left = MARGIN + column * (TILE[0] + GAP) + (2 * GAP if column else 0)
+            sheet.paste(_thumbnail(image.file), (left, top))
+            colour = {None: INK, True: ANSWERED, False: REJECTED}[image.answered]
+            size = 15 if image.answered is not None else 13
+            below = top + TILE[1]
+            write_line(draw, (left, below + 12), image.title, size, colour, width=TILE[0])
+            write_line(draw, (left, below + 29), image.note, 12, SOFT, width=TILE[0])
+    sheet.save(path, quality=88)
+
+
+def _thumbnail(path: ImageFile) -> Image.Image:
+    """Return the middle of an image at the size of a tile; grey if it cannot be read."""
+    try:
+        image = Image.fromarray(decode_image(path, min_side=TILE[0]).pixels)
+    except ImageError:
+        return Image.new("RGB", TILE, (200, 200, 200))
+    return fill_tile(image, TILE)

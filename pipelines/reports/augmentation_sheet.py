@@ -14,11 +14,11 @@ from PIL import Image, ImageDraw
 from embed.augment import build_augmentation
 from embed.decode import ImageError, decode_image
 from embed.errors import InputError
+from embed.files import writing
 from embed.presets import PRESETS
 from embed.settings import AugmentSettings
 from embed.transforms import resize_square, to_tensor
 from embed.variants import TRANSFORMS, make_variant
-from pipelines.artifacts import writing
 from pipelines.datasets.dataset import Dataset
 from pipelines.lettering import write_line
 

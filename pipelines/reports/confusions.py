@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from classify_head.gap import NO_LANDMARK, Answers
-from pipelines.artifacts import writing
+from classify_head.answers import NO_LANDMARK, Answers
+from embed.files import writing
 
 Ints = NDArray[np.int64]
 

@@ -5,12 +5,12 @@ data_report.html and data_report.png.
 """
 
 import dataclasses
+import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from embed.errors import InputError
 from pipelines.datasets.dataset import Dataset
@@ -32,18 +32,18 @@ from pipelines.datasets.facts.tables import (
     read_tables,
 )
 from pipelines.datasets.image_table import refuse
-from pipelines.runs.recipe import Recipe
-from pipelines.stages.forecast.chosen import Chosen, count_chosen
-from pipelines.stages.forecast.limits import Limit, find_limits
-from pipelines.stages.forecast.machine import Machine, look_at_machine
-from pipelines.stages.forecast.model_work import list_models
-from pipelines.stages.forecast.plan import plan_stages
-from pipelines.stages.forecast.rates import Rates
-from pipelines.stages.forecast.stage_plan import StagePlan
-from pipelines.stages.forecast.workload import Counts, Workload, count_images, plan_work
+from pipelines.runs.job import Job
+from pipelines.runs.members import list_members
 
-FILES = 2000  # images that are timed at most, again and again
+if TYPE_CHECKING:
+    from pipelines.stages.plan import Plan  # torch takes seconds
+
+
 RUNS = Path("runs")  # where run folders are made
+MEMORY_LIMITS = (  # of a container, for both versions of control groups
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 
 
 @dataclass(frozen=True)
@@ -61,16 +61,13 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a recipe will take of this machine."""
+class Machine:
+    """What a run can use."""
 
-    recipe: str
-    chosen: Chosen | None  # by the recipe's section [data]; None: the dataset as it is
-    machine: Machine
-    work: Workload
-    rates: Rates
-    stages: tuple[StagePlan, ...]
-    limits: tuple[Limit, ...]
+    cores: int
+    memory: int  # bytes, of the machine or of its share that a container may use
+    disk_free: int  # bytes, where run folders are made
+    load: float  # processes that ran or waited to run in the last minute, the plan's included
 
 
 @dataclass(frozen=True)
@@ -78,55 +75,45 @@ class DataReport:
     """All that is reported."""
 
     facts: Facts
-    plan: Plan | None
+    plan: "Plan | None"
+    machine: Machine
     no_plan: str  # why there is no plan; empty where there is one
 
 
-@dataclass(frozen=True)
-class Planned:
-    """What a plan is to be made for, and how."""
-
-    name: str  # of the recipe
-    recipe: Recipe
-    weights: Path | None
-    workers: int
-    scratch: Path  # a folder to write to meanwhile
-    seconds: float = 6.0  # that each part of the stages is watched
-
-
 def make_report(
-    dataset: Dataset, before: Path | None = None, planned: Planned | None = None
+    dataset: Dataset, before: Path | None = None, job: Job | None = None
 ) -> tuple[DataReport, Measured]:
     """Report on a dataset; return also what was seen of its images.
 
     Args:
         dataset: that is reported on.
         before: folder of a dataset to compare with; None: that which this one was made from.
-        planned: what to plan for; None: no plan.
+        job: the run to plan; None: no plan.
 
     Raises:
         FileNotFoundError: the folder of images, or that of `before`, is missing.
-        ValueError: a table cannot be read, or the recipe's model cannot be built.
+        ValueError: a table cannot be read.
     """
-    training = planned is not None and _trains(planned.recipe)
-    facts, measured, counts = collect_facts(dataset, before, training=training)
-    if planned is None:
-        return DataReport(facts, None, ""), measured
-    settings = planned.recipe.data
-    if not settings.changes_nothing:
+    facts, measured = collect_facts(dataset, before, training=job is not None and _trains(job))
+    plan, no_plan = None, ""
+    if job is not None:
+        from pipelines.stages.plan import plan_run  # torch takes seconds
+
         try:
-            counts = count_chosen(dataset, settings, planned.scratch)
-        except InputError as error:
-            return DataReport(facts, None, f"the recipe's section [data]: {error}"), measured
-    why_not = _find_obstacle(measured, counts, planned.recipe)
-    plan = None if why_not else make_plan(dataset, measured, counts, planned)
-    return DataReport(facts, plan, why_not), measured
+            plan = plan_run(job)
+        except InputError as error:  # a run would end with it, and the facts are known all the same
+            no_plan = str(error)
+    return DataReport(facts, plan, look_at_machine(), no_plan), measured
+
+
+def _trains(job: Job) -> bool:
+    return any(each.train.epochs for each in list_members(job.run, job.recipe).values())
 
 
 def collect_facts(
     dataset: Dataset, before: Path | None = None, *, training: bool = False
-) -> tuple[Facts, Measured, Counts]:
-    """Collect what is in a dataset, what was seen of its images, and what a plan needs.
+) -> tuple[Facts, Measured]:
+    """Collect what is in a dataset, and what was seen of its images.
 
     Args:
         dataset: that is reported on.
@@ -159,63 +146,19 @@ def collect_facts(
         images=describe_images(measured),
         problems=tuple(problems),
     )
-    return facts, measured, count_images(tables)
+    return facts, measured
 
 
-def _trains(recipe: Recipe) -> bool:
-    return any(each.train.epochs for each in list_models(recipe).values())
-
-
-def make_plan(dataset: Dataset, measured: Measured, counts: Counts, planned: Planned) -> Plan:
-    """Time the stages of a recipe on some images, and plan a run.
-
-    Args:
-        dataset: that is reported on.
-        measured: what was seen of its images.
-        counts: of what the recipe chooses of it.
-        planned: what to plan for.
-
-    Raises:
-        ValueError: a model of the recipe cannot be built.
-    """
-    from pipelines.stages.forecast.measure import measure  # torch takes seconds
-    from pipelines.stages.forecast.subject import Trial
-
-    recipe = planned.recipe
-    files = [dataset.locate(image_id) for image_id in measured.draw(FILES)]
-    pa.default_memory_pool().release_unused()  # of the tables: else it would count as the stages'
-    work = plan_work(counts, recipe)
-    trial = Trial(files, planned.weights, planned.workers, planned.scratch, planned.seconds)
-    rates = measure(trial, work, recipe)
-    machine = look_at_machine(RUNS)
-    stages = plan_stages(work, rates, recipe, planned.workers)
-    limits = find_limits(stages, machine, recipe)
-    chosen = None if recipe.data.changes_nothing else Chosen.of(counts)
-    return Plan(planned.name, chosen, machine, work, rates, stages, limits)
-
-
-def _find_obstacle(measured: Measured, counts: Counts, recipe: Recipe) -> str:
-    """Say why a plan cannot be made; nothing if it can."""
-    if not len(measured.readable):
-        return "none of the images that were looked at can be read"
-    for each in list_models(recipe).values():
-        least = each.train.balance.min_count
-        classes = int((counts.class_sizes >= least).sum())
-        enough = f" of train.balance.min_count = {least} images" if least else ""
-        if not classes:
-            return f"train has no landmark{enough}"
-        if classes < 2 and each.train.epochs:
-            return f"training needs two landmarks{enough}, and train has one"
-    if recipe.rerank.method == "delf-hub":
-        return 'the features of rerank.method = "delf-hub" cannot be timed without its network'
-    return ""
+def look_at_machine() -> Machine:
+    """Return what this machine has."""
+    there = next(folder for folder in (RUNS, *RUNS.resolve().parents) if folder.is_dir())
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    texts = [path.read_text().strip() for path in MEMORY_LIMITS if path.is_file()]
+    memory = min([total, *(int(text) for text in texts if text.isdigit())])
+    free = shutil.disk_usage(there).free
+    return Machine(os.cpu_count() or 1, memory, free, os.getloadavg()[0])
 
 
 def to_json(report: DataReport) -> dict[str, Any]:
-    """Return the report as plain values, with the totals of the stages."""
-    values = dataclasses.asdict(report)
-    if report.plan is not None:
-        for stage, plain in zip(report.plan.stages, values["plan"]["stages"], strict=True):
-            names = ("seconds", "alone", "disk", "total_memory")
-            plain["total"] = {name: getattr(stage, name) for name in names}
-    return values
+    """Return the report as plain values."""
+    return dataclasses.asdict(report)

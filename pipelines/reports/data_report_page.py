@@ -10,17 +10,17 @@ from pathlib import Path
 from PIL import Image
 
 from embed.errors import InputError
-from pipelines.artifacts import writing
+from embed.files import writing
 from pipelines.datasets.facts.image_sizes import Measured
 from pipelines.decorations import draw
 from pipelines.reports.page.pictures import encode_data_uri
 from pipelines.reports.page.records import Picture, Tile
 from pipelines.reports.page.render import save_page
-from pipelines.stages.forecast.units import say_bytes, say_seconds, say_share
 
 from .data_report import DataReport
 from .data_report_figure import draw_report
 from .data_report_sections import Section
+from .units import say_bytes, say_seconds, say_share
 
 PAGE, FIGURE = "data_report.html", "data_report.png"
 
@@ -105,7 +105,7 @@ def _make_tiles(report: DataReport) -> list[Tile]:
     ]
     if report.plan is not None:
         stages = report.plan.stages
-        time = say_seconds(sum(stage.alone for stage in stages))
+        time = say_seconds(sum(stage.seconds for stage in stages))
         disk = say_bytes(sum(stage.disk for stage in stages))
         tiles.append(Tile("a run", time, f"about, and {disk} on disk: recipe {report.plan.recipe}"))
     return tiles

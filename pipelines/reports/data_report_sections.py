@@ -2,18 +2,32 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pipelines.datasets.facts.class_sizes import DECILES, FEW, ClassSizes
 from pipelines.datasets.facts.image_sizes import TINY, ImageFacts, Share, Spread
 from pipelines.datasets.facts.tables import QueryFacts
-from pipelines.stages.forecast.chosen import Chosen
-from pipelines.stages.forecast.stage_plan import StagePlan
-from pipelines.stages.forecast.units import say_bytes, say_seconds, say_share
 
-from .data_report import DataReport, Facts, Plan
+from .data_report import DataReport, Facts, Machine
+from .units import DAY, say_bytes, say_seconds, say_share
+
+if TYPE_CHECKING:
+    from pipelines.stages.plan import Plan, StagePlan  # torch takes seconds
 
 Row = tuple[str, ...]
-BUSY = 0.1  # share of the processors that others had, from which on it is said
+BUSY = 1.5  # processes a core that run or wait to, from which on it is said
+LONG = 7 * DAY  # seconds that nobody waits for
+FEWER = "fewer images a landmark: cairn data select --cap 100"
+# What to do where a stage does not fit, by what there is too little of.
+REMEDIES = {
+    ("train", "memory"): "lower train.classes_per_batch or train.image_size",
+    ("embed", "memory"): "lower embed.batch_size",
+    ("train", "time"): f"a GPU; fewer train.epochs; {FEWER}",
+    ("embed", "time"): f"a GPU; one view (embed.scales = [1.0], embed.crops = 0); {FEWER}",
+    ("features", "time"): f'lower rerank.max_side; rerank.method = "none"; {FEWER}',
+    ("features", "disk"): f'lower rerank.max_features; rerank.method = "none"; {FEWER}',
+    ("submit", "time"): "lower rerank.candidates",
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +60,7 @@ def make_sections(report: DataReport) -> tuple[Section, ...]:
         sections.append(_describe_queries(facts.queries))
     sections.append(_describe_images(facts.images))
     if report.plan is not None:
-        sections.append(_describe_plan(report.plan))
+        sections.append(_describe_plan(report.plan, report.machine))
     elif report.no_plan:
         sections.append(Section("Plan", notes=(f"There is no plan: {report.no_plan}.",)))
     return tuple(sections)
@@ -162,87 +176,79 @@ def _say_spread(spread: Spread, form: str) -> Row:
     return tuple(format(value, form) for value in values)
 
 
-def _describe_plan(plan: Plan) -> Section:
-    busy = plan.rates.others >= BUSY
-    rows: list[Row] = []
-    strong: list[int] = []
-    for stage in plan.stages:
-        strong.append(len(rows))
-        rows.append(_say_stage(stage, busy))
-        rows += [
-            (
-                f"  {part.what}",
-                say_seconds(part.seconds) if part.seconds else "",
-                *([say_seconds(part.alone) if part.alone else ""] if busy else []),
-                say_bytes(part.disk) if part.disk else "",
-                "",
-            )
-            for part in stage.parts
-        ]
-    strong.append(len(rows))
-    rows.append(_say_total(plan, busy))
-    columns = ("stage", "time", *(["alone"] if busy else []), "disk", "memory")
-    caption = f"recipe {plan.recipe}; all figures are estimates"
-    grid = Grid(columns, tuple(rows), caption, strong=tuple(strong))
-    warnings = tuple((f"{limit.stage}: {limit.problem}", limit.remedy) for limit in plan.limits)
-    return Section("What a run will take", (grid,), tuple(_say_circumstances(plan)), warnings)
-
-
-def _say_stage(stage: StagePlan, busy: bool) -> Row:
-    times = [say_seconds(stage.seconds), *([say_seconds(stage.alone)] if busy else [])]
-    return (stage.stage, *times, say_bytes(stage.disk), say_bytes(stage.total_memory))
-
-
-def _say_total(plan: Plan, busy: bool) -> Row:
+def _describe_plan(plan: "Plan", machine: Machine) -> Section:
     stages = plan.stages
-    times = [say_seconds(sum(stage.seconds for stage in stages))]
-    times += [say_seconds(sum(stage.alone for stage in stages))] if busy else []
-    memory = say_bytes(max(stage.total_memory for stage in stages))
-    return ("all, one after the other", *times, say_bytes(sum(s.disk for s in stages)), memory)
+    rows = [
+        (
+            stage.stage,
+            say_seconds(stage.seconds),
+            _say_range(stage.low, stage.high),
+            say_bytes(stage.disk),
+            say_bytes(stage.memory) if stage.memory else "-",
+        )
+        for stage in stages
+    ]
+    low, seconds, high = (
+        sum(getattr(stage, name) for stage in stages) for name in ("low", "seconds", "high")
+    )
+    disk, memory = sum(stage.disk for stage in stages), max(stage.memory for stage in stages)
+    total = (say_seconds(seconds), _say_range(low, high), say_bytes(disk))
+    rows.append(("all, one after the other", *total, say_bytes(memory) if memory else "-"))
+    columns = ("stage", "time", "between", "disk", "memory")
+    grid = Grid(columns, tuple(rows), f"recipe {plan.recipe}", strong=(len(stages),))
+    notes = tuple(_say_circumstances(plan, machine))
+    return Section("What a run will take", (grid,), notes, tuple(_find_limits(plan, machine)))
 
 
-def _say_circumstances(plan: Plan) -> Iterator[str]:
-    machine, rates = plan.machine, plan.rates
-    if plan.chosen is not None:
-        yield _say_chosen(plan.chosen)
-    gpu = f", {machine.gpu}" if machine.gpu else ""
+def _say_range(low: float, high: float) -> str:
+    return f"{say_seconds(low)} - {say_seconds(high)}"
+
+
+def _say_circumstances(plan: "Plan", machine: Machine) -> Iterator[str]:
+    sizes = [f"{size:,}" for size in plan.samples]
     yield (
-        f"This machine: {machine.cores} cores{gpu}, {say_bytes(machine.memory)} of memory, "
+        f"Measured: all stages, on samples of {', '.join(sizes[:-1])} and {sizes[-1]} images, "
+        f"{say_seconds(plan.measured)} in all. Extrapolated from them: all figures, to the "
+        f"{plan.images:,} images of the run. What every run does once is told apart from what an "
+        "image takes by the sizes of the samples; what the exact search takes of a large database "
+        "cannot be seen in small ones, and comes on top, as does the start of the command."
+    )
+    if not plan.tuned:
+        yield (
+            "The samples kept the pretrained features; where training helps, the two lie side by "
+            "side, and embed takes about twice as long."
+        )
+    yield (
+        f"This machine: {machine.cores} cores, {say_bytes(machine.memory)} of memory, "
         f"{say_bytes(machine.disk_free)} free on disk."
     )
-    yield (
-        f"Each part was timed on images of the dataset, {rates.seconds:.0f} s in all, and "
-        "multiplied. Expect a factor of 1.5 either way; a disk that is slower than the memory the "
-        "files were read from adds its own time."
-    )
-    if rates.others >= BUSY:
+    if machine.load > BUSY * machine.cores:
         yield (
-            f"Other programs had {rates.others:.0%} of the processor meanwhile: 'time' is with "
-            "them, 'alone' is without, and the less certain the more they had."
+            f"It was busy: {machine.load:.0f} processes ran or waited for its cores. Plan again "
+            "when it is not, for a run will take less."
         )
-    yield from _say_heads(plan)
-    scratch = max(stage.scratch for stage in plan.stages)
-    if scratch:
-        yield f"While it trains, checkpoints take up to {say_bytes(scratch)} more."
-    yield f"{say_bytes(rates.libraries)} of the memory are the libraries."
 
 
-def _say_chosen(chosen: Chosen) -> str:
-    others = {"to validate": chosen.validation, "to ask about": chosen.test}
-    said = "".join(f", {count:,} {name}" for name, count in others.items() if count)
-    return (
-        f"The plan is for what the recipe's section [data] chooses: {chosen.training:,} images of "
-        f"{chosen.landmarks:,} landmarks to train on{said}."
-    )
-
-
-def _say_heads(plan: Plan) -> Iterator[str]:
-    """Say where a head was too large to be timed with all its classes."""
-    for model, rates in zip(plan.work.models, plan.rates.models, strict=True):
-        if rates.timed_classes < model.classes:
-            of = f" of {model.name}" if model.name else ""
+def _find_limits(plan: "Plan", machine: Machine) -> Iterator[tuple[str, str]]:
+    """Yield what is too large for the machine, or too long for anybody, and what to do."""
+    disk = sum(stage.disk for stage in plan.stages)
+    if disk > machine.disk_free:
+        most = max(plan.stages, key=lambda stage: stage.disk)
+        yield (
+            f"The run takes {say_bytes(disk)} on disk, {say_bytes(machine.disk_free)} are free; "
+            f"{say_bytes(most.disk)} of it are of {most.stage}",
+            f"{_remedy(most, 'disk')}; or name a --run on a larger disk",
+        )
+    for stage in plan.stages:
+        if stage.memory > machine.memory:
+            held = f"{say_bytes(stage.memory)} of memory, the machine has "
             yield (
-                f"The head{of} was timed with {rates.timed_classes:,} of its {model.classes:,} "
-                "classes, lest it took all the memory: training and describing take longer than "
-                "said."
+                f"{stage.stage} needs {held}{say_bytes(machine.memory)}",
+                _remedy(stage, "memory"),
             )
+        if stage.seconds > LONG:
+            yield f"{stage.stage} takes {say_seconds(stage.seconds)}", _remedy(stage, "time")
+
+
+def _remedy(stage: "StagePlan", of: str) -> str:
+    return REMEDIES.get((stage.stage, of), FEWER)

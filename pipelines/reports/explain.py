@@ -126,8 +126,7 @@ class Explainer:
     def _make_panels(self, photo: Path, answer: Recognition, subject: Subject) -> list[Panel]:
         model, limit = self.first.model, self.engine.recipe.decode.max_pixels
         # Decoded for the network as it is when it answers, and again large enough to look at.
-        side = model.spec.image_size
-        seen = decode_image(photo, min_side=side, max_pixels=limit).pixels
+        side, seen = model.spec.image_size, self.engine.describer.decode(photo).pixels
         view = to_tensor(resize_square(seen, side, self.first.views.square))[None]
         shown = decode_image(photo, min_side=PHOTO_SIDE, max_pixels=limit).pixels
         slopes = _to_numpy(saliency(model, view, subject.score))
@@ -156,9 +155,7 @@ class Explainer:
     @cached_property
     def _delf(self) -> DelfExtractor | None:
         """The run's own DELF, where it compares local features that it made."""
-        if self.engine.recognizer.features is None:
-            return None
-        extractor = self.engine.extractor
+        extractor = self.engine.describer.extractor
         return extractor if isinstance(extractor, DelfExtractor) else None
 
 

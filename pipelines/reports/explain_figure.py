@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from embed.files import writing
 from embed.transforms import Square
-from pipelines.artifacts import hash_file, writing
+from pipelines.artifacts import hash_file
 from pipelines.datasets.naming import make_id
 from pipelines.lettering import spell
 

@@ -14,10 +14,9 @@ from typing import Literal, get_args
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
-from classify_head.gap import NO_LANDMARK
-from classify_head.submission import load_solution
+from classify_head.answers import NO_LANDMARK
 from embed.errors import InputError
-from pipelines.artifacts import writing
+from embed.files import writing
 from pipelines.decorations import draw
 from pipelines.lettering import write_line
 from pipelines.reports.page.album import Album, open_album
@@ -25,7 +24,7 @@ from pipelines.reports.page.answers import RunAnswers, read_answers
 from pipelines.reports.page.pairs import describe
 from pipelines.runs.integrity import intact_file, intact_output
 from pipelines.runs.job import Job
-from pipelines.scores.evaluate import find_solution, find_submission
+from pipelines.scores.evaluate import find_submission
 from rerank.geometry import CHANCE_INLIERS, is_verified
 
 Kind = Literal["good", "wrong-class", "mismatch"]
@@ -74,7 +73,7 @@ def write_match_figures(job: Job, folder: Path) -> list[Path]:
             _name_file(folder, kind, place).unlink(missing_ok=True)
     find_submission(job.run)
     known = job.dataset.find_table("solution") is not None
-    run = read_answers(job.run, load_solution(find_solution(job.dataset)) if known else None)
+    run = read_answers(job.run, job.dataset.solution if known else None)
     picked = pick_matches(run, find_best_matches(job, run))
     rows = [found.row for matches in picked.values() for found in matches]
     album = open_album(job, [run.answers.query_ids[row] for row in rows])

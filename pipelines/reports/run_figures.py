@@ -14,8 +14,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from embed.files import writing
 from embed.history import Row, load_rows, write_tensorboard
-from pipelines.artifacts import writing
 from pipelines.datasets.dataset import Dataset
 from pipelines.datasets.facts.class_sizes import ClassSizes, describe_sizes
 from pipelines.runs.integrity import intact_file, intact_output

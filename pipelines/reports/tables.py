@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # what makes them takes seconds to import
     from pipelines.answers.query import Recognition
     from pipelines.runs.verify import Checked
     from pipelines.scores.ablate import Ablation, Row
-    from pipelines.scores.compare import Compared
+    from pipelines.scores.compare import RunComparison
 
 STEP_NAMES = {
     "head_only": "classification head alone",
@@ -184,7 +184,7 @@ def print_revisited(figures: dict[str, Any], console: Console) -> None:
         console.print(f"{lost} could not be read, and count as never found", highlight=False)
 
 
-def print_comparison(compared: "Compared", console: Console) -> None:
+def print_comparison(compared: "RunComparison", console: Console) -> None:
     """Print both GAPs, their difference and the queries that are answered otherwise."""
     found = compared.comparison
     table = make_table("", "GAP", "95 % interval")

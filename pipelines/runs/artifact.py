@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from embed.allocator import give_back_memory
 from embed.errors import InputError
 from embed.failure import Failure
+from embed.files import writing
 from embed.sealed import read_seal
 from embed.shards import write_failures, write_images
 from pipelines.artifacts import (
@@ -25,9 +26,9 @@ from pipelines.artifacts import (
     make_key,
     record_file,
     save_manifest,
-    writing,
 )
 from pipelines.progress import progress_bar
+from rerank.delf.settings import LOCAL_FILE
 
 from .integrity import MISSING, find_damages, make_error
 from .job import Job
@@ -42,6 +43,11 @@ logger = logging.getLogger(__name__)
 # What a training leaves for people to read: no answer depends on it.
 RECORDS = ("history.csv", "metrics.csv", "failures.parquet")
 
+# What an interrupted command goes on from, in the folder of an artifact.
+RESUMED = ("part-*.parquet", "checkpoint-*.pt", "precision.json", LOCAL_FILE)
+HEAD_FILE = "head.safetensors"  # in model/
+SHEET = "answers.jpg"  # in the run folder: a picture of its submission
+
 
 @dataclass(frozen=True)
 class Artifact:
@@ -52,7 +58,6 @@ class Artifact:
     folder: Path
     settings: Mapping[str, Any]  # the part of the recipe that the stage reads
     inputs: Mapping[str, str]  # name -> sha256, key or fingerprint
-    redo: bool = False  # make it even if it is there
     table: str = ""  # the input that says which images, not what is made of each
     dear: bool = False  # it is not made again because a file of it is missing: training
     _started: float = field(default_factory=time.perf_counter)
@@ -63,7 +68,7 @@ class Artifact:
         return make_key(self.stage, self.settings, self.inputs)
 
     def find(self) -> Manifest | None:
-        """Return the manifest if the artifact is there and not to be made again.
+        """Return the manifest if the artifact is there.
 
         What is missing is made again, and so are damaged parts, which is logged. Nothing else is:
         training is dear, and a file may have been changed on purpose.
@@ -72,7 +77,7 @@ class Artifact:
             InputError: the manifest or another file is damaged; where it is dear, or missing. Not
                 one of RECORDS: a warning says so.
         """
-        done = None if self.redo else load_manifest(self.folder)
+        done = load_manifest(self.folder)
         if done is None or done.key != self.key:
             return None
         damages = find_damages(self.folder, done)
@@ -88,6 +93,13 @@ class Artifact:
             logger.warning("%s: %s; it is made again", path, finding)
             complete = False
         return done if complete else None
+
+    def forget(self) -> None:
+        """Take away the manifest, and what making it anew would go on from."""
+        invalidate(self.folder)
+        for pattern in RESUMED:
+            for path in self.folder.glob(pattern):
+                path.unlink()
 
     def sign(
         self,
@@ -146,7 +158,7 @@ class Artifact:
         invalidate(self.folder)
         maker = PartMaker(self.folder, self.part_key, make_rows, group_rows)
         with progress_bar(f"{self.stage} {table.path.stem}", len(table.ids)) as advance:
-            paths, failures = maker.fill(table.ids, size, advance, redo=self.redo)
+            paths, failures = maker.fill(table.ids, size, advance)
         requested, failed = len(table.ids), len(failures)
         if failed == requested:
             for path in paths:  # nothing is in them, and the same command shall look again

@@ -8,13 +8,19 @@ import fcntl
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embed.errors import InputError, MissingFileError
-from pipelines.artifacts import hash_file, load_manifest, read_signed, sign, write_signed
+from pipelines.artifacts import (
+    FORMAT_VERSION,
+    hash_file,
+    load_manifest,
+    read_signed,
+    sign,
+    write_signed,
+)
 
 from .recipe import Recipe, load_recipe, make_recipe
 
@@ -38,20 +44,23 @@ class Job:
     weights: Path | None = None  # local weights of the backbone
     workers: int = 1  # processes that decode images
     devices: int = 1  # GPUs (or, for trying it out, CPU processes) that train
-    redo: bool = False  # the stage that was asked for is done again
     tensorboard: Path | None = None  # folder for events of the training
+    # By their folders, for all jobs that are made of this one: a command reads a table once.
+    _datasets: "dict[Path, Dataset]" = field(default_factory=dict, repr=False, compare=False)
 
-    @cached_property
+    @property
     def dataset(self) -> "Dataset":
-        """The dataset folder; its tables are read once."""
-        # pandas takes half a second that a query has no need of
+        """The dataset folder."""
+        return self.open_dataset(self.data)
+
+    def open_dataset(self, folder: Path) -> "Dataset":
+        """Return a dataset folder, whose tables are read once; errors as Dataset."""
+        # pyarrow takes a quarter of a second that a query has no need of
         from pipelines.datasets.dataset import Dataset
 
-        return Dataset(self.data)
-
-    def without_redo(self) -> "Job":
-        """Return the job for the stages before the one that was asked for."""
-        return replace(self, redo=False) if self.redo else self
+        if folder not in self._datasets:
+            self._datasets[folder] = Dataset(folder)
+        return self._datasets[folder]
 
     @property
     def max_pixels(self) -> int:
@@ -62,6 +71,7 @@ class Job:
         """Write run.json."""
         weights = str(self.weights.resolve()) if self.weights else None
         values = {
+            "format": FORMAT_VERSION,
             "data": str(self.data.resolve()),
             "recipe": self.recipe_name,
             "weights": weights,
@@ -78,9 +88,6 @@ class Job:
         Raises:
             InputError: one is at it.
         """
-        if os.environ.get("LOCAL_RANK", "0") != "0":  # started by the process that has the lock
-            yield
-            return
         self.run.mkdir(parents=True, exist_ok=True)
         with (self.run / ".lock").open("w") as file:
             try:
@@ -131,8 +138,8 @@ def open_job(
 
     Raises:
         MissingFileError: the recipe or the weights file does not exist.
-        InputError: the recipe is damaged.
-        InputError: run.json is damaged, and data or recipe are not named.
+        InputError: the recipe is damaged; or run.json is, or of another version, and data or recipe
+            are not named.
     """
     named = run is not None
     run = pick_run(data, run)
@@ -162,17 +169,28 @@ def open_job(
 
 
 def read_run(run: Path) -> dict[str, Any] | None:
-    """Return what run.json says, or None if the run folder has none."""
+    """Return what run.json says, or None if the run folder has none.
+
+    Raises:
+        InputError: it is damaged, or of another version.
+    """
     path = run / "run.json"
     if not path.is_file():
         return None
     try:
-        return read_signed(path)
+        values = read_signed(path)
     except InputError as error:
         raise InputError(
             f"{error}; make it anew: cairn submit --run {run} --data FOLDER --recipe NAME, and "
             "--weights FILE if it had any"
         ) from error
+    if (version := values.get("format", 1)) != FORMAT_VERSION:
+        raise InputError(
+            f"{run} was made by another version of Cairn (format {version}, this one has "
+            f"{FORMAT_VERSION}); name another --run, or make it anew: cairn train --redo --run "
+            f"{run} --data FOLDER --recipe NAME"
+        )
+    return values
 
 
 def weights_inputs(job: Job) -> dict[str, str]:

@@ -8,16 +8,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from classify_head.ensemble import combine_heads, concatenate_descriptors
+from classify_head.settings import EnsembleSettings
 from embed.errors import InputError
-from embed.shards import Embeddings
 from pipelines.artifacts import hash_values
 
 from .job import Job
 from .recipe import Recipe, member_recipe
-from .recipe_sections import EnsembleSettings
 
 
 def list_members(run: Path, recipe: Recipe) -> dict[Path, Recipe]:
@@ -60,37 +56,3 @@ def link_first_model(job: Job) -> None:
 def ensemble_fingerprint(fingerprints: Sequence[str], settings: EnsembleSettings) -> str:
     """Return what names the ensemble: its members, and how they answer together."""
     return hash_values([list(fingerprints), settings.rule, list(settings.weights)])
-
-
-def combine_embeddings(parts: Sequence[Embeddings], settings: EnsembleSettings) -> Embeddings:
-    """Make one description of what the members say of the same images.
-
-    Args:
-        parts: [M] of N images in the same order.
-        settings: rule and weights.
-
-    Returns:
-        Descriptors side by side, rows of length 1, and the classes by the rule.
-
-    Raises:
-        InputError: parts of different images, or of no classes.
-    """
-    if any(part.ids != parts[0].ids for part in parts):
-        raise InputError("the members of an ensemble describe different images; embed them again")
-    weights = settings.weights or None
-    return Embeddings(
-        parts[0].ids,
-        parts[0].landmark_ids,
-        concatenate_descriptors([part.vectors for part in parts], weights),
-        combine_heads([part.head for part in parts], settings.rule, weights),
-    )
-
-
-def keep_shared(parts: Sequence[Embeddings]) -> list[Embeddings]:
-    """Return the parts of the images that all members could read, in their order."""
-    shared = set(parts[0].ids).intersection(*(part.ids for part in parts))
-    kept = []
-    for part in parts:
-        rows = [row for row, image_id in enumerate(part.ids) if image_id in shared]
-        kept.append(part.take(np.array(rows, dtype=np.int64)))
-    return kept

@@ -21,10 +21,10 @@ FILE = "names.json"
 
 def write_names(job: Job, indexed: Manifest) -> None:
     """Keep the names of a run's dataset beside its index, for when it is gone."""
-    labels, path = job.dataset.find_table("labels"), job.run / "index" / FILE
+    named, path = job.dataset.find_table("labels") is not None, job.run / "index" / FILE
     names = {str(label): name for label, name in job.dataset.names.items()}
     values = {
-        "labels": hash_file(labels) if labels else None,
+        "labels": job.dataset.hash_table("labels") if named else None,
         "names": names,
         "index": indexed.content,
     }

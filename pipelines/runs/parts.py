@@ -15,8 +15,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from embed.failure import Failure
+from embed.files import writing
 from embed.parts import Part, Reason, join_rows, write_part
-from pipelines.artifacts import writing
 from pipelines.progress import Advance
 
 IMAGES = "images.parquet"  # beside the parts: the order of the table, and its labels
@@ -73,7 +73,7 @@ class PartMaker:
     group_rows: int | None = None  # see embed.parts.write_part
 
     def fill(
-        self, ids: Sequence[str], size: int, advance: Advance, *, redo: bool = False
+        self, ids: Sequence[str], size: int, advance: Advance
     ) -> tuple[list[Path], list[Failure]]:
         """Bring the parts of the folder to the images of a table.
 
@@ -81,12 +81,11 @@ class PartMaker:
             ids: [N] distinct images, in the order of the table.
             size: images in a part.
             advance: told of images that are kept, too.
-            redo: keep none.
 
         Returns:
             The parts, and the failures of all images by place in the table.
         """
-        there = {} if redo else self._find_parts()
+        there = self._find_parts()
         shares = share_out(ids, {number: part.images for number, part in there.items()}, size)
         paths = {number: self.folder / f"part-{number:05d}.parquet" for number in shares}
         for stray in set(self.folder.glob("part-*.parquet")) - set(paths.values()):

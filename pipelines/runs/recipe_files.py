@@ -73,9 +73,9 @@ def _read_file(name: str) -> RecipeFile:
     return RecipeFile(name, text, values, base or "")
 
 
-def merge_chain(chain: list[RecipeFile]) -> Values:
-    """Return what a chain of files says together: each file wins over its base."""
-    merged: Values = {}
+def merge_chain(chain: list[RecipeFile], below: Values) -> Values:
+    """Return what a chain of files says together: each file wins over its base, all over below."""
+    merged = below
     for file in reversed(chain):
         merged = merge(merged, file.values)
     return merged
@@ -84,16 +84,22 @@ def merge_chain(chain: list[RecipeFile]) -> Values:
 def merge(below: Values, above: Values) -> Values:
     """Return below with what above says instead, section by section.
 
-    A table that names a preset replaces what is below: what it does not say is of the preset.
+    A table that names a preset, or another kind than the one below, replaces what is below: what it
+    does not say is of the preset or kind.
     """
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)
-        if isinstance(old, dict) and isinstance(value, dict) and "preset" not in value:
+        if isinstance(old, dict) and isinstance(value, dict) and not _starts_anew(value, old):
             merged[key] = merge(old, value)
         else:
             merged[key] = value
     return merged
+
+
+def _starts_anew(above: Values, below: Values) -> bool:
+    kind = above.get("kind")
+    return "preset" in above or below.get("kind", kind) != kind is not None
 
 
 def flatten(values: Values, above: str = "") -> Values:

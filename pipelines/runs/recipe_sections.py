@@ -1,17 +1,13 @@
-"""Sections of a recipe that belong to no single stage: data, ensemble, report.
+"""Sections of a recipe that belong to no package: data, report.
 
 Says what they may hold. Imports nothing heavy; reads and writes no files.
 """
 
-import re
-from typing import Annotated, Any, Self
+from typing import Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from classify_head.ensemble_rules import RULES, WITH_WEIGHTS
-from embed.errors import InputError
-from embed.settings import MAX_SEED, MAX_WEIGHT, Settings, later
-from embed.suggest import suggest
+from embed.settings import MAX_SEED, Settings
 from pipelines.datasets.selection.settings import (
     Filters,
     Method,
@@ -21,8 +17,6 @@ from pipelines.datasets.selection.settings import (
     parse_ids,
     parse_sizes,
 )
-
-MEMBER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # names a folder of the run
 
 
 class DataSettings(Settings):
@@ -72,51 +66,6 @@ class DataSettings(Settings):
         """Return the split. Errors are those of parse_sizes and Split."""
         sizes = parse_sizes(self.sizes)
         return make_split(self.split, self.validation, self.test, sizes, self.keep)
-
-
-class MemberSettings(Settings):
-    """What one model of an ensemble has otherwise than the recipe."""
-
-    train: dict[str, Any] = later({})  # keys of [train]
-    embed: dict[str, Any] = later({})  # keys of [embed]
-
-
-class EnsembleSettings(Settings):
-    """Several models of one run, whose heads answer together: see classify_head.ensemble."""
-
-    rule: str = "mean"  # a name of classify_head.ensemble_rules
-    weights: tuple[
-        Annotated[float, Field(ge=0, le=MAX_WEIGHT)], ...
-    ] = ()  # one a member, for the rules that take some
-    members: dict[str, MemberSettings] = Field(default_factory=dict)  # by name; none: one model
-
-    @field_validator("rule")
-    @classmethod
-    def _know_rule(cls, rule: str) -> str:
-        if rule not in RULES:
-            raise InputError(f"unknown rule; {suggest(rule, RULES)}")
-        return rule
-
-    @model_validator(mode="after")
-    def _fit_together(self) -> Self:
-        for name in self.members:
-            if not MEMBER_NAME.fullmatch(name):
-                raise InputError(f"member {name!r} names a folder: use letters, digits, - and _")
-        count = len(self.members)
-        if self.rule == "corrected" and count not in (0, 2):
-            raise InputError(
-                f"the rule corrected has {count} members, expected two: of the large set of "
-                "classes, then of the small"
-            )
-        if self.weights and self.rule not in WITH_WEIGHTS:
-            raise InputError(
-                f"the rule {self.rule} takes no weights; {' and '.join(WITH_WEIGHTS)} do"
-            )
-        if self.weights and not any(self.weights):
-            raise InputError(f"weights {list(self.weights)} leave out every member; raise one")
-        if count and len(self.weights) != count and (self.weights or self.rule == "weighted"):
-            raise InputError(f"{len(self.weights)} weights for {count} members; give each one")
-        return self
 
 
 class ReportSettings(Settings):

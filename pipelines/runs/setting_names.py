@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterator, Sequence
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from embed.settings import Settings
 
@@ -32,8 +32,9 @@ ALIASES: dict[str, tuple[str, ...]] = {
     ),
     **dict.fromkeys(
         ("threshold", "thresh", "cutoff", "min_confidence"),
-        ("decide.min_precision", "decide.least_probability"),
+        ("decide.min_precision", "decide.least_probability", "rerank.threshold_px"),
     ),
+    **dict.fromkeys(("trials", "iterations", "max_iters"), ("rerank.max_iterations",)),
     "precision": ("decide.min_precision", "train.precision"),
 }
 MOST = 3  # keys that an answer names
@@ -77,15 +78,21 @@ def _ask(keys: Sequence[str]) -> str:
 
 
 def list_settings(kind: type[Settings], above: str = "") -> Iterator[str]:
-    """Yield the keys of all settings and sections; what is in lists and tables by name is not."""
+    """Yield the keys of all settings and sections; what is in lists and tables by name is not.
+
+    Of a section that is of one of several kinds, the keys of all of them.
+    """
     for name, field in kind.model_fields.items():
         yield f"{above}{name}"
-        if section := _find_section(field.annotation):
-            yield from list_settings(section, f"{above}{name}.")
+        sections = find_sections(field.annotation)
+        inner = (key for each in sections for key in list_settings(each, f"{above}{name}."))
+        yield from dict.fromkeys(inner)
 
 
-def _find_section(kind: Any) -> type[Settings] | None:
-    if isinstance(kind, type) and issubclass(kind, Settings):
-        return kind
-    is_union = type(None) in get_args(kind)
-    return next(filter(None, map(_find_section, get_args(kind))), None) if is_union else None
+def find_sections(annotation: Any) -> list[type[Settings]]:
+    """Return the classes of settings that a field may hold: none, one, or one of each kind."""
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return [annotation]
+    if get_origin(annotation) in (dict, tuple):
+        return []
+    return [section for each in get_args(annotation) for section in find_sections(each)]

@@ -19,18 +19,21 @@ MANY = 5  # values that a reason names at most
 OF_TRAINING = (
     *("classes_per_batch", "images_per_class", "batch_size", "epoch_share", "epoch_steps"),
     *("freeze.last_convolutions", "freeze.first_tensors", "freeze.stride", "freeze.head"),
-    *("freeze_batch_norm", "unseen_share", "pretrained_share"),
+    *("freeze_batch_norm", "validation_images", "unseen_share", "pretrained_share"),
     *("optimizer", "learning_rate", "head_learning_rate", "weight_decay", "schedule", "warmup"),
     *("clip_norm", "triplet_weight", "memory", "head_weight", "precision", "judge", "patience"),
     *("sampler", "balance.cap", "balance.upsample_to"),
     *(f"augment.{name}" for name in AugmentSettings.model_fields if name != "preset"),
 )
 # Without local features none of these is used, nor is what depends on them.
-OF_LOCAL_FEATURES = ("of", "candidates", "matching", "max_distance", "model", "threshold", "trials")
+OF_LOCAL_FEATURES = (
+    *("of", "candidates", "matching"),
+    *("max_distance", "model", "threshold_px", "max_iterations"),
+)
 # The calibrated fusion sees all evidence itself, and none of what these make of it.
 BEFORE_FUSION = ("penalty", "verification", "vote")
 # Values that say what is so anyway: no ratio test.
-NEUTRAL = {"rerank.ratio": 1.0}
+NEUTRAL = {"rerank.max_ratio": 1.0}
 
 # A setting, and each one that it depends on with the values with which it is used; without values,
 # all but 0, false and "none".
@@ -43,16 +46,6 @@ USED_WITH: dict[str, dict[str, tuple[Any, ...]]] = {
     "data.unknown": {"data.changes_nothing": (False,)},
     "data.seed": {"data.changes_nothing": (False,)},
     "ensemble.rule": {"ensemble.members": ()},
-    "train.attention.trunk": {"train.attention.kind": ("se",)},
-    "train.attention.mask": {"train.attention.kind": ("se",)},
-    "train.pooling.p": {"train.pooling.kind": ("gem",)},
-    "train.pooling.levels": {"train.pooling.kind": ("rmac",)},
-    "train.pooling.grid": {"train.pooling.kind": ("flatten",)},
-    "train.pooling.bilinear_dim": {"train.pooling.kind": ("bilinear",)},
-    "train.head.dropout": {"train.head.kind": ("linear",)},
-    "train.head.margin": {"train.head.kind": ("arcface", "cosface", "subcenter")},
-    "train.head.least_margin": {"train.head.kind": ("subcenter",)},
-    "train.head.centers": {"train.head.kind": ("subcenter",)},
     "train.head_scale": {
         "train.head.kind": ("cosine", "hadamard", "arcface", "cosface", "subcenter")
     },
@@ -77,7 +70,7 @@ USED_WITH: dict[str, dict[str, tuple[Any, ...]]] = {
     "search.whiten_power": {"search.whiten": ("pca",)},
     "search.alpha": {"search.expand_query": ()},
     "rerank.nearest": {"rerank.matching": ("aggregated",)},
-    "rerank.ratio": {"rerank.matching": ("pairs",)},
+    "rerank.max_ratio": {"rerank.matching": ("pairs",)},
     "rerank.max_side": {"rerank.method": ("sift", "delf-hub")},  # DELF has settings of its own
     "rerank.max_features": {"rerank.method": ("sift", "delf-hub")},
     "rerank.hub_model": {"rerank.method": ("delf-hub",)},
@@ -111,9 +104,9 @@ def find_unused(recipe: Recipe, said: Iterable[str]) -> dict[str, str]:
         recipe: as a whole.
         said: keys.
 
-    >>> recipe = Recipe.model_validate({"train": {"head": {"dropout": 0.5}}})
-    >>> find_unused(recipe, ["train.epochs", "train.head.dropout"])
-    {'train.head.dropout': "train.head.kind is 'cosine', not 'linear'"}
+    >>> recipe = Recipe.model_validate({"train": {"momentum": 0.5}})
+    >>> find_unused(recipe, ["train.epochs", "train.momentum"])
+    {'train.momentum': "train.optimizer is 'adamw', not 'sgd'"}
     """
     models = [member_recipe(recipe, name) for name in recipe.ensemble.members] or [recipe]
     first, *others = (_find_unused(model) for model in models)

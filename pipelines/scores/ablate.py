@@ -11,28 +11,31 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from classify_head.answers import NO_LANDMARK, Answers
 from classify_head.calibration import CalibratedFusion
 from classify_head.comparison import compare_answers
 from classify_head.evidence import Evidence
 from classify_head.evidence_store import read_evidence
 from classify_head.extras import MissingEvidenceError
-from classify_head.gap import NO_LANDMARK, Answers, gap, gap_landmark_only, top1
+from classify_head.gap import gap, gap_landmark_only, top1
 from classify_head.label_scores import Choice
 from classify_head.policies import POLICIES, Decisions, decide
 from classify_head.rejection import RejectTorino, self_verified_gap
-from classify_head.submission import Solution, Submission, load_solution, match_answers
+from classify_head.submission import Solution, Submission, match_answers
+from embed.columns import find_places, to_array
 from embed.errors import InputError, MissingFileError
 from pipelines.answers.database import Database, load_database
-from pipelines.answers.decision import fit_known, load_decision
+from pipelines.answers.decision import load_decision
 from pipelines.answers.extras import make_extras
 from pipelines.answers.open_run import load_split_embeddings, load_split_failures, open_recognizer
 from pipelines.artifacts import load_manifest, write_json
 from pipelines.runs.integrity import intact_output
 from pipelines.runs.job import Job
 from pipelines.stages.askings import ask_twice
+from pipelines.stages.decide import fit_known
 from pipelines.stages.known_queries import load_known_queries
 
-from .evaluate import find_solution, find_submission, load_steps
+from .evaluate import find_submission, load_steps
 
 OWN, NO_GEOMETRY = "this run", "calibrated, no inliers"
 
@@ -107,7 +110,7 @@ def ablate_run(job: Job) -> Ablation:
         MissingFileError: the run is not finished, or its dataset has no solution.
         InputError: its parts do not belong together.
     """
-    solution = load_solution(find_solution(job.dataset))
+    solution = job.dataset.solution
     find_submission(job.run)
     own = load_steps(job.run, solution)["final"]
     stored = load_stored(job)
@@ -157,11 +160,11 @@ def load_stored(job: Job) -> Stored:
 def _read_rows(job: Job, evidence: Evidence, database: Database) -> NDArray[np.int64]:
     path = intact_output(job.run, "neighbors.parquet")
     table = pq.read_table(path, columns=["query_id", "rank", "image_id"])
-    place_of = {query_id: place for place, query_id in enumerate(evidence.query_ids)}
-    places = [place_of[query_id] for query_id in table["query_id"].to_pylist()]
+    places = find_places(table["query_id"], evidence.query_ids)
+    found = find_places(table["image_id"], database.image_ids)
+    assert (places >= 0).all() and (found >= 0).all()  # all of one submission
     rows = np.full(evidence.labels.shape, -1, dtype=np.int64)
-    found = [database.row_of[image_id] for image_id in table["image_id"].to_pylist()]
-    rows[places, table["rank"].to_numpy()] = found
+    rows[places, to_array(table["rank"])] = found
     return rows
 
 
@@ -206,7 +209,8 @@ def _fit_without_geometry(job: Job, stored: Stored) -> CalibratedFusion:
     rerank = job.recipe.rerank.model_copy(update={"method": "none"})
     recipe = job.recipe.model_copy(update={"rerank": rerank})
     known = load_known_queries(replace(job, recipe=recipe))
-    recognizer = open_recognizer(job.run, recipe, stored.database.fingerprint)
+    opened = open_recognizer(job.run, job.recipe, stored.database.fingerprint)
+    recognizer = replace(opened, recipe=recipe, features=None)
     asked = ask_twice(known.embeddings, stored.database)
     _, evidence = asked.gather(known, recognizer)
     return fit_known(evidence, asked, recipe).model

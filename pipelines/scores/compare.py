@@ -6,18 +6,19 @@ Reads submission.csv, or predictions.parquet, and the solution. Writes nothing.
 from dataclasses import dataclass
 from pathlib import Path
 
+from classify_head.answers import Answers
 from classify_head.comparison import Comparison, compare_answers
-from classify_head.gap import Answers, gap
+from classify_head.gap import gap
 from classify_head.submission import load_solution, load_submission, match_answers
 from embed.errors import InputError, MissingFileError
 from pipelines.datasets.dataset import Dataset
 from pipelines.runs.job import read_run
 
-from .evaluate import STEPS, find_solution, find_submission, load_steps
+from .evaluate import STEPS, find_submission, load_steps
 
 
 @dataclass(frozen=True)
-class Compared:
+class RunComparison:
     """Two sets of answers to the same queries, and how the second differs from the first."""
 
     a: str  # name of the first: a path or a step
@@ -27,7 +28,7 @@ class Compared:
     comparison: Comparison
 
 
-def compare_runs(a: Path, b: Path, solution: Path | None = None) -> Compared:
+def compare_runs(a: Path, b: Path, solution: Path | None = None) -> RunComparison:
     """Compare two runs, or submissions.
 
     Args:
@@ -42,7 +43,7 @@ def compare_runs(a: Path, b: Path, solution: Path | None = None) -> Compared:
     return _compare(str(a), _load_answers(a, solution), str(b), _load_answers(b, solution))
 
 
-def compare_steps(run: Path, a: str, b: str, solution: Path | None = None) -> Compared:
+def compare_steps(run: Path, a: str, b: str, solution: Path | None = None) -> RunComparison:
     """Compare two of the STEPS of one finished run. Arguments and errors as compare_runs."""
     for name in (a, b):
         if name not in STEPS:
@@ -52,12 +53,12 @@ def compare_steps(run: Path, a: str, b: str, solution: Path | None = None) -> Co
     return _compare(a, steps[a], b, steps[b])
 
 
-def _compare(name_a: str, a: Answers, name_b: str, b: Answers) -> Compared:
+def _compare(name_a: str, a: Answers, name_b: str, b: Answers) -> RunComparison:
     try:
         comparison = compare_answers(a, b)
     except InputError as error:
         raise InputError(f"a is {name_a}, b is {name_b}: {error}") from error
-    return Compared(name_a, name_b, gap(a), gap(b), comparison)
+    return RunComparison(name_a, name_b, gap(a), gap(b), comparison)
 
 
 def _load_answers(source: Path, solution: Path | None) -> Answers:
@@ -79,4 +80,4 @@ def _find_own_solution(run: Path) -> Path:
     recorded = read_run(run)
     if recorded is None:
         raise MissingFileError(f"no run in {run}; name folders of finished runs")
-    return find_solution(Dataset(Path(recorded["data"])))
+    return Dataset(Path(recorded["data"])).require_table("solution")

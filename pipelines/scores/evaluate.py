@@ -7,18 +7,21 @@ manifests, for the seconds. Writes metrics.json of a run, and near_duplicates.cs
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
+from classify_head.answers import NO_LANDMARK, Answers
 from classify_head.coverage import given_confidence, measure_threshold, risk_coverage
-from classify_head.gap import NO_LANDMARK, Answers, gap, summary
+from classify_head.gap import gap, summary
 from classify_head.promise import Promise, describe
 from classify_head.reliability import brier_score, reliability_bins
+from classify_head.settings import DecideSettings
 from classify_head.submission import (
     Solution,
     Submission,
@@ -26,19 +29,20 @@ from classify_head.submission import (
     load_submission,
     match_answers,
 )
+from embed.columns import find_places, read_parquet, to_array
 from embed.errors import MissingFileError
 from index.metrics import recall_at_k
 from pipelines.answers.decision import load_decision_values
 from pipelines.artifacts import load_manifest, write_json
 from pipelines.datasets.dataset import Dataset
 from pipelines.runs.integrity import SUBMISSION, intact_output
-from pipelines.runs.recipe import DecideSettings
+from pipelines.sources.revisited.truth import NAME
 
 from .near_duplicates import find_near_duplicates, write_near_duplicates
-from .revisited import has_ground_truth, revisited_figures
 
 STEPS = ("head_only", "knn", "reranked", "final")
 RECALL_AT = (1, 5, 10, 20)
+ROWS = 1 << 20  # neighbours that are read at a time
 STAGES = (
     *("members/*/model", "members/*/embeddings/*", "model", "delf", "embeddings/*", "features/*"),
     *("index", "decision", "submit"),
@@ -63,10 +67,17 @@ def evaluate_run(run: Path, dataset: Dataset) -> dict[str, Any]:
     if dataset.find_table("solution") or not has_ground_truth(dataset):
         metrics = _score_submission(run, dataset)
     if has_ground_truth(dataset):
+        from .revisited import revisited_figures  # faiss, which other runs are scored without
+
         metrics["revisited"] = revisited_figures(run, dataset)
     metrics["seconds"] = _stage_seconds(run)
     write_json(metrics, run / "metrics.json")
     return metrics
+
+
+def has_ground_truth(dataset: Dataset) -> bool:
+    """Tell whether a dataset was made of revisited Oxford or Paris."""
+    return (dataset.folder / f"{NAME}.parquet").is_file()
 
 
 def can_evaluate(dataset: Dataset) -> bool:
@@ -76,10 +87,9 @@ def can_evaluate(dataset: Dataset) -> bool:
 
 def _score_submission(run: Path, dataset: Dataset) -> dict[str, Any]:
     """Return the figures of the submission of a run and of each step before it."""
-    path = find_solution(dataset)
-    submission = find_submission(run)
-    solution = load_solution(path)
-    metrics = evaluate_files(submission, path)
+    solution = dataset.solution
+    answers = match_answers(load_submission(find_submission(run)), solution)
+    metrics = {**summary(answers), **measure_confidence(answers)}
     steps = load_steps(run, solution)
     metrics["operating_point"] = _measure_given(run, solution)
     metrics["near_duplicates"] = _leave_near_duplicates_out(run, steps["final"])
@@ -90,17 +100,6 @@ def _score_submission(run: Path, dataset: Dataset) -> dict[str, Any]:
         trained = set(dataset.load_split("train").landmark_ids.tolist())
         metrics["unseen"] = _score_unseen(steps, trained)
     return metrics
-
-
-def find_solution(dataset: Dataset) -> Path:
-    """Return where a dataset's solution is. Raises MissingFileError if it has none."""
-    path = dataset.find_table("solution")
-    if path is None:
-        raise MissingFileError(
-            f"{dataset.folder} has no solution.csv (columns id,landmarks), so there is nothing to "
-            "score against"
-        )
-    return path
 
 
 def find_submission(run: Path) -> Path:
@@ -117,7 +116,7 @@ def find_submission(run: Path) -> Path:
 
 def load_steps(run: Path, solution: Solution) -> dict[str, Answers]:
     """Return what each of the STEPS of a finished run answers. Errors are those of matching."""
-    table = pq.read_table(intact_output(run, "predictions.parquet"))
+    table = read_parquet(intact_output(run, "predictions.parquet"))
     return {
         name: _match_columns(table, f"{name}_label", f"{name}_confidence", solution)
         for name in STEPS
@@ -158,7 +157,7 @@ def _measure_calibration(answers: Answers) -> dict[str, Any]:
 
 def _measure_given(run: Path, solution: Solution) -> dict[str, Any]:
     """Return precision and coverage of the answers that are not "no known landmark"."""
-    table = pq.read_table(intact_output(run, "predictions.parquet"))
+    table = read_parquet(intact_output(run, "predictions.parquet"))
     answers = _match_columns(table, "landmark_id", "confidence", solution)
     given = answers.predicted != NO_LANDMARK
     # Every answer that is left was given, whatever rule of the policy it passed.
@@ -228,7 +227,7 @@ def _leave_near_duplicates_out(run: Path, answers: Answers) -> dict[str, Any]:
     names = ("verified.parquet", "neighbors.parquet")
     pairs, criterion = find_near_duplicates(*(intact_output(run, name) for name in names))
     write_near_duplicates(pairs, run / "near_duplicates.csv")
-    found = set(pairs["query_id"].to_pylist())
+    found = {pair.query_id for pair in pairs}
     kept = answers.take(np.array([query_id not in found for query_id in answers.query_ids], bool))
     return {
         "queries": len(found),
@@ -240,8 +239,8 @@ def _leave_near_duplicates_out(run: Path, answers: Answers) -> dict[str, Any]:
 def _match_columns(table: pa.Table, label: str, confidence: str, solution: Solution) -> Answers:
     submission = Submission(
         tuple(table["query_id"].to_pylist()),
-        table[label].fill_null(NO_LANDMARK).to_numpy(),
-        table[confidence].to_numpy(),
+        np.array([NO_LANDMARK if x is None else x for x in table[label].to_pylist()], np.int64),
+        to_array(table[confidence]),
     )
     return match_answers(submission, solution)
 
@@ -261,7 +260,7 @@ def _score_unseen(steps: Mapping[str, Answers], trained: set[int]) -> dict[str, 
 
 def _recall(run: Path, solution: Solution) -> dict[str, float]:
     """Return recall@k of the nearest neighbours, over scored landmark queries."""
-    table = pq.read_table(intact_output(run, "neighbors.parquet"))
+    path, most = intact_output(run, "neighbors.parquet"), max(RECALL_AT)
     truths = {
         query_id: truth
         for query_id, truth, usage in zip(
@@ -269,16 +268,35 @@ def _recall(run: Path, solution: Solution) -> dict[str, float]:
         )
         if truth and usage != "Ignored"
     }
-    order = {query_id: row for row, query_id in enumerate(truths)}
-    ranked = np.full((len(order), max(RECALL_AT)), -1, dtype=np.int64)
-    columns = (table[name].to_pylist() for name in ("query_id", "rank", "landmark_id"))
-    for query_id, rank, label in zip(*columns, strict=True):
-        if query_id in order and rank < ranked.shape[1]:
-            ranked[order[query_id], rank] = label
     # Images of the predicted class may stand behind the neighbours.
-    fetched = min(max(table["rank"].to_pylist(), default=0) + 1, _count_neighbors(run))
+    fetched = min(_count_ranks(path), _count_neighbors(run))
+    ranked = read_ranked(path, list(truths), most)
     sets = list(truths.values())
     return {str(k): recall_at_k(ranked, sets, k) for k in RECALL_AT if k <= fetched}
+
+
+def read_ranked(path: Path, query_ids: Sequence[str], most: int) -> NDArray[np.int64]:
+    """Return the landmarks [Q, most] of the neighbours of some queries, the nearest first.
+
+    Args:
+        path: of neighbors.parquet.
+        query_ids: [Q]; of one that is not in the file all is padding, -1.
+        most: neighbours of a query that are read.
+    """
+    ranked = np.full((len(query_ids), most), -1, dtype=np.int64)
+    with pq.ParquetFile(path) as file:
+        for rows in file.iter_batches(ROWS, columns=["query_id", "rank", "landmark_id"]):
+            places, ranks = find_places(rows["query_id"], query_ids), to_array(rows["rank"])
+            wanted = (places >= 0) & (ranks < most)
+            ranked[places[wanted], ranks[wanted]] = to_array(rows["landmark_id"])[wanted]
+    return ranked
+
+
+def _count_ranks(path: Path) -> int:
+    """Return the neighbours of the query that has most."""
+    with pq.ParquetFile(path) as file:
+        ranks = to_array(file.read(columns=["rank"])["rank"])
+    return int(ranks.max(initial=-1)) + 1
 
 
 def _count_neighbors(run: Path) -> int:

@@ -6,13 +6,18 @@ any: query_id, image_id, overlap, similarity. Knows no truth: a distractor may b
 
 import csv
 import io
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from pipelines.artifacts import writing
+from embed.columns import to_array, to_mask
+from embed.files import writing
 
 # Inliers divided by the features of the image that has fewer. Of 24 photos of cartons, saved anew
 # at quality 50 all reached 0.54, with a twentieth cut off each side 0.59; at half the size most
@@ -24,46 +29,70 @@ LEAST_OVERLAP = 0.5
 LEAST_SIMILARITY = 0.995
 
 PAIR = ["query_id", "image_id"]
-COLUMNS = (*PAIR, "overlap", "similarity")
 
 
-def find_near_duplicates(verified: Path, neighbors: Path) -> tuple[pa.Table, str]:
-    """Return the pairs of COLUMNS, sorted, and the criterion that they meet, for people.
+class NearDuplicate(NamedTuple):
+    """A query and an image of the database."""
+
+    query_id: str
+    image_id: str
+    overlap: float | None  # None where a run has no local features, so that nothing is verified
+    similarity: float  # cosine
+
+
+def find_near_duplicates(verified: Path, neighbors: Path) -> tuple[list[NearDuplicate], str]:
+    """Return the pairs, sorted, and the criterion that they meet, for people.
 
     The files are verified.parquet and neighbors.parquet of a run.
-    overlap is empty where a run has no local features, so that nothing is verified.
     """
     if not pq.read_metadata(verified).num_rows:
-        near = pc.field("score") >= LEAST_SIMILARITY
-        pairs = _read_neighbors(neighbors, near)
-        none = pa.nulls(pairs.num_rows, pa.float32())
-        criterion = f"similarity >= {LEAST_SIMILARITY}"
-        return pairs.append_column("overlap", none).select(COLUMNS), criterion
-    near = pc.field("overlaps") >= LEAST_OVERLAP
-    pairs = pq.read_table(verified, columns=[*PAIR, "overlaps"], filters=near)
-    pairs = pairs.rename_columns([*PAIR, "overlap"])
-    asked = pc.field("query_id").isin(pairs["query_id"].unique())
-    pairs = pairs.join(_read_neighbors(neighbors, asked), keys=PAIR)
-    return pairs.select(COLUMNS).sort_by([(name, "ascending") for name in PAIR]), (
-        f"overlap >= {LEAST_OVERLAP}"
+        near = _read(neighbors, "score", lambda rows: to_array(rows["score"]) >= LEAST_SIMILARITY)
+        found = [NearDuplicate(*pair, None, cosine) for pair, cosine in _pair(near, "score")]
+        return sorted(found), f"similarity >= {LEAST_SIMILARITY}"
+    near = _read(verified, "overlaps", lambda rows: to_array(rows["overlaps"]) >= LEAST_OVERLAP)
+    queries = pc.SetLookupOptions(value_set=near["query_id"].combine_chunks())
+    asked = _read(
+        neighbors, "score", lambda rows: to_mask(pc.is_in(rows["query_id"], options=queries))
     )
+    cosines = dict(_pair(asked, "score"))
+    found = [
+        NearDuplicate(*pair, overlap, cosines[pair]) for pair, overlap in _pair(near, "overlaps")
+    ]
+    return sorted(found), f"overlap >= {LEAST_OVERLAP}"
 
 
-def _read_neighbors(path: Path, wanted: pc.Expression) -> pa.Table:
-    table = pq.read_table(path, columns=[*PAIR, "score"], filters=wanted)
-    pairs = table.rename_columns([*PAIR, "similarity"])
-    return pairs.sort_by([(name, "ascending") for name in PAIR])
+def _read(
+    path: Path, column: str, choose: Callable[[pa.RecordBatch], NDArray[np.bool_]]
+) -> pa.Table:
+    """Return PAIR and a column of the chosen rows; the others are never in memory together."""
+    names = [*PAIR, column]
+    with pq.ParquetFile(path) as file:
+        parts = [_keep(rows, choose(rows)) for rows in file.iter_batches(columns=names)]
+        return pa.Table.from_batches(
+            parts, pa.schema([file.schema_arrow.field(name) for name in names])
+        )
 
 
-def write_near_duplicates(pairs: pa.Table, path: Path) -> None:
+def _keep(rows: pa.RecordBatch, chosen: NDArray[np.bool_]) -> pa.RecordBatch:
+    places = np.flatnonzero(chosen)
+    # Not pa.array, which imports pandas: see embed.columns.
+    return rows.take(pa.Array.from_buffers(pa.int64(), len(places), [None, pa.py_buffer(places)]))
+
+
+def _pair(table: pa.Table, column: str) -> Iterator[tuple[tuple[str, str], float]]:
+    pairs = zip(*(table[name].to_pylist() for name in PAIR), strict=True)
+    return zip(pairs, table[column].to_pylist(), strict=True)
+
+
+def write_near_duplicates(pairs: Sequence[NearDuplicate], path: Path) -> None:
     """Write the pairs as CSV; with none, delete the file that told of some."""
-    if not pairs.num_rows:
+    if not pairs:
         path.unlink(missing_ok=True)
         return
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for query_id, image_id, overlap, similarity in zip(*pairs.to_pydict().values(), strict=True):
+    writer.writerow(NearDuplicate._fields)
+    for query_id, image_id, overlap, similarity in pairs:
         shown = "" if overlap is None else f"{overlap:.3f}"
         writer.writerow([query_id, image_id, shown, f"{similarity:.4f}"])
     # Scoring a run again leaves alone what is the same.

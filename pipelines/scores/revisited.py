@@ -13,15 +13,16 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from embed.columns import find_places, to_array
 from embed.errors import InputError, MissingFileError
 from index.revisited import LEVELS, PRECISION_AT, Ints, Relevance, Scores, score_rankings
 from index.search import search
+from index.settings import SearchSettings
 from pipelines.answers.database import Database, load_database
 from pipelines.answers.open_run import load_split_embeddings, load_split_failures
 from pipelines.artifacts import load_manifest
 from pipelines.datasets.dataset import Dataset
 from pipelines.runs.integrity import intact_output
-from pipelines.runs.recipe import SearchSettings
 from pipelines.sources.revisited.truth import NAME, load_truth
 from rerank.expansion import expand_queries
 
@@ -35,11 +36,6 @@ class _Asked:
     ids: tuple[str, ...]  # [Q]
     row_of: Mapping[str, int]  # in scores, of those that could be read
     scores: NDArray[np.float32]  # [rows, N] cosines to the database
-
-
-def has_ground_truth(dataset: Dataset) -> bool:
-    """Tell whether a dataset was made of revisited Oxford or Paris."""
-    return (dataset.folder / f"{NAME}.parquet").is_file()
 
 
 def revisited_figures(run: Path, dataset: Dataset) -> dict[str, Any]:
@@ -170,11 +166,13 @@ def _read_verified(run: Path, database: Database, numbers: Mapping[str, int]) ->
     if submitted is None or submitted.inputs.get("index") != database.key:
         return {}
     table = pq.read_table(intact_output(run, "verified.parquet"))
+    if not table.num_rows:
+        return {}
     table = table.sort_by(
         [("query_id", "ascending"), ("inliers", "descending"), ("rank", "ascending")]
     )
-    found: dict[str, list[int]] = {}
-    pairs = zip(table["query_id"].to_pylist(), table["image_id"].to_pylist(), strict=True)
-    for query_id, image_id in pairs:
-        found.setdefault(query_id, []).append(numbers[image_id])
-    return {query_id: np.array(rows, dtype=np.int64) for query_id, rows in found.items()}
+    rows = find_places(table["image_id"], list(numbers))
+    images = np.fromiter(numbers.values(), np.int64, len(numbers))[rows]
+    asked = table["query_id"].combine_chunks().dictionary_encode()
+    starts = np.flatnonzero(np.diff(to_array(asked.indices), prepend=-1))
+    return dict(zip(asked.dictionary.to_pylist(), np.split(images, starts[1:]), strict=True))

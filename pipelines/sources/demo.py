@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from pipelines.artifacts import writing
+from embed.files import writing
 from pipelines.datasets.origin import claim
 from pipelines.decorations import draw
 from pipelines.progress import progress_to

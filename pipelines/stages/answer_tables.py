@@ -101,7 +101,7 @@ def _pairs(
     rows = neighbors.rows[queries, ranks]
     # Types are named: without a row they could not be told, and readers could not filter by ids.
     return {
-        "query_id": pa.array([neighbors.query_ids[query] for query in queries], pa.string()),
+        "query_id": pa.array(neighbors.query_ids, pa.string()).take(pa.array(queries)),
         "rank": ranks,
-        "image_id": pa.array([recognizer.database.image_ids[row] for row in rows], pa.string()),
+        "image_id": pa.array(recognizer.database.image_ids, pa.string()).take(pa.array(rows)),
     }

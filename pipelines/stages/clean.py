@@ -1,6 +1,6 @@
 """Stage `clean`: a dataset whose training images are confirmed by others of their class.
 
-Reads the embeddings and features of a run's training set, and makes what is missing of them.
+Reads the embeddings and features of a run's training set.
 Writes clean/ of the run: part-*.parquet, images.parquet, failures.parquet, manifest.json; and a
 dataset folder.
 Goes on after the last whole part of an interrupted run. `rerank.cleaning` has the rule.
@@ -16,14 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embed.columns import find_rows
+from embed.columns import find_places
 from embed.errors import InputError
 from embed.failure import Failure
 from embed.parallel import run_parallel
 from embed.shards import Embeddings, read_failures
 from index.search import build_index, search
 from pipelines.answers.open_run import load_split_embeddings, open_features
-from pipelines.answers.verifier import verify_settings
+from pipelines.artifacts import Manifest
 from pipelines.datasets.dataset import ImageTable
 from pipelines.datasets.derive import read_rows, separate_rows, write_derived
 from pipelines.datasets.origin import claim
@@ -40,9 +40,7 @@ from rerank.cleaning import (
     same_label_candidates,
 )
 from rerank.features import LocalFeatures
-
-from .embed import embed_split
-from .features import extract_split
+from rerank.settings import VERIFICATION
 
 logger = logging.getLogger(__name__)
 
@@ -60,20 +58,15 @@ class Kept:
     of_landmarks: int
 
 
-def clean_training(job: Job, folder: Path, settings: CleaningSettings) -> Kept:
-    """Write a dataset folder without the training images that their class does not confirm.
-
-    Every training image goes to train.csv or, with its reason, to rejected.csv. The other tables
-    stay as they are, the images are shared. The job's own dataset is not touched.
+def claim_folder(job: Job, folder: Path) -> None:
+    """Take a folder for the clean dataset, before the long work.
 
     Args:
-        job: names the dataset and the run, whose model is trained first if need be.
+        job: names the dataset and the run.
         folder: the dataset folder to write: new, or one cleaned from the same dataset before.
-        settings: what an image needs to be kept.
 
     Raises:
-        InputError: the folder holds another dataset.
-        InputError: the recipe has no local features, or no image would be kept.
+        InputError: the folder holds another dataset, or the recipe has no local features.
     """
     if job.recipe.rerank.method == "none":
         raise InputError(
@@ -86,9 +79,23 @@ def clean_training(job: Job, folder: Path, settings: CleaningSettings) -> Kept:
             "dataset that it was balanced from",
             job.data,
         )
-    origin = {"cleaned from": str(job.data.resolve())}
-    claim(folder, origin)  # before the long work
-    _verify_training(job, settings)
+    claim(folder, _origin(job))
+
+
+def write_clean(job: Job, folder: Path, settings: CleaningSettings) -> Kept:
+    """Write a dataset folder without the training images that their class does not confirm.
+
+    Every training image goes to train.csv or, with its reason, to rejected.csv. The other tables
+    stay as they are, the images are shared. The job's own dataset is not touched.
+
+    Args:
+        job: whose training images are verified.
+        folder: the dataset folder to write.
+        settings: what an image needs to be kept.
+
+    Raises:
+        InputError: no image would be kept.
+    """
     rejected = _find_rejected(job, settings)
     table = job.dataset.load_split("train")
     kept = np.array([image_id not in rejected for image_id in table.ids])
@@ -97,13 +104,17 @@ def clean_training(job: Job, folder: Path, settings: CleaningSettings) -> Kept:
             f"none of the {len(kept)} images of {table.path} would be kept, with {_asked(settings)}"
         )
     taken, left_out = separate_rows(read_rows(table.path), rejected)
-    write_derived(job.dataset, folder, {"train": taken, "rejected": left_out}, origin)
+    write_derived(job.dataset, folder, {"train": taken, "rejected": left_out}, _origin(job))
     if kept.mean() < 0.5:
         logger.warning(
             "more than half of the training images are left out, with %s", _asked(settings)
         )
     landmarks = [len(np.unique(ids)) for ids in (table.landmark_ids[kept], table.landmark_ids)]
     return Kept(int(kept.sum()), len(kept), *landmarks)
+
+
+def _origin(job: Job) -> dict[str, str]:
+    return {"cleaned from": str(job.data.resolve())}
 
 
 def _asked(settings: CleaningSettings) -> str:
@@ -113,19 +124,27 @@ def _asked(settings: CleaningSettings) -> str:
     )
 
 
-def _verify_training(job: Job, settings: CleaningSettings) -> None:
-    """Count the inliers of each training image and its candidates, part by part."""
-    embedded, extracted = embed_split(job, "train"), extract_split(job, "train")
-    geometry = verify_settings(job.recipe.rerank)
+def verify_training(
+    job: Job, settings: CleaningSettings, embedded: Manifest, extracted: Manifest
+) -> Manifest:
+    """Count the inliers of each training image and its candidates, or return what is there.
+
+    Args:
+        job: of the run.
+        settings: which candidates are verified.
+        embedded: the embeddings of the training images.
+        extracted: their local features.
+    """
+    geometry = job.recipe.rerank
     artifact = Artifact(
         job,
         "clean",
         job.run / "clean",
-        {"cleaning": asdict(settings), "verification": asdict(geometry)},
+        {"cleaning": asdict(settings), "verification": geometry.model_dump(include=VERIFICATION)},
         {"train": embedded.content, "features train": extracted.content},
     )
-    if artifact.find():
-        return
+    if done := artifact.find():
+        return done
     images = load_split_embeddings(job.run, "train")
     store = open_features(job.run, "train", job.recipe)
     assert store is not None  # the recipe names a method
@@ -156,7 +175,7 @@ def _verify_training(job: Job, settings: CleaningSettings) -> None:
         return _inlier_rows(ids, padded), []  # what cannot be read was said when it was embedded
 
     table = ImageTable(job.dataset.load_split("train").path, images.ids, images.landmark_ids)
-    artifact.write_parts(table, PART_SIZE, make_part)
+    return artifact.write_parts(table, PART_SIZE, make_part)
 
 
 def _pad(rows: list[list[int]], width: int) -> NDArray[np.int32]:
@@ -177,7 +196,7 @@ def _read_inliers(folder: Path, ids: Sequence[str]) -> NDArray[np.int32]:
     """Return the inliers [N, width] of images."""
     table = pa.concat_tables([pq.read_table(path) for path in intact_parts(folder)])
     column = table["inliers"].combine_chunks()
-    rows = find_rows(table["image_id"], pa.chunked_array([pa.array(ids, pa.string())]))
+    rows = find_places(pa.array(ids, pa.string()), table["image_id"])
     return np.asarray(column.flatten()).reshape(len(table), -1)[rows]
 
 

@@ -2,7 +2,8 @@
 
 Reads model/ and a split's images. Writes embeddings/<split>/: part-*.parquet, images.parquet,
 failures.parquet, manifest.json. Only images that no shard holds are described: after an interrupted
-run, or when some were added. The members of an ensemble have their own; what they say is combined.
+run, or when some were added. The members of an ensemble have their own; `embed_members` combines
+what they say.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from functools import cache
 
 import pyarrow as pa
 
-from classify_head.trained_head import HEAD_FILE, TrainedHead
+from classify_head.trained_head import TrainedHead
 from embed.extract import extract_all, pick_device
 from embed.failure import Failure
 from embed.image_sizes import check_view_sizes
@@ -18,51 +19,19 @@ from embed.model import DescriptorModel
 from embed.shards import make_rows
 from embed.views import Views
 from pipelines.answers.stored_model import open_head, open_model
-from pipelines.artifacts import Manifest, hash_file
+from pipelines.artifacts import Manifest
 from pipelines.datasets.dataset import ImageTable
 from pipelines.progress import Advance
 from pipelines.runs.artifact import Artifact
-from pipelines.runs.job import Job
-from pipelines.runs.members import list_member_jobs
-
-from .embed_members import combine_members
-from .train import train
 
 
-def embed_split(job: Job, split: str) -> Manifest:
-    """Describe every image of a split, or return what is there; trains the model if need be.
+def embed_table(artifact: Artifact, table: ImageTable, trained: Manifest) -> Manifest:
+    """Describe the images of a table by a trained model.
 
     Raises:
-        FileNotFoundError: the dataset has no such split.
-        ValueError: none of its images could be read.
+        InputError: none of its images could be read.
     """
-    table = job.dataset.load_split(split)
-    return embed_table(job, split, table, hash_file(table.path))
-
-
-def hash_head(trained: Manifest) -> str:
-    """Return the sha256 of the classification head of a trained model."""
-    return next(record.sha256 for record in trained.outputs if record.name == HEAD_FILE)
-
-
-def embed_table(job: Job, name: str, table: ImageTable, table_hash: str) -> Manifest:
-    """Describe the images of a table under a name; as embed_split."""
-    trained = train(job.without_redo())
-    if job.recipe.ensemble.members:
-        members = list_member_jobs(job)
-        made = [embed_table(member, name, table, table_hash) for member in members]
-        return combine_members(job, name, table, table_hash, made)
-    artifact = Artifact(
-        job,
-        "embed",
-        job.run / "embeddings" / name,
-        {"embed": job.recipe.embed.model_dump(), "decode": job.recipe.decode.model_dump()},
-        {name: table_hash, "model": str(trained.model["fingerprint"]), "head": hash_head(trained)},
-        redo=job.redo,
-        table=name,
-    )
-    if done := artifact.find():
-        return done
+    job = artifact.job
 
     @cache  # loaded only if a shard is missing
     def open_both() -> tuple[DescriptorModel, TrainedHead]:
@@ -80,6 +49,7 @@ def embed_table(job: Job, name: str, table: ImageTable, table_hash: str) -> Mani
             batch_size=job.recipe.embed.batch_size,
             max_pixels=job.max_pixels,
             workers=job.workers,
+            min_side=artifact.settings["decode"]["min_side"],
             views=Views.of(job.recipe.embed),
             classifier=classifier,
             advance=advance,

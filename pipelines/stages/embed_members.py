@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 import pyarrow as pa
 
+from classify_head.ensemble import combine_embeddings, keep_shared
 from embed.failure import Failure
 from embed.shards import Embeddings, make_rows
 from pipelines.answers.open_run import load_split_embeddings, load_split_failures
@@ -16,50 +17,27 @@ from pipelines.artifacts import Manifest
 from pipelines.datasets.dataset import ImageTable
 from pipelines.progress import Advance
 from pipelines.runs.artifact import Artifact
-from pipelines.runs.job import Job
 from pipelines.runs.members import (
-    combine_embeddings,
     ensemble_fingerprint,
-    keep_shared,
     list_member_jobs,
 )
 
 
-def combine_members(
-    job: Job, name: str, table: ImageTable, table_hash: str, made: Sequence[Manifest]
-) -> Manifest:
-    """Write the embeddings of a table by an ensemble, or return what is there.
+def combine_members(artifact: Artifact, table: ImageTable, made: Sequence[Manifest]) -> Manifest:
+    """Write the embeddings of a table by an ensemble.
 
     Args:
-        job: of the ensemble.
-        name: of the split.
+        artifact: of the ensemble.
         table: of the images.
-        table_hash: what its content is known by.
         made: what each member made of the table, in their order.
     """
+    job, name = artifact.job, artifact.folder.name
     settings, members = job.recipe.ensemble, list_member_jobs(job)
-    contents = {
-        member.run.name: manifest.content for member, manifest in zip(members, made, strict=True)
-    }
-    artifact = Artifact(
-        job,
-        "embed",
-        job.run / "embeddings" / name,
-        {
-            "rule": settings.rule,
-            "weights": list(settings.weights),
-            "dtype": job.recipe.embed.dtype,
-        },
-        {name: table_hash, **contents},
-        redo=job.redo,
-    )
-    if done := artifact.find():
-        return done
 
     @cache  # read only if a part is missing
     def combined() -> tuple[Embeddings, dict[str, int]]:
         parts = [load_split_embeddings(member.run, name) for member in members]
-        together = combine_embeddings(keep_shared(parts), settings)
+        together = combine_embeddings(keep_shared(parts), settings.rule, settings.weights or None)
         return together, {image_id: row for row, image_id in enumerate(together.ids)}
 
     @cache

@@ -12,53 +12,32 @@ from embed.decode import DecodedImage, ImageError, decode_image
 from embed.failure import Failure
 from embed.parallel import run_parallel
 from pipelines.answers.extractors import build_extractor
-from pipelines.artifacts import Manifest, hash_file
+from pipelines.artifacts import Manifest
 from pipelines.datasets.dataset import ImageTable
 from pipelines.progress import Advance
 from pipelines.runs.artifact import Artifact
-from pipelines.runs.job import Job
 from rerank.features import FeatureExtractor, LocalFeatures
 from rerank.store import ROWS_PER_GROUP, make_rows
-
-from .train_delf import train_local_features
 
 PART_SIZE = 512  # images in one file; the unit of resuming
 BATCHES = 16  # of the extractor, that are decoded together
 
 
-def extract_split(job: Job, split: str) -> Manifest:
-    """Extract the local features of a split's images, or return what is there.
+def extract_table(artifact: Artifact, table: ImageTable) -> Manifest:
+    """Extract the local features of a table's images; those of DELF with what was trained.
 
     Raises:
-        FileNotFoundError: the dataset has no such split.
-        ValueError: none of its images could be read.
+        InputError: none of its images could be read.
     """
-    table = job.dataset.load_split(split)
-    return extract_table(job, split, table, hash_file(table.path))
-
-
-def extract_table(job: Job, name: str, table: ImageTable, table_hash: str) -> Manifest:
-    """Extract the local features of a table's images under a name; as extract_split."""
-    if job.recipe.rerank.method == "delf":
-        train_local_features(job.without_redo())
+    job = artifact.job
     extractor = build_extractor(job.run, job.recipe.rerank)
-    artifact = Artifact(
-        job,
-        "features",
-        job.run / "features" / name,
-        {"decode": job.recipe.decode.model_dump()},
-        {name: table_hash, "extractor": extractor.fingerprint},
-        redo=job.redo,
-        table=name,
-    )
-    if done := artifact.find():
-        return done
+    side, fingerprint = artifact.settings["decode"]["min_side"], artifact.inputs["extractor"]
 
     def make_part(rows: Sequence[int], advance: Advance) -> tuple[pa.Table, list[Failure]]:
         def decode(row: int) -> DecodedImage | Failure:
             try:
                 file = job.dataset.locate(table.ids[row])
-                return decode_image(file, min_side=extractor.min_side, max_pixels=job.max_pixels)
+                return decode_image(file, min_side=side, max_pixels=job.max_pixels)
             except ImageError as error:
                 return Failure(row, error.reason, str(error))
 
@@ -73,7 +52,7 @@ def extract_table(job: Job, name: str, table: ImageTable, table_hash: str) -> Ma
             for row, result in results.items()
             if isinstance(result, LocalFeatures)
         }
-        return make_rows(list(found), list(found.values()), extractor.fingerprint), failures
+        return make_rows(list(found), list(found.values()), fingerprint), failures
 
     return artifact.write_parts(table, PART_SIZE, make_part, group_rows=ROWS_PER_GROUP)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from embed.errors import InputError
 from embed.whitening import Whitening, fit_whitening, fit_within_class
 from index.search import build_index, search
-from pipelines.runs.recipe import SearchSettings
+from index.settings import SearchSettings
 from rerank.expansion import augment_database
 
 

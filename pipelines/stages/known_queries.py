@@ -2,8 +2,7 @@
 
 They are photos of landmarks held out of the training, by the validation table or by share, photos
 of the database that were never trained on, each asked as if it were not in the database, and photos
-without a landmark. Reads embeddings/ and features/ of the run; makes those of held-out photos that
-are not in the database.
+without a landmark. Reads embeddings/ and features/ of the run.
 """
 
 from collections.abc import Callable
@@ -14,17 +13,12 @@ from numpy.typing import NDArray
 
 from embed.shards import Embeddings
 from pipelines.answers.open_run import load_split_embeddings, open_features, split_pool
-from pipelines.artifacts import hash_values, load_manifest
-from pipelines.datasets.dataset import ImageTable
+from pipelines.artifacts import load_manifest
 from pipelines.runs.job import Job
 from pipelines.runs.members import list_members
 from rerank.features import LocalFeatures
 
-from .embed import embed_table
-from .features import extract_table
-from .training_set import load_training_set
-
-HELD_OUT = "held_out"  # name of the split that is made here
+from .training_set import HELD_OUT, find_held_out, load_training_set
 
 
 @dataclass(frozen=True)
@@ -46,17 +40,6 @@ class KnownQueries:
         return self.embeddings.landmark_ids
 
 
-def prepare_held_out(job: Job) -> None:
-    """Embed the held-out photos that are not in the database, and extract their features."""
-    table = _held_out_table(job)
-    if table is None:
-        return
-    key = hash_values([table.ids, table.landmark_ids.tolist()])
-    embed_table(job, HELD_OUT, table, key)
-    if job.recipe.rerank.method != "none":
-        extract_table(job, HELD_OUT, table, key)
-
-
 def load_known_queries(job: Job) -> KnownQueries:
     """Return at most so many known queries as the recipe says, and half of the pool."""
     split = job.dataset.database_split
@@ -64,8 +47,7 @@ def load_known_queries(job: Job) -> KnownQueries:
     unseen = set(database.ids) - _trained_ids(job)
     searched = load_split_embeddings(job.run, split)
     parts = [(split, _take(searched, unseen))]
-    held_out = _held_out_table(job)
-    if held_out is not None:
+    if find_held_out(job.dataset, job.recipe.train) is not None:
         parts.append((HELD_OUT, load_split_embeddings(job.run, HELD_OUT)))
     parts = _limit(parts, job.recipe.decide.calibration_queries, job.recipe.train.seed)
     if job.dataset.find_table("non_landmark"):
@@ -95,19 +77,6 @@ def _trained_ids(job: Job) -> set[str]:
         if manifest and manifest.model["tuned"]:
             trained.update(load_training_set(job.dataset, recipe.train).ids)
     return trained
-
-
-def _held_out_table(job: Job) -> ImageTable | None:
-    """Return the held-out photos of known landmarks that the database lacks; None if none."""
-    if not job.recipe.train.epochs or job.dataset.find_table("train") is None:
-        return None
-    table = load_training_set(job.dataset, job.recipe.train).held_out
-    database = job.dataset.load_split(job.dataset.database_split)
-    there, known = set(database.ids), np.isin(table.landmark_ids, database.landmark_ids)
-    rows = [row for row, image_id in enumerate(table.ids) if image_id not in there and known[row]]
-    if not rows:
-        return None
-    return ImageTable(table.path, tuple(table.ids[row] for row in rows), table.landmark_ids[rows])
 
 
 def _take(embeddings: Embeddings, ids: set[str]) -> Embeddings:

@@ -10,11 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from embed.errors import InputError
-from pipelines.artifacts import Manifest, hash_file, invalidate, load_manifest, record_file
-from pipelines.datasets.dataset import TABLES, Dataset
-from pipelines.datasets.derive import SIDE_TABLES
-from pipelines.datasets.renewal import SUFFIXES
-from pipelines.datasets.selection.select import select_dataset
+from pipelines.artifacts import Manifest, invalidate, load_manifest, record_file
+from pipelines.datasets.dataset import SIDE_TABLES, TABLES, Dataset
 from pipelines.datasets.selection.settings import Split
 from pipelines.runs.artifact import Artifact
 from pipelines.runs.job import Job
@@ -37,9 +34,10 @@ def prepare_data(job: Job) -> Job:
     settings = job.recipe.data
     if settings.changes_nothing:
         return job
-    source, folder = Dataset(find_source(job)), job.run / "data"
+    source, folder = job.open_dataset(find_source(job)), job.run / "data"
     artifact = Artifact(job, "data", folder, settings.model_dump(mode="json"), _hash(source))
     if artifact.find() is None:
+        source.check_tables()  # of all that is wrong there, not what a selection meets
         with job.locked():
             _refuse_other_data(job, artifact)
             _select(job, source, artifact)
@@ -76,10 +74,8 @@ def fit_split(split: Split, source: Dataset) -> Split:
 
 def _hash(source: Dataset) -> dict[str, str]:
     """Return the hash of each table that a selection reads or copies."""
-    paths = [
-        source.folder / f"{name}{suffix}" for name in (*TABLES, *SIDE_TABLES) for suffix in SUFFIXES
-    ]
-    return {path.stem: hash_file(path) for path in paths if path.is_file()}
+    names = [name for name in (*TABLES, *SIDE_TABLES) if source.find_table(name)]
+    return {name: source.hash_table(name) for name in names}
 
 
 def _refuse_other_data(job: Job, artifact: Artifact) -> None:
@@ -102,6 +98,9 @@ def _refuse_other_data(job: Job, artifact: Artifact) -> None:
 
 def _select(job: Job, source: Dataset, artifact: Artifact) -> Manifest:
     """Write the dataset, and say what was chosen."""
+    # pandas takes half a second that a finished run has no need of
+    from pipelines.datasets.selection.select import select_dataset
+
     settings, folder = job.recipe.data, artifact.folder
     invalidate(folder)
     asked = settings.make_split()

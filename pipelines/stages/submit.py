@@ -2,7 +2,7 @@
 
 Reads index/, features/, decision/ and the test images. Writes submission.csv (a row for every test
 id, sorted by id), predictions.parquet, neighbors.parquet, verified.parquet, evidence.parquet,
-submit/manifest.json. Removes answers.jpg (`answers_sheet`), which shows the submission before.
+submit/manifest.json. Removes answers.jpg, which shows the submission before.
 """
 
 from dataclasses import replace
@@ -16,7 +16,7 @@ from classify_head.evidence_store import write_evidence
 from classify_head.policies import POLICIES, Decisions, decide
 from classify_head.policy import Policy, adjust
 from classify_head.submission import save_submission
-from embed.errors import MissingFileError
+from embed.files import writing
 from embed.shards import Embeddings
 from pipelines.answers.decision import load_decision
 from pipelines.answers.extras import make_extras
@@ -27,17 +27,12 @@ from pipelines.answers.open_run import (
     open_recognizer,
 )
 from pipelines.answers.predictions import make_predictions
-from pipelines.artifacts import Manifest, hash_values, invalidate, record_file, writing
-from pipelines.reports.answers_sheet import SHEET
-from pipelines.runs.artifact import Artifact
+from pipelines.artifacts import Manifest, invalidate, record_file
+from pipelines.runs.artifact import SHEET, Artifact
 from pipelines.runs.job import Job
 
 from .answer_tables import Step, neighbors_table, predictions_table, verified_table
-from .embed import embed_split
-from .features import extract_split
-from .index import index_database
 
-SECTIONS = ("search", "rerank", "decide")
 OUTPUTS = (
     "submission.csv",
     "predictions.parquet",
@@ -50,28 +45,9 @@ OUTPUTS = (
 GEOMETRY_ALONE = adjust(POLICIES["weighted"], {"fusion": {"penalty_weight": 0.0}})
 
 
-def submit(job: Job) -> Manifest:
-    """Write the submission of a run, or return what is there; makes what it needs.
-
-    Raises:
-        MissingFileError: the dataset has no test table.
-    """
-    if job.dataset.find_table("test") is None:
-        raise MissingFileError(
-            f"{job.data} has no test.csv, so there is nothing to submit; to ask about photos run "
-            f"`cairn index --run {job.run}`, then `cairn query --run {job.run} photo.jpg`"
-        )
-    before = job.without_redo()
-    indexed = index_database(before)
-    tested = embed_split(before, "test")
-    settings = {name: getattr(job.recipe, name).model_dump() for name in SECTIONS}
-    inputs = {"index": indexed.key, "test": tested.content}
-    if job.recipe.rerank.method != "none":
-        inputs["features test"] = extract_split(before, "test").content
-    inputs["names"] = hash_values({str(label): name for label, name in job.dataset.names.items()})
-    artifact = Artifact(job, "submit", job.run / "submit", settings, inputs, redo=job.redo)
-    if done := artifact.find():
-        return done
+def submit(artifact: Artifact, indexed: Manifest) -> Manifest:
+    """Write the submission of a run whose decision is set and whose test images are described."""
+    job = artifact.job
     invalidate(artifact.folder)
     (job.run / SHEET).unlink(missing_ok=True)
     counts = _recognize(job, indexed)

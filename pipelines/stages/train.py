@@ -10,46 +10,42 @@ along.
 import copy
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from classify_head.heads import Head, build_head, save_head
-from classify_head.trained_head import HEAD_FILE
 from embed.backbone import BackboneSpec, build_backbone
 from embed.errors import InputError
 from embed.history import (
     CURVES,
-    load_rows,
-    plot_history,
     save_history,
     save_steps,
     write_tensorboard,
 )
 from embed.image_sizes import check_training_sizes, check_view_sizes
 from embed.model import DescriptorModel, ModelSpec, fingerprint_model, save_model
-from embed.precision import NAMES, pick_precision
+from embed.precision import NAMES, FabricPrecision, pick_precision
+from embed.processes import Report, run_processes, start_fabric
 from embed.settings import FreezeSettings, TrainSettings
 from embed.shards import write_failures
 from embed.train import Trainer, TrainingImages
 from embed.views import Views
-from pipelines.artifacts import Manifest, hash_file, invalidate, load_manifest, record_file, writing
-from pipelines.decorations import draw, draw_missing
+from pipelines.artifacts import Manifest, invalidate, load_manifest, record_file
+from pipelines.decorations import draw
 from pipelines.progress import progress_to
-from pipelines.runs.artifact import Artifact
-from pipelines.runs.job import Job, weights_inputs
-from pipelines.runs.members import link_first_model, list_member_jobs
-from pipelines.runs.networks import is_trained
-from rerank.delf.joint import LOCAL_FILE, build_joint_objective, joint_settings, save_joint
+from pipelines.runs.artifact import HEAD_FILE, Artifact
+from pipelines.runs.job import Job
+from rerank.delf.joint import build_joint_objective, save_joint
 from rerank.delf.objective import MapObjective
+from rerank.delf.settings import LOCAL_FILE
 
 from .choice import choose_model
+from .plots import draw_curves
 from .training_set import TrainingSet, load_training_set
 from .validation import Validation
 
@@ -65,37 +61,17 @@ OUTPUTS = (
 )
 
 
-def train(job: Job) -> Manifest:
-    """Train the model of a run, or return what is there; of an ensemble all, and return the first.
+def train(artifact: Artifact) -> Manifest:
+    """Train the model of a run.
 
     Raises:
         InputError: the run holds a model that was trained otherwise, or the data will not do.
         TrainingCollapsed: see embed.train.
     """
-    if job.recipe.ensemble.members:
-        job.fill()
-        link_first_model(job)
-        manifests = [train(member) for member in list_member_jobs(job)]
-        return manifests[0]
-    folder = job.run / "model"
-    settings = {"train": job.recipe.train.model_dump(), "decode": job.recipe.decode.model_dump()}
-    if job.recipe.train.local_weight:
-        settings["delf"] = joint_settings(job.recipe.rerank.delf)
-    # Not an input: the pool, which only helps to choose among epochs. It may grow later.
-    inputs = {**_hash_tables(job), **weights_inputs(job)}
-    artifact = Artifact(job, "train", folder, settings, inputs, redo=job.redo, dear=True)
-    if done := artifact.find():
-        job.fill()
-        return done
-    if not job.redo:
-        _refuse_other_model(job, folder, settings, inputs)
-    _check_joint(job)
+    job, folder = artifact.job, artifact.folder
+    _refuse_other_model(artifact)
+    check_joint(job)
     job.fill()
-    if job.redo:  # a checkpoint would bring back what is to be done again
-        invalidate(folder)
-        checkpoints = (path.name for path in folder.glob("checkpoint-*.pt"))
-        for name in ("precision.json", LOCAL_FILE, *checkpoints):
-            (folder / name).unlink(missing_ok=True)
     training = load_training_set(job.dataset, job.recipe.train)
     _check(training, job)
     trained = _fit(job, training, folder / f"checkpoint-{artifact.key[:12]}.pt")
@@ -124,59 +100,25 @@ def train(job: Job) -> Manifest:
     )
     for checkpoint in folder.glob("checkpoint-*.pt"):
         checkpoint.unlink()
-    draw(folder / CURVES, lambda: _draw_curves(folder))
+    draw(folder / CURVES, lambda: draw_curves(folder))
     return manifest
 
 
-def draw_missing_curves(job: Job) -> None:
-    """Draw curves.png of each finished model of a run that has none: it failed, or was deleted."""
-    for folder in (member.run / "model" for member in list_member_jobs(job)):
-        if is_trained(folder.parent):
-            draw_missing(folder / CURVES, partial(_draw_curves, folder))
-
-
-def _draw_curves(folder: Path) -> None:
-    """Draw how the training of a finished model went."""
-    history, metrics = load_rows(folder / "history.csv"), load_rows(folder / "metrics.csv")
-    with writing(folder / CURVES) as temporary:
-        plot_history(history, temporary, metrics)
-
-
-def _hash_tables(job: Job) -> dict[str, str]:
-    """Return the hash of train and validation, as far as they are there.
-
-    A finished model remembers them, and does not need train.csv any more; without training the
-    classes are those of index.csv.
-
-    Raises:
-        MissingFileError: there is no train.csv, but a model to be trained.
-    """
-    dataset = job.dataset
-    if not job.redo and dataset.find_table("train") is None:
-        trained = load_manifest(job.run / "model")
-        if trained:
-            return {n: sha for n, sha in trained.inputs.items() if n in ("train", "validation")}
-    name = "train" if job.recipe.train.epochs else dataset.class_split
-    paths = {"train": dataset.load_split(name).path, "validation": dataset.find_table("validation")}
-    return {name: hash_file(path) for name, path in paths.items() if path}
-
-
-def _refuse_other_model(
-    job: Job, folder: Path, settings: dict[str, dict[str, Any]], inputs: dict[str, str]
-) -> None:
+def _refuse_other_model(artifact: Artifact) -> None:
     """Raise InputError if the folder holds a finished model of other settings or data."""
+    folder, inputs = artifact.folder, artifact.inputs
     old = load_manifest(folder)
     if old is None:
         return
     changed = [
         name for name in sorted({*inputs, *old.inputs}) if inputs.get(name) != old.inputs.get(name)
     ]
-    for section, values in settings.items():
+    for section, values in artifact.settings.items():
         before = old.settings.get(section, {})
         changed += [f"{section}.{k}" for k in before | values if before.get(k) != values.get(k)]
     raise InputError(
         f"{folder} holds a model trained with other {', '.join(changed[:6])}; "
-        f"name another --run, or train it anew: cairn train --redo --run {job.run}"
+        f"name another --run, or train it anew: cairn train --redo --run {artifact.job.run}"
     )
 
 
@@ -222,7 +164,7 @@ def _check(training: TrainingSet, job: Job) -> None:
         )
 
 
-def _check_joint(job: Job) -> None:
+def check_joint(job: Job) -> None:
     """Raise InputError if DELF would be trained along for nothing, or not at all."""
     settings, method = job.recipe.train, job.recipe.rerank.method
     if not settings.local_weight:
@@ -256,58 +198,80 @@ def _fit(job: Job, training: TrainingSet, checkpoint: Path) -> Trained:
     """Train, and return the best of what was there."""
     settings = job.recipe.train
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    images = _list_images(job, training)
-    first = _build_start(job, images.labels)
-    model, head, local = _build(job, images.labels)
     _check_devices(job.devices)
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it sets its own on import
+    networks = _build(job, training)
+    model, head, first = networks.model, networks.head, networks.first
     precision = pick_precision(model, settings, checkpoint.with_name("precision.json"))
-    fabric = Fabric(
-        accelerator="auto" if torch.cuda.is_available() else "cpu",
-        devices=job.devices,
-        strategy=_pick_strategy(job),
-        precision=precision,
-    )
-    fabric.launch()
-    start = first[0].to(fabric.device) if first else None
-    validation = Validation.of(
-        job.dataset,
-        training,
-        job.recipe,
-        head,
-        workers=job.workers,
-        before=start if settings.pretrained_share else None,
-    )
+    course = Course(replace(job), training, checkpoint, precision)
     with progress_to("train") as move:
-        trainer = Trainer(
-            model,
-            head,
-            images,
-            settings,
-            decode=job.recipe.decode,
-            fabric=fabric,
-            checkpoint=checkpoint,
-            workers=job.workers,
-            local=local,
-            report=move,
-        )
-        for row in trainer.run(validation.score):
-            if fabric.is_global_zero:
-                _tell(row, settings)
-                _write_events(job, trainer)
-    if not fabric.is_global_zero:
-        raise SystemExit(0)  # the first process does the rest alone
+        if job.devices > 1 and settings.epochs:
+            run_processes(job.devices, partial(_train_in_process, course), move)
+        # What processes have done is in the checkpoint: nothing is left to train here.
+        alone = replace(course, job=replace(job, devices=1))
+        trainer, validation = _train_epochs(alone, networks, move)
     last = copy.deepcopy((model, head)) if first else (model, head)
     trainer.restore_best()
     name = next(name for name, chosen in NAMES.items() if chosen == precision)
     history, tuned = trainer.progress.history, settings.epochs > 0
-    if first and start:
+    if first:
+        start = first[0]
         choice = choose_model(start, model, last[0], validation)
         history, tuned = [{"epoch": 0.0, **choice.start}, *history], choice.tuned
         model, head = ((model, head), first, last)[choice.place]
         if tuned and settings.pretrained_share:
             model = model.beside(start, settings.pretrained_share)
     return Trained(model.cpu().eval(), head.cpu().eval(), trainer, history, tuned, name)
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """A training, as each of its processes is told of it."""
+
+    job: Job
+    training: TrainingSet
+    checkpoint: Path
+    precision: FabricPrecision
+
+
+def _train_in_process(course: Course, report: Report) -> None:
+    """Train in one of several processes, on one device; what is learned is in the checkpoint."""
+    _train_epochs(course, _build(course.job, course.training), report)
+
+
+def _train_epochs(
+    course: Course, networks: "Networks", report: Report
+) -> tuple[Trainer, Validation]:
+    """Train the epochs that are left; the first process tells of each, and judges it."""
+    job, training, settings = course.job, course.training, course.job.recipe.train
+    # What is frozen for a while has no gradient.
+    freezes = settings.stages or settings.freeze != FreezeSettings() or not settings.head_weight
+    fabric = start_fabric(job.devices, course.precision, find_unused_parameters=bool(freezes))
+    start = networks.first[0].to(fabric.device) if networks.first else None
+    validation = Validation.of(
+        job.dataset,
+        training,
+        job.recipe,
+        networks.head,
+        workers=job.workers,
+        before=start if settings.pretrained_share else None,
+    )
+    trainer = Trainer(
+        networks.model,
+        networks.head,
+        _list_images(job, training),
+        settings,
+        decode=job.recipe.decode,
+        fabric=fabric,
+        checkpoint=course.checkpoint,
+        workers=job.workers,
+        local=networks.local,
+        report=report,
+    )
+    for row in trainer.run(validation.score):
+        if fabric.is_global_zero:
+            _tell(row, settings)
+            _write_events(job, trainer)
+    return trainer, validation
 
 
 def _check_devices(count: int) -> None:
@@ -322,15 +286,6 @@ def _write_events(job: Job, trainer: Trainer) -> None:
     if (folder := job.tensorboard) is not None:
         record = trainer.progress
         draw(folder, lambda: write_tensorboard(record.history, record.steps, folder))
-
-
-def _pick_strategy(job: Job) -> str:
-    """Return how Fabric shares the work; what stages freeze has no gradient for a while."""
-    if job.devices == 1:
-        return "auto"
-    settings = job.recipe.train
-    freezes = settings.stages or settings.freeze != FreezeSettings() or not settings.head_weight
-    return "ddp_find_unused_parameters_true" if freezes else "ddp"
 
 
 def _tell(row: dict[str, float], settings: TrainSettings) -> None:
@@ -361,18 +316,31 @@ def _tell(row: dict[str, float], settings: TrainSettings) -> None:
 
 
 def _list_images(job: Job, training: TrainingSet) -> TrainingImages:
-    ids, labels, examples = training.ids, training.classes, training.examples
-    paths = job.dataset.images.locate_all(ids)
-    if examples is None:
-        return TrainingImages(paths, labels)
-    return TrainingImages(paths, labels[examples.rows], examples, ids)
+    ids, examples = training.ids, training.examples
+    paths, labels = job.dataset.images.locate_all(ids), _list_labels(training)
+    return TrainingImages(paths, labels, examples, () if examples is None else ids)
 
 
-def _build(
-    job: Job, labels: NDArray[np.int64]
-) -> tuple[DescriptorModel, Head, MapObjective | None]:
-    """Return model, head and perhaps DELF with their first weights, the same for the same seed."""
+def _list_labels(training: TrainingSet) -> NDArray[np.int64]:
+    """Return the class of each image or, with examples, of each of these."""
+    labels, examples = training.classes, training.examples
+    return labels if examples is None else labels[examples.rows]
+
+
+@dataclass(frozen=True, eq=False)
+class Networks:
+    """What is trained, with its first weights: the same for the same seed."""
+
+    model: DescriptorModel
+    head: Head
+    local: MapObjective | None  # DELF, where it is trained along
+    first: tuple[DescriptorModel, Head] | None  # pretrained, no part of it new, where it is needed
+
+
+def _build(job: Job, training: TrainingSet) -> Networks:
     settings = job.recipe.train
+    sizes = np.bincount(_list_labels(training))
+    first = _build_start(job, sizes)
     torch.manual_seed(settings.seed)
     backbone, spec = build_backbone(
         BackboneSpec(settings.backbone), weights=job.weights, pretrained=settings.pretrained
@@ -380,15 +348,15 @@ def _build(
     model = DescriptorModel(ModelSpec.of(spec, settings), backbone)
     check_training_sizes(model, settings)
     check_view_sizes(model, Views.of(job.recipe.embed))
-    sizes = np.bincount(labels)
     head = build_head(settings.head, model.head_dim, sizes, settings.head_scale)
-    if not settings.local_weight:
-        return model, head, None
-    # Drawn last: the model starts, and so ends, as it does without.
-    return model, head, build_joint_objective(backbone, job.recipe.rerank.delf, len(sizes))
+    local = None
+    if settings.local_weight:
+        # Drawn last: the model starts, and so ends, as it does without.
+        local = build_joint_objective(backbone, job.recipe.rerank.delf, len(sizes))
+    return Networks(model, head, local, first)
 
 
-def _build_start(job: Job, labels: NDArray[np.int64]) -> tuple[DescriptorModel, Head] | None:
+def _build_start(job: Job, sizes: NDArray[np.int64]) -> tuple[DescriptorModel, Head] | None:
     """Return the pretrained model, no part of which is new, and a head; None if none is needed."""
     settings = job.recipe.train
     wanted = settings.epochs and (settings.unseen_share or settings.pretrained_share)
@@ -399,7 +367,6 @@ def _build_start(job: Job, labels: NDArray[np.int64]) -> tuple[DescriptorModel, 
     )
     plain = ModelSpec(spec, settings.image_size, 0, pooling=settings.pooling)
     model = DescriptorModel(plain, backbone).eval()
-    sizes = np.bincount(labels)
     return model, build_head(settings.head, model.head_dim, sizes, settings.head_scale)
 
 

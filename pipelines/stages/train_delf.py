@@ -7,13 +7,13 @@ with it (train.local_weight), what is left to do is to finish that.
 
 import csv
 from pathlib import Path
-from typing import Any
 
 from embed.extract import pick_device
+from embed.files import writing
 from embed.model import DescriptorModel
 from embed.shards import write_failures
 from pipelines.answers.stored_model import open_model
-from pipelines.artifacts import Manifest, hash_file, invalidate, record_file, writing
+from pipelines.artifacts import Manifest, invalidate, record_file
 from pipelines.datasets.dataset import ImageTable
 from pipelines.progress import progress_to
 from pipelines.runs.artifact import Artifact
@@ -21,38 +21,27 @@ from pipelines.runs.integrity import intact_file
 from pipelines.runs.job import Job
 from pipelines.runs.members import list_member_jobs
 from rerank.delf.calibration import Remedies
-from rerank.delf.joint import LOCAL_FILE, finish_delf
+from rerank.delf.joint import finish_delf
 from rerank.delf.model import save_delf
+from rerank.delf.settings import LOCAL_FILE
 from rerank.delf.training import TrainedDelf, train_delf
 
-from .train import train
+from .keys import is_joint
 
 OUTPUTS = ("delf.safetensors", "delf.json", "history.csv", "failures.parquet")
-# Settings that training does not read: with others the features are made anew, not the model.
-EXTRACTION = {"extraction_batch", "scales", "max_features", "score_threshold", "nms_overlap"}
-FINISHING = {"stride", "hidden", "reduction", "dim"}  # settings of what was trained along
 
 
-def train_local_features(job: Job) -> Manifest:
-    """Train DELF on the run's model, or return what is there; trains the model if need be.
+def train_local_features(artifact: Artifact, trained: Manifest) -> Manifest:
+    """Train DELF on the run's model.
 
     Raises:
         ValueError, TrainingCollapsed: see rerank.delf.training and rerank.delf.joint.
     """
-    trained = train(job.without_redo())
-    # model/ of an ensemble is that of its first member, and so is what was trained along.
-    along = list_member_jobs(job)[0].recipe.train.local_weight > 0
-    table, folder = job.dataset.load_split("train"), job.run / "delf"
-    inputs = {"train": hash_file(table.path), "model": str(trained.model["fingerprint"])}
-    if along:
-        inputs["local"] = hash_file(job.run / "model" / LOCAL_FILE)
-    settings = _settings(job, along)
-    artifact = Artifact(job, "train_delf", folder, settings, inputs, redo=job.redo, dear=True)
-    if done := artifact.find():
-        return done
+    job, folder = artifact.job, artifact.folder
+    table = job.dataset.load_split("train")
     invalidate(folder)
     model = open_model(job.run)[0].to(pick_device())
-    result = (_finish if along else _train)(job, model, table)
+    result = (_finish if is_joint(job) else _train)(job, model, table)
     save_delf(result.local.cpu(), job.recipe.rerank.delf, folder)
     _write_history(result, folder / "history.csv")
     write_failures(folder / "failures.parquet", table.ids, result.failures)
@@ -62,18 +51,6 @@ def train_local_features(job: Job) -> Manifest:
         model=trained.model,
         counts={"requested": len(table.ids), "written": len(table.ids) - failed, "failed": failed},
     )
-
-
-def _settings(job: Job, along: bool) -> dict[str, dict[str, Any]]:
-    """Return the settings that decide the result; with DELF trained along the model's has most."""
-    delf, decode = job.recipe.rerank.delf, job.recipe.decode.model_dump()
-    if along:
-        return {"delf": delf.model_dump(mode="json", include=FINISHING), "decode": decode}
-    return {
-        "delf": delf.model_dump(mode="json", exclude=EXTRACTION),
-        "augment": job.recipe.train.augment.model_dump(),
-        "decode": decode,
-    }
 
 
 def _train(job: Job, model: DescriptorModel, table: ImageTable) -> TrainedDelf:

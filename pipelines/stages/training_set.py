@@ -15,6 +15,7 @@ from embed.settings import TrainSettings
 from embed.upsampling import Examples
 from pipelines.datasets.dataset import Dataset, ImageTable
 
+HELD_OUT = "held_out"  # name of what find_held_out finds, as of a split
 # Landmarks that are left out of the training to judge it: so many at least, of so many and more.
 LEAST_UNSEEN, LEAST_LANDMARKS = 3, 10
 
@@ -89,6 +90,18 @@ def load_training_set(dataset: Dataset, settings: TrainSettings) -> TrainingSet:
     used, places = np.unique(drawn.rows, return_inverse=True)
     examples = Examples(places, drawn.variants)
     return TrainingSet(table, rows[used], trained, examples, held_out, left_out, strangers)
+
+
+def find_held_out(dataset: Dataset, settings: TrainSettings) -> ImageTable | None:
+    """Return the held-out photos of known landmarks that the database lacks; None if none."""
+    if not settings.epochs or dataset.find_table("train") is None:
+        return None
+    table = load_training_set(dataset, settings).held_out
+    database = dataset.load_split(dataset.database_split)
+    there, known = set(database.ids), np.isin(table.landmark_ids, database.landmark_ids)
+    lacking = np.array([image_id not in there for image_id in table.ids], dtype=np.bool_)
+    rows = np.flatnonzero(lacking & known)
+    return _take(table, rows) if len(rows) else None
 
 
 def draw_unseen(sizes: NDArray[np.int64], settings: TrainSettings) -> NDArray[np.bool_]:

@@ -3,6 +3,7 @@
 Photos without a landmark are asked, too, where there are some.
 """
 
+import logging
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from classify_head.gap import Answers, bootstrap_interval, gap
+from classify_head.answers import Answers
+from classify_head.gap import bootstrap_interval, gap
 from classify_head.heads import Head
 from classify_head.trained_head import TrainedHead
 from embed.errors import InputError
@@ -23,11 +25,14 @@ from embed.sampling import group_by_class
 from embed.views import Views
 from index.metrics import recall_at_k
 from index.search import search
+from index.settings import SearchSettings
 from pipelines.datasets.dataset import Dataset, ImageTable
-from pipelines.runs.recipe import Recipe, SearchSettings
+from pipelines.runs.recipe import Recipe
 
 from .fit_search import fit_search
 from .training_set import TrainingSet
+
+logger = logging.getLogger(__name__)
 
 DATABASE_PER_CLASS = 3  # of a landmark that are searched; among more is a brother of each query
 QUERIES_PER_CLASS = 30  # of a landmark that is not trained on; of the others a share is held out
@@ -68,7 +73,8 @@ class Validation:
     ) -> Self:
         """Ask for the held-out images and for some of the pool; search some of each landmark.
 
-        Of a landmark that is not trained on half of the photos at most are searched.
+        Of a landmark that is not trained on half of the photos at most are searched. Where that is
+        more than train.validation_images, some are drawn: see draw_images.
 
         Args:
             dataset: where the images are.
@@ -85,14 +91,25 @@ class Validation:
         searched, asked = _divide(unseen, settings.seed)
         ids, labels = np.array(training.ids, dtype=object), training.landmarks[training.classes]
         shown = pick_database(labels, np.arange(len(labels)), settings.seed)
-        queries = (*training.held_out.ids, *_ids(unseen, asked), *pool)
-        nothing = np.full(len(pool), -1)
-        truths = (training.held_out.landmark_ids, unseen.landmark_ids[asked], nothing)
+        queries = np.array([*training.held_out.ids, *_ids(unseen, asked)], dtype=object)
+        truths = np.append(training.held_out.landmark_ids, unseen.landmark_ids[asked])
+        images = np.array([*ids[shown], *_ids(unseen, searched)], dtype=object)
+        shown_labels = np.append(labels[shown], unseen.landmark_ids[searched])
+        if settings.judge == "head":  # which searches nothing
+            images, shown_labels = images[:0], shown_labels[:0]
+        most = settings.validation_images
+        kept, database = draw_images(truths, shown_labels, most, settings.seed)
+        if len(kept) + len(database) < len(queries) + len(images):
+            logger.info(
+                "validation: asks %d of %d photos and searches %d of %d, as "
+                "train.validation_images = %d",
+                *(len(kept), len(queries), len(database), len(images), most),
+            )
         return cls(
-            queries=list(dataset.images.locate_all(queries)),
-            query_labels=np.concatenate(truths),
-            database=list(dataset.images.locate_all([*ids[shown], *_ids(unseen, searched)])),
-            database_labels=np.concatenate([labels[shown], unseen.landmark_ids[searched]]),
+            queries=list(dataset.images.locate_all([*queries[kept], *pool])),
+            query_labels=np.append(truths[kept], np.full(len(pool), -1)),
+            database=list(dataset.images.locate_all(images[database].tolist())),
+            database_labels=shown_labels[database],
             trained=training.landmarks,
             head=head,
             judge=settings.judge,
@@ -227,6 +244,38 @@ def pick_database(
     parts = np.split(rows[classes.rows], classes.starts[1:])
     chosen = [generator.permutation(part)[:DATABASE_PER_CLASS] for part in parts]
     return np.sort(np.concatenate(chosen))
+
+
+def draw_images(
+    asked: NDArray[np.int64], searched: NDArray[np.int64], most: int, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Draw which photos are asked and which are searched, so that they are at most so many.
+
+    All are kept where they are no more. Else all are searched beside which a quarter of `most` can
+    be asked; of more, first those of the landmarks that are asked for, then the others, a landmark
+    at a time.
+
+    Args:
+        asked: [Q] landmarks of the photos to ask.
+        searched: [N] landmarks of the photos to search, at most DATABASE_PER_CLASS of each.
+        most: how many both are at most, together.
+        seed: of the draw.
+
+    Returns:
+        Rows of the asked and of the searched photos, ascending.
+
+    >>> draw_images(np.array([4, 5]), np.array([4, 4, 5]), 5, seed=0)
+    (array([0, 1]), array([0, 1, 2]))
+    """
+    generator = np.random.default_rng(seed)
+    room = max(most // (1 + DATABASE_PER_CLASS), most - len(searched))
+    kept = np.sort(generator.permutation(len(asked))[:room])
+    landmarks, places = np.unique(searched, return_inverse=True)
+    order = generator.permutation(len(landmarks))
+    order = order[np.argsort(~np.isin(landmarks[order], asked[kept]), kind="stable")]
+    total = np.cumsum(np.bincount(places, minlength=len(landmarks))[order])
+    chosen = order[total <= most - len(kept)]
+    return kept, np.flatnonzero(np.isin(places, chosen))
 
 
 def divide_unseen(sizes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

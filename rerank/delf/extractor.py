@@ -3,9 +3,8 @@
 Knows nothing of matching or storage. Reads and writes no files.
 """
 
-import hashlib
-import json
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -14,33 +13,46 @@ from torch import Tensor
 
 from embed.decode import DecodedImage
 from embed.errors import InputError
+from embed.extract import Classifier, describe_and_classify
+from embed.head_scores import HeadScores
 from embed.model import DescriptorModel, fingerprint_model
-from embed.transforms import normalize, resize_square, to_tensor
+from embed.transforms import Square, normalize, resize_square, to_tensor
+from embed.views import ONE_VIEW, Views
 from rerank.features import LocalFeatures
 
 from .model import LocalModel, fingerprint_delf
-from .pyramid import Pyramid, build_pyramid, pyramid_sides, select
-from .settings import DelfSettings
+from .pyramid import Pyramid, build_pyramid, select
+from .settings import DelfSettings, fingerprint_extraction, pyramid_sides
 
 
 class DelfExtractor:
     """Local features of an image pyramid, the best by attention first.
 
-    An image is resized to squares, as for the global descriptor; at scale 1 it is the same pass of
-    the backbone, so `describe` gives both. Pyramid, attention and reduction are those of DELF
-    (Noh et al., ICCV 2017) and DELG (Cao et al., 2020).
+    An image is resized to squares, as for the global descriptor; where both want the same square
+    one pass of the backbone gives both: see `describe`. Pyramid, attention and reduction are those
+    of DELF (Noh et al., ICCV 2017) and DELG (Cao et al., 2020).
     """
 
-    def __init__(self, model: DescriptorModel, local: LocalModel, settings: DelfSettings) -> None:
+    def __init__(
+        self,
+        model: DescriptorModel,
+        local: LocalModel,
+        settings: DelfSettings,
+        model_fingerprint: str = "",
+    ) -> None:
         """Take a descriptor model and the local model that was trained for it, on one device.
 
-        Of the settings those of extraction count: extraction_batch, scales, max_features,
-        score_threshold and nms_overlap.
+        Args:
+            model: which describes.
+            local: which was trained for it.
+            settings: those of extraction count: extraction_batch, scales, max_features,
+                score_threshold and nms_overlap.
+            model_fingerprint: of the descriptor model; if it is known, nothing is hashed.
 
         Raises:
             InputError: the local model belongs to another descriptor model.
         """
-        found = fingerprint_model(model)
+        found = model_fingerprint or fingerprint_model(model)
         if local.spec.model_fingerprint != found:
             raise InputError(
                 f"the local model belongs to descriptor model {local.spec.model_fingerprint[:12]}, "
@@ -49,17 +61,16 @@ class DelfExtractor:
         self.model, self.local, self.settings = model.eval(), local.eval(), settings
         self.level = model.backbone.find_level(local.spec.stride)
         self.sides = pyramid_sides(model.spec.image_size, settings.scales, self.level.stride)
-        self._fingerprint = self._make_fingerprint()
 
     @property
     def name(self) -> str:
         """The name in recipes and messages."""
         return "delf"
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Sha256 of the settings of extraction and of all weights, the backbone's included."""
-        return self._fingerprint
+        return fingerprint_extraction(fingerprint_delf(self.local), self.settings)
 
     @property
     def dim(self) -> int:
@@ -80,6 +91,7 @@ class DelfExtractor:
         """Find the features of one image."""
         return self.extract_batch([image])[0]
 
+    @torch.inference_mode()
     def extract_batch(self, images: Sequence[DecodedImage]) -> list[LocalFeatures]:
         """Find the features of images of any sizes.
 
@@ -94,54 +106,55 @@ class DelfExtractor:
         Raises:
             InputError: a backbone that takes images of one size only.
         """
-        return self.describe(images)[0]
+        features: list[LocalFeatures] = []
+        for start in range(0, len(images), self.batch_size):
+            batch = images[start : start + self.batch_size]
+            features += self._find(batch, self._forward(batch)[0])
+        return features
 
     @torch.inference_mode()
     def describe(
-        self, images: Sequence[DecodedImage]
-    ) -> tuple[list[LocalFeatures], NDArray[np.float32]]:
-        """Find the features as extract_batch does, and describe the images too.
+        self, image: DecodedImage, views: Views = ONE_VIEW, classifier: Classifier | None = None
+    ) -> tuple[LocalFeatures, NDArray[np.float32], HeadScores]:
+        """Find the features of one image as extract does, and describe and classify it, too.
 
         Returns:
-            [B] records, and the global descriptors [B, D], rows of length 1: those of
-            embed.extract.describe for the same images.
+            The features; the global descriptor [1, D], of length 1, and what the head says: those
+            of embed.extract.describe_pixels for the same image.
         """
-        features: list[LocalFeatures] = []
-        descriptors = [np.empty((0, self.model.dim), np.float32)]
-        for start in range(0, len(images), self.batch_size):
-            batch = images[start : start + self.batch_size]
-            maps, described = self._forward(batch)
-            features += self._find(batch, maps)
-            descriptors.append(described.float().cpu().numpy())
-        return features, np.concatenate(descriptors)
+        side = views.input_side(self.model)
+        maps, final = self._forward([image], side if views.whole else None)
+        (features,) = self._find([image], maps)
+        square = _make_squares([image], side, views.square)
+        return features, *describe_and_classify(self.model, square, classifier, views, final)
 
-    def _forward(self, images: Sequence[DecodedImage]) -> tuple[list[Tensor], Tensor]:
-        """Return the maps [B, C, h, w] of all sides, and the descriptors [B, D]."""
-        model, maps, described = self.model, [], []
-        device = next(self.model.parameters()).device
+    def _forward(
+        self, images: Sequence[DecodedImage], shared: int | None = None
+    ) -> tuple[list[Tensor], Tensor | None]:
+        """Return the maps [B, C, h, w] of all sides, and the last map of the shared one, if any."""
+        maps: list[Tensor] = []
+        final, device = None, next(self.model.parameters()).device
         for side in self.sides:
-            squares = torch.stack([to_tensor(resize_square(i.pixels, side)) for i in images])
-            batch = normalize(squares.to(device), self.model.spec.backbone)
+            squares = _make_squares(images, side).to(device)
+            batch = normalize(squares, self.model.spec.backbone)
             batch = batch.contiguous(memory_format=torch.channels_last)
-            if side == self.model.spec.image_size:
-                found, final = model.backbone.forward_both(batch, self.level)
-                described.append(model.describe(model.pool_map(final), batch))
-            else:
-                found = self._forward_other(batch)
+            try:
+                if side == shared:
+                    found, final = self.model.backbone.forward_both(batch, self.level)
+                else:
+                    found = self.model.backbone.forward_to(batch, self.level)
+            except torch.OutOfMemoryError:
+                raise
+            except (AssertionError, RuntimeError) as error:  # each architecture says it its own way
+                if side == self.model.spec.image_size:
+                    raise
+                raise InputError(
+                    f"'{self.model.spec.backbone.architecture}' failed on squares of {side} "
+                    f"pixels, not its {self.model.spec.image_size} ({error}); some backbones take "
+                    "one size alone: set scales = [1.0]"
+                ) from error
             maps.append(found)
-        return maps, described[0]
-
-    def _forward_other(self, batch: Tensor) -> Tensor:
-        try:
-            return self.model.backbone.forward_to(batch, self.level)
-        except torch.OutOfMemoryError:
-            raise
-        except (AssertionError, RuntimeError) as error:  # each architecture says it its own way
-            raise InputError(
-                f"'{self.model.spec.backbone.architecture}' failed on squares of "
-                f"{batch.shape[-1]} pixels, not its {self.model.spec.image_size} ({error}); some "
-                "backbones take one size alone: set scales = [1.0]"
-            ) from error
+        return maps, final
 
     def _find(self, images: Sequence[DecodedImage], maps: Sequence[Tensor]) -> list[LocalFeatures]:
         scores = torch.cat([self.local.score(found).flatten(1) for found in maps], dim=1)
@@ -178,12 +191,7 @@ class DelfExtractor:
             image_size=size,
         )
 
-    def _make_fingerprint(self) -> str:
-        extraction = {"scales", "max_features", "score_threshold", "nms_overlap"}
-        text = {
-            "name": self.name,
-            "version": 1,
-            "local": fingerprint_delf(self.local),
-            **self.settings.model_dump(include=extraction),
-        }
-        return hashlib.sha256(json.dumps(text, sort_keys=True).encode()).hexdigest()
+
+def _make_squares(images: Sequence[DecodedImage], side: int, square: Square = "squeeze") -> Tensor:
+    """Return [B, 3, side, side] uint8 of images of any sizes."""
+    return torch.stack([to_tensor(resize_square(i.pixels, side, square)) for i in images])

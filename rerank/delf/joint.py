@@ -7,7 +7,6 @@ local model. Reads and writes local.safetensors; reads image files.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -27,8 +26,6 @@ from .model import LocalModel
 from .objective import MapObjective, make_spec
 from .reduction import Reduction
 from .settings import DelfSettings
-
-LOCAL_FILE = "local.safetensors"
 
 
 def build_joint_objective(backbone: Backbone, settings: DelfSettings, classes: int) -> MapObjective:
@@ -50,14 +47,6 @@ def build_joint_objective(backbone: Backbone, settings: DelfSettings, classes: i
     with torch.device("meta"):  # without drawing weights: a dim that will not do is refused now
         Reduction(level.channels, settings.dim)
     return MapObjective(level, attention, classes)
-
-
-def joint_settings(settings: DelfSettings) -> dict[str, Any]:
-    """Return the settings that decide what is trained along; the dim of a PCA does not."""
-    names = {"stride", "hidden", "reduction"}
-    return settings.model_dump(
-        include=names | {"dim"} if settings.reduction == "autoencoder" else names
-    )
 
 
 def save_joint(objective: MapObjective, path: Path) -> None:

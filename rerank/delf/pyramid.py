@@ -17,19 +17,6 @@ from embed.backbone import Backbone, Level
 Floats = NDArray[np.float64]
 
 
-def pyramid_sides(image_size: int, scales: Sequence[float], stride: int) -> tuple[int, ...]:
-    """Return the sides in pixels of the squares that an image is resized to, ascending.
-
-    All but that of scale 1 are rounded to whole cells: a ViT needs it, and the padding of a CNN
-    then shifts the map by the same amount at every scale. Less than half a cell is left out.
-
-    >>> pyramid_sides(224, (0.03, 0.25, 0.3536, 0.5, 1.0), 16)
-    (64, 80, 112, 224)
-    """
-    cells = {round(image_size * scale / stride) * stride for scale in scales if scale != 1}
-    return tuple(sorted({side for side in cells if side} | {image_size}))
-
-
 @dataclass(frozen=True, eq=False)
 class Pyramid:
     """The locations of all maps of an image, map after map, each row by row."""

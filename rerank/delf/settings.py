@@ -1,11 +1,18 @@
-"""Settings of our own DELF, validated when made. Imports nothing heavy."""
+"""Settings of our own DELF, validated when made, and what follows from them alone.
 
-from typing import Annotated, Literal
+Imports nothing heavy.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from embed.settings import MAX_BATCH, MAX_EPOCHS, MAX_LENGTH, MAX_RATE, MAX_SEED, Settings
 
+LOCAL_FILE = "local.safetensors"  # in model/: what was trained along with it
 MAX_SCALE = 4.0
 Scale = Annotated[float, Field(gt=0, le=MAX_SCALE)]
 
@@ -52,3 +59,41 @@ class DelfSettings(Settings):
                 f"scales {scales} lack 1.0, the pass that the global descriptor shares; add it"
             )
         return scales
+
+
+def joint_settings(settings: DelfSettings) -> dict[str, Any]:
+    """Return the settings that decide what is trained along; the dim of a PCA does not."""
+    names = {"stride", "hidden", "reduction"}
+    return settings.model_dump(
+        include=names | {"dim"} if settings.reduction == "autoencoder" else names
+    )
+
+
+def fingerprint_extraction(local: str, settings: DelfSettings) -> str:
+    """Return the sha256 of how features are extracted: by which model, with which settings.
+
+    Args:
+        local: fingerprint of the local model, which names the descriptor model.
+        settings: of the extraction.
+    """
+    extraction = {"scales", "max_features", "score_threshold", "nms_overlap"}
+    text = {
+        "name": "delf",
+        "version": 1,
+        "local": local,
+        **settings.model_dump(include=extraction),
+    }
+    return hashlib.sha256(json.dumps(text, sort_keys=True).encode()).hexdigest()
+
+
+def pyramid_sides(image_size: int, scales: Sequence[float], stride: int) -> tuple[int, ...]:
+    """Return the sides in pixels of the squares that an image is resized to, ascending.
+
+    All but that of scale 1 are rounded to whole cells: a ViT needs it, and the padding of a CNN
+    then shifts the map by the same amount at every scale. Less than half a cell is left out.
+
+    >>> pyramid_sides(224, (0.03, 0.25, 0.3536, 0.5, 1.0), 16)
+    (64, 80, 112, 224)
+    """
+    cells = {round(image_size * scale / stride) * stride for scale in scales if scale != 1}
+    return tuple(sorted({side for side in cells if side} | {image_size}))

@@ -14,9 +14,10 @@ from embed.decode import decode_image
 from embed.parallel import run_parallel
 from pipelines.datasets.images import list_images
 from rerank.features import LocalFeatures
-from rerank.geometry import CHANCE_INLIERS, Model
+from rerank.geometry import CHANCE_INLIERS
+from rerank.settings import Model, RerankSettings
 from rerank.sift import SiftExtractor
-from rerank.verify import VerifySettings, verify_candidates
+from rerank.verify import verify_candidates
 
 PHOTOS = 100  # of each folder, drawn at random
 
@@ -26,9 +27,9 @@ def run(queries: Path, database: Path) -> str:
     asked, known = extract(queries), extract(database)
     lines = [f"{'transform':12} median   95 %   99 %   most   above {CHANCE_INLIERS}"]
     for model in get_args(Model):
-        settings = VerifySettings(model=model)
+        settings = RerankSettings(model=model)
 
-        def find_best(query: LocalFeatures, settings: VerifySettings = settings) -> int:
+        def find_best(query: LocalFeatures, settings: RerankSettings = settings) -> int:
             return max(found.n_inliers for found in verify_candidates(query, known, settings))
 
         best = np.array(run_parallel(find_best, asked))

@@ -20,14 +20,15 @@ import pandas as pd
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from classify_head.answers import Answers
 from classify_head.comparison import compare_answers
-from classify_head.gap import Answers, gap
+from classify_head.gap import gap
 from classify_head.submission import Submission, load_solution, match_answers
 from embed.decode import ImageError, decode_image
 from embed.parallel import run_parallel
 from pipelines.datasets.dataset import Dataset
 from pipelines.runs.job import Job, open_job
-from pipelines.stages.submit import submit
+from pipelines.stages.order import submit
 
 Pixels = NDArray[np.uint8]
 

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from classify_head.heads import KINDS, build_head
-from embed.settings import HeadSettings
+from embed.settings import TrainSettings
 
 CLASSES, DIM, BATCH, STEPS = 203_094, 512, 64, 5
 IMAGES = 4_132_914  # of GLDv2's training set, for an epoch
@@ -34,7 +34,8 @@ def measure(kind: str, optimizer: str) -> str:
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     sizes = np.random.default_rng(0).zipf(1.6, CLASSES).clip(1, 5000)  # a long tail
-    head = build_head(HeadSettings.model_validate({"kind": kind}), DIM, sizes, 16.0).to(device)
+    settings = TrainSettings.model_validate({"head": {"kind": kind}}).head
+    head = build_head(settings, DIM, sizes, 16.0).to(device)
     chosen = OPTIMIZERS[optimizer](list(head.parameters()))
     laps = [time_step(head, chosen, device) for _ in range(STEPS + 1)][1:]
     wall, processor = (statistics.median(times) for times in zip(*laps, strict=True))

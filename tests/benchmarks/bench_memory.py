@@ -94,35 +94,31 @@ def make_submission(options: argparse.Namespace) -> None:
     from pipelines.reports.answers_sheet import draw_answers
     from pipelines.reports.page.run_report import write_report
     from pipelines.scores.evaluate import can_evaluate, evaluate_run
-    from pipelines.stages.embed import embed_split
-    from pipelines.stages.features import extract_split
-    from pipelines.stages.index import index_database
-    from pipelines.stages.known_queries import prepare_held_out
-    from pipelines.stages.submit import submit
-    from pipelines.stages.train import train
+    from pipelines.stages.order import Order
 
     prepare_process()
     job = start_job(
-        options.data, options.into, options.recipe, options.weights, None, False,
+        options.data, options.into, options.recipe, options.weights, workers=None,
         changes=options.set,
     )  # fmt: skip
     tables = [job.dataset.database_split, "non_landmark", "test"]
     splits = [name for name in tables if job.dataset.find_table(name)]
+    order = Order(job)
     with job.locked():
         _begin("train")
-        train(job)
+        order.model()
         for split in splits:
             _begin(f"embed {split}")
-            embed_split(job, split)
+            order.embeddings(split)
         for split in splits if job.recipe.rerank.method != "none" else ():
             _begin(f"features {split}")
-            extract_split(job, split)
+            order.features(split)
         _begin("held-out queries")
-        prepare_held_out(job)
+        order.held_out()
         _begin("index, decision")
-        index_database(job)
+        order.decision()
         _begin("submit")
-        submit(job)
+        order.submission()
         _begin("evaluate, pictures")
         metrics = evaluate_run(job.run, job.dataset) if can_evaluate(job.dataset) else None
         draw_answers(job)

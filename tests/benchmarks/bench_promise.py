@@ -19,17 +19,17 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from classify_head.gap import NO_LANDMARK, Answers, gap
+from classify_head.answers import NO_LANDMARK, Answers
+from classify_head.gap import gap
 from classify_head.promise import Promise
 from classify_head.reliability import expected_calibration_error
-from classify_head.submission import load_solution
 from pipelines.answers.decision import load_promises
 from pipelines.datasets.dataset import Dataset
 from pipelines.runs.job import Job, count_workers
 from pipelines.runs.recipe import load_recipe
-from pipelines.scores.evaluate import evaluate_run, find_solution, load_steps
+from pipelines.scores.evaluate import evaluate_run, load_steps
+from pipelines.stages.order import submit
 from pipelines.stages.prepared_data import prepare_data
-from pipelines.stages.submit import submit
 from tests.benchmarks.landmark_split import hold_out_landmarks
 
 KINDS = {"pool": "other things", "removed": "landmarks held out"}
@@ -76,7 +76,7 @@ def open_run(asked: argparse.Namespace) -> Job:
 
 def name_kinds(answers: Answers, source: Dataset) -> NDArray[np.str_]:
     """Return [Q] what each test photo is: of a landmark, or a distractor of which kind."""
-    solution = load_solution(find_solution(source))
+    solution = source.solution
     truths = dict(zip(solution.query_ids, solution.truths, strict=True))
     kinds = [
         "landmark" if truth else "removed" if truths[query_id] else "pool"
@@ -130,7 +130,7 @@ def main() -> None:
     with job.locked():
         submit(job)
         metrics = evaluate_run(job.run, job.dataset)
-    answers = load_steps(job.run, load_solution(find_solution(job.dataset)))["final"]
+    answers = load_steps(job.run, job.dataset.solution)["final"]
     table = pq.read_table(job.run / "predictions.parquet", columns=["query_id", "landmark_id"])
     shown = dict(zip(*(table[name].to_pylist() for name in table.column_names), strict=True))
     given = np.array([shown[query_id] is not None for query_id in answers.query_ids])

@@ -20,19 +20,18 @@ from typing import Any
 
 import numpy as np
 
+from classify_head.answers import Answers
 from classify_head.comparison import compare_answers
-from classify_head.gap import Answers, gap
+from classify_head.gap import gap
 from classify_head.submission import (
     Solution,
     Submission,
-    load_solution,
     load_submission,
     match_answers,
 )
 from pipelines.answers.open_run import load_split_embeddings
 from pipelines.datasets.dataset import Dataset
 from pipelines.runs.recipe import load_recipe
-from pipelines.scores.evaluate import find_solution
 
 REPORTS = ("torino", "balanced-ensemble", "facenet-hadamard", "se-attention", "xception-bilinear")
 PLAIN = ("rerank.method=none", "decide.policy=head")  # claims are about the classifier
@@ -242,7 +241,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], help="changes of the reports")
     parser.add_argument("--claims", action="store_true", help="test the reports' claims, too")
     arguments = parser.parse_args()
-    solution = load_solution(find_solution(Dataset(arguments.data)))
+    solution = Dataset(arguments.data).solution
     print(compare_recipes(arguments, solution), flush=True)
     print("\n" + explain_steps(arguments, solution), flush=True)
     if arguments.claims:

@@ -19,12 +19,13 @@ from sklearn.metrics import roc_auc_score
 from classify_head.submission import load_solution
 from embed.parallel import run_parallel
 from pipelines.answers.open_run import open_features
-from pipelines.answers.verifier import CHUNK, verify_settings
 from pipelines.runs.job import Job, open_job
 from rerank.features import LocalFeatures
 from rerank.matching import match_mutual, unit_rows
+from rerank.settings import RerankSettings
 from rerank.store import FeatureStore
-from rerank.verify import VerifySettings, verify_candidates
+from rerank.verifier import CHUNK
+from rerank.verify import verify_candidates
 from tests.benchmarks.estimators import (
     Arrays,
     Estimator,
@@ -60,7 +61,7 @@ Reduction = tuple[NDArray[np.float32], NDArray[np.float32]]  # mean [D], directi
 def run(run_folder: Path) -> str:
     """Return a table of the methods, and the milliseconds of re-ranking one query."""
     job = open_job(None, run_folder, None, None)
-    settings = verify_settings(job.recipe.rerank)
+    settings = job.recipe.rerank
     query_store, store = (
         open_features(run_folder, split, job.recipe)
         for split in ("test", job.dataset.database_split)
@@ -153,7 +154,7 @@ def compare(asked: Sequence[Asked], methods: dict[str, Method]) -> str:
 
 
 def seconds_to_rerank(
-    query: LocalFeatures, images: Sequence[LocalFeatures], settings: VerifySettings
+    query: LocalFeatures, images: Sequence[LocalFeatures], settings: RerankSettings
 ) -> float:
     """Verify images in chunks over all cores, as recognition does."""
     chunks = [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
@@ -162,7 +163,7 @@ def seconds_to_rerank(
     return time.perf_counter() - started
 
 
-def ours(asked: Sequence[Asked], settings: VerifySettings) -> list[list[int]]:
+def ours(asked: Sequence[Asked], settings: RerankSettings) -> list[list[int]]:
     """Count inliers with `verify_candidates`, a query a thread."""
 
     def count(one: Asked) -> list[int]:
@@ -174,7 +175,7 @@ def ours(asked: Sequence[Asked], settings: VerifySettings) -> list[list[int]]:
 
 def others(
     asked: Sequence[Asked],
-    settings: VerifySettings,
+    settings: RerankSettings,
     count: Estimator,
 ) -> list[list[int]]:
     """Count the inliers that another estimator finds in our tentative matches."""

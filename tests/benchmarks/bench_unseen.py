@@ -21,11 +21,11 @@ from typing import get_args
 from pipelines.datasets.dataset import Dataset
 from pipelines.runs.job import Job, count_workers
 from pipelines.runs.recipe import Scale, load_recipe
-from pipelines.scores.evaluate import evaluate_files, evaluate_run, find_solution
-from pipelines.scores.refit import EFFORT, Effort, answer_refitted
+from pipelines.scores.evaluate import evaluate_files, evaluate_run
+from pipelines.stages.order import submit
 from pipelines.stages.prepared_data import prepare_data
-from pipelines.stages.submit import submit
 from tests.benchmarks.landmark_split import Cut, split_landmarks
+from tests.benchmarks.refit import EFFORT, Effort, answer_refitted
 
 SCALES: dict[str, Scale] = {  # of a recipe that is not here: full
     "photos": "full",
@@ -81,9 +81,9 @@ def measure(job: Job, cut: Cut, effort: Effort = EFFORT) -> Row:
     with job.locked():
         submit(job)
         known = job.dataset.load_split(job.dataset.database_split)
-        answer_refitted(job, known, job.dataset.load_split("test"), effort)
+        refitted = answer_refitted(job, known, job.dataset.load_split("test"), effort)
         metrics = evaluate_run(job.run, job.dataset)
-    anew = evaluate_files(job.run / "refit" / "submission.csv", find_solution(job.dataset))
+    anew = evaluate_files(refitted, job.dataset.require_table("solution"))
     seconds = metrics["seconds"]
     trained = [seconds[name] for name in seconds if name.split("/")[-1] == "model"]
     return Row(

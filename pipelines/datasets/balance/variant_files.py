@@ -15,6 +15,7 @@ from PIL import Image
 
 from embed.decode import ImageError, decode_image
 from embed.failure import Failure
+from embed.files import writing
 from embed.parallel import run_parallel
 from embed.upsampling import Examples
 from embed.variants import make_variant
@@ -93,10 +94,5 @@ def write_variants(
 
 
 def _save(pixels: NDArray[np.uint8], path: Path) -> None:
-    # Not by `writing`, which looks through the folder for strays: here lie a million files.
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        Image.fromarray(pixels).save(file, "JPEG", quality=QUALITY)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with writing(path, path.with_name(f".{path.name}.tmp")) as temporary:  # of a million files
+        Image.fromarray(pixels).save(temporary, "JPEG", quality=QUALITY)

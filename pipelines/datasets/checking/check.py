@@ -1,15 +1,12 @@
 """Check a dataset: read its images, find what is wrong with them, list it.
 
-Writes into the dataset folder, or another one, scan/, groups.parquet, problems.csv and
-problems.html.
+Writes into the dataset folder, or another one, scan/, groups.parquet and problems.csv.
 """
 
 from pathlib import Path
 
 from pipelines.datasets.dataset import Dataset
 from pipelines.datasets.image_table import refuse
-from pipelines.decorations import draw
-from pipelines.reports.problems_page import PAGE, write_page
 
 from .catalogue import open_catalogue
 from .groups import number_groups, write_groups
@@ -46,6 +43,4 @@ def check_dataset(
     problems = list_problems(findings)
     write_groups(catalogue.ids, findings.groups, folder)
     write_problems(problems, catalogue, folder / "problems.csv")
-    page = folder / PAGE
-    draw(page, lambda: write_page(dataset, findings, problems, page))
     return findings, problems

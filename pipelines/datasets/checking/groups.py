@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from pipelines.artifacts import writing
+from embed.files import writing
 
 from .catalogue import Catalogue
 from .twins import Twins

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipelines.artifacts import writing
+from embed.files import writing
 from pipelines.datasets.dataset_problems import APART
 
 from .catalogue import ASKED, DATABASE, NO_LABEL, Catalogue

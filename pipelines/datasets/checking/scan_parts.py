@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from embed.files import writing
 from embed.settings import DecodeSettings
-from pipelines.artifacts import hash_values, write_json, writing
+from pipelines.artifacts import hash_values, write_json
 
 from .fingerprint import DECODED_SIDE, SIDE
 

@@ -48,11 +48,6 @@ class Measured:
         """Whether every image of the dataset was looked at."""
         return len(self.ids) == self.images
 
-    def draw(self, count: int, seed: int = 0) -> list[str]:
-        """Return the ids of some images that can be read, drawn at random."""
-        rows = np.random.default_rng(seed).permutation(self.readable)[:count]
-        return list(self.ids.take(pa.array(rows)).to_pylist())
-
 
 @dataclass(frozen=True)
 class Spread:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from classify_head.submission import Solution, load_solution
+from classify_head.submission import Solution
 from embed.errors import InputError
 from pipelines.datasets.dataset import LABELLED, SPLITS, Dataset
 from pipelines.datasets.derive import read_rows
@@ -138,10 +138,9 @@ def find_largest(tables: Tables, names: Mapping[int, str]) -> tuple[LargeClass, 
 
 def compare_queries(dataset: Dataset, tables: Tables) -> QueryFacts | None:
     """Compare the solution with the training set and the database; None without a solution."""
-    path = dataset.find_table("solution")
-    if path is None:
+    if dataset.find_table("solution") is None:
         return None
-    solution = load_solution(path)
+    solution = dataset.solution
     trained, known = (
         set(tables.landmark_ids[split].tolist() if split in tables.ids else ())
         for split in ("train", tables.database)

@@ -22,7 +22,7 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Step:
+class FilterStep:
     """What a filter left; of the first step, what there was."""
 
     filter: str
@@ -31,7 +31,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Classes:
+class ClassTable:
     """The classes of a training set."""
 
     codes: Ints  # [N] row in ids of each image's class
@@ -39,10 +39,10 @@ class Classes:
     counts: Ints  # [C] images of each
 
 
-def find_classes(landmark_ids: Ints) -> Classes:
+def find_classes(landmark_ids: Ints) -> ClassTable:
     """Number the classes of images [N]."""
     codes, ids = pd.factorize(landmark_ids, sort=True)
-    return Classes(codes.astype(np.int64), ids, np.bincount(codes, minlength=len(ids)))
+    return ClassTable(codes.astype(np.int64), ids, np.bincount(codes, minlength=len(ids)))
 
 
 def keep_range(bounds: tuple[int, int], ids: Ints, counts: Ints) -> Mask:
@@ -78,7 +78,7 @@ CLASS_FILTERS: dict[str, Callable[[Any, Ints, Ints], Mask]] = {
 
 def filter_images(
     ids: pa.ChunkedArray, landmark_ids: Ints, filters: Filters, seed: int
-) -> tuple[Mask, tuple[Step, ...]]:
+) -> tuple[Mask, tuple[FilterStep, ...]]:
     """Choose images.
 
     Args:
@@ -95,7 +95,7 @@ def filter_images(
     """
     classes = find_classes(landmark_ids)
     kept = np.ones(len(classes.ids), dtype=bool)
-    steps = [Step("", len(landmark_ids), len(classes.ids))]
+    steps = [FilterStep("", len(landmark_ids), len(classes.ids))]
     for name, keep in CLASS_FILTERS.items():
         value = getattr(filters, name)
         if value is None:
@@ -105,11 +105,13 @@ def filter_images(
             raise InputError(_explain_empty(name, value, classes.ids[kept], classes.counts[kept]))
         kept[kept] = left
         images = int(classes.counts[kept].sum())
-        steps.append(Step(describe_filter(name, value), images, int(kept.sum())))
+        steps.append(FilterStep(describe_filter(name, value), images, int(kept.sum())))
     mask = kept[classes.codes]
     if filters.cap is not None:
         mask &= rank_within(classes.codes, order_keys(ids, seed)) < filters.cap
-        steps.append(Step(describe_filter("cap", filters.cap), int(mask.sum()), int(kept.sum())))
+        steps.append(
+            FilterStep(describe_filter("cap", filters.cap), int(mask.sum()), int(kept.sum()))
+        )
     return mask, tuple(steps)
 
 

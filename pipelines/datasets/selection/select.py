@@ -19,7 +19,7 @@ from pipelines.datasets.checking.scan_parts import load_scanned_ids
 from pipelines.datasets.dataset import Dataset
 from pipelines.datasets.derive import read_rows, write_derived
 
-from .filters import Step, filter_images, find_classes
+from .filters import FilterStep, filter_images, find_classes
 from .quotas import PARTS, TEST, TRAIN, VALIDATION, ask_parts
 from .settings import Filters, Split, Unknown
 from .split import count_mixed, split_images
@@ -52,7 +52,7 @@ class Part:
 class Selection:
     """What came out."""
 
-    steps: tuple[Step, ...]  # what each filter left; the first is all there was
+    steps: tuple[FilterStep, ...]  # what each filter left; the first is all there was
     parts: dict[str, Part]  # those that were asked for
     notes: tuple[str, ...]  # what else happened to rows
 

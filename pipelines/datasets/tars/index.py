@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embed.errors import InputError
+from embed.files import writing
 from embed.image_file import FileSlice
-from pipelines.artifacts import writing
 from pipelines.datasets.naming import spellings
 
 INDEX_NAME = "tars.parquet"

@@ -16,11 +16,11 @@ from embed.shards import Embeddings
 from pipelines.answers.database import Database, load_database
 from pipelines.answers.open_run import load_split_embeddings, open_features
 from pipelines.answers.supporters import measure_strength, name_landmark, order_supporters
-from pipelines.answers.verifier import Verifier
 from pipelines.artifacts import load_manifest
 from pipelines.runs.job import Job
 from rerank.geometry import Verification
 from rerank.store import FeatureStore
+from rerank.verifier import Verifier
 
 from .neighbors import Neighbor, read_neighbors
 from .pairs import (

@@ -3,6 +3,7 @@
 Reads predictions.parquet and the failures of a run.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from classify_head.gap import NO_LANDMARK, Answers
+from classify_head.answers import NO_LANDMARK, Answers
 from classify_head.submission import IGNORED, Solution
 from embed.errors import InputError
 from pipelines.answers.open_run import load_split_failures
@@ -65,3 +66,14 @@ def read_answers(run: Path, solution: Solution | None) -> RunAnswers:
 def _scored(solution: Solution) -> dict[str, frozenset[int]]:
     triples = zip(solution.query_ids, solution.truths, solution.usages, strict=True)
     return {query_id: truth for query_id, truth, usage in triples if usage != IGNORED}
+
+
+def spread(confidences: Sequence[float], count: int) -> list[int]:
+    """Return the rows of queries from the surest to the least sure, evenly spread.
+
+    >>> spread([0.1, 0.9, 0.5, 0.7, 0.3], 3)
+    [1, 2, 0]
+    """
+    order = np.argsort(-np.asarray(confidences), kind="stable")
+    places = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
+    return [int(order[place]) for place in dict.fromkeys(places.tolist())]

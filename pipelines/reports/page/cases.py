@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from classify_head.gap import NO_LANDMARK
+from classify_head.answers import NO_LANDMARK
 from pipelines.answers.supporters import measure_strength
 
 from .album import Album

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from classify_head.answers import NO_LANDMARK
 from classify_head.coverage import OperatingPoint, measure_threshold, risk_coverage
-from classify_head.gap import NO_LANDMARK
 from classify_head.reliability import ReliabilityBins, reliability_bins
 from pipelines.answers.decision import load_answered
 from pipelines.reports.tables import PROMISED
@@ -25,7 +25,7 @@ from .records import Picture, Tile
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class JudgedAnswers:
     """Q answers of which it is known whether they are right."""
 
     photos: str  # which these are, for people
@@ -41,7 +41,7 @@ class Judged:
         return bool(len(claimed) and claimed.min() >= 0 and claimed.max() <= 1)
 
 
-def judge(run: Path, answers: RunAnswers, threshold: float | None) -> Judged | None:
+def judge(run: Path, answers: RunAnswers, threshold: float | None) -> JudgedAnswers | None:
     """Return the answers to the test photos; without a solution those to the known queries.
 
     Args:
@@ -55,7 +55,7 @@ def judge(run: Path, answers: RunAnswers, threshold: float | None) -> Judged | N
     if answers.has_solution:
         own = answers.answers
         confidences = np.where(own.predicted == NO_LANDMARK, -np.inf, own.confidence)
-        return Judged("the test photos", own.correct, confidences, answers.given)
+        return JudgedAnswers("the test photos", own.correct, confidences, answers.given)
     known = load_answered(run)
     if not known.ids:
         return None
@@ -64,10 +64,10 @@ def judge(run: Path, answers: RunAnswers, threshold: float | None) -> Judged | N
         "more without their landmark in the database"
     )
     least = -np.inf if threshold is None else threshold
-    return Judged(photos, known.correct, known.given, known.given >= least, of_test=False)
+    return JudgedAnswers(photos, known.correct, known.given, known.given >= least, of_test=False)
 
 
-def make_tiles(judged: Judged, promised: Mapping[str, Any]) -> list[Tile]:
+def make_tiles(judged: JudgedAnswers, promised: Mapping[str, Any]) -> list[Tile]:
     """Return the calibration error, where there is one, coverage, precision and what was promised.
 
     Args:
@@ -102,13 +102,13 @@ def _promise_tiles(promised: Mapping[str, Any]) -> Iterator[Tile]:
         yield Tile(PROMISED[kind], _percent(promise["precision"]), note)
 
 
-def operating_point(judged: Judged) -> OperatingPoint:
+def operating_point(judged: JudgedAnswers) -> OperatingPoint:
     """Return how many answers are given, and how many of these are right."""
     shown = np.where(judged.given, judged.confidences, -np.inf)
     return measure_threshold(judged.correct & judged.given, shown, -math.inf)
 
 
-def make_charts(judged: Judged) -> list[Picture]:
+def make_charts(judged: JudgedAnswers) -> list[Picture]:
     """Return the reliability plot, of probabilities, and the risk-coverage curve."""
     from classify_head.plots import plot_reliability, plot_risk_coverage  # matplotlib: a second
 
@@ -144,7 +144,7 @@ def _chart(
     return Picture(uri, alt, *size, title, note)
 
 
-def _reliability(judged: Judged) -> ReliabilityBins:
+def _reliability(judged: JudgedAnswers) -> ReliabilityBins:
     asked = judged.confidences > -np.inf
     return reliability_bins(judged.correct[asked], judged.confidences[asked])
 

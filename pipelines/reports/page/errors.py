@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from classify_head.gap import NO_LANDMARK, Answers
+from classify_head.answers import NO_LANDMARK, Answers
 
 Kind = Literal["wrong label", "distractor", "no answer", "ranked too low"]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from pipelines.reports.tables import LOST_NAMES, STEP_NAMES
 
-from .records import Bar, Scores, Tile
+from .records import Bar, ScoreBars, Tile
 
 
 def make_score_tiles(metrics: Mapping[str, Any]) -> list[Tile]:
@@ -19,10 +19,10 @@ def make_score_tiles(metrics: Mapping[str, Any]) -> list[Tile]:
     ]
 
 
-def make_scores(metrics: Mapping[str, Any]) -> Scores:
+def make_scores(metrics: Mapping[str, Any]) -> ScoreBars:
     """Return where GAP was lost, and what each step adds to it."""
     steps, columns = _steps(metrics)
-    return Scores(
+    return ScoreBars(
         lost=tuple(_lost(metrics)),
         recall=tuple(_recall(metrics)),
         steps=tuple(steps),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from classify_head.gap import NO_LANDMARK
+from classify_head.answers import NO_LANDMARK
 
 from .answers import RunAnswers
 from .cases import Storyteller

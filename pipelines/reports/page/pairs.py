@@ -14,7 +14,8 @@ from pipelines.answers.supporters import say_verified
 from pipelines.tiles import fit_tile
 from rerank.features import LocalFeatures
 from rerank.geometry import Verification, is_verified
-from rerank.verify import VerifySettings, verify_candidates
+from rerank.settings import RerankSettings
+from rerank.verify import verify_candidates
 
 from .pictures import (
     PAIR_BOX,
@@ -60,7 +61,7 @@ def read_photo(
     return Photo(image.pixels, features)
 
 
-def compare(query: Photo, other: Photo, settings: VerifySettings) -> Verification | None:
+def compare(query: Photo, other: Photo, settings: RerankSettings) -> Verification | None:
     """Match a pair of photos; None where one has no local features."""
     if query.features is None or other.features is None:
         return None
@@ -87,7 +88,7 @@ def draw_compared(
         return draw_pair(pixels0, pixels1, box)
     if not is_verified(found.n_inliers):
         return draw_pair(pixels0, pixels1, box)
-    return draw_matches(pixels0, pixels1, query.features, other.features, found, box)
+    return draw_matches(pixels0, pixels1, query.features, other.features, found, box=box)
 
 
 def count_lines(found: Verification | None) -> str:

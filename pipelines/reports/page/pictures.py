@@ -35,6 +35,7 @@ def draw_matches(
     features0: LocalFeatures,
     features1: LocalFeatures,
     verification: Verification,
+    *,
     box: tuple[int, int] = PAIR_BOX,
 ) -> Image.Image:
     """Draw the query and a database photo side by side, with a line for each inlier.

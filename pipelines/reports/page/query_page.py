@@ -11,7 +11,6 @@ from pathlib import Path
 from embed.decode import ImageError
 from pipelines.answers.query import Match, QueryEngine, Recognition
 from pipelines.answers.supporters import name_landmark
-from pipelines.answers.verifier import verify_settings
 from pipelines.datasets.dataset import Dataset
 
 from .pairs import (
@@ -77,7 +76,7 @@ class _Shower:
         if near is None:
             return show_photo(query, file)
         other = self._read_database(near.image_id)
-        found = compare(query, other, verify_settings(engine.recipe.rerank))
+        found = compare(query, other, engine.recipe.rerank)
         inliers = None if found is None else found.n_inliers
         drawn = draw_compared(query, other, found)
         note = describe("", near.similarity, inliers)

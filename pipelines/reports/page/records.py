@@ -59,7 +59,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Scores:
+class ScoreBars:
     """Where GAP was lost and won."""
 
     lost: tuple[Bar, ...]
@@ -76,7 +76,7 @@ class Report:
     title: str
     facts: tuple[tuple[str, str], ...]  # what it is of: name, value
     tiles: tuple[Tile, ...]
-    scores: Scores | None  # None without a solution
+    scores: ScoreBars | None  # None without a solution
     measured_on: str  # which photos the charts are of
     charts: tuple[Picture, ...]
     curves: tuple[Picture, ...]  # of the training of each model

@@ -9,8 +9,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from embed.files import writing
 from embed.printable import printable
-from pipelines.artifacts import writing
 
 # By name of the template: what a page says that it is.
 TITLES = {

@@ -12,13 +12,12 @@ from typing import Any
 
 from PIL import Image
 
-from classify_head.submission import load_solution
 from embed.history import CURVES
 from pipelines.answers.decision import load_decision_values
 from pipelines.runs.integrity import intact_file
 from pipelines.runs.job import Job
 from pipelines.runs.members import list_member_jobs
-from pipelines.scores.evaluate import find_solution, find_submission, load_promised
+from pipelines.scores.evaluate import find_submission, load_promised
 
 from . import confidence
 from .album import Album, open_album
@@ -53,7 +52,7 @@ def collect_report(job: Job, metrics: Mapping[str, Any] | None) -> Report:
         ValueError: the solution does not fit the run.
     """
     find_submission(job.run)
-    solution = None if metrics is None else load_solution(find_solution(job.dataset))
+    solution = None if metrics is None else job.dataset.solution
     answers = read_answers(job.run, solution)
     picked = pick_cases(answers)
     album = open_album(job, [answers.answers.query_ids[row] for row in picked.rows])

@@ -11,14 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from classify_head.gap import NO_LANDMARK
+from classify_head.answers import NO_LANDMARK
 from classify_head.submission import load_solution
-from pipelines.reports.gallery import spread
 from pipelines.runs.job import Job
-from pipelines.scores.evaluate import find_solution, find_submission
+from pipelines.scores.evaluate import find_submission
 
 from .album import Album, open_album
-from .answers import RunAnswers, read_answers
+from .answers import RunAnswers, read_answers, spread
 from .records import Case, Group, Picture, Tile, Tone
 from .render import save_page
 
@@ -82,7 +81,7 @@ def collect_side_by_side(job_a: Job, job_b: Job, solution: Path | None = None) -
     jobs = (job_a, job_b)
     for job in jobs:
         find_submission(job.run)
-    truth = load_solution(solution or find_solution(job_a.dataset))
+    truth = load_solution(solution) if solution else job_a.dataset.solution
     runs = [read_answers(job.run, truth) for job in jobs]  # both in the order of the same ids
     right = [tell_right(run) for run in runs]
     rows = [pick_sample(runs, members) for members in split_rows(*right)]

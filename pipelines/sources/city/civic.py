@@ -48,10 +48,10 @@ def palace(shop: Workshop) -> None:
             h + 6,
             3.8,
             str(rng.choice(["hemisphere", "onion", "bell"])),
-            "copper",
+            part="copper",
         )
     elif kind == 1:
-        portico(shop, 0.0, -1.7, middle, h * 0.75, 4)
+        portico(shop, 0.0, -1.7, middle, h * 0.75, count=4)
 
 
 def town_hall(shop: Workshop) -> None:
@@ -77,7 +77,7 @@ def town_hall(shop: Workshop) -> None:
     gable = facade(shop, w, rise, floors=2, bays=5, shape="arch", ornate=0.8)
     if steps:
         _stepped(shop, w, h, rise)
-    shop.faces += solids.gable_roof((0, d / 2, w, d), h, rise, shop.roof(), gable, rng)
+    shop.faces += solids.gable_roof((0, d / 2, w, d), h, rise, shop.roof(), gable, rng=rng)
     tw = form.uniform(3.2, 4.2)
     x = float(form.choice([0.0, -0.36, 0.36])) * w
     y = d / 2 if x == 0 else 1.2
@@ -85,7 +85,7 @@ def town_hall(shop: Workshop) -> None:
     sides = [facade(shop, tw, top, floors=6, bays=1, ornate=0.3) for _ in range(2)]
     shop.faces += solids.prism(solids.rectangle(x, y, tw, tw), 0, top, sides)
     canvas = shop.canvas("trim", tw + 0.6, tw + 0.6)
-    ornaments.clock(canvas, rng, tw / 2 + 0.3, tw / 2 + 0.3, 0.4 * tw, (226, 234, 238))
+    ornaments.clock(canvas, rng, tw / 2 + 0.3, tw / 2 + 0.3, 0.4 * tw, face=(226, 234, 238))
     shop.faces += solids.prism(
         solids.rectangle(x, y, tw + 0.6, tw + 0.6),
         top,
@@ -99,7 +99,7 @@ def town_hall(shop: Workshop) -> None:
         top + tw + 0.6,
         form.uniform(4, 8),
         str(rng.choice(["cone", "bell", "onion"])),
-        "copper",
+        part="copper",
     )
 
 
@@ -158,14 +158,14 @@ def _lobby(shop: Workshop, w: float) -> None:
         if rng.random() < 0.55:
             ornaments.poster(lobby, rng, box)
         else:
-            painting.rect(lobby, *box, (80, 74, 66), 255)
+            painting.rect(lobby, *box, color=(80, 74, 66), alpha=255)
     shop.faces += solids.prism(
         solids.rectangle(0, -0.6, w - 2, 1.2),
         0,
         3.6,
         [lobby.texture(), shop.plain("base", 1.2, 3.6)],
     )
-    decal(shop, 0, -2.6, 3.7, w - 1.6, 1.7, shop.words)
+    decal(shop, 0, -2.6, 3.7, w - 1.6, height=1.7, text=shop.words)
     shop.faces += solids.prism(
         solids.rectangle(0, -1.2, w - 1.6, 2.8),
         3.6,
@@ -185,7 +185,7 @@ def _blade(shop: Workshop, x: float, h: float) -> None:
             letter,
             (0.1, 0.3 + 1.25 * k, 1.6, 1.2),
             shop.palette.leaf,
-            (210, 235, 245),
+            ink=(210, 235, 245),
         )
     shop.faces += solids.prism(
         solids.rectangle(x, -1.2, 1.8, 0.7),
@@ -218,7 +218,7 @@ def station(shop: Workshop) -> None:
             (side * w, 3, 0.08 * w, h - 6),
             [shop.palette.leaf, shop.palette.trim, (60.0, 90.0, 170.0)],
         )
-    ornaments.clock(canvas, rng, w / 2, 1.6, 1.1, (228, 236, 240))
+    ornaments.clock(canvas, rng, w / 2, 1.6, 1.1, face=(228, 236, 240))
     painting.band(canvas, 0, 0.4, shop.palette.trim, teeth=0.6)
     shop.faces += solids.prism(
         solids.rectangle(0, 9, w, 18),
@@ -232,7 +232,7 @@ def station(shop: Workshop) -> None:
         0.22 * w,
         shop.roof("copper"),
         facade(shop, w, 0.22 * w, floors=1, bays=5, shape="round"),
-        rng,
+        rng=rng,
     )
     for x in (-1, 1):
         wing = form.uniform(8, 11)
@@ -244,7 +244,7 @@ def station(shop: Workshop) -> None:
         ]
         shop.faces += solids.prism(solids.rectangle(*spot), 0, tall, walls)
         shop.faces += solids.hip_roof(spot, tall, 2.6, shop.roof(), rng)
-    decal(shop, 0, -0.6, 3.2, 0.66 * w, 1.3, shop.words)
+    decal(shop, 0, -0.6, 3.2, 0.66 * w, height=1.3, text=shop.words)
 
 
 def museum(shop: Workshop) -> None:
@@ -267,7 +267,9 @@ def museum(shop: Workshop) -> None:
             ornaments.mosaic(canvas, rng, (0.5, 0.5, w - 1, h - 1), hues)
         elif kind == 1:
             for j in range(int(w / 1.6)):
-                painting.rect(canvas, 1.6 * j, 0, 0.2 + 0.3 * rng.random(), h, shop.palette.trim)
+                painting.rect(
+                    canvas, 1.6 * j, 0, 0.2 + 0.3 * rng.random(), h, color=shop.palette.trim
+                )
         else:
             for _ in range(int(w / 1.3)):
                 look = shop.window("rect")
@@ -293,5 +295,5 @@ def museum(shop: Workshop) -> None:
         floor = np.column_stack([solids.rectangle(x, y, w, d)[::-1], np.full(4, z)])
         shop.faces.append(solids.panel(floor, shop.plain("trim", 8, 8)))
         if k == 0:
-            decal(shop, x, y - d / 2, 0.6, 0.5 * w, 1.6, shop.words)
+            decal(shop, x, y - d / 2, 0.6, 0.5 * w, height=1.6, text=shop.words)
         z += h

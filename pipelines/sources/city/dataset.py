@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from embed.errors import InputError
-from pipelines.artifacts import writing
+from embed.files import writing
 from pipelines.datasets.renewal import renewing
 
 from .landmarks import build
@@ -59,7 +59,7 @@ def render_city(
     images.mkdir(parents=True, exist_ok=True)
     missing = [s for s in city.shots if not image_path(images, s).exists()]
     done, total = len(city.shots) - len(missing), len(city.shots)
-    for count in _render(images, plan, city, seed, _batches(missing), workers):
+    for count in _render(images, plan, city, seed, batches=_batches(missing), workers=workers):
         done += count
         if report is not None:
             report(done, total)
@@ -81,7 +81,7 @@ def _batches(shots: Sequence[Shot]) -> list[list[Shot]]:
 
 
 def _render(
-    images: Path, plan: CityPlan, city: City, seed: int, batches: list[list[Shot]], workers: int
+    images: Path, plan: CityPlan, city: City, seed: int, *, batches: list[list[Shot]], workers: int
 ) -> Iterator[int]:
     if workers == 1 or len(batches) < 2:
         threads = cv2.getNumThreads()
@@ -110,7 +110,9 @@ def render_batch(images: Path, plan: CityPlan, city: City, seed: int, shots: Seq
             data = photograph(studio, props, rng, plan.difficulty, scale=plan.scale, hard=shot.hard)
         else:
             data = photograph_scene(props, rng, plan.difficulty, scale=plan.scale)
-        _replace(image_path(images, shot), data)
+        path = image_path(images, shot)
+        with writing(path, path.with_name(f".{path.name}.tmp"), sync=False) as temporary:
+            temporary.write_bytes(data)
     return len(shots)
 
 
@@ -118,13 +120,6 @@ def render_batch(images: Path, plan: CityPlan, city: City, seed: int, shots: Seq
 def _props(seed: int, pool: int) -> Props:
     """Keep the props of a pool from batch to batch: they are a function of seed and pool."""
     return Props((seed, POOL, pool))
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file so that it is either complete or not there."""
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    os.replace(part, path)
 
 
 def _write_tables(folder: Path, city: City) -> None:

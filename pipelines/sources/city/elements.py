@@ -13,7 +13,7 @@ from .facades import facade, plaque
 from .workshop import Workshop
 
 
-def cap(shop: Workshop, base: Floats, z: float, height: float, kind: str, part: str) -> None:
+def cap(shop: Workshop, base: Floats, z: float, height: float, kind: str, *, part: str) -> None:
     """Put a spire or dome on a footprint, with a finial."""
     rng = shop.detail
     radius = float(np.linalg.norm(base[0] - base.mean(0)))
@@ -29,7 +29,7 @@ def cap(shop: Workshop, base: Floats, z: float, height: float, kind: str, part: 
 
 
 def decal(
-    shop: Workshop, x: float, y: float, z: float, width: float, height: float, text: str
+    shop: Workshop, x: float, y: float, z: float, width: float, *, height: float, text: str
 ) -> None:
     """Hang a sign on a wall that looks to the front: (x, z) is the middle of its lower edge."""
     a, b = np.array([x - width / 2, y - 0.15]), np.array([x + width / 2, y - 0.15])
@@ -52,11 +52,11 @@ def cottage(shop: Workshop, box: tuple[float, float, float, float], height: floa
     ]
     shop.faces += solids.prism(solids.rectangle(x, y, w, d), 0, height, sides)
     shop.faces += solids.side_roof(
-        box, height, 0.35 * d, shop.roof(), shop.plain("wall", d, 0.35 * d), shop.detail
+        box, height, 0.35 * d, shop.roof(), shop.plain("wall", d, 0.35 * d), rng=shop.detail
     )
 
 
-def portico(shop: Workshop, x: float, y: float, width: float, height: float, count: int) -> None:
+def portico(shop: Workshop, x: float, y: float, width: float, height: float, *, count: int) -> None:
     """Put columns under a pediment before the front at y."""
     rng = shop.detail
     depth = 4.0
@@ -72,9 +72,9 @@ def portico(shop: Workshop, x: float, y: float, width: float, height: float, cou
     )
     shaft = shop.canvas("trim", 1.0, height)
     for k in range(4):
-        painting.dim(shaft, 0.1 + 0.25 * k, 0, 0.07, height, 0.75)
+        painting.dim(shaft, 0.1 + 0.25 * k, 0, 0.07, height, factor=0.75)
     shop.faces += solids.columns(
-        spots, 0.9, height, 0.055 * height, shaft.texture(), shop.plain("trim", 1.4, 0.6)
+        spots, 0.9, height, 0.055 * height, shaft.texture(), capital=shop.plain("trim", 1.4, 0.6)
     )
     beam = shop.canvas("trim", width, 1.3)
     painting.band(beam, 0.0, 0.3, shop.palette.trim, teeth=0.5)
@@ -84,7 +84,7 @@ def portico(shop: Workshop, x: float, y: float, width: float, height: float, cou
         shop.words,
         (0.05 * width, 0.4, 0.9 * width, 0.85),
         shop.palette.trim,
-        (70, 80, 90),
+        ink=(70, 80, 90),
     )
     shop.faces += solids.prism(
         solids.rectangle(x, y - depth / 2, width, depth),
@@ -99,8 +99,8 @@ def _pediment(shop: Workshop, x: float, y: float, width: float, z: float) -> Non
     """Put a roof on a portico about (x, y), with figures in its gable."""
     rng, rise = shop.detail, 0.2 * width
     gable = shop.canvas("trim", width, rise)
-    painting.dim(gable, 0, 0.0, width, rise, 0.8)
-    ornaments.rose(gable, rng, width / 2, 0.62 * rise, 0.24 * rise, shop.palette.trim)
+    painting.dim(gable, 0, 0.0, width, rise, factor=0.8)
+    ornaments.rose(gable, rng, width / 2, 0.62 * rise, 0.24 * rise, trim=shop.palette.trim)
     for k in range(6):
         painting.fill(
             gable,
@@ -115,7 +115,7 @@ def _pediment(shop: Workshop, x: float, y: float, width: float, z: float) -> Non
         rise,
         shop.roof(),
         gable.texture(),
-        rng,
+        rng=rng,
     )
 
 
@@ -127,7 +127,7 @@ def battlements(shop: Workshop, footprint: Floats, z: float) -> None:
         length = float(np.linalg.norm(b - a))
         canvas = shop.canvas("base", length, 1.3)
         for k in range(int(length / pace) + 1):
-            painting.rect(canvas, k * pace, 0, 0.42 * pace, 0.8, (40, 40, 40), 0)
+            painting.rect(canvas, k * pace, 0, 0.42 * pace, 0.8, color=(40, 40, 40), alpha=0)
         texture = canvas.texture()
         shop.faces.append(solids.wall(a, b, z, z + 1.3, texture))
         shop.faces.append(solids.wall(b, a, z, z + 1.3, texture))

@@ -121,7 +121,7 @@ def _ornament(
     if kind == 0:
         ornaments.mosaic(canvas, rng, (x, y, w, h), hues)
     elif kind == 1:
-        ornaments.rose(canvas, rng, x + w / 2, y + h / 2, min(w, h) / 2, shop.palette.trim)
+        ornaments.rose(canvas, rng, x + w / 2, y + h / 2, min(w, h) / 2, trim=shop.palette.trim)
     elif kind == 2:
         ornaments.poster(canvas, rng, (x, y, w, h))
     else:
@@ -144,10 +144,10 @@ def _pilasters(
     y, bottom = span
     color = shade(shop.palette.trim, 0.95)
     for x in edges:
-        painting.rect(canvas, float(x) - 0.25, y, 0.5, bottom - y, color)
-        painting.rect(canvas, float(x) + 0.18, y, 0.1, bottom - y, shade(color, 0.7))
-        painting.rect(canvas, float(x) - 0.36, y, 0.72, 0.45, shade(color, 1.1))
-        painting.rect(canvas, float(x) - 0.36, bottom - 0.4, 0.72, 0.4, shade(color, 0.86))
+        painting.rect(canvas, float(x) - 0.25, y, 0.5, bottom - y, color=color)
+        painting.rect(canvas, float(x) + 0.18, y, 0.1, bottom - y, color=shade(color, 0.7))
+        painting.rect(canvas, float(x) - 0.36, y, 0.72, 0.45, color=shade(color, 1.1))
+        painting.rect(canvas, float(x) - 0.36, bottom - 0.4, 0.72, 0.4, color=shade(color, 0.86))
 
 
 def _door(shop: Workshop, canvas: Canvas, room: float, foot: float) -> None:
@@ -172,7 +172,7 @@ def _gate(shop: Workshop, canvas: Canvas, gate: tuple[float, float]) -> None:
         ends = [centre + (w / 2 + rim) * np.array([np.cos(t), np.sin(t)]) for t in (t0, t1)]
         painting.fill(canvas, np.array([centre, *ends]), tones[k % 2])
     for side in (x - rim, x + w):
-        painting.rect(canvas, side, y + w / 2, rim, h - w / 2, tones[0])
+        painting.rect(canvas, side, y + w / 2, rim, h - w / 2, color=tones[0])
     hole = painting.outline("arch", x, y, w, h + 1)
     painting.fill(canvas, hole, shade(shop.palette.trim, 0.6), 0)
 
@@ -193,5 +193,5 @@ def plaque(
     )
     ground = board or boards[int(shop.detail.integers(0, len(boards)))]
     ink: Color = (40, 40, 44) if sum(ground) > 400 else (200, 228, 240)
-    ornaments.sign(canvas, shop.detail, text, (0, 0, width, height), ground, ink)
+    ornaments.sign(canvas, shop.detail, text, (0, 0, width, height), ground, ink=ink)
     return canvas.texture()

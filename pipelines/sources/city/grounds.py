@@ -104,7 +104,9 @@ def _paving(canvas: Canvas, rng: Rng) -> None:
     tile = rng.uniform(0.86, 1.12, (int(size / step) + 1, int(size / step) + 1))
     for r in range(len(tile)):
         for c in range(len(tile)):
-            painting.dim(canvas, c * step, r * step, step - 0.12, step - 0.12, float(tile[r, c]))
+            painting.dim(
+                canvas, c * step, r * step, step - 0.12, step - 0.12, factor=float(tile[r, c])
+            )
     dark = tuple(float(v) for v in canvas.pixels[:2, :2, :3].mean((0, 1)) * 0.7)
     for radius in np.arange(8, 0.5 * size, rng.uniform(7, 11)):
         centre = round(size / 2 * canvas.ppm)
@@ -120,11 +122,11 @@ def _paving(canvas: Canvas, rng: Rng) -> None:
 
 def _road(canvas: Canvas, rng: Rng) -> None:
     size = canvas.width
-    painting.rect(canvas, 0, 0, size, 0.34 * size, (140, 148, 154))
-    painting.rect(canvas, 0, 0.34 * size, size, 0.35, (170, 172, 174))
+    painting.rect(canvas, 0, 0, size, 0.34 * size, color=(140, 148, 154))
+    painting.rect(canvas, 0, 0.34 * size, size, 0.35, color=(170, 172, 174))
     lane = 0.34 * size + rng.uniform(5, 8)
     for k in range(int(size / 5)):
-        painting.rect(canvas, 5 * k, lane, 2.6, 0.25, (206, 210, 212))
+        painting.rect(canvas, 5 * k, lane, 2.6, 0.25, color=(206, 210, 212))
     cross = rng.uniform(0.25, 0.7) * size
     for k in range(10):
-        painting.rect(canvas, cross, 0.36 * size + 1.2 * k, 3.6, 0.6, (206, 210, 212))
+        painting.rect(canvas, cross, 0.36 * size + 1.2 * k, 3.6, 0.6, color=(206, 210, 212))

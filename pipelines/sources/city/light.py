@@ -106,6 +106,7 @@ def shade(
     faces: Sequence[Face],
     weather: Weather,
     shadows: ShadowMap,
+    *,
     rng: Rng,
 ) -> Reals:
     """Light a frame and put the sky behind it.
@@ -122,7 +123,7 @@ def shade(
         [H, W, 3] float32, 0 to 255 and a little more.
     """
     depth = np.reciprocal(np.maximum(frame.inverse_depth, np.float32(1e-4)))
-    sunny, sky_share, lamps = _light_shares(frame, camera, faces, weather, shadows, depth)
+    sunny, sky_share, lamps = _light_shares(frame, camera, faces, weather, shadows, depth=depth)
     shine = None
     if weather.glow > 0:
         shine = np.maximum(frame.color[..., 3].astype(np.float32) - SOLID, 0)
@@ -152,6 +153,7 @@ def _light_shares(
     faces: Sequence[Face],
     weather: Weather,
     shadows: ShadowMap,
+    *,
     depth: Reals,
 ) -> tuple[Reals, Reals, Reals]:
     """Say how much of the sun, the sky and the floodlights reaches each pixel: [H, W] each."""

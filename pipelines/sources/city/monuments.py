@@ -30,12 +30,12 @@ def arch(shop: Workshop) -> None:
         + [[k * w * 0.45, -d / 2 - 0.7] for k in (-1, 1)]
     )
     shop.faces += solids.columns(
-        spots, 0, 0.66 * h, 0.5, shop.plain("trim", 1, h), shop.plain("base", 1.4, 0.6)
+        spots, 0, 0.66 * h, 0.5, shop.plain("trim", 1, h), capital=shop.plain("base", 1.4, 0.6)
     )
     attic = shop.canvas("trim", w + 1, 3.4)
     painting.band(attic, 0.0, 0.5, shop.palette.trim, teeth=0.5)
     ornaments.sign(
-        attic, rng, shop.words, (0.12 * w, 0.9, 0.84 * w, 1.8), shop.palette.trim, (60, 72, 84)
+        attic, rng, shop.words, (0.12 * w, 0.9, 0.84 * w, 1.8), shop.palette.trim, ink=(60, 72, 84)
     )
     shop.faces += solids.prism(
         solids.rectangle(0, 0, w + 1, d + 1),
@@ -49,7 +49,7 @@ def arch(shop: Workshop) -> None:
         int(rng.integers(0, 3))
     ]:
         shop.faces += solids.figure(
-            float(x), 0.0, h + 3.4, form.uniform(3, 4), bronze, int(rng.integers(0, 4))
+            float(x), 0.0, h + 3.4, form.uniform(3, 4), bronze, pose=int(rng.integers(0, 4))
         )
 
 
@@ -117,7 +117,14 @@ def castle(shop: Workshop) -> None:
             shop.plain("base", 6, 6),
         )
         if roofed:
-            cap(shop, tower, tall, form.uniform(4, 6), str(rng.choice(["cone", "bell"])), "roof")
+            cap(
+                shop,
+                tower,
+                tall,
+                form.uniform(4, 6),
+                str(rng.choice(["cone", "bell"])),
+                part="roof",
+            )
         else:
             battlements(shop, tower, tall)
 
@@ -137,7 +144,12 @@ def monument(shop: Workshop) -> None:
             [(60.0, 100.0, 130.0), (90.0, 140.0, 160.0), (40.0, 70.0, 90.0)],
         )
         ornaments.sign(
-            canvas, rng, shop.words, (0.4, 3.3, size - 0.8, 1.0), shop.palette.trim, (50, 60, 70)
+            canvas,
+            rng,
+            shop.words,
+            (0.4, 3.3, size - 0.8, 1.0),
+            shop.palette.trim,
+            ink=(50, 60, 70),
         )
         painting.band(canvas, 0, 0.5, shop.palette.trim, teeth=0.4)
         reliefs.append(canvas.texture())
@@ -170,7 +182,7 @@ def _obelisk(shop: Workshop, tall: float, aside: float, bronze: Texture) -> None
         None,
     )
     for x in (-1, 1):
-        shop.faces += solids.figure(x * aside, -1, 1.0, 3.2, bronze, int(rng.integers(0, 4)))
+        shop.faces += solids.figure(x * aside, -1, 1.0, 3.2, bronze, pose=int(rng.integers(0, 4)))
 
 
 def _pillar(shop: Workshop, tall: float, bronze: Texture) -> None:
@@ -191,7 +203,7 @@ def _pillar(shop: Workshop, tall: float, bronze: Texture) -> None:
         [shop.plain("trim", 3.4, 1)],
         shop.plain("trim", 3, 3),
     )
-    shop.faces += solids.figure(0, 0, 7.4 + tall, 4.2, bronze, int(rng.integers(0, 4)))
+    shop.faces += solids.figure(0, 0, 7.4 + tall, 4.2, bronze, pose=int(rng.integers(0, 4)))
 
 
 def aqueduct(shop: Workshop) -> None:
@@ -240,7 +252,7 @@ def aqueduct(shop: Workshop) -> None:
         shop.faces += solids.prism(
             spot, 0, top, [facade(shop, 5, top, floors=6, bays=2) for _ in range(2)]
         )
-        cap(shop, spot, top, 4.5, str(rng.choice(["cone", "bell"])), "roof")
+        cap(shop, spot, top, 4.5, str(rng.choice(["cone", "bell"])), part="roof")
 
 
 def houses(shop: Workshop) -> None:
@@ -267,10 +279,10 @@ def houses(shop: Workshop) -> None:
         )
         gable = facade(shop, w, 4, floors=1, bays=1, ornate=0.2, part=part)
         shop.faces += solids.gable_roof(
-            (x + w / 2, 5, w, 10), h, form.uniform(2.5, 4), shop.roof(), gable, rng
+            (x + w / 2, 5, w, 10), h, form.uniform(2.5, 4), shop.roof(), gable, rng=rng
         )
         if rng.random() < 0.4:
-            decal(shop, x + w / 2, 0, 2.9, 0.8 * w, 0.8, shop.words)
+            decal(shop, x + w / 2, 0, 2.9, 0.8 * w, height=0.8, text=shop.words)
         x += w
 
 
@@ -294,4 +306,4 @@ def manor(shop: Workshop) -> None:
             shop.plain("dark", 1, 1),
         )
     if form.random() < 0.5:
-        portico(shop, 0, -0.2, 0.4 * w, 0.75 * h, 4)
+        portico(shop, 0, -0.2, 0.4 * w, 0.75 * h, count=4)

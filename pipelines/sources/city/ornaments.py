@@ -23,7 +23,7 @@ FONTS = (
 )
 
 
-def clock(canvas: Canvas, rng: Rng, x: float, y: float, radius: float, face: Color) -> None:
+def clock(canvas: Canvas, rng: Rng, x: float, y: float, radius: float, *, face: Color) -> None:
     """Paint a clock about (x, y)."""
     at = np.array([x, y])
     rim = jitter(rng, (60, 120, 160), 0.2)
@@ -40,7 +40,7 @@ def clock(canvas: Canvas, rng: Rng, x: float, y: float, radius: float, face: Col
         stroke(canvas, at, tip, 0.08 * radius, ink)
 
 
-def rose(canvas: Canvas, rng: Rng, x: float, y: float, radius: float, trim: Color) -> None:
+def rose(canvas: Canvas, rng: Rng, x: float, y: float, radius: float, *, trim: Color) -> None:
     """Paint a rose window: rings of coloured petals about (x, y)."""
     for scale, color in ((1.18, trim), (1.06, shade(trim, 0.7)), (1.0, (52.0, 46.0, 44.0))):
         side = 2 * radius * scale
@@ -70,12 +70,13 @@ def sign(
     text: str,
     box: tuple[float, float, float, float],
     board: Color,
+    *,
     ink: Color,
 ) -> None:
     """Paint a board with lettering that fills it and shines at night."""
     x, y, w, h = box
-    rect(canvas, x, y, w, h, board)
-    rect(canvas, x, y + h - 0.06, w, 0.08, shade(board, 0.6))
+    rect(canvas, x, y, w, h, color=board)
+    rect(canvas, x, y + h - 0.06, w, 0.08, color=shade(board, 0.6))
     font = FONTS[int(rng.integers(0, len(FONTS)))]
     (wide, tall), _ = cv2.getTextSize(text, font, 1.0, 2)
     scale = min(0.9 * w * canvas.ppm / wide, 0.62 * h * canvas.ppm / tall)
@@ -103,7 +104,7 @@ def poster(canvas: Canvas, rng: Rng, box: tuple[float, float, float, float]) -> 
         ((60, 70, 190), (170, 110, 50), (70, 170, 220), (225, 230, 232))[rng.integers(0, 4)],
         0.15,
     )
-    rect(canvas, x, y, w, h, paper)
+    rect(canvas, x, y, w, h, color=paper)
     for _ in range(7):
         color = jitter(rng, (120, 120, 130), 0.6)
         px, py = x + rng.random() * w * 0.8, y + rng.random() * h * 0.8
@@ -130,7 +131,7 @@ def mosaic(
                 y + r * h / rows,
                 w / columns - 0.05,
                 h / rows - 0.05,
-                color,
+                color=color,
             )
 
 

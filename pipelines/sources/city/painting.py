@@ -62,7 +62,7 @@ def fill(canvas: Canvas, points: Floats, color: Color, alpha: int = SOLID) -> No
 
 
 def rect(
-    canvas: Canvas, x: float, y: float, w: float, h: float, color: Color, alpha: int = SOLID
+    canvas: Canvas, x: float, y: float, w: float, h: float, *, color: Color, alpha: int = SOLID
 ) -> None:
     """Fill a rectangle."""
     x0, y0, x1, y1 = (round(v * canvas.ppm) for v in (x, y, x + w, y + h))
@@ -72,7 +72,7 @@ def rect(
     )
 
 
-def dim(canvas: Canvas, x: float, y: float, w: float, h: float, factor: float) -> None:
+def dim(canvas: Canvas, x: float, y: float, w: float, h: float, *, factor: float) -> None:
     """Darken or lighten a rectangle and keep its texture."""
     x0, y0, x1, y1 = (max(round(v * canvas.ppm), 0) for v in (x, y, x + w, y + h))
     part = canvas.pixels[y0:y1, x0:x1, :3]
@@ -118,19 +118,19 @@ def window(canvas: Canvas, rng: Rng, look: Window, box: tuple[float, float, floa
     _curtains(canvas, rng, look, box, lit)
     _bars(canvas, look, box)
     if look.shape == "rect":
-        dim(canvas, x, y, w, min(0.16, h / 6), 0.55)
+        dim(canvas, x, y, w, min(0.16, h / 6), factor=0.55)
     if look.shutters is not None:
         for side in (x - rim - 0.42 * w, x + w + rim):
             _shutter(canvas, look.shutters, (side, y, 0.42 * w, h), rng.random() < 0.9)
     if look.sill:
-        rect(canvas, x - 1.4 * rim, y + h, w + 2.8 * rim, 0.13, shade(look.surround, 1.1))
-        dim(canvas, x - 1.4 * rim, y + h + 0.13, w + 2.8 * rim, 0.12, 0.7)
+        rect(canvas, x - 1.4 * rim, y + h, w + 2.8 * rim, 0.13, color=shade(look.surround, 1.1))
+        dim(canvas, x - 1.4 * rim, y + h + 0.13, w + 2.8 * rim, 0.12, factor=0.7)
     if look.pediment:
         tip = np.array(
             [[x - 2 * rim, y - rim], [x + w / 2, y - 3.6 * rim], [x + w + 2 * rim, y - rim]]
         )
         fill(canvas, tip, shade(look.surround, 0.94))
-        dim(canvas, x - rim, y - rim, w + 2 * rim, 0.1, 0.72)
+        dim(canvas, x - rim, y - rim, w + 2 * rim, 0.1, factor=0.72)
     if look.balcony:
         _balcony(canvas, rng, box)
 
@@ -144,10 +144,18 @@ def _curtains(
     alpha = 230 if lit else SOLID
     low = y + (0.45 * h if look.shape != "rect" else 0.02)
     if kind == 0:  # a blind that is half down
-        rect(canvas, x + 0.04, low, w - 0.08, rng.uniform(0.15, 0.5) * (y + h - low), cloth, alpha)
+        rect(
+            canvas,
+            x + 0.04,
+            low,
+            w - 0.08,
+            rng.uniform(0.15, 0.5) * (y + h - low),
+            color=cloth,
+            alpha=alpha,
+        )
     elif kind == 1:
         for side in (x + 0.04, x + w * 0.78):
-            rect(canvas, side, low, w * 0.18, y + h - low, cloth, alpha)
+            rect(canvas, side, low, w * 0.18, y + h - low, color=cloth, alpha=alpha)
     elif kind == 2:  # reflection of the sky
         slope = rng.uniform(0.2, 0.8)
         shine = np.array([[x, low], [x + w * slope, low], [x + w * slope * 0.4, y + h], [x, y + h]])
@@ -159,9 +167,9 @@ def _bars(canvas: Canvas, look: Window, box: tuple[float, float, float, float]) 
     bar = 0.07
     top = y + (0.12 * h if look.shape != "rect" else 0.0)
     for k in range(1, look.columns):
-        rect(canvas, x + w * k / look.columns - bar / 2, top, bar, y + h - top, look.frame)
+        rect(canvas, x + w * k / look.columns - bar / 2, top, bar, y + h - top, color=look.frame)
     for k in range(1, look.rows):
-        rect(canvas, x, y + h * k / look.rows, w, bar, look.frame)
+        rect(canvas, x, y + h * k / look.rows, w, bar, color=look.frame)
     edge = np.round(outline(look.shape, x, y, w, h) * (canvas.ppm * (1 << SHIFT))).astype(np.int32)
     ink = (*look.frame, SOLID)
     cv2.polylines(canvas.pixels, [edge], True, ink, max(1, round(0.07 * canvas.ppm)), 16, SHIFT)
@@ -171,9 +179,9 @@ def _shutter(
     canvas: Canvas, color: Color, box: tuple[float, float, float, float], whole: bool
 ) -> None:
     x, y, w, h = box
-    rect(canvas, x, y, w, h, color)
+    rect(canvas, x, y, w, h, color=color)
     for k in range(int(h / 0.22) if whole else 2):
-        rect(canvas, x + 0.08 * w, y + 0.1 + k * 0.22, 0.84 * w, 0.05, shade(color, 0.7))
+        rect(canvas, x + 0.08 * w, y + 0.1 + k * 0.22, 0.84 * w, 0.05, color=shade(color, 0.7))
 
 
 def _balcony(canvas: Canvas, rng: Rng, box: tuple[float, float, float, float]) -> None:
@@ -181,10 +189,10 @@ def _balcony(canvas: Canvas, rng: Rng, box: tuple[float, float, float, float]) -
     iron: Color = (46, 44, 42)
     left, wide, top = x - 0.4, w + 0.8, y + h - 0.8
     for k in range(int(wide / 0.22)):
-        rect(canvas, left + 0.22 * k, top, 0.06, 0.9, iron)
-    rect(canvas, left, top, wide, 0.08, iron)
-    rect(canvas, left - 0.1, y + h + 0.06, wide + 0.2, 0.16, (150, 156, 160))
-    dim(canvas, left - 0.1, y + h + 0.22, wide + 0.2, 0.25, 0.65)
+        rect(canvas, left + 0.22 * k, top, 0.06, 0.9, color=iron)
+    rect(canvas, left, top, wide, 0.08, color=iron)
+    rect(canvas, left - 0.1, y + h + 0.06, wide + 0.2, 0.16, color=(150, 156, 160))
+    dim(canvas, left - 0.1, y + h + 0.22, wide + 0.2, 0.25, factor=0.65)
     if rng.random() < 0.5:
         flowers(canvas, rng, (left, top - 0.15, wide, 0.4))
 
@@ -223,18 +231,18 @@ def door(
         for k in range(3):
             tall = (y + h - low) / 3
             box_ = (x + w * (0.06 + 0.5 * side), low + k * tall + 0.12, w * 0.38, tall - 0.2)
-            rect(canvas, *box_, shade(leaf, 0.72 + 0.1 * rng.random()))
-    rect(canvas, x + w / 2 - 0.03, y + 0.05, 0.06, h, shade(leaf, 0.5))
+            rect(canvas, *box_, color=shade(leaf, 0.72 + 0.1 * rng.random()))
+    rect(canvas, x + w / 2 - 0.03, y + 0.05, 0.06, h, color=shade(leaf, 0.5))
 
 
 def band(canvas: Canvas, y: float, h: float, color: Color, *, teeth: float = 0.0) -> None:
     """Paint a cornice across the canvas; `teeth` is the distance of its dentils in metres."""
-    rect(canvas, 0, y, canvas.width, h, color)
-    rect(canvas, 0, y, canvas.width, 0.25 * h, shade(color, 1.12))
-    dim(canvas, 0, y + h, canvas.width, 0.6 * h, 0.66)
+    rect(canvas, 0, y, canvas.width, h, color=color)
+    rect(canvas, 0, y, canvas.width, 0.25 * h, color=shade(color, 1.12))
+    dim(canvas, 0, y + h, canvas.width, 0.6 * h, factor=0.66)
     if teeth > 0:
         for k in range(int(canvas.width / teeth) + 1):
-            rect(canvas, k * teeth, y + 0.45 * h, teeth / 2, 0.55 * h, shade(color, 0.72))
+            rect(canvas, k * teeth, y + 0.45 * h, teeth / 2, 0.55 * h, color=shade(color, 0.72))
 
 
 def stroke(canvas: Canvas, a: Floats, b: Floats, wide: float, color: Color) -> None:

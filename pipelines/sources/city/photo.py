@@ -115,7 +115,7 @@ def photograph(
     for _ in range(int(rng.random() < knobs.occluder_share) + int(hard)):
         loose += scenery.occluder(props, rng, camera)
     shadows = add_shadows(studio.shadows(weather), [*around, *_to_sun(loose, weather)])
-    return expose(camera, [*stage, *loose], weather, shadows, size, rng, knobs)
+    return expose(camera, [*stage, *loose], weather, shadows, size, rng=rng, knobs=knobs)
 
 
 def oversized(size: tuple[int, int], knobs: Difficulty) -> tuple[int, int]:
@@ -129,13 +129,14 @@ def expose(
     weather: Weather,
     shadows: ShadowMap,
     size: tuple[int, int],
+    *,
     rng: Rng,
     knobs: Difficulty,
 ) -> bytes:
     """Render, light and develop a scene: the bytes of a JPEG file."""
     frame = new_frame(camera.width, camera.height)
     draw(frame, camera, faces)
-    light = shade(frame, camera, faces, weather, shadows, rng)
+    light = shade(frame, camera, faces, weather, shadows, rng=rng)
     return develop(light, size, rng, knobs, weather.name in ("dusk", "night"))
 
 
@@ -151,5 +152,5 @@ def _to_sun(loose: Sequence[Face], weather: Weather) -> list[Face]:
         scale = float(np.linalg.norm(face.u)) / face.texture.metres[0]
         foot = float(face.origin[2] + face.v[2])
         x, y = float(centre[0]), float(centre[1])
-        turned.append(billboard(face.texture, x, y, centre[:2] + 100 * sun[:2], scale, foot))
+        turned.append(billboard(face.texture, x, y, centre[:2] + 100 * sun[:2], scale, z=foot))
     return turned

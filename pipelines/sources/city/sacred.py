@@ -22,18 +22,20 @@ def cathedral(shop: Workshop) -> None:
     ornaments.weather_wall(canvas, rng, 0.8)
     look = shop.window("pointed")
     painting.door(canvas, rng, look, (w / 2 - 1.5, h - 5, 3, 5), shop.palette.leaf)
-    ornaments.rose(canvas, rng, w / 2, h - 8.4, 2.3, shop.palette.trim)
+    ornaments.rose(canvas, rng, w / 2, h - 8.4, 2.3, trim=shop.palette.trim)
     for k in range(int(rng.integers(4, 8))):
         painting.window(canvas, rng, look, (0.6 + k * (w - 1) / 7, 0.9, 0.7, 1.8))
     gable = shop.canvas("wall", w, rise)
-    ornaments.rose(gable, rng, w / 2, rise * 0.62, 1.0, shop.palette.trim)
+    ornaments.rose(gable, rng, w / 2, rise * 0.62, 1.0, trim=shop.palette.trim)
     shop.faces += solids.prism(
         solids.rectangle(0, d / 2, w, d),
         0,
         h,
         [canvas.texture(), facade(shop, d, h, floors=2, bays=6, shape="pointed")],
     )
-    shop.faces += solids.gable_roof((0, d / 2, w, d), h, rise, shop.roof(), gable.texture(), rng)
+    shop.faces += solids.gable_roof(
+        (0, d / 2, w, d), h, rise, shop.roof(), gable.texture(), rng=rng
+    )
     tw, th = form.uniform(5, 6.5), h + form.uniform(3, 9)
     spire, kind = form.uniform(6, 13), str(form.choice(["cone", "cone", "bell"]))
     lone = form.random() < 0.25
@@ -45,7 +47,7 @@ def cathedral(shop: Workshop) -> None:
             facade(shop, tw, th, floors=4, bays=2, shape="pointed", ornate=0.9) for _ in range(2)
         ]
         shop.faces += solids.prism(spot, 0, th, sides, shop.plain("trim", tw, tw))
-        cap(shop, solids.shrink(spot, 0.92), th, spire, kind, "roof")
+        cap(shop, solids.shrink(spot, 0.92), th, spire, kind, part="roof")
 
 
 def basilica(shop: Workshop) -> None:
@@ -60,7 +62,7 @@ def basilica(shop: Workshop) -> None:
         [front, facade(shop, w, h, floors=2, bays=6)],
         shop.plain("trim", w, w),
     )
-    portico(shop, 0.0, -1.0, 0.5 * w, h * 0.8, int(form.choice([4, 6])))
+    portico(shop, 0.0, -1.0, 0.5 * w, h * 0.8, count=int(form.choice([4, 6])))
     drum = solids.ring(0, w / 2 - 2, 0.3 * w, 14)
     side = float(np.linalg.norm(drum[0] - drum[1]))
     shop.faces += solids.prism(
@@ -73,13 +75,13 @@ def basilica(shop: Workshop) -> None:
     shop.faces += solids.prism(
         solids.shrink(drum, 1.06), h + 4.5, h + 5.1, [shop.plain("trim", side, 0.6)]
     )
-    cap(shop, drum, h + 5, 0.3 * w, "hemisphere", part)
+    cap(shop, drum, h + 5, 0.3 * w, "hemisphere", part=part)
     lantern = solids.ring(0, w / 2 - 2, 1.3, 8)
     z = h + 5 + 0.3 * w - 0.3
     shop.faces += solids.prism(
         lantern, z, z + 2.6, [facade(shop, 1.0, 2.6, floors=1, bays=1, shape="arch", ornate=0)]
     )
-    cap(shop, lantern, z + 2.6, 2.0, str(rng.choice(["onion", "hemisphere", "cone"])), part)
+    cap(shop, lantern, z + 2.6, 2.0, str(rng.choice(["onion", "hemisphere", "cone"])), part=part)
 
 
 def temple(shop: Workshop) -> None:
@@ -90,7 +92,7 @@ def temple(shop: Workshop) -> None:
     shop.faces += solids.stairs((0, 5, w + 2, 20), 4, 0.3, shop.plain("base", 20, 20))
     hall = [facade(shop, s, h, floors=1, bays=5, door=s < 16.5, ornate=1.0) for s in (w - 1, 17.0)]
     shop.faces += solids.prism(solids.rectangle(0, 8.5, w - 1, 17), 1.2, h + 1.2, hall)
-    portico(shop, 0.0, 0.0, w, h, count)
+    portico(shop, 0.0, 0.0, w, h, count=count)
     if form.random() < 0.5:
         cap(
             shop,
@@ -98,7 +100,7 @@ def temple(shop: Workshop) -> None:
             h + 1.2,
             0.32 * w,
             "hemisphere",
-            str(form.choice(["copper", "roof"])),
+            part=str(form.choice(["copper", "roof"])),
         )
     else:
         shop.faces += solids.gable_roof(
@@ -107,7 +109,7 @@ def temple(shop: Workshop) -> None:
             0.2 * w,
             shop.roof(),
             shop.plain("trim", w, 0.2 * w),
-            shop.detail,
+            rng=shop.detail,
         )
 
 
@@ -141,7 +143,7 @@ def onion_church(shop: Workshop) -> None:
             top,
             radius * 2.3,
             "onion",
-            str(rng.choice(["gold", "copper", "red", "roof", "leaf"])),
+            part=str(rng.choice(["gold", "copper", "red", "roof", "leaf"])),
         )
 
 
@@ -174,7 +176,7 @@ def minarets(shop: Workshop) -> None:
         drum, h, h + 3, [facade(shop, 2.3, 3, floors=1, bays=1, shape="pointed", ornate=0)]
     )
     dome = str(rng.choice(["copper", "gold", "roof"]))
-    cap(shop, drum, h + 3, 0.36 * w, str(form.choice(["onion", "hemisphere"])), dome)
+    cap(shop, drum, h + 3, 0.36 * w, str(form.choice(["onion", "hemisphere"])), part=dome)
     for x in (-w / 2 - 2, w / 2 + 2):
         needle = solids.ring(x, -w / 2 + 1, 1.25, 10)
         tall = form.uniform(19, 21)
@@ -188,4 +190,4 @@ def minarets(shop: Workshop) -> None:
             [shop.plain("trim", 1.3, 1)],
             shop.plain("trim", 4, 4),
         )
-        cap(shop, needle, tall, 4.0, str(form.choice(["cone", "onion"])), dome)
+        cap(shop, needle, tall, 4.0, str(form.choice(["cone", "onion"])), part=dome)

@@ -131,7 +131,7 @@ def backdrop(props: Props, rng: Rng, camera: Camera) -> list[Face]:
                 float(y),
                 camera.position,
                 rng.uniform(0.5, 0.8),
-                -4.0,
+                z=-4.0,
             )
         )
     return faces
@@ -226,7 +226,12 @@ def occluder(props: Props, rng: Rng, camera: Camera) -> list[Face]:
         z = float(spot[2] + lift * 0.9 - 0.9)
         return [
             sprites.billboard(
-                props.cutout("branch", rng), float(spot[0]), float(spot[1]), camera.position, 1.0, z
+                props.cutout("branch", rng),
+                float(spot[0]),
+                float(spot[1]),
+                camera.position,
+                1.0,
+                z=z,
             )
         ]
     away = float(np.linalg.norm(camera.position[:2]))

@@ -58,7 +58,7 @@ def photograph_scene(props: Props, rng: Rng, knobs: Difficulty, *, scale: float 
     shadows = shadow_map(
         [f for f in faces[1:] if np.abs(f.origin[:2]).max() < 60], sun_direction(weather)
     )
-    return expose(camera, faces, weather, shadows, size, rng, knobs)
+    return expose(camera, faces, weather, shadows, size, rng=rng, knobs=knobs)
 
 
 def _one_off(props: Props, rng: Rng, knobs: Difficulty, scale: float) -> bytes:
@@ -126,7 +126,15 @@ def _wall(props: Props, rng: Rng, size: tuple[int, int]) -> tuple[Camera, list[F
             props.house(int(rng.integers(0, 99))), side * (w / 2 + 6.6), 0.0, 0.0
         )
     if rng.random() < 0.6:
-        decal(shop, rng.uniform(-2, 2), 0, 2.9, 4.0, 0.8, SIGNS[int(rng.integers(0, len(SIGNS)))])
+        decal(
+            shop,
+            rng.uniform(-2, 2),
+            0,
+            2.9,
+            4.0,
+            height=0.8,
+            text=SIGNS[int(rng.integers(0, len(SIGNS)))],
+        )
     canvas = shop.canvas("wall", 2.6, 1.8)
     for k in range(2):
         ornaments.poster(canvas, rng, (0.1 + 1.3 * k, 0.1, 1.15, 1.6))
@@ -210,7 +218,7 @@ def _mountains(props: Props, rng: Rng, size: tuple[int, int]) -> tuple[Camera, l
         hills = props.hills("mountains", rng)
         faces.append(
             sprites.billboard(
-                hills, float(far[0]), float(far[1]), camera.position, rng.uniform(1.6, 2.4), -6
+                hills, float(far[0]), float(far[1]), camera.position, rng.uniform(1.6, 2.4), z=-6
             )
         )
     for _ in range(int(rng.integers(4, 16))):

@@ -28,7 +28,9 @@ def ring(x: float, y: float, radius: float, sides: int, turn: float = 0.5) -> Fl
     return np.stack([x + radius * np.cos(t), y + radius * np.sin(t)], 1)
 
 
-def wall(a: Floats, b: Floats, z0: float, z1: float, texture: Texture, lamp: float = 1.0) -> Face:
+def wall(
+    a: Floats, b: Floats, z0: float, z1: float, texture: Texture, *, lamp: float = 1.0
+) -> Face:
     """Raise a wall from point a to point b (left to right from outside) between two heights."""
     origin = np.array([a[0], a[1], z1])
     u = np.array([b[0] - a[0], b[1] - a[1], 0.0])
@@ -76,7 +78,7 @@ def prism(
 
 
 def frustum(
-    low: Floats, high: Floats, z0: float, z1: float, texture: Texture, rng: Rng | None
+    low: Floats, high: Floats, z0: float, z1: float, texture: Texture, *, rng: Rng | None
 ) -> list[Face]:
     """Join two footprints of the same number of corners (they may shrink to a point or a line)."""
     faces = []
@@ -102,7 +104,7 @@ def lathe(
     faces: list[Face] = []
     for (s0, z0), (s1, z1) in itertools.pairwise(profile):
         if z1 > z0 + 1e-6 or abs(s0 - s1) > 1e-6:
-            faces += frustum(shrink(footprint, s0), shrink(footprint, s1), z0, z1, texture, rng)
+            faces += frustum(shrink(footprint, s0), shrink(footprint, s1), z0, z1, texture, rng=rng)
     return faces
 
 
@@ -131,6 +133,7 @@ def gable_roof(
     rise: float,
     texture: Texture,
     gable: Texture,
+    *,
     rng: Rng,
 ) -> list[Face]:
     """Cover the box (x, y, width, depth) with a roof whose gable looks to the front."""
@@ -172,6 +175,7 @@ def side_roof(
     rise: float,
     texture: Texture,
     gable: Texture,
+    *,
     rng: Rng,
 ) -> list[Face]:
     """Cover the box with a roof whose slope looks to the front and gables to the sides."""
@@ -193,7 +197,7 @@ def side_roof(
 
 
 def columns(
-    spots: Floats, z0: float, z1: float, radius: float, texture: Texture, capital: Texture
+    spots: Floats, z0: float, z1: float, radius: float, texture: Texture, *, capital: Texture
 ) -> list[Face]:
     """Set round columns with base and capital on spots [n, 2]."""
     faces: list[Face] = []
@@ -219,7 +223,9 @@ def stairs(
     return faces
 
 
-def figure(x: float, y: float, z: float, height: float, texture: Texture, pose: int) -> list[Face]:
+def figure(
+    x: float, y: float, z: float, height: float, texture: Texture, *, pose: int
+) -> list[Face]:
     """Put up a statue: a cloaked body, a head, and an arm by its pose (0 to 3)."""
     base = ring(x, y, 0.2 * height, 8)
     body = [
@@ -250,5 +256,5 @@ def figure(x: float, y: float, z: float, height: float, texture: Texture, pose: 
         ring(float(reach[0]), float(reach[1]), 0.035 * height, 6),
     )
     low, high = z + 0.68 * height, z + tip * height
-    faces += frustum(arm_low, arm_high, low, high, texture, None) if high > low else []
+    faces += frustum(arm_low, arm_high, low, high, texture, rng=None) if high > low else []
     return faces

@@ -31,7 +31,7 @@ def blank(width: float, height: float, ppm: float, color: Color = (90, 90, 90)) 
 
 
 def billboard(
-    texture: Texture, x: float, y: float, toward: Floats, scale: float = 1.0, z: float = 0.0
+    texture: Texture, x: float, y: float, toward: Floats, scale: float = 1.0, *, z: float = 0.0
 ) -> Face:
     """Stand a cut-out at (x, y) that turns to a point (only its x and y count)."""
     way = np.array([toward[0] - x, toward[1] - y])
@@ -150,7 +150,7 @@ def person(rng: Rng) -> Texture:
     extra = int(rng.integers(0, 4))
     if extra == 0:
         painting.rect(
-            canvas, x + 0.22, base - 0.52 * tall, 0.26, 0.3, jitter(rng, (80, 90, 140), 0.4)
+            canvas, x + 0.22, base - 0.52 * tall, 0.26, 0.3, color=jitter(rng, (80, 90, 140), 0.4)
         )
     elif extra == 1:
         top = painting.outline("arch", x - 0.55, base - tall - 0.4, 1.1, 0.5)
@@ -170,11 +170,11 @@ def lamp_post(rng: Rng) -> Texture:
     tall = rng.uniform(4.2, 6.0)
     canvas = blank(1.4, tall, 30, (40, 44, 40))
     iron: Color = (46, 50, 44)
-    painting.rect(canvas, 0.64, 0.8, 0.12, tall, iron)
-    painting.rect(canvas, 0.55, tall - 0.9, 0.3, 0.9, iron)
+    painting.rect(canvas, 0.64, 0.8, 0.12, tall, color=iron)
+    painting.rect(canvas, 0.55, tall - 0.9, 0.3, 0.9, color=iron)
     heads = (0.7,) if rng.random() < 0.5 else (0.25, 1.15)
     if len(heads) == 2:
-        painting.rect(canvas, 0.25, 0.85, 0.9, 0.08, iron)
+        painting.rect(canvas, 0.25, 0.85, 0.9, 0.08, color=iron)
     for x in heads:
         painting.fill(
             canvas, painting.outline("round", x - 0.2, 0.25, 0.4, 0.55), (196, 222, 236), 255
@@ -187,7 +187,7 @@ def stall(rng: Rng) -> Texture:
     """Paint a market stall with a striped awning and crates."""
     canvas = blank(3.4, 3.0, 36, (70, 80, 90))
     for x in (0.25, 3.05):
-        painting.rect(canvas, x, 0.6, 0.09, 2.4, (70, 90, 110))
+        painting.rect(canvas, x, 0.6, 0.09, 2.4, color=(70, 90, 110))
     hue = jitter(
         rng,
         ((60, 60, 200), (70, 140, 60), (170, 110, 50), (60, 160, 220))[int(rng.integers(0, 4))],
@@ -197,9 +197,9 @@ def stall(rng: Rng) -> Texture:
     for k in range(stripes):
         x, w = 0.1 + 3.2 * k / stripes, 3.2 / stripes
         tone = hue if k % 2 else (226.0, 230.0, 232.0)
-        painting.rect(canvas, x, 0.1, w, 0.7, tone)
+        painting.rect(canvas, x, 0.1, w, 0.7, color=tone)
         painting.fill(canvas, painting.outline("round", x, 0.62, w, 0.36), shade(tone, 0.9))
-    painting.rect(canvas, 0.2, 1.9, 3.0, 1.1, jitter(rng, (90, 120, 150), 0.15))
+    painting.rect(canvas, 0.2, 1.9, 3.0, 1.1, color=jitter(rng, (90, 120, 150), 0.15))
     for k in range(5):
         goods = jitter(
             rng,
@@ -217,7 +217,12 @@ def stall(rng: Rng) -> Texture:
                 jitter(rng, goods, 0.12),
             )
         painting.rect(
-            canvas, 0.28 + 0.58 * k, 1.9, 0.54, 0.3, shade((90, 130, 166), rng.uniform(0.7, 1.1))
+            canvas,
+            0.28 + 0.58 * k,
+            1.9,
+            0.54,
+            0.3,
+            color=shade((90, 130, 166), rng.uniform(0.7, 1.1)),
         )
     return canvas.texture()
 
@@ -249,17 +254,17 @@ def boat(rng: Rng) -> Texture:
         0.1,
     )
     painting.fill(canvas, np.array([[0.2, 6.9], [5.9, 6.7], [5.0, 8.0], [1.0, 8.0]]), hull)
-    painting.rect(canvas, 0.6, 7.1, 4.9, 0.14, shade(hull, 0.6))
+    painting.rect(canvas, 0.6, 7.1, 4.9, 0.14, color=shade(hull, 0.6))
     if rng.random() < 0.7:
         cloth = jitter(
             rng, ((225, 230, 235), (80, 80, 200), (190, 160, 120))[int(rng.integers(0, 3))], 0.06
         )
-        painting.rect(canvas, 2.7, 0.2, 0.12, 6.8, (80, 100, 120))
+        painting.rect(canvas, 2.7, 0.2, 0.12, 6.8, color=(80, 100, 120))
         painting.fill(canvas, np.array([[2.9, 0.4], [5.5, 6.2], [2.9, 6.4]]), cloth)
         painting.fill(canvas, np.array([[2.6, 1.0], [2.6, 6.3], [0.6, 6.3]]), shade(cloth, 0.88))
     else:
-        painting.rect(canvas, 2.0, 5.7, 2.2, 1.2, (210, 214, 216))
-        painting.rect(canvas, 2.2, 5.9, 1.8, 0.5, (90, 80, 70))
+        painting.rect(canvas, 2.0, 5.7, 2.2, 1.2, color=(210, 214, 216))
+        painting.rect(canvas, 2.2, 5.9, 1.8, 0.5, color=(90, 80, 70))
     return canvas.texture()
 
 
@@ -276,8 +281,8 @@ def vehicle(rng: Rng) -> tuple[Texture, Texture, tuple[float, float, float]]:
     textures = []
     for w in (length, 2.2):
         canvas = blank(w, height, 34, shade(paint, 0.8))
-        painting.rect(canvas, 0.05, 0.1, w - 0.1, height - 0.45, paint)
-        painting.rect(canvas, 0.05, 0.52 * height, w - 0.1, 0.12, shade(paint, 0.6))
+        painting.rect(canvas, 0.05, 0.1, w - 0.1, height - 0.45, color=paint)
+        painting.rect(canvas, 0.05, 0.52 * height, w - 0.1, 0.12, color=shade(paint, 0.6))
         for k in range(max(1, int(w / 1.3))):
             painting.rect(
                 canvas,
@@ -285,8 +290,8 @@ def vehicle(rng: Rng) -> tuple[Texture, Texture, tuple[float, float, float]]:
                 0.16 * height,
                 min(1.1, w - 0.5),
                 0.32 * height,
-                (96, 84, 72),
-                200,
+                color=(96, 84, 72),
+                alpha=200,
             )
         if w == length:
             for x in (0.18 * w, 0.82 * w):

@@ -35,7 +35,7 @@ def clock_tower(shop: Workshop) -> None:
         canvas = shop.canvas("trim", w + 0.9, w)
         painting.band(canvas, 0.0, 0.5, shop.palette.trim, teeth=0.5)
         painting.band(canvas, w - 0.5, 0.4, shop.palette.trim)
-        ornaments.clock(canvas, rng, (w + 0.9) / 2, w / 2, 0.36 * w, dial)
+        ornaments.clock(canvas, rng, (w + 0.9) / 2, w / 2, 0.36 * w, face=dial)
         textures.append(canvas.texture())
     shop.faces += solids.prism(stage, z, z + w, textures, shop.plain("trim", w, w))
     z += w
@@ -51,7 +51,7 @@ def clock_tower(shop: Workshop) -> None:
         z,
         form.uniform(0.7, 1.6) * w,
         kinds[int(form.integers(0, 3)) + int(rng.integers(0, 2))],
-        "roof",
+        part="roof",
     )
 
 
@@ -74,7 +74,7 @@ def lighthouse(shop: Workshop) -> None:
         painting.window(canvas, rng, look, (0.7, 0.8, 0.7, 1.3))
         marked = canvas.texture()
         ring_faces = solids.frustum(
-            low, high, k * height / bands, (k + 1) * height / bands, bare, None
+            low, high, k * height / bands, (k + 1) * height / bands, bare, rng=None
         )
         spot = int(rng.integers(0, 3))
         ring_faces[spot] = Face(**{**vars(ring_faces[spot]), "texture": marked})
@@ -96,7 +96,7 @@ def lighthouse(shop: Workshop) -> None:
         height + 3.2,
         2.4,
         str(form.choice(["hemisphere", "cone"])),
-        "red",
+        part="red",
     )
     cottage(shop, house, 4.0)
 
@@ -134,11 +134,16 @@ def pagoda(shop: Workshop) -> None:
             eaves, [(1.0, z - 0.5), (0.72, z + 0.5), (0.55, z + 1.5)], roof, rng
         )
         shop.faces += solids.frustum(
-            solids.shrink(base, 0.98), eaves, z - 0.9, z - 0.5, shop.plain("leaf", 6, 1), None
+            solids.shrink(base, 0.98), eaves, z - 0.9, z - 0.5, shop.plain("leaf", 6, 1), rng=None
         )
         z += 1.1
     cap(
-        shop, solids.ring(0, 0, 0.22 * w, sides), z, 3.4, str(form.choice(["cone", "bell"])), "gold"
+        shop,
+        solids.ring(0, 0, 0.22 * w, sides),
+        z,
+        3.4,
+        str(form.choice(["cone", "bell"])),
+        part="gold",
     )
 
 
@@ -164,7 +169,7 @@ def windmill(shop: Workshop) -> None:
             )
             for j in range(3)
         ]
-        faces = solids.frustum(low, high, k * height / 2, (k + 1) * height / 2, plain[0], None)
+        faces = solids.frustum(low, high, k * height / 2, (k + 1) * height / 2, plain[0], rng=None)
         shop.faces += [Face(**{**vars(f), "texture": plain[j % 3]}) for j, f in enumerate(faces)]
     cap(
         shop,
@@ -172,21 +177,21 @@ def windmill(shop: Workshop) -> None:
         height,
         3.6,
         str(form.choice(["bell", "hemisphere"])),
-        "roof",
+        part="roof",
     )
     turn, hub = form.uniform(0, np.pi / 2), np.array([0.0, -0.75 * radius, height + 0.6])
     for k in range(4):
         canvas = painting.Canvas(
             np.zeros((round(2.0 * shop.ppm), round(9.5 * shop.ppm), 4), np.uint8), shop.ppm
         )
-        painting.rect(canvas, 0, 0.1, 9.5, 0.3, (70, 84, 96))
+        painting.rect(canvas, 0, 0.1, 9.5, 0.3, color=(70, 84, 96))
         bars = int(rng.integers(9, 15))
         for j in range(bars):
-            painting.rect(canvas, 1.5 + 8 * j / bars, 0.1, 0.14, 1.8, (90, 104, 120))
+            painting.rect(canvas, 1.5 + 8 * j / bars, 0.1, 0.14, 1.8, color=(90, 104, 120))
         for y in (0.8, 1.3, 1.75):
-            painting.rect(canvas, 1.4, y, 8.1, 0.14, (90, 104, 120))
+            painting.rect(canvas, 1.4, y, 8.1, 0.14, color=(90, 104, 120))
         if rng.random() < 0.5:
-            painting.rect(canvas, 1.6, 0.4, rng.uniform(3, 7), 1.3, (200, 214, 222))
+            painting.rect(canvas, 1.6, 0.4, rng.uniform(3, 7), 1.3, color=(200, 214, 222))
         t = turn + k * np.pi / 2
         u, v = np.array([np.cos(t), 0, np.sin(t)]) * 9.5, np.array([-np.sin(t), 0, np.cos(t)]) * 2.0
         shop.faces.append(Face(hub, u, v, canvas.texture(), UNIT, flat=True, lamp=0.6))
@@ -212,7 +217,9 @@ def skyscraper(shop: Workshop) -> None:
             )
             _grid(shop, canvas, rows, columns)
             if k == 0 and j == 0:
-                painting.rect(canvas, side * 0.3, tall - 4, side * 0.4, 4, (70, 66, 60), 255)
+                painting.rect(
+                    canvas, side * 0.3, tall - 4, side * 0.4, 4, color=(70, 66, 60), alpha=255
+                )
             textures.append(canvas.texture())
         shop.faces += solids.prism(base, z, z + tall, textures, shop.plain("trim", side, side))
         z += tall
@@ -223,16 +230,18 @@ def skyscraper(shop: Workshop) -> None:
         z,
         form.uniform(5, 11),
         crown,
-        str(form.choice(["glass", "copper", "trim"])),
+        part=str(form.choice(["glass", "copper", "trim"])),
     )
-    decal(shop, 0, -w * 0.72, 4.6, 0.6 * w, 1.8, shop.words)
+    decal(shop, 0, -w * 0.72, 4.6, 0.6 * w, height=1.8, text=shop.words)
 
 
 def _grid(shop: Workshop, canvas: painting.Canvas, rows: int, columns: int) -> None:
     rng = shop.detail
     pattern = rng.random((rows, columns))
     for r in range(rows):
-        painting.rect(canvas, 0, r * canvas.height / rows, canvas.width, 0.4, shop.palette.trim)
+        painting.rect(
+            canvas, 0, r * canvas.height / rows, canvas.width, 0.4, color=shop.palette.trim
+        )
         for c in range(columns):
             box = (
                 (c + 0.12) * canvas.width / columns,
@@ -241,12 +250,17 @@ def _grid(shop: Workshop, canvas: painting.Canvas, rows: int, columns: int) -> N
                 canvas.height / rows - 0.6,
             )
             if pattern[r, c] < 0.3:
-                painting.rect(canvas, *box, (120, 112, 96), 255)
+                painting.rect(canvas, *box, color=(120, 112, 96), alpha=255)
             elif pattern[r, c] < 0.42:
-                painting.rect(canvas, *box, shop.palette.leaf)
+                painting.rect(canvas, *box, color=shop.palette.leaf)
     for c in range(columns + 1):
         painting.rect(
-            canvas, c * canvas.width / columns - 0.1, 0, 0.25, canvas.height, shop.palette.trim
+            canvas,
+            c * canvas.width / columns - 0.1,
+            0,
+            0.25,
+            canvas.height,
+            color=shop.palette.trim,
         )
 
 
@@ -271,7 +285,9 @@ def water_tower(shop: Workshop) -> None:
     ]
     shop.faces += solids.prism(base, 0, height, walls)
     tank = solids.shrink(base, 1.5)
-    shop.faces += solids.frustum(base, tank, height, height + 1.5, shop.plain("trim", 4, 2), None)
+    shop.faces += solids.frustum(
+        base, tank, height, height + 1.5, shop.plain("trim", 4, 2), rng=None
+    )
     tiles = [
         facade(shop, side * 1.5, 5, floors=1, bays=2, shape="round", part="base") for _ in range(4)
     ]
@@ -282,6 +298,6 @@ def water_tower(shop: Workshop) -> None:
         height + 6.5,
         form.uniform(3, 6),
         str(form.choice(["cone", "hemisphere", "bell"])),
-        "roof",
+        part="roof",
     )
-    decal(shop, 0, -radius * 0.97, height - 2.6, 2.0 * side, 1.2, shop.words)
+    decal(shop, 0, -radius * 0.97, height - 2.6, 2.0 * side, height=1.2, text=shop.words)

@@ -25,7 +25,7 @@ MAX_WAITING = 1000  # images of a host that wait to be asked for again
 
 
 @dataclass(slots=True)
-class Job:
+class Request:
     """An image to be asked for."""
 
     row: int  # in the table of what is to be fetched
@@ -47,7 +47,7 @@ class _Host:
     answered: float = float("-inf")  # when it answered last
     paused_until: float = 0.0
     waiting: int = 0  # images put off
-    due: deque[Job] = field(default_factory=deque)  # images put off until now
+    due: deque[Request] = field(default_factory=deque)  # images put off until now
 
 
 class HostQueue:
@@ -68,72 +68,72 @@ class HostQueue:
         self._hosts: dict[int, _Host] = {}  # those asked for something
         self._unproven, self._proven = deque(range(len(counts))), deque[int]()
         self._probing = 0  # requests to unproven hosts
-        self._timers: list[tuple[float, int, int, Job | None]] = []  # when, number, host, image
+        self._timers: list[tuple[float, int, int, Request | None]] = []  # when, number, host, image
         self._timed = 0  # numbers given: timers of the same moment keep their order
         self.left = len(hosts)  # images neither finished nor abandoned
         self.abandoned = 0  # images of hosts that were given up
         self.given_up: dict[int, str] = {}  # why, of each such host
 
-    def take(self, now: float) -> Job | None:
+    def take(self, now: float) -> Request | None:
         """Return an image to ask for now, or None: nothing is left, or all must wait."""
         self._wake(now)
         if self._probing < max(1, self._settings.connections // 2):
-            job = self._take_from(self._unproven, now)
-            if job:
-                return job
+            request = self._take_from(self._unproven, now)
+            if request:
+                return request
         return self._take_from(self._proven, now)
 
     def next_due(self) -> float | None:
         """Return when something that waits may be asked for."""
         return self._timers[0][0] if self._timers else None
 
-    def release(self, job: Job, now: float) -> None:
+    def release(self, request: Request, now: float) -> None:
         """Count a request as ended, whatever came of it."""
-        self._hosts[job.host].running -= 1
-        self._probing -= job.probes
-        self._offer(job.host, now)
+        self._hosts[request.host].running -= 1
+        self._probing -= request.probes
+        self._offer(request.host, now)
 
     def finish(self) -> None:
         """Count an image as stored, or failed for good."""
         self.left -= 1
 
-    def put_off(self, job: Job, delay: float, now: float) -> None:
+    def put_off(self, request: Request, delay: float, now: float) -> None:
         """Ask for an image again after so many seconds."""
-        if job.host in self.given_up:
+        if request.host in self.given_up:
             self._abandon(1)
             return
-        self._hosts[job.host].waiting += 1
-        self._set_timer(now + delay, job.host, job)
+        self._hosts[request.host].waiting += 1
+        self._set_timer(now + delay, request.host, request)
 
-    def note_answer(self, job: Job, now: float) -> None:
+    def note_answer(self, request: Request, now: float) -> None:
         """A host answered: it may be asked for one more at a time."""
-        host = self._prove(job.host, now)
+        host = self._prove(request.host, now)
         host.limit = min(host.limit + 1, self._settings.per_host)
 
-    def note_trouble(self, job: Job, message: str, now: float) -> None:
+    def note_trouble(self, request: Request, message: str, now: float) -> None:
         """A host did not answer, or did not end: after a few times it gets pauses, then nothing.
 
         Only the first try of an image counts, and only where the host answered nothing since:
         else the host is well and the image is not. What takes long ends last, and what fails is
         asked for again: both would look like trouble in a row.
         """
-        host, settings = self._hosts[job.host], self._settings
-        if job.tries > 1 or job.taken <= host.answered:
+        host, settings = self._hosts[request.host], self._settings
+        if request.tries > 1 or request.taken <= host.answered:
             return
         host.troubles += 1
         if host.troubles >= settings.host_failures:
-            self._give_up(job.host, message)
+            self._give_up(request.host, message)
         elif host.troubles >= SUSPECT_AFTER:
             host.limit, host.proven = 1, False
             tries = host.troubles - SUSPECT_AFTER + 1
             delay = backoff(tries, settings.base_delay, LONGEST_PAUSE, self._rng)
-            self._pause(job.host, now + delay)
+            self._pause(request.host, now + delay)
 
-    def note_limit(self, job: Job, wait: float, now: float) -> None:
+    def note_limit(self, request: Request, wait: float, now: float) -> None:
         """A host asks for fewer requests, and for none at all for so many seconds."""
-        host = self._prove(job.host, now)
+        host = self._prove(request.host, now)
         host.limit = max(1, host.limit // 2)
-        self._pause(job.host, now + wait)
+        self._pause(request.host, now + wait)
 
     def _prove(self, code: int, now: float) -> _Host:
         host = self._hosts[code]
@@ -143,7 +143,7 @@ class HostQueue:
             host.ring.append(code)
         return host
 
-    def _take_from(self, ring: deque[int], now: float) -> Job | None:
+    def _take_from(self, ring: deque[int], now: float) -> Request | None:
         while ring:
             code = ring.popleft()
             host = self._hosts.get(code)
@@ -154,10 +154,10 @@ class HostQueue:
                 continue
             host.ring = None
             if self._may_start(code, host, now):
-                job = self._next_job(code, host)
-                job.taken = now
+                request = self._next_request(code, host)
+                request.taken = now
                 self._offer(code, now)  # behind the others
-                return job
+                return request
         return None
 
     def _may_start(self, code: int, host: _Host, now: float) -> bool:
@@ -168,17 +168,17 @@ class HostQueue:
     def _has_fresh(self, code: int, host: _Host) -> bool:
         return bool(self._next[code] < self._end[code]) and host.waiting < MAX_WAITING
 
-    def _next_job(self, code: int, host: _Host) -> Job:
+    def _next_request(self, code: int, host: _Host) -> Request:
         # A host in trouble is probed with other images, or those put off would use up their tries.
         if host.due and (host.proven or not self._has_fresh(code, host)):
-            job = host.due.popleft()
+            request = host.due.popleft()
         else:
-            job = Job(int(self._order[self._next[code]]), code)
+            request = Request(int(self._order[self._next[code]]), code)
             self._next[code] += 1
-        job.probes = not host.proven
+        request.probes = not host.proven
         host.running += 1
-        self._probing += job.probes
-        return job
+        self._probing += request.probes
+        return request
 
     def _offer(self, code: int, now: float) -> None:
         """Put a host into a ring if it can be asked for something, and is in none."""
@@ -193,18 +193,18 @@ class HostQueue:
             host.paused_until = until
             self._set_timer(until, code, None)
 
-    def _set_timer(self, when: float, code: int, job: Job | None) -> None:
+    def _set_timer(self, when: float, code: int, request: Request | None) -> None:
         self._timed += 1
-        heapq.heappush(self._timers, (when, self._timed, code, job))
+        heapq.heappush(self._timers, (when, self._timed, code, request))
 
     def _wake(self, now: float) -> None:
         """Offer the hosts whose pauses are over, or that have images put off until now."""
         while self._timers and self._timers[0][0] <= now:
-            _, _, code, job = heapq.heappop(self._timers)
+            _, _, code, request = heapq.heappop(self._timers)
             host = self._hosts[code]
-            if job is not None and code not in self.given_up:
+            if request is not None and code not in self.given_up:
                 host.waiting -= 1
-                host.due.append(job)
+                host.due.append(request)
             self._offer(code, now)
 
     def _give_up(self, code: int, message: str) -> None:

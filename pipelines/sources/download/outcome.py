@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from embed.errors import InputError
-from pipelines.artifacts import write_json, writing
+from embed.files import writing
+from pipelines.artifacts import write_json
 from pipelines.datasets.derive import write_rows
 from pipelines.datasets.renewal import renewing
 

@@ -19,7 +19,7 @@ from .addresses import is_public
 from .delays import backoff
 from .failures import FetchError
 from .fetch import fetch, open_session
-from .hosts import HostQueue, Job
+from .hosts import HostQueue, Request
 from .journal import Journal
 from .progress import Tally, showing
 from .rows import find_hosts
@@ -48,7 +48,11 @@ def run_downloads(
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # there are threads enough
     try:
-        asyncio.run(_Download(rows, queue, store, journal, tally, settings).run())
+        asyncio.run(
+            _Download(
+                rows, queue, store=store, journal=journal, tally=tally, settings=settings
+            ).run()
+        )
     finally:
         cv2.setNumThreads(threads)
     return {hosts.dictionary[code].as_py(): why for code, why in queue.given_up.items()}
@@ -61,6 +65,7 @@ class _Download:
         self,
         rows: pa.Table,
         queue: HostQueue,
+        *,
         store: ImageStore,
         journal: Journal,
         tally: Tally,
@@ -90,11 +95,11 @@ class _Download:
         queue = self._queue
         while queue.left:
             while self._running < self._settings.connections:
-                job = queue.take(self._loop.time())
-                if job is None:
+                request = queue.take(self._loop.time())
+                if request is None:
                     break
                 self._running += 1
-                group.create_task(self._do(job))
+                group.create_task(self._do(request))
             await self._wait_for_change()
 
     async def _wait_for_change(self) -> None:
@@ -107,58 +112,58 @@ class _Download:
         if timer:
             timer.cancel()
 
-    async def _do(self, job: Job) -> None:
+    async def _do(self, request: Request) -> None:
         try:
-            await self._try(job)
+            await self._try(request)
             self._queue.finish()
             self._tally.stored += 1
         except FetchError as error:
-            self._fail(job, error)
+            self._fail(request, error)
         finally:
             self._running -= 1
             self._changed.set()
 
-    async def _try(self, job: Job) -> None:
+    async def _try(self, request: Request) -> None:
         """Ask for an image once and store it. Raises FetchError."""
-        job.tries += 1
+        request.tries += 1
         try:
-            data = await fetch(self._session, self._urls[job.row].as_py(), self._settings)
-            self._queue.note_answer(job, self._loop.time())
+            data = await fetch(self._session, self._urls[request.row].as_py(), self._settings)
+            self._queue.note_answer(request, self._loop.time())
         except FetchError as error:
-            self._note_failure(job, error)
+            self._note_failure(request, error)
             raise
         finally:
-            self._queue.release(job, self._loop.time())
-        image_id = self._ids[job.row].as_py()
+            self._queue.release(request, self._loop.time())
+        image_id = self._ids[request.row].as_py()
         try:
             await self._loop.run_in_executor(self._pool, self._store.store, image_id, data)
         except ImageError as error:
             raise FetchError(error.reason, error.found) from error
 
-    def _note_failure(self, job: Job, error: FetchError) -> None:
+    def _note_failure(self, request: Request, error: FetchError) -> None:
         """Let the host have what it asks for, or what a host in trouble gets."""
         queue, now = self._queue, self._loop.time()
         if error.slows_host:
-            queue.note_limit(job, self._delay(job, error), now)
+            queue.note_limit(request, self._delay(request, error), now)
         elif error.host_fails and not error.redirected:
-            queue.note_trouble(job, str(error), now)
+            queue.note_trouble(request, str(error), now)
             if queue.abandoned:
                 self._tally.failures["host_given_up"] = queue.abandoned
         else:
-            queue.note_answer(job, now)
+            queue.note_answer(request, now)
 
-    def _fail(self, job: Job, error: FetchError) -> None:
+    def _fail(self, request: Request, error: FetchError) -> None:
         """Put an image off, or record that it failed for good."""
-        if error.passes and job.tries < self._settings.max_tries:
-            self._queue.put_off(job, self._delay(job, error), self._loop.time())
+        if error.passes and request.tries < self._settings.max_tries:
+            self._queue.put_off(request, self._delay(request, error), self._loop.time())
             return
-        image_id, url = self._ids[job.row].as_py(), self._urls[job.row].as_py()
-        self._journal.append(image_id, url, error, job.tries)
+        image_id, url = self._ids[request.row].as_py(), self._urls[request.row].as_py()
+        self._journal.append(image_id, url, error, request.tries)
         self._tally.failures[error.reason] += 1
         self._queue.finish()
 
-    def _delay(self, job: Job, error: FetchError) -> float:
+    def _delay(self, request: Request, error: FetchError) -> float:
         """Return seconds to wait: at least what the host asks for, within reason."""
         settings = self._settings
-        delay = backoff(job.tries, settings.base_delay, settings.max_delay, self._rng)
+        delay = backoff(request.tries, settings.base_delay, settings.max_delay, self._rng)
         return max(delay, min(error.wait or 0.0, settings.max_delay))

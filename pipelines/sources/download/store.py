@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from embed.files import writing
 from pipelines.datasets.images import SUFFIXES
 
 from .sizes import Size, convert
@@ -50,18 +51,12 @@ class ImageStore:
 
         Raises:
             ImageError: they are no whole image.
-            OSError: they cannot be written.
+            InputError, OSError: they cannot be written.
         """
         converted = convert(data, self._size)
         temporary = self._temporary / f"{threading.get_ident()}.tmp"
-        with temporary.open("wb", buffering=0) as file:
-            file.write(converted)
-        path = self._images / image_path(image_id)
-        try:
-            os.replace(temporary, path)
-        except FileNotFoundError:  # the first image of its folder
-            path.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(temporary, path)
+        with writing(self._images / image_path(image_id), temporary, sync=False):
+            temporary.write_bytes(converted)
 
 
 def clear_temporary(folder: Path) -> None:

@@ -63,7 +63,7 @@ class Mirror:
 
 
 @dataclass
-class _Work:
+class _Fetch:
     """A fetch in progress."""
 
     mirror: Mirror
@@ -114,7 +114,7 @@ async def _fetch(mirror: Mirror, files: Sequence[RemoteFile]) -> None:
         rest = _check_space(mirror.folder, sizes)
         logger.info("fetching %s from %s", _describe(len(todo), rest), mirror.base)
         with byte_progress(len(todo), rest) as progress:
-            work = _Work(mirror, session, ledger, progress, deque(todo))
+            work = _Fetch(mirror, session, ledger, progress, deque(todo))
             await _run_workers(work)
     if work.failed:
         path, reason = next(iter(work.failed.items()))
@@ -171,7 +171,7 @@ def _check_space(folder: Path, sizes: dict[str, int]) -> int:
     return rest
 
 
-async def _run_workers(work: _Work) -> None:
+async def _run_workers(work: _Fetch) -> None:
     async def run() -> None:
         while work.waiting:
             file = work.waiting.popleft()
@@ -190,7 +190,7 @@ class _WrongMd5Error(ValueError):
     """A file is not what its md5 says."""
 
 
-async def _bring(work: _Work, file: RemoteFile) -> None:
+async def _bring(work: _Fetch, file: RemoteFile) -> None:
     """Fetch one file and verify it, at most twice."""
     mirror, target = work.mirror, work.mirror.folder / file.path
     wanted = await _read_md5(work, file)
@@ -227,7 +227,7 @@ async def _gather(tasks: Sequence[Coroutine[Any, Any, Answer]]) -> list[Answer]:
     return [task.result() for task in running]
 
 
-async def _read_md5(work: _Work, file: RemoteFile) -> str:
+async def _read_md5(work: _Fetch, file: RemoteFile) -> str:
     """Return the md5 that a file should have, or "" for a table."""
     if file.md5_path is None:
         return ""

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from embed.errors import InputError, MissingFileError
-from pipelines.artifacts import writing
+from embed.files import writing
 from pipelines.datasets.derive import share_images, write_rows
 from pipelines.datasets.origin import claim
 from pipelines.datasets.renewal import renewing

@@ -21,7 +21,8 @@ import pyarrow as pa
 from PIL import Image, ImageOps
 
 from embed.errors import InputError, MissingFileError
-from pipelines.artifacts import hash_file, writing
+from embed.files import writing
+from pipelines.artifacts import hash_file
 from pipelines.datasets.dataset import Dataset
 from pipelines.datasets.derive import write_rows
 from pipelines.datasets.images import SUFFIXES as IMAGE_SUFFIXES
@@ -32,7 +33,7 @@ from pipelines.datasets.origin import claim
 from pipelines.datasets.renewal import Renewal, renewing
 from pipelines.progress import progress_bar
 from pipelines.sources.class_folders import name_some
-from pipelines.sources.table_import.images import FLAT_LIMIT, ImageFolder
+from pipelines.sources.table_import.images import FLAT_LIMIT, ImageLayout
 from pipelines.sources.table_import.rows import ids_of_files
 
 from .truth import NAME, Box, GroundTruth, Query, read_published, save_truth
@@ -87,10 +88,10 @@ def import_revisited(
     others = _list_distractors(distractors, {*database.ids, *query_ids})
     origin = {"ground truth": published.name, "sha256": hash_file(published)}
     claim(folder, {"revisited": origin})
-    flat = ImageFolder(folder / "images", nested=False)
+    flat = ImageLayout(folder / "images", nested=False)
     with renewing(folder, ("index", "test", "labels", "train", NAME)) as renewal:
         _link(database, flat, renewal)
-        _link(others, ImageFolder(flat.path, nested=len(others.ids) > FLAT_LIMIT), renewal)
+        _link(others, ImageLayout(flat.path, nested=len(others.ids) > FLAT_LIMIT), renewal)
         for query_id, query, path in zip(query_ids, truth.queries, asked, strict=True):
             _write_crop(query, path, renewal.place_image(flat.place(query_id, ".png")))
         save_truth(truth, database.ids, query_ids, renewal.waiting / f"{NAME}.parquet")
@@ -179,7 +180,7 @@ def _refuse_repeated(ids: Sequence[str], why: str) -> None:
         raise InputError(f"two images would be called '{repeated}': {why}; rename one")
 
 
-def _link(photos: _Photos, images: ImageFolder, renewal: Renewal) -> None:
+def _link(photos: _Photos, images: ImageLayout, renewal: Renewal) -> None:
     with progress_bar("link images", len(photos.ids)) as advance:
         for image_id, path in zip(photos.ids, photos.paths, strict=True):
             link_image(path, images.place(image_id, path.suffix.lower()), renewal)

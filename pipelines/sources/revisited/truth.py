@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embed.errors import InputError, MissingFileError
+from embed.files import writing
 from index.revisited import LEVELS, Relevance
-from pipelines.artifacts import writing
 
 from .plain_pickle import PickledArray, read_plain_pickle
 
@@ -133,7 +133,7 @@ def _read_names(values: dict[str, Any], key: str) -> tuple[str, ...]:
 
 
 def _as_list(value: Any, key: str) -> list[Any]:
-    if isinstance(value, PickledArray) and value.values is not None:
+    if isinstance(value, PickledArray):
         return list(value.values.ravel().tolist())
     if not isinstance(value, list | tuple):
         raise InputError(f"{key} is a {type(value).__name__}, not a list")

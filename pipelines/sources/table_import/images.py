@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 
 from embed.errors import InputError
 from embed.failure import Failure
+from embed.files import writing
 from embed.parts import Part, write_part
 from embed.printable import printable
-from pipelines.artifacts import hash_values, writing
+from pipelines.artifacts import hash_values
 from pipelines.datasets.images import SUFFIXES, sniff_file, sniff_suffix
 from pipelines.datasets.linking import link_image
 from pipelines.datasets.naming import compose, spellings
@@ -35,7 +36,7 @@ READ_BUFFER = 1 << 20  # bytes; without it Arrow reads a column of a whole row g
 
 
 @dataclass(frozen=True)
-class ImageFolder:
+class ImageLayout:
     """images/ of a dataset folder: flat, or in folders of the first three characters of the ids."""
 
     path: Path
@@ -60,26 +61,22 @@ class ImageFolder:
         if list_files(target) == [target] and target.read_bytes() == data:
             return True
         place = renewal.place_image(target)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        # Not `writing`: it looks through the whole folder for what a killed process left, and waits
-        # for the disk at every file. Here the name is the same the next time, and a part is done
-        # when all of it is on the disk.
-        temporary = place.with_name(f".{place.name}.tmp")
-        temporary.write_bytes(data)
-        os.replace(temporary, place)
+        # Of a million files; a part of them is done when all of it is on the disk.
+        with writing(place, place.with_name(f".{place.name}.tmp"), sync=False) as temporary:
+            temporary.write_bytes(data)
         return place == target
 
 
-def open_images(folder: Path, count: int) -> ImageFolder:
+def open_images(folder: Path, count: int) -> ImageLayout:
     """Choose the layout of images/ for so many images; that of images already there is kept."""
     path = folder / "images"
     path.mkdir(parents=True, exist_ok=True)
     with os.scandir(path) as entries:
         first = next((entry for entry in entries if entry.name[0] != "."), None)
-    return ImageFolder(path, count > FLAT_LIMIT if first is None else first.is_dir())
+    return ImageLayout(path, count > FLAT_LIMIT if first is None else first.is_dir())
 
 
-def link_files(rows: Rows, source: Path, images: ImageFolder, renewal: Renewal) -> list[Failure]:
+def link_files(rows: Rows, source: Path, images: ImageLayout, renewal: Renewal) -> list[Failure]:
     """Link the files of N rows; return those that are not there, by row.
 
     A file is named with its suffix, or without: then the first of SUFFIXES counts that is there.
@@ -139,7 +136,7 @@ def _find_problem(path: Path, row: int) -> Failure | None:
 
 
 @dataclass(frozen=True)
-class _Groups:
+class _RowGroups:
     """Some row groups of one file."""
 
     path: Path
@@ -148,7 +145,7 @@ class _Groups:
 
 
 def write_bytes(
-    rows: Rows, source: TableSource, images: ImageFolder, renewal: Renewal
+    rows: Rows, source: TableSource, images: ImageLayout, renewal: Renewal
 ) -> list[Failure]:
     """Write the bytes of N rows as files; return those that are no image, by row.
 
@@ -181,7 +178,7 @@ def write_bytes(
                 advance(len(part.rows))
             else:
                 found, in_place = _write_part(
-                    part, rows.image_column, ids, images, renewal, advance
+                    part, rows.image_column, ids, images=images, renewal=renewal, advance=advance
                 )
                 os.sync()  # once a part: 45 times as fast as waiting for the disk file by file
                 # Images that wait for the renewal are gone without it, and so is their record.
@@ -194,7 +191,7 @@ def write_bytes(
     return failures
 
 
-def _list_parts(source: TableSource) -> Iterator[_Groups]:
+def _list_parts(source: TableSource) -> Iterator[_RowGroups]:
     """Yield parts of PART_ROWS or a little more, whole row groups each."""
     start = 0
     for path in source.paths:
@@ -205,11 +202,11 @@ def _list_parts(source: TableSource) -> Iterator[_Groups]:
             groups.append(group)
             count += metadata.row_group(group).num_rows
             if count >= PART_ROWS or group == metadata.num_row_groups - 1:
-                yield _Groups(path, tuple(groups), range(start, start + count))
+                yield _RowGroups(path, tuple(groups), range(start, start + count))
                 start, groups, count = start + count, [], 0
 
 
-def _make_key(part: _Groups, column: str, ids: pa.Array, images: ImageFolder) -> str:
+def _make_key(part: _RowGroups, column: str, ids: pa.Array, images: ImageLayout) -> str:
     """Return what tells whether a part is done: the file as it is now, and where images go."""
     status = part.path.stat()
     file = [part.path.name, status.st_size, status.st_mtime_ns, part.groups, column]
@@ -223,10 +220,11 @@ def _write_record(record: Path, ids: pa.Array, failures: Sequence[Failure], key:
 
 
 def _write_part(
-    part: _Groups,
+    part: _RowGroups,
     column: str,
     ids: pa.Array,
-    images: ImageFolder,
+    *,
+    images: ImageLayout,
     renewal: Renewal,
     advance: Advance,
 ) -> tuple[list[Failure], bool]:
@@ -247,7 +245,7 @@ def _write_part(
     return failures, in_place
 
 
-def _read_values(part: _Groups, column: str) -> Iterator[pa.Scalar]:
+def _read_values(part: _RowGroups, column: str) -> Iterator[pa.Scalar]:
     """Yield the bytes of each row, or null."""
     try:
         with pq.ParquetFile(part.path, buffer_size=READ_BUFFER, pre_buffer=False) as file:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from embed.errors import InputError, MissingFileError
 from embed.failure import Failure
+from embed.files import writing
 from embed.shards import write_failures
-from pipelines.artifacts import writing
 from pipelines.datasets.dataset import LABELLED, SPLITS, TABLES
 from pipelines.datasets.derive import write_rows
 from pipelines.datasets.origin import claim
@@ -112,7 +112,9 @@ def import_table(
                 f"{failures[0].message}"
             )
         labels, names = _number_labels(rows, folder)
-        tables = _make_tables(rows, splits, labels, names, failures, unlabelled)
+        tables = _make_tables(
+            rows, splits, labels, names=names, failures=failures, unlabelled=unlabelled
+        )
         for name, table in tables.items():
             write_rows(table, renewal.waiting / name)
         if failures:
@@ -183,6 +185,7 @@ def _make_tables(
     rows: Rows,
     splits: NDArray[Any],
     labels: pa.Array,
+    *,
     names: Mapping[int, str],
     failures: Sequence[Failure],
     unlabelled: Unlabelled,

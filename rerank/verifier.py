@@ -1,6 +1,6 @@
-"""Compare queries with images of the database, by their local features, as a recipe says.
+"""Compare queries with images of the database, by their local features, as the settings say.
 
-Knows no neighbours, labels or decisions. Reads the local features of a run; writes nothing.
+Knows no neighbours, labels or decisions. Reads a feature store; writes nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,17 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embed.parallel import run_parallel
-from pipelines.runs.recipe import RerankSettings
-from rerank.aggregated import (
-    AggregatedIndex,
-    AggregatedSettings,
-    build_aggregated_index,
-    verify_aggregated,
-)
-from rerank.features import LocalFeatures
-from rerank.geometry import Verification
-from rerank.store import FeatureStore
-from rerank.verify import VerifySettings, verify_candidates
+
+from .aggregated import AggregatedIndex, build_aggregated_index, verify_aggregated
+from .features import LocalFeatures
+from .geometry import Verification
+from .settings import RerankSettings
+from .store import FeatureStore
+from .verify import verify_candidates
 
 CHUNK = 10  # candidates verified at a time
 INDEXES = 4  # aggregated, that are kept: that of a large class takes 100 MB and more
@@ -116,10 +112,10 @@ class Verifier:
         if self.settings.matching == "aggregated":
             kept, index = self._aggregate(tuple(rows))
             images: Sequence[LocalFeatures] = index.images
-            found = verify_aggregated(asked, index, aggregated_settings(self.settings))
+            found = verify_aggregated(asked, index, self.settings)
         else:
             kept, images = self._load(rows)
-            found = verify_candidates(asked, images, verify_settings(self.settings))
+            found = verify_candidates(asked, images, self.settings)
         return [Compared(*each) for each in zip(kept, images, found, strict=True)]
 
     def _list_tasks(self, ids: Sequence[str], rows: Ints, candidates: Bools) -> list[Task]:
@@ -161,25 +157,3 @@ class Verifier:
             return kept, build_aggregated_index(images)
 
         return build
-
-
-def verify_settings(settings: RerankSettings) -> VerifySettings:
-    """Return what a recipe says of matching pairs of images, and of geometry."""
-    return VerifySettings(
-        model=settings.model,
-        threshold_px=settings.threshold,
-        max_iterations=settings.trials,
-        max_ratio=settings.ratio,
-        max_distance=settings.max_distance,
-    )
-
-
-def aggregated_settings(settings: RerankSettings) -> AggregatedSettings:
-    """Return what a recipe says of matching all images of a class, and of geometry."""
-    return AggregatedSettings(
-        model=settings.model,
-        threshold_px=settings.threshold,
-        max_iterations=settings.trials,
-        neighbors=settings.nearest,
-        max_distance=settings.max_distance,
-    )

@@ -1,0 +1,162 @@
+"""Stage `decide`: known queries to how evidence becomes an answer.
+
+Known queries are asked like any other, and once more without their landmark. The calibrated policy
+is fitted on them; for every policy they set the confidence below which the answer is "no known
+landmark". Reads index/, features/ and embeddings/. Writes decision/: decision.json,
+known_queries.parquet (the answer to each, by a model that did not see it), manifest.json. Removes
+reliability.png (`plots`), which shows the decision before.
+"""
+
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from classify_head.calibration import CalibratedFusion, Calibration, fit_calibration
+from classify_head.evidence import Evidence
+from classify_head.promise import DISTRACTORS, FEW, POOL, describe
+from classify_head.thresholds import probability_threshold, share_threshold
+from embed.files import writing
+from pipelines.answers.decision import Answered, Decision, Point, choose_point, measure_point
+from pipelines.answers.extras import make_extras
+from pipelines.answers.open_run import open_recognizer
+from pipelines.artifacts import Manifest, invalidate, record_file, write_json
+from pipelines.runs.artifact import Artifact
+from pipelines.runs.job import Job
+from pipelines.runs.recipe import Recipe
+
+from .askings import Askings, ask_twice
+from .known_queries import load_known_queries
+from .plots import RELIABILITY
+
+logger = logging.getLogger(__name__)
+
+
+def set_decision(artifact: Artifact, indexed: Manifest) -> Manifest:
+    """Fit the decision of a run whose index, features and pool are there."""
+    job, folder = artifact.job, artifact.folder
+    invalidate(folder)
+    (folder / RELIABILITY).unlink(missing_ok=True)
+    model, answered = _answer_known(job, indexed)
+    point = _choose_point(job.recipe, answered)
+    note = _note(answered, point)
+    if note:
+        logger.warning(note)
+    counts = {kind: int((answered.kinds == kind).sum()) for kind in DISTRACTORS}
+    values = {
+        "model": model.to_json() if model else None,
+        "note": note,
+        "known_queries": len(set(answered.ids)),
+        "distractors": counts[POOL],
+        **_point_values(point),
+    }
+    write_json(values, folder / "decision.json")
+    _write_answered(answered, folder / "known_queries.parquet")
+    outputs = [folder / name for name in ("decision.json", "known_queries.parquet")]
+    return artifact.sign([record_file(path) for path in outputs], model=indexed.model)
+
+
+def _answer_known(job: Job, indexed: Manifest) -> tuple[CalibratedFusion | None, Answered]:
+    """Ask the known queries; return the model of the calibrated policy and the answers."""
+    recipe = job.recipe
+    recognizer = open_recognizer(job.run, recipe, str(indexed.model["fingerprint"]))
+    known = load_known_queries(job)
+    # Where the policy rejects by a rule of its own, there is nothing to be set by it.
+    twice = recipe.decide.rejection == "none"
+    asked = ask_twice(known.embeddings, recognizer.database, twice=twice)
+    neighbors, evidence = asked.gather(known, recognizer)
+    # Photos of one occasion are often in the database together, and nobody will ask with one more.
+    near_copies = evidence.overlaps > recipe.decide.max_overlap
+    evidence = evidence.without(near_copies)
+    truths = asked.queries.landmark_ids
+    if recipe.decide.policy != "calibrated":
+        policy = recipe.decide.make_policy()
+        order = np.argsort(near_copies, axis=1, kind="stable")  # as `without` moves neighbours
+        rows = np.take_along_axis(np.where(near_copies, -1, neighbors.rows), order, axis=1)
+        vectors = asked.queries.vectors
+        extras = make_extras(policy, recognizer.database, vectors, rows, asked.hidden)
+        decided = Decision(recipe, None, -math.inf).answer(evidence, extras)
+        answers = decided.guesses, decided.confidences
+        return None, Answered(evidence.query_ids, asked.kinds, truths, *answers)
+    calibration = fit_known(evidence, asked, recipe)
+    if not calibration.model.fitted:
+        logger.warning(
+            "too few photos with a known answer that the model was not trained on, so confidences "
+            "are those of other data; they say which answers are surer, not how often they are "
+            "right"
+        )
+    answers = calibration.labels, calibration.probabilities
+    return calibration.model, Answered(evidence.query_ids, asked.kinds, truths, *answers)
+
+
+def fit_known(evidence: Evidence, asked: Askings, recipe: Recipe) -> Calibration:
+    """Fit the calibrated policy, as a recipe says, on askings and their evidence."""
+    return fit_calibration(
+        *(evidence, asked.queries.landmark_ids, asked.kinds),
+        features=recipe.decide.features,
+        distractor_share=recipe.decide.distractor_share,
+        seed=recipe.train.seed,
+    )
+
+
+def _note(answered: Answered, point: Point) -> str:
+    """Return what the user should know about the distractors; mostly nothing."""
+    pool = int((answered.kinds == POOL).sum())
+    if not point.promises:
+        return (
+            "nothing is known of photos without a landmark, so it is not known what the answer to "
+            f"one looks like: answers are given from confidence {point.threshold:.2f} on; list "
+            "some in non_landmark.csv"
+        )
+    if 0 < pool < FEW:
+        return (
+            f"only {pool} photos of non_landmark say how often other things get an answer; have "
+            f"{4 * FEW} or more, half of them are used for this"
+        )
+    return ""
+
+
+def _choose_point(recipe: Recipe, answered: Answered) -> Point:
+    """Return the confidence that answers must reach, and what it promises."""
+    settings, share = recipe.decide, recipe.decide.distractor_share
+    if settings.min_precision is not None:
+        return choose_point(answered, settings.min_precision, share)
+    calibrated = settings.policy == "calibrated"
+    if not (answered.truths < 0).any():
+        threshold = 0.0 if calibrated else settings.reject_below
+    elif calibrated:
+        threshold = probability_threshold(*answered.judged, share, settings.least_probability)
+    else:
+        threshold = share_threshold(answered.confidences, answered.kinds, settings.reject_share)
+    return measure_point(answered, threshold, share)
+
+
+def _point_values(point: Point) -> dict[str, Any]:
+    """Return an operating point as JSON can say it; infinity and nan become null."""
+    promises = {
+        kind: promise.to_json(point.share) if promise else None
+        for kind, promise in ((kind, point.promises.get(kind)) for kind in DISTRACTORS)
+    }
+    return {
+        "threshold": point.threshold if math.isfinite(point.threshold) else None,
+        **describe(point.harder, point.share),
+        "promise": promises,
+    }
+
+
+def _write_answered(answered: Answered, path: Path) -> None:
+    table = pa.table(
+        {
+            "query_id": pa.array(answered.ids, pa.string()),
+            "kind": pa.array(answered.kinds.tolist(), pa.string()),
+            "truth": answered.truths,
+            "landmark_id": answered.labels,
+            "confidence": answered.confidences,
+        }
+    )
+    with writing(path) as temporary:
+        pq.write_table(table, temporary)

@@ -1,1 +1,0 @@
-"""What each stage will take of this machine: time, disk, memory."""

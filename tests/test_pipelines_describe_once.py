@@ -1,0 +1,208 @@
+"""A photo is described the same whoever asks, and no network, hash or decoding is done twice."""
+
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from embed import decode
+from embed.backbone import BackboneSpec
+from embed.model import DescriptorModel, ModelSpec
+from embed.views import Views
+from pipelines.answers import stored_model
+from pipelines.answers.describer import load_describer
+from pipelines.answers.extractors import build_extractor
+from pipelines.answers.open_run import load_split_embeddings, open_features
+from pipelines.answers.query import QueryEngine
+from pipelines.runs import integrity
+from pipelines.runs.decoding import decode_side
+from pipelines.runs.recipe import Recipe, load_recipe, make_recipe
+from pipelines.runs.recipe_files import list_recipes
+from rerank.delf import extractor as delf_extractor
+from tests.conftest import Tiny
+from tests.datasets import cairn, make_recipe_file, texture
+
+DELF = """
+[rerank]
+method = "delf"
+[rerank.delf]
+stride = 4
+hidden = 16
+dim = 16
+epochs = 1
+batch_size = 8
+scales = [1.0, 2.0]
+max_features = 60
+score_threshold = 0.0
+"""
+VIEWS = "[embed]\nscales = [0.5, 1.0, 3.4]\nflip = true\n"  # of 32 pixels: larger than SIFT's 96
+# Photos and how they are stored: EXIF turns a photo on its side upright.
+SIZES = {"q0": (400, 300, 1), "q1": (20, 24, 1), "q2": (410, 290, 6), "q3": (30, 18, 8)}
+
+
+def write_odd_photos(data: Path) -> None:
+    """Write photos that are larger and smaller than all views, some of them turned by EXIF."""
+    for seed, (name, (width, height, orientation)) in enumerate(SIZES.items()):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        image = Image.fromarray(texture(seed)).resize((width, height))
+        image.save(data / "images" / f"{name}.jpg", quality=90, exif=exif)
+
+
+@pytest.fixture(
+    scope="module",
+    params=["", VIEWS, DELF, VIEWS.replace(", 3.4", "") + DELF],
+    ids=["sift", "sift, several views", "delf", "delf, several views"],
+)
+def asked(
+    request: pytest.FixtureRequest, finished: Tiny, tmp_path_factory: pytest.TempPathFactory
+) -> Tiny:
+    """Return a finished run, on the model of `finished`, that was asked for odd photos."""
+    folder = tmp_path_factory.mktemp("asked")
+    shutil.copytree(finished.data, folder / "data")
+    shutil.copytree(finished.run / "model", folder / "run" / "model", symlinks=True)
+    write_odd_photos(folder / "data")
+    recipe = make_recipe_file(folder / "tiny.toml", request.param)
+    tiny = Tiny(folder / "data", recipe, folder / "run")
+    end = tiny.submit()
+    assert end.status == 0, end.err
+    return tiny
+
+
+def test_a_query_is_described_as_by_embed_and_features(asked: Tiny) -> None:
+    recipe = load_recipe(str(asked.recipe))
+    describer = load_describer(asked.run, recipe)
+    stored, store = (
+        load_split_embeddings(asked.run, "test"),
+        open_features(asked.run, "test", recipe),
+    )
+    assert store is not None
+    for row, name in enumerate(stored.ids):
+        image = describer.decode(asked.data / "images" / f"{name}.jpg")
+        embeddings, features = describer.describe(image, name)
+        # A batch of one is summed in another order than one of four: the last bits may differ.
+        np.testing.assert_allclose(embeddings.vectors[0], stored.vectors[row], atol=1e-6)
+        expected = store.get(name)
+        assert expected is not None and features is not None
+        assert features.image_size == expected.image_size
+        np.testing.assert_allclose(features.scores, expected.scores, rtol=1e-5)
+        for array in ("keypoints", "scales"):
+            np.testing.assert_allclose(
+                getattr(features, array), getattr(expected, array), rtol=1e-6
+            )
+        # DELF's are of 16 bits, in which the last bit is 1e-3 of a value.
+        atol = 1e-6 if recipe.rerank.method == "sift" else 1e-3
+        first, second = (found.descriptors.astype(np.float32) for found in (features, expected))
+        np.testing.assert_allclose(first, second, atol=atol)
+
+
+class Counts:
+    """Counts what is called, by what it was called for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Start from a process that has loaded nothing yet, and remembers no hash."""
+        self.monkeypatch, self.of = monkeypatch, Counter[str]()
+        for cached in (stored_model._load_model, stored_model._load_delf, stored_model._load_head):
+            cached.cache_clear()
+        integrity.forget_hashes()
+        monkeypatch.setattr(integrity, "SETTLED", -1.0)  # as of a run that was not made just now
+        self.count(stored_model, "load_model", lambda folder, **_: "load model")
+        self.count(stored_model, "load_delf", lambda *_, **__: "load delf")
+        self.count(integrity, "hash_file", lambda path: f"hash {path.name}")
+        self.count(delf_extractor, "fingerprint_model", lambda model: "hash model.safetensors")
+        self.count(delf_extractor, "fingerprint_delf", lambda local: "hash delf.safetensors")
+        self.count(decode, "_reader", lambda data: "decode")
+
+    def count(self, module: Any, name: str, label: Callable[..., str]) -> None:
+        """Count the calls of a function of a module."""
+        called = getattr(module, name)
+
+        def count_call(*arguments: Any, **options: Any) -> Any:
+            self.of[label(*arguments, **options)] += 1
+            return called(*arguments, **options)
+
+        self.monkeypatch.setattr(module, name, count_call)
+
+
+def test_a_query_loads_and_hashes_a_model_once_and_decodes_a_photo_once(
+    asked: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = Counts(monkeypatch)
+    engine = QueryEngine(asked.run)
+    delf = int(engine.recipe.rerank.method == "delf")
+    assert "decode" not in counts.of
+    assert engine.ask(asked.data / "images" / "q0.jpg").error == ""
+    assert counts.of["decode"] == 1
+    assert (counts.of["load model"], counts.of["hash model.safetensors"]) == (1, 1)
+    assert (counts.of["load delf"], counts.of["hash delf.safetensors"]) == (delf, delf)
+
+
+def test_embeddings_and_features_of_all_splits_share_one_model(
+    asked: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(asked.run, run)
+    for folder in ("embeddings", "features", "index", "decision"):
+        shutil.rmtree(run / folder)
+    counts = Counts(monkeypatch)
+    delf = int(load_recipe(str(asked.recipe)).rerank.method == "delf")
+    assert Tiny(asked.data, asked.recipe, run).submit().status == 0
+    assert (counts.of["load model"], counts.of["hash model.safetensors"]) == (1, 1)
+    assert (counts.of["load delf"], counts.of["hash delf.safetensors"]) == (delf, delf)
+
+
+def test_nothing_is_loaded_where_nothing_is_missing(
+    asked: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = Counts(monkeypatch)
+    assert asked.submit().status == 0
+    assert counts.of["load model"] == counts.of["load delf"] == 0
+
+
+def test_a_model_that_is_another_now_is_loaded_anew(asked: Tiny, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(asked.run / "model", run / "model")
+    first, _ = stored_model.open_model(run)
+    assert stored_model.open_model(run)[0] is first
+    path = run / "model" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.raises(ValueError, match=r"model\.safetensors is damaged"):
+        stored_model.open_model(run)
+    assert cairn("query", asked.data / "images" / "q0.jpg", "--run", run).status == 1
+
+
+@pytest.mark.parametrize("name", [name for name in list_recipes() if name != "report"])
+def test_photos_are_decoded_large_enough_for_every_use(name: str) -> None:
+    recipe = load_recipe(name)
+    for method in ("none", "sift", "delf"):
+        changed = make_recipe({**recipe.model_dump(), "rerank": {"method": method}}, name)
+        assert decode_side(changed) >= recipe.train.image_size
+        if method == "sift":
+            assert decode_side(changed) >= build_extractor(Path(), changed.rerank).min_side
+
+
+@pytest.mark.parametrize("scales", [(1.0,), (0.7, 1.0, 1.4142), (0.5,), (3.3,)])
+@pytest.mark.parametrize("architecture", ["test_resnet", "test_vit"])
+def test_the_recipe_knows_the_side_of_views(architecture: str, scales: tuple[float, ...]) -> None:
+    values = {"image_size": 64, "backbone": architecture}
+    recipe = Recipe.model_validate(
+        {"train": values, "embed": {"scales": scales}, "rerank": {"method": "none"}}
+    )
+    model = DescriptorModel(ModelSpec(BackboneSpec(architecture), 64, 8))
+    needed = Views(scales=scales).input_side(model)
+    assert needed <= decode_side(recipe) <= needed + 64
+    assert decode_side(recipe) == needed or scales != (1.0,)
+
+
+def test_members_of_any_size_are_decoded_alike() -> None:
+    values: dict[str, Any] = {
+        "train": {"image_size": 64},
+        "rerank": {"method": "none"},
+        "ensemble": {"members": {"small": {}, "large": {"train": {"image_size": 160}}}},
+    }
+    assert decode_side(make_recipe(values, "two")) == 160
