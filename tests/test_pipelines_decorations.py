@@ -20,7 +20,7 @@ from pipelines.reports import (
 )
 from pipelines.reports.page import run_report
 from pipelines.sources import demo
-from pipelines.stages import train
+from pipelines.stages import plots
 from tests.conftest import Tiny
 from tests.datasets import cairn, make_dataset, results
 
@@ -36,7 +36,7 @@ TABLES = {
 OF_SUBMIT: dict[str, tuple[Any, str]] = {
     "answers.jpg": (answers_sheet, "draw_sheet"),
     "decision/reliability.png": (classify_head.plots, "plot_reliability"),
-    "model/curves.png": (train, "plot_history"),
+    "model/curves.png": (plots, "plot_history"),
 }
 OF_RUN: dict[str, tuple[Any, str]] = {
     "answers.jpg": (answers_sheet, "draw_sheet"),

@@ -99,11 +99,12 @@ def test_other_settings_are_refused_and_named(source: Dataset) -> None:
 
 
 def test_other_tables_are_refused_and_named(source: Dataset) -> None:
-    job = prepare_data(make_job(source, *SHARES))
+    prepare_data(make_job(source, *SHARES))
     write_table(source.folder / "train.csv", "id,landmark_id", ["a,1", "b,1", "c,2", "d,2"])
     add_queries(source)
+    again = make_job(Dataset(source.folder), *SHARES)  # of another command, which reads them anew
     with pytest.raises(ValueError, match="other table solution, table test, table train; name"):
-        prepare_data(job)
+        prepare_data(again)
 
 
 def test_interrupted_data_are_made_again(source: Dataset) -> None:

@@ -177,5 +177,5 @@ def test_a_trained_model_needs_its_training_table_no_more(tiny: Tiny) -> None:
     assert (tiny.run / "model" / "manifest.json").read_bytes() == model
     end = cairn("train", *tiny.options, "--redo")
     assert end.status == 1
-    assert "has no train.csv; this stage needs it" in end.err
+    assert "has no train.csv (columns id,landmark_id), and the recipe trains a model" in end.err
     assert (tiny.run / "model" / "manifest.json").read_bytes() == model
