@@ -153,7 +153,7 @@ def test_a_later_command_needs_the_run_alone(source: Dataset) -> None:
     for image_id in source.load_split("train").ids:
         write_photo(source.folder, image_id, np.zeros((8, 8, 3), dtype=np.uint8))
     job = make_job(source, *SHARES)
-    prepare_data(job).fill()
+    prepare_data(job).record()
     for data in (None, source.folder):
         found = start_job(data, job.run, None, None, workers=0)
         assert found.data.resolve() == (job.run / "data").resolve()

@@ -95,9 +95,9 @@ def test_a_validation_table_is_held_out_instead_of_a_share(dataset: Dataset) -> 
     write_table(dataset.folder / "validation.csv", "id,landmark_id", ["v1,40", "v2,99", "v3,10"])
     made = load(dataset)
     assert len(made.rows) == sum(SIZES)
-    assert (made.held_out.ids, made.strangers) == (("v1", "v3"), 1)
+    assert (made.held_out.ids, made.unknown) == (("v1", "v3"), 1)
     small = load(dataset, balance={"min_count": 5})
-    assert (small.held_out.ids, small.strangers) == (("v1",), 2)
+    assert (small.held_out.ids, small.unknown) == (("v1",), 2)
 
 
 @pytest.fixture(scope="module")

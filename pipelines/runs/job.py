@@ -67,7 +67,7 @@ class Job:
         """Limit of the decoder."""
         return self.recipe.decode.max_pixels
 
-    def fill(self) -> None:
+    def record(self) -> None:
         """Write run.json."""
         weights = str(self.weights.resolve()) if self.weights else None
         values = {

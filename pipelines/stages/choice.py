@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
+class ChosenModel:
     """Which of the models is kept."""
 
     place: int  # 0: the best epoch, 1: the pretrained features, 2: the last epoch
@@ -32,7 +32,7 @@ class Choice:
 
 def choose_model(
     start: DescriptorModel, best: DescriptorModel, last: DescriptorModel, validation: Validation
-) -> Choice:
+) -> ChosenModel:
     """Choose the model of the largest GAP, and say which it is, and whether it may be chance.
 
     A gain that may be chance is kept all the same: held-out photos, brothers of those that are
@@ -56,7 +56,7 @@ def choose_model(
     figures = [validation.figures(each) for each in judged]
     gaps = [each["gap"] for each in figures]
     found = int(np.argmax(gaps))  # of equal ones the first
-    choice = Choice(found, figures[1])
+    choice = ChosenModel(found, figures[1])
     by_chance = choice.tuned and not is_better(judged[found], judged[1])
     logger.info(
         "kept: %s; GAP of held-out photos and landmarks %.3f, of the pretrained features %.3f, of "

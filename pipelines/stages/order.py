@@ -115,9 +115,9 @@ class Order:
 
                 check_joint(self.job)
             trained = self._resolve(keys.model_artifact(self.job), _train)
-            self.job.fill()
+            self.job.record()
             return trained
-        self.job.fill()
+        self.job.record()
         link_first_model(self.job)
         models = [member.model() for member in self._members]
         return models[0]

@@ -71,7 +71,7 @@ def train(artifact: Artifact) -> Manifest:
     job, folder = artifact.job, artifact.folder
     _refuse_other_model(artifact)
     check_joint(job)
-    job.fill()
+    job.record()
     training = load_training_set(job.dataset, job.recipe.train)
     _check(training, job)
     trained = _fit(job, training, folder / f"checkpoint-{artifact.key[:12]}.pt")
@@ -125,10 +125,10 @@ def _refuse_other_model(artifact: Artifact) -> None:
 def _check(training: TrainingSet, job: Job) -> None:
     """Say what is left out, and raise ValueError if nothing can be learned from the rest."""
     settings, path = job.recipe.train, training.table.path
-    if training.strangers:
+    if training.unknown:
         logger.warning(
             "%d of %d images of %s are of landmarks that are not trained on; they are not asked",
-            *(training.strangers, training.strangers + len(training.held_out.ids)),
+            *(training.unknown, training.unknown + len(training.held_out.ids)),
             training.held_out.path,
         )
     if job.dataset.find_table("validation"):

@@ -30,7 +30,7 @@ class TrainingSet:
     examples: Examples | None  # [M] of the N images; none where each is trained on as it is
     held_out: ImageTable  # photos of the landmarks trained on, or left out of it
     unseen: ImageTable  # all photos of the landmarks left out: of all others but few are held out
-    strangers: int  # rows of the validation table of other landmarks, which nothing is asked of
+    unknown: int  # rows of the validation table of other landmarks, which nothing is asked of
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -68,18 +68,18 @@ def load_training_set(dataset: Dataset, settings: TrainSettings) -> TrainingSet:
     if dataset.find_table("validation"):
         asked = dataset.load_split("validation")
         known = np.isin(asked.landmark_ids, landmarks)
-        held_out, strangers = _take(asked, np.flatnonzero(known)), int((~known).sum())
+        held_out, unknown = _take(asked, np.flatnonzero(known)), int((~known).sum())
         rows = shown
     else:
         labels = table.landmark_ids[shown]
         kept, left = split_validation(labels, settings.validation_share, settings.seed)
-        held_out, strangers = _take(table, shown[left]), 0
+        held_out, unknown = _take(table, shown[left]), 0
         rows = shown[kept]
     trained = np.setdiff1d(landmarks, unseen)
     left_out = _take(table, np.setdiff1d(large, shown))
     balance = settings.balance
     if not (balance.cap or balance.upsample_to):
-        return TrainingSet(table, rows, trained, None, held_out, left_out, strangers)
+        return TrainingSet(table, rows, trained, None, held_out, left_out, unknown)
     drawn = draw_set(
         table.landmark_ids[rows],
         cap=balance.cap,
@@ -89,7 +89,7 @@ def load_training_set(dataset: Dataset, settings: TrainSettings) -> TrainingSet:
     )
     used, places = np.unique(drawn.rows, return_inverse=True)
     examples = Examples(places, drawn.variants)
-    return TrainingSet(table, rows[used], trained, examples, held_out, left_out, strangers)
+    return TrainingSet(table, rows[used], trained, examples, held_out, left_out, unknown)
 
 
 def find_held_out(dataset: Dataset, settings: TrainSettings) -> ImageTable | None:
