@@ -1,17 +1,21 @@
 """How many local features a second one thread reads of the store, and two threads.
 
 Writes a store of random features into a temporary folder. One thread and two take turns, so that
-what else the machine does meets both. Run it alone: python -m tests.benchmarks.bench_store
+what else the machine does meets both; and so do copies of as many bytes, which hold no lock at all:
+what two threads gain there is all that two can gain on the machine. Run it alone:
+python -m tests.benchmarks.bench_store
 """
 
 import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rerank.features import LocalFeatures
 from rerank.store import FeatureStore, write_features_part
@@ -25,24 +29,31 @@ def run() -> str:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         ids = _write(folder)
-        return "\n".join(_compare(folder, ids, cold) for cold in (False, True))
+        copies = np.zeros((len(ids), 4 * 90_000), np.uint8)  # a row group each
+        measured = {
+            "read from memory": lambda threads: _read(folder, ids, threads, cold=False),
+            "read from the disk": lambda threads: _read(folder, ids, threads, cold=True),
+            "copied": lambda threads: _copy(copies, threads),
+        }
+        return _compare(measured, len(ids))
 
 
-def _compare(folder: Path, ids: list[str], cold: bool) -> str:
-    """Return the line of files that the system holds in memory, or of such that it must fetch."""
-    _read(folder, ids, 2, cold)
-    one, two = [], []
-    for _ in range(ROUNDS):
-        one.append(_read(folder, ids, 1, cold))
-        two.append(_read(folder, ids, 2, cold))
-    low, ratio, high = statistics.quantiles(np.divide(one, two).tolist(), n=4)
-    rates = [len(ids) / statistics.median(seconds) for seconds in (one, two)]
-    source = "from the disk" if cold else "from memory"
-    return (
-        f"{source}: one thread {rates[0]:,.0f} images a second, "
-        f"two {rates[1]:,.0f}: {ratio:.2f} times as fast (quartiles of {ROUNDS} rounds: {low:.2f}, "
-        f"{high:.2f})"
-    )
+def _compare(measured: dict[str, Callable[[int], float]], images: int) -> str:
+    """Return a line for each function from a number of threads to seconds."""
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in measured}
+    for _ in range(ROUNDS + 1):
+        for name, measure in measured.items():
+            seconds[name].append((measure(1), measure(2)))
+    lines = []
+    for name, rounds in seconds.items():
+        one, two = np.array(rounds[1:]).T  # the first warms up
+        low, ratio, high = statistics.quantiles((one / two).tolist(), n=4)
+        lines.append(
+            f"{name}: one thread {images / np.median(one):,.0f} images a second, two "
+            f"{images / np.median(two):,.0f}: {ratio:.2f} times as fast (quartiles of {ROUNDS} "
+            f"rounds: {low:.2f}, {high:.2f})"
+        )
+    return "\n".join(lines)
 
 
 def _write(folder: Path) -> list[str]:
@@ -72,15 +83,21 @@ def _read(folder: Path, ids: list[str], threads: int, cold: bool) -> float:
             os.fsync(file.fileno())
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     store = FeatureStore(folder, "", cache_images=1)
+    return _time(lambda start: [store.get(i) for i in ids[start::threads]], threads)
+
+
+def _copy(arrays: NDArray[np.uint8], threads: int) -> float:
+    """Return the seconds in which threads copy the arrays [images, bytes], one after the other."""
+    return _time(lambda start: [array.copy() for array in arrays[start::threads]], threads)
+
+
+def _time(work: Callable[[int], object], threads: int) -> float:
+    """Return the seconds of threads that are running when they get their number to work on."""
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(abs, range(threads)))  # started
+        list(pool.map(abs, range(threads)))
         started = time.perf_counter()
-        list(pool.map(lambda some: [store.get(i) for i in some], _split(ids, threads)))
+        list(pool.map(work, range(threads)))
         return time.perf_counter() - started
-
-
-def _split(ids: list[str], threads: int) -> list[list[str]]:
-    return [ids[start::threads] for start in range(threads)]
 
 
 if __name__ == "__main__":
