@@ -1,4 +1,4 @@
-"""Promise how many answers will be right, for distractors of either kind apart.
+"""Predict the precision and coverage of answers, for each kind of distractors apart.
 
 Known queries are asked of two kinds of distractors: photos of other things (the pool), and photos
 of landmarks that were taken out of the database for them (removed). What share of the photos that

@@ -1,4 +1,4 @@
-"""Set the confidence that an answer must reach, by the harder of two kinds of distractors.
+"""Set the confidence that an answer must reach so that enough of the answers are right.
 
 Each rule takes the known queries: correct [Q] bool, confidence [Q] float64 (-inf where there is no
 answer) and kinds [Q], and `share`, how many of the photos that will be asked about are distractors;

@@ -1,4 +1,4 @@
-"""Keep the memory that a network's layers free, for its next layers, and give it back after.
+"""On a CPU, keep the memory that layers free, for the next layers, and give it back after.
 
 By itself glibc asks the system for every block above a threshold and returns it at once: each
 layer's output is then made of pages that the system has to clear, which took up to half of all

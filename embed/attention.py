@@ -1,4 +1,4 @@
-"""Attention: on the last map of a backbone, or between its stages.
+"""Attention of the descriptor network: on the last map of its backbone, or between its stages.
 
 Each module takes a map [B, C, h, w] and returns one of the same shape. Knows of timm's networks
 only what their `feature_info` says, and nothing of pooling or training.

@@ -1,4 +1,4 @@
-"""Say which views of an image are described, and cut them out of it: scales, mirror images, crops.
+"""Test-time augmentation: the scales, mirror images and crops of an image that are described.
 
 Reads and writes no files. The views must be the same for database and queries.
 """

@@ -1,4 +1,4 @@
-"""Watch how much memory this process and its children hold. Reads /proc, where it is."""
+"""Watch how much RAM this process and its children hold. Reads /proc, where it is."""
 
 import contextlib
 import os

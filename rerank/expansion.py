@@ -1,4 +1,4 @@
-"""Move descriptors towards their nearest neighbours, before a search and after it.
+"""Query expansion and database augmentation: descriptors move towards their nearest neighbours.
 
 Queries: search, expand_queries, search again. Database: search it with itself, augment_database,
 index what comes out. Neither looks at labels. Arrays in, arrays out.

@@ -14,10 +14,10 @@ from tests.test_imports import FILES, FLOORS
 ADD = [line for line in read_map()[0].splitlines() if line.startswith("| a")]
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 RECORDS = re.findall(r"^\| `(\w+)` \| `([\w/]+)` \|", ARCHITECTURE, re.MULTILINE)
-THINGS = (
+THINGS = {  # that somebody is sure to look for
     *("pooling", "metric loss", "classification head", "local feature", "policy", "data source"),
     *("stage", "command", "option of a command", "setting of a recipe", "recipe"),
-)
+}
 
 
 def test_the_map_has_every_folder_and_file_once() -> None:
@@ -45,7 +45,8 @@ def test_what_differs_is_said_line_by_line(tmp_path: Path, monkeypatch: pytest.M
 
 def test_where_to_add_each_thing_is_said() -> None:
     said = [line.split("|")[1].strip().split(" ", 1)[1] for line in ADD]
-    assert said == list(THINGS)
+    assert set(said) >= THINGS
+    assert len(set(said)) == len(said)
 
 
 @pytest.mark.parametrize("line", ADD, ids=lambda line: line.split("|")[1].strip())
