@@ -10,7 +10,7 @@ import torch
 from classify_head.ensemble import combine_heads
 from classify_head.submission import load_submission
 from embed.model import load_model
-from embed.settings import FreezeSettings, StageSettings, TrainSettings
+from embed.settings import FreezeSettings, PhaseSettings, TrainSettings
 from pipelines.datasets.dataset import Dataset, ImageTable
 from pipelines.runs.job import Job
 from pipelines.runs.members import list_member_jobs
@@ -158,7 +158,7 @@ def test_what_is_done_is_kept_until_something_else_is_asked_for(job: Job) -> Non
 def test_what_would_stop_a_head_early_is_left_out() -> None:
     recipe = TrainSettings(
         epochs=2,
-        stages=(StageSettings(epochs=2, freeze=FreezeSettings(head=True)),),
+        phases=(PhaseSettings(epochs=2, freeze=FreezeSettings(head=True)),),
         schedule="step",
         patience=1,
         epoch_share=0.1,
@@ -170,8 +170,8 @@ def test_what_would_stop_a_head_early_is_left_out() -> None:
     )
     settings = refit_settings(recipe, photos=160, classes=16)
     assert (settings.epochs, settings.epoch_steps) == (30, 4 * 160 // 32)
-    stage = settings.stage_at(29)
-    assert stage.freeze == FreezeSettings(last_convolutions=0)
+    phase = settings.phase_at(29)
+    assert phase.freeze == FreezeSettings(last_convolutions=0)
     assert (settings.schedule, settings.patience, settings.epoch_share) == ("cosine", 0, 1.0)
     assert (settings.head_loss, settings.optimizer) == (recipe.head_loss, recipe.optimizer)
     assert TrainSettings.model_validate(settings.model_dump()) == settings

@@ -154,8 +154,8 @@ def test_a_trained_model_needs_no_network_of_timm(finished: Tiny) -> None:
     [
         (["train.backbone=test_vit", "train.image_size=40"], "40 pixels, train.image_size: "),
         (
-            ["train.backbone=test_vit", "train.stages=[{epochs=2, image_size=40}]"],
-            "40 pixels, train.stages.0.image_size: ",
+            ["train.backbone=test_vit", "train.phases=[{epochs=2, image_size=40}]"],
+            "40 pixels, train.phases.0.image_size: ",
         ),
     ],
 )

@@ -134,7 +134,7 @@ def _shorten(recipe: Recipe, steps: int) -> Recipe:
     So none collapses, and of models as good the trained one is kept, as after a whole training.
     """
     values = recipe.model_dump(exclude={"data"})
-    short = {"epochs": 1, "epoch_steps": steps, "epoch_share": 1.0, "stages": ()}
+    short = {"epochs": 1, "epoch_steps": steps, "epoch_share": 1.0, "phases": ()}
     short |= {"learning_rate": 1e-9, "head_learning_rate": 1e-9}
     sections = [values, *values.get("ensemble", {}).get("members", {}).values()]
     models = [recipe, *list_members(Path(), recipe).values()]
@@ -212,7 +212,7 @@ def _count_passes(job: Job, recipe: Recipe, training: TrainingSet) -> float:
     batch = settings.batch_size if settings.group == 1 and settings.batch_size else batch
     seen = len(training.rows if training.examples is None else training.examples.rows)
     images = settings.epoch_steps * batch or max(seen, batch) * settings.epoch_share
-    sides = [settings.stage_at(e).image_size / settings.image_size for e in range(settings.epochs)]
+    sides = [settings.phase_at(e).image_size / settings.image_size for e in range(settings.epochs)]
     return STEP * images * sum(side**2 for side in sides) + times * validated
 
 

@@ -244,7 +244,7 @@ def _train_epochs(
     """Train the epochs that are left; the first process tells of each, and judges it."""
     job, training, settings = course.job, course.training, course.job.recipe.train
     # What is frozen for a while has no gradient.
-    freezes = settings.stages or settings.freeze != FreezeSettings() or not settings.head_weight
+    freezes = settings.phases or settings.freeze != FreezeSettings() or not settings.head_weight
     fabric = start_fabric(job.devices, course.precision, find_unused_parameters=bool(freezes))
     start = networks.first[0].to(fabric.device) if networks.first else None
     validation = Validation.of(

@@ -103,7 +103,7 @@ def refit_settings(
             "epochs": effort.epochs,
             "epoch_steps": max(math.ceil(effort.passes * photos / batch), effort.least_steps),
             "epoch_share": 1.0,
-            "stages": (),
+            "phases": (),
             "freeze": FreezeSettings(last_convolutions=0),
             "triplet_weight": 0.0,
             "local_weight": 0.0,
