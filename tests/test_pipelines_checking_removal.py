@@ -14,12 +14,12 @@ import pytest
 from embed.errors import InputError
 from pipelines.datasets.checking.catalogue import Catalogue
 from pipelines.datasets.checking.check import check_dataset
-from pipelines.datasets.checking.duplicates import reject_duplicates
+from pipelines.datasets.checking.deduplication import reject_duplicates
+from pipelines.datasets.checking.duplicates import Duplicates
 from pipelines.datasets.checking.groups import number_groups
 from pipelines.datasets.checking.problems import KINDS, Findings, Kind, Problems
 from pipelines.datasets.checking.rejection import choose_rejected
 from pipelines.datasets.checking.removal import Left, parse_kinds, remove_problems
-from pipelines.datasets.checking.twins import Twins
 from pipelines.datasets.dataset import Dataset
 from pipelines.datasets.selection.tables import load_groups
 from tests.datasets import find_file
@@ -182,9 +182,11 @@ def make_findings(
     exact = np.array([same for _, _, same in pairs], dtype=bool)
     count = len(pairs)
     similarity = np.ones(count, dtype=np.float32)
-    twins = Twins(ends[:, 0], ends[:, 1], exact, np.zeros(count, dtype=np.uint8), similarity)
+    duplicates = Duplicates(
+        ends[:, 0], ends[:, 1], exact, np.zeros(count, dtype=np.uint8), similarity
+    )
     catalogue = Catalogue(scan, entries[["row", "table", "landmark_id"]])
-    return Findings(catalogue, twins, number_groups(catalogue, twins))
+    return Findings(catalogue, duplicates, number_groups(catalogue, duplicates))
 
 
 def reject(found: Findings, *, near: bool = True, alive: Sequence[bool] | None = None) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from rich.console import Console
 
-from pipelines.datasets.checking.catalogue import ASKED, CLEANED
+from pipelines.datasets.checking.catalogue import CLEANED, QUERIES
 from pipelines.datasets.checking.problems import KINDS, MEANINGS, Findings, Kind, Problems
 from pipelines.datasets.checking.removal import Left
 
@@ -38,7 +38,7 @@ def count_problems(found: Findings, problems: Problems) -> list[Count]:
     have mixed ones.
     """
     catalogue = found.catalogue
-    concerned = {"across_split": ASKED, "mixed_labels": CLEANED}
+    concerned = {"across_split": QUERIES, "mixed_labels": CLEANED}
     counts = []
     for kind in KINDS:
         rows = problems.row[problems.of(kind)]
