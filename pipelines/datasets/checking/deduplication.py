@@ -33,9 +33,7 @@ def reject_duplicates(
     candidates = np.flatnonzero(alive & duplicated[rows])
     candidates = candidates[np.argsort(rows[candidates], kind="stable")]
     reasons = np.full(len(entries), None, dtype=object)
-    kept_queries: dict[
-        int, int
-    ] = {}  # the image that stays, by the first of those of the same bytes
+    kept_queries = dict[int, int]()  # the image that stays, by the first of the same bytes
     for row in rows[candidates[tables[candidates] == "test"]].tolist():
         kept_queries.setdefault(same[row], row)
     for table in CLEANED:
