@@ -13,7 +13,7 @@ from classify_head.evidence_store import read_evidence
 from classify_head.landmark_head import FOLDS, LEAST_IMAGES, fit_landmark_head
 from classify_head.rejection import RejectNonLandmarks
 from pipelines.answers.database import LANDMARK_HEAD, load_landmark_head
-from pipelines.answers.hidden import Hidden
+from pipelines.answers.exclusion import Exclusion
 from pipelines.answers.open_run import load_split_embeddings, open_recognizer, split_pool
 from pipelines.answers.query import QueryEngine
 from pipelines.answers.recognition import Recognizer
@@ -115,8 +115,8 @@ def test_a_known_query_of_the_database_is_asked_of_a_head_that_did_not_learn_it(
     recognizer = recognizer_of(pooled)
     known, others = load_split_embeddings(pooled.run, "train"), split_pool(pooled.run)[0].vectors
     assert known.ids == recognizer.database.image_ids
-    themselves = Hidden.themselves(known.ids, recognizer.database)
-    _, evidence = recognizer.gather(known, lambda row: None, themselves)
+    own_rows = Exclusion.own_rows(known.ids, recognizer.database)
+    _, evidence = recognizer.gather(known, lambda row: None, own_rows)
     rows = np.arange(len(known.ids))
     for fold in range(FOLDS):
         mine = rows % FOLDS == fold
