@@ -23,6 +23,7 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .errors import InputError
 from .failure import Failure, name_first
 from .freezing import freeze, freeze_batch_norm, keep_frozen_norms
+from .global_batch import GlobalBatch, gather_rows, sync_batch_norms
 from .head_losses import head_loss
 from .image_file import ImageFile
 from .images import Batch, Item, collate
@@ -35,7 +36,6 @@ from .settings import DecodeSettings, Phase, TrainSettings
 from .training_model import LocalObjective, Losses, TrainingModel
 from .transforms import normalize
 from .upsampling import Examples
-from .whole_batch import WholeBatch, share_norms, unite
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ class Trainer:
         self.labels = images.labels
         self.batch_size, self.steps = self._count_steps()
         self.metric_loss = build_metric_loss(settings, model.head_dim).to(fabric.device)
-        module = share_norms(fabric, TrainingModel(model, head, local))
+        module = sync_batch_norms(fabric, TrainingModel(model, head, local))
         module = module.to(memory_format=torch.channels_last)
         self.model, self.head, self.local = model, head, local
         self.module, self.optimizer = fabric.setup(module, build_optimizer(module, settings))
@@ -220,7 +220,7 @@ class Trainer:
         for step, batch in enumerate(self._load_batches(epoch, phase)):
             failures += [(f.position, f.reason, f.message) for f in batch.failures]
             whole = self._share(batch)
-            if whole.least < LEAST_SHARE:
+            if whole.smallest < LEAST_SHARE:
                 continue
             rate = self._set_rate(phase, epoch, step)
             losses, descriptors = self._train_step(batch.images, whole)
@@ -228,7 +228,7 @@ class Trainer:
             sums, count = sums + losses, count + 1
             seen = [*seen[-3:], descriptors]
             self.report(epoch * self.steps + step + 1, self.steps * self.settings.epochs)
-        self.progress.failures = unite(self.fabric, failures)
+        self.progress.failures = gather_rows(self.fabric, failures)
         if not count:
             raise InputError(
                 f"no batch of training images could be read{name_first(self.failures)}"
@@ -311,16 +311,16 @@ class Trainer:
             del named["triplet_loss"]
         return named
 
-    def _share(self, batch: Batch) -> WholeBatch:
+    def _share(self, batch: Batch) -> GlobalBatch:
         """Return the batch that this process has a share of."""
         labels = torch.from_numpy(self.labels[list(batch.positions)]).to(self.fabric.device)
-        return WholeBatch.of(
+        return GlobalBatch.of(
             self.fabric, labels, math.ceil(self.batch_size / self.fabric.world_size)
         )
 
-    def _train_step(self, images: Tensor, whole: WholeBatch) -> tuple[Tensor, Tensor]:
+    def _train_step(self, images: Tensor, whole: GlobalBatch) -> tuple[Tensor, Tensor]:
         """Return the SUMS and the descriptors [B, dim] of a batch, after learning from it."""
-        settings, labels = self.settings, whole.own
+        settings, labels = self.settings, whole.local
         images = normalize(images.to(self.fabric.device), self.model.spec.backbone)
         found: Losses = self.module(images.contiguous(memory_format=torch.channels_last), labels)
         descriptors = whole.gather(found.descriptors.float())
@@ -331,13 +331,13 @@ class Trainer:
         means = settings.head_weight * head
         if self.local is not None:
             means = means + settings.local_weight * found.local
-        total = settings.triplet_weight * metric * whole.processes + means * whole.weight
+        total = settings.triplet_weight * metric * whole.world_size + means * whole.weight
         self.optimizer.zero_grad()
         self.fabric.backward(total)
         self._clip_gradients()
         self.optimizer.step()
-        told = (found.logits.argmax(dim=1) == labels).float().mean()
-        means = whole.mean(torch.stack([head.detach(), told, found.local.detach()]))
+        correct = (found.logits.argmax(dim=1) == labels).float().mean()
+        means = whole.mean(torch.stack([head.detach(), correct, found.local.detach()]))
         return torch.cat([metric.detach()[None], means]).cpu(), descriptors.detach().cpu()
 
     def _clip_gradients(self) -> None:

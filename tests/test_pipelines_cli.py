@@ -263,8 +263,10 @@ def test_a_query_says_what_its_precision_costs(
     photo = tiny.data / "images" / "q0.jpg"
     assert cairn("query", photo, "--run", tiny.run, "--min-precision", 0.9).status == 0
     assert "answers from confidence 0.800 on: if 50% of the photos show other things" in caplog.text
-    told = "50% of the photos show landmarks that the database lacks: 33% get an answer, 100.0% of"
-    assert told in caplog.text
+    expected = (
+        "50% of the photos show landmarks that the database lacks: 33% get an answer, 100.0% of"
+    )
+    assert expected in caplog.text
     caplog.clear()
     assert cairn("query", photo, "--run", tiny.run, "--min-precision", 0.5).status == 0
     assert "from confidence 0.100 on" in caplog.text

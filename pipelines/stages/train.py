@@ -219,7 +219,7 @@ def _fit(job: Job, training: TrainingSet, checkpoint: Path) -> Trained:
         history, tuned = [{"epoch": 0.0, **choice.start}, *history], choice.tuned
         model, head = ((model, head), first, last)[choice.place]
         if tuned and settings.pretrained_share:
-            model = model.beside(start, settings.pretrained_share)
+            model = model.with_pretrained(start, settings.pretrained_share)
     return Trained(model.cpu().eval(), head.cpu().eval(), trainer, history, tuned, name)
 
 
