@@ -39,7 +39,7 @@ def plain(text: str) -> str:
 def test_help_lists_every_command_in_its_group() -> None:
     end = cairn("--help")
     assert end.status == 0
-    for title in (cli.MAKE, cli.ASK, cli.JUDGE):
+    for title in (cli.MAKE, cli.QUERY, cli.EVALUATE):
         assert title in end.out
     positions = [end.out.index(f" {name} ") for name in ("data", "train", "query", "evaluate")]
     assert positions == sorted(positions)

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from pipelines.datasets.checking.catalogue import CLEANED, QUERIES
 from pipelines.datasets.checking.problems import KINDS, MEANINGS, Findings, Kind, Problems
-from pipelines.datasets.checking.removal import Left
+from pipelines.datasets.checking.removal import RemainingCounts
 
 from .tables import escape, make_table
 
@@ -78,7 +78,7 @@ def print_counts(counts: Sequence[Count], console: Console) -> None:
         console.print(f"nothing is wrong with any of the {counts[0].of_images} images")
 
 
-def print_left(left: Mapping[str, Left], console: Console) -> None:
+def print_left(left: Mapping[str, RemainingCounts], console: Console) -> None:
     """Print what is left of each table."""
     table = make_table("table", "images left", "of", "landmarks left", "of")
     for name, part in left.items():
