@@ -27,7 +27,7 @@ from .plain_heads import CosineHead, Head, LinearHead
 
 __all__ = ["KINDS", "CosineHead", "Head", "build_head", "load_head", "rank_classes", "save_head"]
 
-# By name: built from the sizes and the numbers of its own, see Head.numbers.
+# By name: built from the sizes and the numbers of its own, see Head.config.
 KINDS: dict[str, Callable[..., Head]] = {
     "cosine": CosineHead,
     "linear": LinearHead,
@@ -75,7 +75,7 @@ def save_head(head: Head, landmark_ids: NDArray[np.int64], path: Path) -> None:
     state = head.state_dict()
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     tensors["landmark_ids"] = torch.from_numpy(landmark_ids.astype(np.int64))
-    text = json.dumps({"kind": head.kind, **head.numbers}, sort_keys=True)
+    text = json.dumps({"kind": head.kind, **head.config}, sort_keys=True)
     # One key: safetensors writes several in random order, and equal heads shall be equal files.
     save_file(tensors, path, {"head": text})
 

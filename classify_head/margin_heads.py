@@ -101,19 +101,19 @@ class MarginHead(DirectionHead):
         self.margin = margin
 
     @property
-    def numbers(self) -> dict[str, float]:
+    def config(self) -> dict[str, float]:
         """Sizes, scale and margin."""
-        return {**super().numbers, "margin": self.margin}
+        return {**super().config, "margin": self.margin}
 
     def cosines(self, features: Tensor) -> Tensor:
         """Return cosines [B, C] to the directions, the nearest of each class."""
         cosines: Tensor = self.loss.get_cosine(features)
         return cosines
 
-    def harden(self, cosines: Tensor, labels: Tensor) -> Tensor:
+    def add_margin(self, cosines: Tensor, labels: Tensor) -> Tensor:
         """Return lower cosines [B] for those of the right classes [B]."""
-        hardened: Tensor = self.loss.modify_cosine_of_target_classes(cosines)
-        return hardened
+        lowered: Tensor = self.loss.modify_cosine_of_target_classes(cosines)
+        return lowered
 
     def compute_logits(self, features: Tensor, labels: Tensor | None) -> Tensor:
         """Return scaled cosines, with labels those of the right classes lowered."""
@@ -122,7 +122,7 @@ class MarginHead(DirectionHead):
             return self.scale * cosines
         places = labels[:, None]
         right = cosines.gather(1, places)[:, 0].clamp(-MOST_COSINE, MOST_COSINE)
-        return self.scale * cosines.scatter(1, places, self.harden(right, labels)[:, None])
+        return self.scale * cosines.scatter(1, places, self.add_margin(right, labels)[:, None])
 
 
 class ArcFaceHead(MarginHead):
@@ -192,9 +192,9 @@ class SubcenterHead(MarginHead):
         )
 
     @property
-    def numbers(self) -> dict[str, float]:
+    def config(self) -> dict[str, float]:
         """Sizes, scale, margin and number of centres."""
-        return {**super().numbers, "centers": self.centers}
+        return {**super().config, "centers": self.centers}
 
     def set_margins(self, class_sizes: NDArray[np.int64], least: float) -> None:
         """Give each class a margin by its size [C], from `least` to the head's own."""
@@ -202,6 +202,6 @@ class SubcenterHead(MarginHead):
             raise ValueError(f"{len(class_sizes)} class sizes for a head of {self.classes} classes")
         self.margins.copy_(torch.from_numpy(class_margins(class_sizes, least, self.margin)))
 
-    def harden(self, cosines: Tensor, labels: Tensor) -> Tensor:
+    def add_margin(self, cosines: Tensor, labels: Tensor) -> Tensor:
         """Return the cosines [B] of angles that are larger by the margins of the classes [B]."""
         return add_angle(cosines, self.margins[labels])

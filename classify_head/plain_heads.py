@@ -33,7 +33,7 @@ class Head(nn.Module, ABC):
         self.dim, self.classes = dim, classes
 
     @property
-    def numbers(self) -> dict[str, float]:
+    def config(self) -> dict[str, float]:
         """Arguments that build a head of the same shape: what a file needs besides the tensors."""
         return {"dim": self.dim, "classes": self.classes}
 
@@ -83,9 +83,9 @@ class DirectionHead(Head):
         self.scale = scale
 
     @property
-    def numbers(self) -> dict[str, float]:
+    def config(self) -> dict[str, float]:
         """Sizes and scale."""
-        return {**super().numbers, "scale": self.scale}
+        return {**super().config, "scale": self.scale}
 
     @abstractmethod
     def cosines(self, features: Tensor) -> Tensor:
@@ -134,9 +134,9 @@ class LinearHead(Head):
         self.linear = nn.Linear(dim, classes)
 
     @property
-    def numbers(self) -> dict[str, float]:
+    def config(self) -> dict[str, float]:
         """Sizes and dropout."""
-        return {**super().numbers, "dropout": self.dropout.p}
+        return {**super().config, "dropout": self.dropout.p}
 
     def compute_logits(self, features: Tensor, labels: Tensor | None) -> Tensor:
         """Return weighted sums of the features; the labels have no say."""

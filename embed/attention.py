@@ -167,7 +167,7 @@ def attach_stage_attention(backbone: Backbone, settings: AttentionSettings) -> N
     network's own forward passes, intermediate maps and saved tensors then have it without knowing.
     The names of a stage's tensors change ("layer1.0" to "layer1.stage.0"), so load the weights of
     timm before, and those of a model that was saved with attention afterwards. A network of random
-    weights learns faster with embed.backbone.open_residual_branches after it.
+    weights learns faster with embed.backbone.undo_zero_init after it.
 
     Raises:
         InputError: the network has no stages to put it behind, or has attention already.

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from .errors import InputError, MissingFileError
-from .hub import one_try
+from .hub import offline_unless_reachable
 from .weights_file import Colours, read_weights_metadata
 
 logger = logging.getLogger(__name__)
@@ -243,14 +243,14 @@ def build_backbone(
     check_backbone(spec.architecture, published=pretrained)
     if not pretrained:
         backbone = Backbone(spec)
-        open_residual_branches(backbone)
+        undo_zero_init(backbone)
         return backbone, spec
     return _fetch_pretrained(spec)
 
 
 def _fetch_pretrained(spec: BackboneSpec) -> tuple[Backbone, BackboneSpec]:
     source = _find_repository(spec.architecture) or ""
-    with one_try(source) as problem:
+    with offline_unless_reachable(source) as problem:
         if not problem:
             logger.info("fetching the weights of %s", source)
         try:
@@ -266,7 +266,7 @@ def _fetch_pretrained(spec: BackboneSpec) -> tuple[Backbone, BackboneSpec]:
     return backbone, _with_published_statistics(spec)
 
 
-def open_residual_branches(module: nn.Module) -> None:
+def undo_zero_init(module: nn.Module) -> None:
     """Set the weights of batch norms that start at 0 to 1.
 
     timm closes residual branches that way, which steadies long trainings of large batches. In a

@@ -16,7 +16,7 @@ PATIENCE = 5.0  # seconds for the one answer
 
 
 @contextlib.contextmanager
-def one_try(repository: str) -> Iterator[str]:
+def offline_unless_reachable(repository: str) -> Iterator[str]:
     """Let the client look into its cache alone if the hub does not answer.
 
     Args:

@@ -16,11 +16,11 @@ from .views import Views
 
 
 def check_training_sizes(model: DescriptorModel, settings: TrainSettings) -> None:
-    """Raise InputError unless a model can be trained on images of the sizes of all stages."""
+    """Raise InputError unless a model can be trained on images of the sizes of all phases."""
     sizes = {settings.image_size: "train.image_size"}
-    for number, stage in enumerate(settings.stages):
-        if stage.image_size is not None:
-            sizes.setdefault(stage.image_size, f"train.stages.{number}.image_size")
+    for number, phase in enumerate(settings.phases):
+        if phase.image_size is not None:
+            sizes.setdefault(phase.image_size, f"train.phases.{number}.image_size")
     _try_sizes(model, sizes)
 
 

@@ -89,7 +89,7 @@ class MinedTripletLoss(MinedLoss):
         super().__init__(TripletMarginLoss(margin, distance=distance), miners[miner])
 
 
-class RememberingLoss(nn.Module):
+class CrossBatchMemoryLoss(nn.Module):
     """A loss that compares a batch with the descriptors of earlier batches, too.
 
     They are those of a slightly older model, and get no gradient. The state holds them, so that a
@@ -130,7 +130,7 @@ class RememberingLoss(nn.Module):
         self.memory.queue_idx, self.memory.has_been_filled = state["next"], state["filled"]
 
 
-def build_metric_loss(settings: TrainSettings, dim: int) -> MinedLoss | RememberingLoss:
+def build_metric_loss(settings: TrainSettings, dim: int) -> MinedLoss | CrossBatchMemoryLoss:
     """Return the metric loss that the settings name, with a memory if they ask for one.
 
     Args:
@@ -153,7 +153,7 @@ def build_metric_loss(settings: TrainSettings, dim: int) -> MinedLoss | Remember
         mined = MinedLoss(
             MultiSimilarityLoss(alpha=2, beta=50, base=0.5), MultiSimilarityMiner(epsilon=0.1)
         )
-    return RememberingLoss(mined, dim, settings.memory) if settings.memory else mined
+    return CrossBatchMemoryLoss(mined, dim, settings.memory) if settings.memory else mined
 
 
 def mean_cosine(descriptors: Tensor) -> float:

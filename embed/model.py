@@ -140,9 +140,9 @@ class DescriptorModel(nn.Module):
         trained = nn.functional.normalize(features, dim=1)
         if self.pretrained is None:
             return trained
-        return lay_beside(trained, self.pretrained(images), self.spec.pretrained_share)
+        return concatenate_weighted(trained, self.pretrained(images), self.spec.pretrained_share)
 
-    def beside(self, before: "DescriptorModel", share: float) -> "DescriptorModel":
+    def with_pretrained(self, before: "DescriptorModel", share: float) -> "DescriptorModel":
         """Return a copy whose descriptors have those of another model beside them.
 
         A cosine is then the mean of both models' cosines: what training lost is still there.
@@ -163,7 +163,7 @@ class DescriptorModel(nn.Module):
         self.dim = self.head_dim + before.dim
 
 
-def lay_beside(trained: Tensor, before: Tensor, share: float) -> Tensor:
+def concatenate_weighted(trained: Tensor, before: Tensor, share: float) -> Tensor:
     """Join descriptors [B, D] and [B, E] of the same images, so that cosines are weighted means.
 
     Returns:

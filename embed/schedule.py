@@ -20,7 +20,7 @@ def scheduled_factor(
 
     Args:
         step: 0 to epochs * steps_per_epoch - 1.
-        epochs: of the training, or of the stage of it that the steps are counted from.
+        epochs: of the training, or of the phase of it that the steps are counted from.
         steps_per_epoch: at least 1.
         settings: schedule, warmup, decay, step_epochs and plateau_epochs.
         judged: for the plateau schedule, judged_values of the epochs done so far.

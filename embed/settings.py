@@ -219,7 +219,7 @@ class FreezeSettings(Settings):
     head: bool = False  # the classification head stays as it is
 
 
-class StageSettings(Settings):
+class PhaseSettings(Settings):
     """Some epochs of a training with settings of their own; None: those of the training."""
 
     epochs: int = Field(ge=1, le=MAX_EPOCHS)
@@ -230,10 +230,10 @@ class StageSettings(Settings):
 
 
 @dataclass(frozen=True)
-class Stage:
-    """What an epoch is trained with: the settings of its stage, else those of the training."""
+class Phase:
+    """What an epoch is trained with: the settings of its phase, else those of the training."""
 
-    first: int  # epoch that the stage starts with, from 0
+    first: int  # epoch that the phase starts with, from 0
     epochs: int
     image_size: int
     learning_rate: float
@@ -263,7 +263,7 @@ class TrainSettings(Settings):
     batch_size: int = Field(0, ge=0, le=MAX_BATCH)
     epoch_share: float = Field(1.0, gt=0, le=1)  # of its batches that an epoch is cut down to
     epoch_steps: int = Field(0, ge=0)  # batches that an epoch has, of repeated images if need be
-    stages: tuple[StageSettings, ...] = ()  # their epochs add up to those above
+    phases: tuple[PhaseSettings, ...] = ()  # their epochs add up to those above
     freeze: FreezeSettings = FreezeSettings()
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     learning_rate: float = Field(3e-4, gt=0, le=MAX_RATE)  # of the backbone
@@ -315,9 +315,9 @@ class TrainSettings(Settings):
 
     @model_validator(mode="after")
     def _add_up(self) -> Self:
-        total = sum(stage.epochs for stage in self.stages)
-        if self.stages and total != self.epochs:
-            raise ValueError(f"the epochs of the stages add up to {total}, not to {self.epochs}")
+        total = sum(phase.epochs for phase in self.phases)
+        if self.phases and total != self.epochs:
+            raise ValueError(f"the epochs of the phases add up to {total}, not to {self.epochs}")
         if self.dim == 1:
             raise ValueError("a descriptor of length 1 tells nothing apart; take 2 and more, or 0")
         if self.epoch_steps and self.epoch_share < 1:
@@ -344,20 +344,20 @@ class TrainSettings(Settings):
             )
         return self
 
-    def stage_at(self, epoch: int) -> Stage:
-        """Return the stage of an epoch, counted from 0; without stages all are of one."""
+    def phase_at(self, epoch: int) -> Phase:
+        """Return the phase of an epoch, counted from 0; without phases all are of one."""
         first = 0
-        for stage in self.stages or (StageSettings(epochs=max(self.epochs, epoch + 1)),):
-            if epoch < first + stage.epochs:
+        for phase in self.phases or (PhaseSettings(epochs=max(self.epochs, epoch + 1)),):
+            if epoch < first + phase.epochs:
                 break
-            first += stage.epochs
-        return Stage(
+            first += phase.epochs
+        return Phase(
             first,
-            stage.epochs,
-            stage.image_size or self.image_size,
-            stage.learning_rate or self.learning_rate,
-            stage.head_learning_rate or self.head_learning_rate,
-            stage.freeze or self.freeze,
+            phase.epochs,
+            phase.image_size or self.image_size,
+            phase.learning_rate or self.learning_rate,
+            phase.head_learning_rate or self.head_learning_rate,
+            phase.freeze or self.freeze,
         )
 
     @property

@@ -208,7 +208,7 @@ def _read_header(file: TableFile, encoding: str, separator: str) -> _Dialect:
     try:
         cells = next(filter(_says_something, reader), [])
     except (UnicodeError, csv.Error) as error:
-        raise InputError(_say_damage(file, encoding, error)) from error
+        raise InputError(_describe_damage(file, encoding, error)) from error
     # An index of pandas has no name, nor has what is left of deleted columns.
     names = tuple(cell.strip() or f"column {place}" for place, cell in enumerate(cells, start=1))
     return _Dialect(encoding, separator, names, reader.line_num)
@@ -284,7 +284,7 @@ def _walk(file: TableFile, dialect: _Dialect) -> Iterator[tuple[int, list[str]]]
 def _find_fault(file: TableFile, dialect: _Dialect, error: Exception) -> str:
     """Say where a CSV file cannot be read, and why."""
     if "invalid UTF8" in str(error):
-        return _say_damage(file, dialect.encoding, error)
+        return _describe_damage(file, dialect.encoding, error)
     columns = len(dialect.names)
     try:
         for line, cells in _walk(file, dialect):
@@ -297,10 +297,10 @@ def _find_fault(file: TableFile, dialect: _Dialect, error: Exception) -> str:
                 )
     except csv.Error:
         pass
-    return _say_damage(file, dialect.encoding, error)
+    return _describe_damage(file, dialect.encoding, error)
 
 
-def _say_damage(file: TableFile, encoding: str, error: Exception) -> str:
+def _describe_damage(file: TableFile, encoding: str, error: Exception) -> str:
     try:
         file.content.decode(encoding)
     except UnicodeDecodeError as found:

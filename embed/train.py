@@ -23,6 +23,7 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .errors import InputError
 from .failure import Failure, name_first
 from .freezing import freeze, freeze_batch_norm, keep_frozen_norms
+from .global_batch import GlobalBatch, gather_rows, sync_batch_norms
 from .head_losses import head_loss
 from .image_file import ImageFile
 from .images import Batch, Item, collate
@@ -31,11 +32,10 @@ from .model import DescriptorModel
 from .optimizer import build_optimizer
 from .sampling import CurrentBatches, EpochBatches, epoch_order
 from .schedule import judged_values, scheduled_factor
-from .settings import DecodeSettings, Stage, TrainSettings
+from .settings import DecodeSettings, Phase, TrainSettings
 from .training_model import LocalObjective, Losses, TrainingModel
 from .transforms import normalize
 from .upsampling import Examples
-from .whole_batch import WholeBatch, share_norms, unite
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ class Trainer:
         self.labels = images.labels
         self.batch_size, self.steps = self._count_steps()
         self.metric_loss = build_metric_loss(settings, model.head_dim).to(fabric.device)
-        module = share_norms(fabric, TrainingModel(model, head, local))
+        module = sync_batch_norms(fabric, TrainingModel(model, head, local))
         module = module.to(memory_format=torch.channels_last)
         self.model, self.head, self.local = model, head, local
         self.module, self.optimizer = fabric.setup(module, build_optimizer(module, settings))
@@ -193,18 +193,18 @@ class Trainer:
         return [Failure(*values) for values in self.progress.failures]
 
     def _is_done(self) -> bool:
-        """Tell whether all epochs are done, or too many of the last stage without a better one.
+        """Tell whether all epochs are done, or too many of the last phase without a better one.
 
-        The stages before it always end: what follows them may be better.
+        The phases before it always end: what follows them may be better.
         """
         if self.progress.epoch >= self.settings.epochs:
             return True
         gaps = [row["gap"] for row in self.progress.history]
         if not self.settings.patience or not gaps or math.isnan(max(gaps)):
             return False
-        stage = self.settings.stage_at(self.progress.epoch)
-        last = stage.first + stage.epochs >= self.settings.epochs
-        waited = len(gaps) - max(gaps.index(max(gaps)) + 1, stage.first)
+        phase = self.settings.phase_at(self.progress.epoch)
+        last = phase.first + phase.epochs >= self.settings.epochs
+        waited = len(gaps) - max(gaps.index(max(gaps)) + 1, phase.first)
         return last and waited >= self.settings.patience
 
     def _train_epoch(self, epoch: int) -> tuple[dict[str, float], Tensor]:
@@ -213,37 +213,37 @@ class Trainer:
         All processes skip the same batches, and raise the same errors.
         """
         torch.manual_seed(self.settings.seed + epoch)
-        stage = self.settings.stage_at(epoch)
-        self._start_stage(stage)
+        phase = self.settings.phase_at(epoch)
+        self._start_phase(phase)
         sums, count = torch.zeros(len(SUMS)), 0
         failures, seen = list(self.progress.failures), list[Tensor]()
-        for step, batch in enumerate(self._load_batches(epoch, stage)):
+        for step, batch in enumerate(self._load_batches(epoch, phase)):
             failures += [(f.position, f.reason, f.message) for f in batch.failures]
             whole = self._share(batch)
-            if whole.least < LEAST_SHARE:
+            if whole.smallest < LEAST_SHARE:
                 continue
-            rate = self._set_rate(stage, epoch, step)
+            rate = self._set_rate(phase, epoch, step)
             losses, descriptors = self._train_step(batch.images, whole)
             self._log_step(epoch, step, rate, losses)
             sums, count = sums + losses, count + 1
             seen = [*seen[-3:], descriptors]
             self.report(epoch * self.steps + step + 1, self.steps * self.settings.epochs)
-        self.progress.failures = unite(self.fabric, failures)
+        self.progress.failures = gather_rows(self.fabric, failures)
         if not count:
             raise InputError(
                 f"no batch of training images could be read{name_first(self.failures)}"
             )
         return self._name(sums / count), torch.cat(seen)
 
-    def _start_stage(self, stage: Stage) -> None:
-        """Freeze and thaw what the stage says, and put all else into training mode."""
-        freeze(self.model, self.head, stage.freeze)
+    def _start_phase(self, phase: Phase) -> None:
+        """Freeze and thaw what the phase says, and put all else into training mode."""
+        freeze(self.model, self.head, phase.freeze)
         self.module.train()
         if self.settings.freeze_batch_norm:
             freeze_batch_norm(self.model.backbone.network)
         keep_frozen_norms(self.model)
 
-    def _load_batches(self, epoch: int, stage: Stage) -> Iterable[Batch]:
+    def _load_batches(self, epoch: int, phase: Phase) -> Iterable[Batch]:
         order = epoch_order(
             self.labels,
             self.settings.sampler,
@@ -256,9 +256,9 @@ class Trainer:
         self.batches.epoch = EpochBatches(
             order, self.batch_size, epoch, self.fabric.global_rank, self.fabric.world_size
         )
-        if stage.image_size not in self.loaders:
-            self.loaders = {stage.image_size: self._build_loader(stage.image_size)}
-        return self.loaders[stage.image_size]
+        if phase.image_size not in self.loaders:
+            self.loaders = {phase.image_size: self._build_loader(phase.image_size)}
+        return self.loaders[phase.image_size]
 
     def _build_loader(self, size: int) -> "DataLoader[Item]":
         """Return a loader of images of a size; its workers stay from epoch to epoch."""
@@ -279,20 +279,20 @@ class Trainer:
             persistent_workers=self.workers > 0,
         )
 
-    def _set_rate(self, stage: Stage, epoch: int, step: int) -> float:
+    def _set_rate(self, phase: Phase, epoch: int, step: int) -> float:
         """Set the learning rates of a step; return that of the backbone."""
-        judged = judged_values(self.progress.history[stage.first :], self.settings)
+        judged = judged_values(self.progress.history[phase.first :], self.settings)
         factor = scheduled_factor(
-            (epoch - stage.first) * self.steps + step,
-            stage.epochs,
+            (epoch - phase.first) * self.steps + step,
+            phase.epochs,
             self.steps,
             self.settings,
             judged,
         )
         for group in self.optimizer.param_groups:
-            rate = stage.learning_rate if group["inner"] else stage.head_learning_rate
+            rate = phase.learning_rate if group["inner"] else phase.head_learning_rate
             group["lr"] = rate * factor
-        return stage.learning_rate * factor
+        return phase.learning_rate * factor
 
     def _log_step(self, epoch: int, step: int, rate: float, losses: Tensor) -> None:
         """Take every so many steps into the record of steps."""
@@ -311,16 +311,16 @@ class Trainer:
             del named["triplet_loss"]
         return named
 
-    def _share(self, batch: Batch) -> WholeBatch:
+    def _share(self, batch: Batch) -> GlobalBatch:
         """Return the batch that this process has a share of."""
         labels = torch.from_numpy(self.labels[list(batch.positions)]).to(self.fabric.device)
-        return WholeBatch.of(
+        return GlobalBatch.of(
             self.fabric, labels, math.ceil(self.batch_size / self.fabric.world_size)
         )
 
-    def _train_step(self, images: Tensor, whole: WholeBatch) -> tuple[Tensor, Tensor]:
+    def _train_step(self, images: Tensor, whole: GlobalBatch) -> tuple[Tensor, Tensor]:
         """Return the SUMS and the descriptors [B, dim] of a batch, after learning from it."""
-        settings, labels = self.settings, whole.own
+        settings, labels = self.settings, whole.local
         images = normalize(images.to(self.fabric.device), self.model.spec.backbone)
         found: Losses = self.module(images.contiguous(memory_format=torch.channels_last), labels)
         descriptors = whole.gather(found.descriptors.float())
@@ -331,13 +331,13 @@ class Trainer:
         means = settings.head_weight * head
         if self.local is not None:
             means = means + settings.local_weight * found.local
-        total = settings.triplet_weight * metric * whole.processes + means * whole.weight
+        total = settings.triplet_weight * metric * whole.world_size + means * whole.weight
         self.optimizer.zero_grad()
         self.fabric.backward(total)
         self._clip_gradients()
         self.optimizer.step()
-        told = (found.logits.argmax(dim=1) == labels).float().mean()
-        means = whole.mean(torch.stack([head.detach(), told, found.local.detach()]))
+        correct = (found.logits.argmax(dim=1) == labels).float().mean()
+        means = whole.mean(torch.stack([head.detach(), correct, found.local.detach()]))
         return torch.cat([metric.detach()[None], means]).cpu(), descriptors.detach().cpu()
 
     def _clip_gradients(self) -> None:

@@ -21,7 +21,6 @@ from typer.exceptions import TyperException
 from embed.allocator import keep_freed_memory
 from embed.printable import printable
 from pipelines.commands import (
-    ask,
     augmentations,
     balance,
     check,
@@ -30,10 +29,11 @@ from pipelines.commands import (
     explain,
     files,
     gldv2,
-    judge,
+    query,
     recipes,
     revisited,
     run,
+    scores,
     select,
     sources,
     stages,
@@ -42,7 +42,7 @@ from pipelines.commands import (
 )
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C
-MAKE, ASK, JUDGE = "Make a run, stage by stage", "Ask", "Judge"
+MAKE, QUERY, EVALUATE = "Make a run, stage by stage", "Query", "Evaluate"
 GET, CHOOSE = "Make a dataset folder", "Look at it, choose from it"
 
 
@@ -146,16 +146,22 @@ app = _make_app(
     "Which of these known things is in this photo, how sure are we, or is it none of them?",
     {
         MAKE: (run.run, stages.train, stages.embed, stages.index, stages.submit),
-        ASK: (ask.query, explain.explain),
-        JUDGE: (judge.evaluate, judge.report, judge.compare, judge.ablate, verify.verify),
+        QUERY: (query.query, explain.explain),
+        EVALUATE: (
+            scores.evaluate,
+            scores.report,
+            scores.compare,
+            scores.ablate,
+            verify.verify,
+        ),
     },
 )
 app.add_typer(data, name="data", rich_help_panel=MAKE)
 app.add_typer(recipe, name="recipe", rich_help_panel=MAKE)
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         print(f"cairn {importlib.metadata.version('cairn')}")
         raise typer.Exit
 

@@ -112,15 +112,15 @@ def augment_database(
 
 
 def _check_neighbors(
-    asked: NDArray[np.floating], vectors: NDArray[np.floating], rows: NDArray[np.int64]
+    queries: NDArray[np.floating], vectors: NDArray[np.floating], rows: NDArray[np.int64]
 ) -> None:
-    if asked.ndim != 2 or vectors.ndim != 2 or asked.shape[1] != vectors.shape[1]:
+    if queries.ndim != 2 or vectors.ndim != 2 or queries.shape[1] != vectors.shape[1]:
         raise ValueError(
-            f"vectors have shapes {asked.shape} and {vectors.shape}, expected [Q, D] and [N, D]; "
+            f"vectors have shapes {queries.shape} and {vectors.shape}, expected [Q, D] and [N, D]; "
             "embed both with the same model"
         )
-    if rows.ndim != 2 or len(rows) != len(asked):
-        raise ValueError(f"rows have shape {rows.shape}, expected [{len(asked)}, K]")
+    if rows.ndim != 2 or len(rows) != len(queries):
+        raise ValueError(f"rows have shape {rows.shape}, expected [{len(queries)}, K]")
     if rows.size and not -1 <= rows.min() <= rows.max() < len(vectors):
         raise ValueError(
             f"rows run from {rows.min()} to {rows.max()}, expected -1 to {len(vectors) - 1}; "
@@ -129,13 +129,13 @@ def _check_neighbors(
 
 
 def _add_weighted(
-    asked: NDArray[np.floating],
+    queries: NDArray[np.floating],
     vectors: NDArray[np.floating],
     rows: NDArray[np.int64],
     weights: NDArray[np.float64],
 ) -> NDArray[np.float32]:
-    """Return asked + sum over k of weights[:, k] * vectors[rows[:, k]], rows of length 1."""
-    total = np.array(asked, dtype=np.float32)
+    """Return queries + sum over k of weights[:, k] * vectors[rows[:, k]], rows of length 1."""
+    total = np.array(queries, dtype=np.float32)
     shares = weights.astype(np.float32)[:, None, :]
     # In chunks: the neighbours of a million images, gathered at once, would not fit in memory.
     step = max(1, CHUNK_VALUES // max(1, rows.shape[1] * total.shape[1]))

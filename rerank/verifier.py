@@ -51,8 +51,8 @@ class Geometry:
 
 
 @dataclass(frozen=True)
-class Compared:
-    """A database image that was compared with a query."""
+class VerifiedImage:
+    """A database image with what geometry says of it and a query."""
 
     row: int  # of the database
     features: LocalFeatures
@@ -89,11 +89,11 @@ class Verifier:
 
         def verify(task: Task) -> None:
             queries, images = task
-            asked = find(queries[0])
-            if asked is None:
+            features = find(queries[0])
+            if features is None:
                 return
-            for compared in self.compare(asked, images):
-                fewer = max(min(len(asked), len(compared.features)), 1)
+            for compared in self.compare(features, images):
+                fewer = max(min(len(features), len(compared.features)), 1)
                 found = compared.verification
                 for query in queries:
                     # One place, or none where it is a candidate of another query of this photo.
@@ -104,7 +104,7 @@ class Verifier:
 
         run_parallel(verify, self._list_tasks(ids, rows, candidates))
 
-    def compare(self, asked: LocalFeatures, rows: Sequence[int]) -> list[Compared]:
+    def compare(self, query: LocalFeatures, rows: Sequence[int]) -> list[VerifiedImage]:
         """Compare one query with database images; those without stored features are left out.
 
         With aggregated matching, what is found in one image depends on the others.
@@ -112,11 +112,11 @@ class Verifier:
         if self.settings.matching == "aggregated":
             kept, index = self._aggregate(tuple(rows))
             images: Sequence[LocalFeatures] = index.images
-            found = verify_aggregated(asked, index, self.settings)
+            found = verify_aggregated(query, index, self.settings)
         else:
             kept, images = self._load(rows)
-            found = verify_candidates(asked, images, self.settings)
-        return [Compared(*each) for each in zip(kept, images, found, strict=True)]
+            found = verify_candidates(query, images, self.settings)
+        return [VerifiedImage(*each) for each in zip(kept, images, found, strict=True)]
 
     def _list_tasks(self, ids: Sequence[str], rows: Ints, candidates: Bools) -> list[Task]:
         """Return what is compared at a time: queries of one photo, and rows of the database."""

@@ -190,8 +190,8 @@ def _judge(run: Path, damage: Damage, message: str) -> tuple[str, str]:
     named = damage.path.name in message
     if damage.kind == "another" and damage.path.suffix == ".json":
         named = str(run) in message
-    told = named and "cairn " in message
-    return ("refused" if told else "raw"), message
+    explained = named and "cairn " in message
+    return ("refused" if explained else "raw"), message
 
 
 def count_outcomes(

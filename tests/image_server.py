@@ -46,7 +46,7 @@ Answer = Iterator[Step]
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """One request."""
 
     kind: str
@@ -71,85 +71,85 @@ def _whole(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
     return _head(status, len(body), *headers) + body
 
 
-def _ok(asked: Asked) -> Answer:
-    yield _whole(asked.jpeg, "Content-Type: image/jpeg")
+def _ok(call: Request) -> Answer:
+    yield _whole(call.jpeg, "Content-Type: image/jpeg")
 
 
-def _page(asked: Asked) -> Answer:
+def _page(call: Request) -> Answer:
     yield _whole(b"<!DOCTYPE html><title>No</title>", "Content-Type: image/jpeg")
 
 
-def _status(line: str) -> Callable[[Asked], Answer]:
-    def answer(asked: Asked) -> Answer:
+def _status(line: str) -> Callable[[Request], Answer]:
+    def answer(call: Request) -> Answer:
         yield _whole(b"no", status=line)
 
     return answer
 
 
-def _once(first: Callable[[Asked], Answer]) -> Callable[[Asked], Answer]:
+def _once(first: Callable[[Request], Answer]) -> Callable[[Request], Answer]:
     """Fail at the first request for a path only."""
-    return lambda asked: first(asked) if asked.tries == 1 else _ok(asked)
+    return lambda call: first(call) if call.tries == 1 else _ok(call)
 
 
-def _limited(asked: Asked) -> Answer:
-    asked.server.closed_until = time.monotonic() + LIMITED_FOR
+def _limited(call: Request) -> Answer:
+    call.server.closed_until = time.monotonic() + LIMITED_FOR
     yield _whole(b"slow down", f"Retry-After: {LIMITED_FOR}", status="429 Too Many Requests")
 
 
-def _stall(asked: Asked) -> Answer:
-    yield _head(length=len(asked.jpeg)) + asked.jpeg[: len(asked.jpeg) // 2]
+def _stall(call: Request) -> Answer:
+    yield _head(length=len(call.jpeg)) + call.jpeg[: len(call.jpeg) // 2]
     yield FOREVER
 
 
-def _slow_headers(asked: Asked) -> Answer:
+def _slow_headers(call: Request) -> Answer:
     yield FOREVER
 
 
-def _drip(asked: Asked) -> Answer:
-    yield _head(length=len(asked.jpeg))
-    for byte in asked.jpeg:
+def _drip(call: Request) -> Answer:
+    yield _head(length=len(call.jpeg))
+    for byte in call.jpeg:
         yield bytes((byte,))
         yield 0.05
 
 
-def _truncate(asked: Asked) -> Answer:
-    yield _head(length=len(asked.jpeg)) + asked.jpeg[: len(asked.jpeg) // 2]
+def _truncate(call: Request) -> Answer:
+    yield _head(length=len(call.jpeg)) + call.jpeg[: len(call.jpeg) // 2]
     yield End.CLOSE
 
 
-def _cut(asked: Asked) -> Answer:
+def _cut(call: Request) -> Answer:
     """Serve a file that was cut before it got here: the length is right, the image is not whole."""
-    yield _whole(asked.jpeg[: len(asked.jpeg) // 2])
+    yield _whole(call.jpeg[: len(call.jpeg) // 2])
 
 
-def _reset(asked: Asked) -> Answer:
+def _reset(call: Request) -> Answer:
     yield End.RESET
 
 
-def _redirect(*targets: str) -> Callable[[Asked], Answer]:
+def _redirect(*targets: str) -> Callable[[Request], Answer]:
     """Lead to the targets in turn; {number} and {port} are filled in."""
 
-    def answer(asked: Asked) -> Answer:
-        target = targets[(asked.tries - 1) % len(targets)]
-        place = target.format(number=asked.number, port=asked.server.port)
+    def answer(call: Request) -> Answer:
+        target = targets[(call.tries - 1) % len(targets)]
+        place = target.format(number=call.number, port=call.server.port)
         yield _whole(b"", f"Location: {place}", status="302 Found")
 
     return answer
 
 
-def _chain(asked: Asked) -> Answer:
+def _chain(call: Request) -> Answer:
     """Lead on so many times as the number says, then to the image."""
-    left = asked.number
+    left = call.number
     place = f"/chain/{left - 1}" if left > 1 else f"/ok/{left}"
     yield _whole(b"", f"Location: {place}", status="301 Moved Permanently")
 
 
-def _huge(asked: Asked) -> Answer:
+def _huge(call: Request) -> Answer:
     yield _head(length=10 << 30) + bytes(1000)
     yield FOREVER
 
 
-def _endless(asked: Asked) -> Answer:
+def _endless(call: Request) -> Answer:
     yield _head("200 OK", None, "Transfer-Encoding: chunked")
     block = b"10000\r\n" + bytes(65536) + b"\r\n"
     for _ in range(4096):
@@ -157,32 +157,32 @@ def _endless(asked: Asked) -> Answer:
         yield 0.0
 
 
-def _gzip(asked: Asked) -> Answer:
-    yield _whole(gzip.compress(asked.jpeg, mtime=0), "Content-Encoding: gzip")
+def _gzip(call: Request) -> Answer:
+    yield _whole(gzip.compress(call.jpeg, mtime=0), "Content-Encoding: gzip")
 
 
-def _bomb(asked: Asked) -> Answer:
+def _bomb(call: Request) -> Answer:
     yield _whole(gzip.compress(bytes(BOMB), 1, mtime=0), "Content-Encoding: gzip")
 
 
-def _converted(format: str, **options: Any) -> Callable[[Asked], Answer]:
-    def answer(asked: Asked) -> Answer:
-        pixels = photo(*asked.server.shape, seed=asked.number % IMAGES)
+def _converted(format: str, **options: Any) -> Callable[[Request], Answer]:
+    def answer(call: Request) -> Answer:
+        pixels = photo(*call.server.shape, seed=call.number % IMAGES)
         yield _whole(encode(Image.fromarray(pixels), format, **options))
 
     return answer
 
 
 # What the first part of a path does. The names with -once go well from the second request on.
-KINDS: dict[str, Callable[[Asked], Answer]] = {
+KINDS: dict[str, Callable[[Request], Answer]] = {
     "ok": _ok,
-    "mislabelled": lambda asked: iter([_whole(asked.jpeg, "Content-Type: text/html")]),
+    "mislabelled": lambda call: iter([_whole(call.jpeg, "Content-Type: text/html")]),
     "png": _converted("PNG"),
     "webp": _converted("WEBP", lossless=True),
     "gif": _converted("GIF"),
     "gzip": _gzip,
     "page": _page,
-    "empty": lambda asked: iter([_whole(b"")]),
+    "empty": lambda call: iter([_whole(b"")]),
     "missing": _status("404 Not Found"),
     "forbidden": _status("403 Forbidden"),
     "gone": _status("410 Gone"),
@@ -269,8 +269,8 @@ class _Connection(asyncio.Protocol):
         server.early += time.monotonic() < server.closed_until
         kind, _, number = path[1:].partition("/")
         answer = KINDS.get(kind, KINDS["missing"])
-        asked = Asked(kind, int(number or 0), server.requests[path], server)
-        asyncio.get_running_loop().call_later(server.latency, self._play, answer(asked))
+        call = Request(kind, int(number or 0), server.requests[path], server)
+        asyncio.get_running_loop().call_later(server.latency, self._play, answer(call))
 
     def _play(self, answer: Answer) -> None:
         """Do the next steps, up to one that waits."""

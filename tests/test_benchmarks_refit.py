@@ -10,7 +10,7 @@ import torch
 from classify_head.ensemble import combine_heads
 from classify_head.submission import load_submission
 from embed.model import load_model
-from embed.settings import FreezeSettings, StageSettings, TrainSettings
+from embed.settings import FreezeSettings, PhaseSettings, TrainSettings
 from pipelines.datasets.dataset import Dataset, ImageTable
 from pipelines.runs.job import Job
 from pipelines.runs.members import list_member_jobs
@@ -127,14 +127,14 @@ def test_a_head_stays_where_a_higher_rate_is_no_better(
 
 
 def test_the_members_answer_together_for_every_image(job: Job, tmp_path: Path) -> None:
-    known, asked = known_and_asked(job)
-    answers = read_answers(answer_refitted(job, known, asked, SHORT))
-    assert set(answers) == set(asked.ids)
-    assert answers[asked.ids[0]][0] == -1  # it is broken
+    known, queries = known_and_asked(job)
+    answers = read_answers(answer_refitted(job, known, queries, SHORT))
+    assert set(answers) == set(queries.ids)
+    assert answers[queries.ids[0]][0] == -1  # it is broken
     heads = [refit_head(m, known, tmp_path / m.run.name, SHORT) for m in list_member_jobs(job)]
-    together = combine_heads([head.answer(asked) for head in heads], "mean")
+    together = combine_heads([head.answer(queries) for head in heads], "mean")
     labels, confidences = together.labels[:, 0].tolist(), together.probabilities[:, 0].tolist()
-    assert answers == dict(zip(asked.ids, zip(labels, confidences, strict=True), strict=True))
+    assert answers == dict(zip(queries.ids, zip(labels, confidences, strict=True), strict=True))
     assert {label for label, _ in list(answers.values())[1:]} <= set(known.landmark_ids.tolist())
 
 
@@ -145,20 +145,20 @@ def read_answers(path: Path) -> dict[str, tuple[int, float]]:
 
 
 def test_what_is_done_is_kept_until_something_else_is_asked_for(job: Job) -> None:
-    known, asked = known_and_asked(job)
-    path = answer_refitted(job, known, asked, SHORT)
+    known, queries = known_and_asked(job)
+    path = answer_refitted(job, known, queries, SHORT)
     stamp = path.stat().st_mtime_ns
     assert list(path.parent.glob("*.pt")) == []
-    assert answer_refitted(job, known, asked, SHORT) == path
+    assert answer_refitted(job, known, queries, SHORT) == path
     assert path.stat().st_mtime_ns == stamp
     fewer = ImageTable(known.path, known.ids[2:], known.landmark_ids[2:])
-    assert answer_refitted(job, fewer, asked, SHORT) != path
+    assert answer_refitted(job, fewer, queries, SHORT) != path
 
 
 def test_what_would_stop_a_head_early_is_left_out() -> None:
     recipe = TrainSettings(
         epochs=2,
-        stages=(StageSettings(epochs=2, freeze=FreezeSettings(head=True)),),
+        phases=(PhaseSettings(epochs=2, freeze=FreezeSettings(head=True)),),
         schedule="step",
         patience=1,
         epoch_share=0.1,
@@ -170,8 +170,8 @@ def test_what_would_stop_a_head_early_is_left_out() -> None:
     )
     settings = refit_settings(recipe, photos=160, classes=16)
     assert (settings.epochs, settings.epoch_steps) == (30, 4 * 160 // 32)
-    stage = settings.stage_at(29)
-    assert stage.freeze == FreezeSettings(last_convolutions=0)
+    phase = settings.phase_at(29)
+    assert phase.freeze == FreezeSettings(last_convolutions=0)
     assert (settings.schedule, settings.patience, settings.epoch_share) == ("cosine", 0, 1.0)
     assert (settings.head_loss, settings.optimizer) == (recipe.head_loss, recipe.optimizer)
     assert TrainSettings.model_validate(settings.model_dump()) == settings

@@ -91,7 +91,7 @@ def ask_again(
     return both, np.append(truths, np.full(len(again), -1)), np.concatenate(kinds)
 
 
-def test_no_asking_of_a_photo_is_answered_by_a_model_that_saw_another() -> None:
+def test_no_query_of_a_photo_is_answered_by_a_model_that_saw_another() -> None:
     known, truths = imagine(200, seed=3)
     both, asked, kinds = ask_again(known, truths)
     before = fit_calibration(both, asked, kinds)

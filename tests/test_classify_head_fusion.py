@@ -167,7 +167,7 @@ def test_the_beta_mix_falls_to_the_next_label_below_its_threshold() -> None:
 def test_a_fitted_function_answers_in_place_of_the_votes() -> None:
     evidence = query(*FIVE)
     votes = LabelScores(np.array([[1]]), np.array([[0.5]]))
-    fitted = Extras(calibrated=lambda asked: (asked.labels[:, 4], np.full(len(asked), 0.25)))
+    fitted = Extras(calibrated=lambda queries: (queries.labels[:, 4], np.full(len(queries), 0.25)))
     choice = Calibrated()(evidence, fitted, votes)
     assert (choice.labels.tolist(), choice.confidences.tolist()) == ([3], [0.25])
 

@@ -101,7 +101,7 @@ def test_scores_are_cosines_of_directions_else_probabilities(kind: str) -> None:
 def test_a_copy_and_a_state_dict_answer_the_same(kind: str) -> None:
     head = build(kind).eval()
     torch.manual_seed(9)
-    other = KINDS[kind](**head.numbers).eval()
+    other = KINDS[kind](**head.config).eval()
     other.load_state_dict(head.state_dict())
     labels = torch.tensor([0, 1, 2, 3, 3, 0])
     for twin in (copy.deepcopy(head), other):
@@ -113,7 +113,7 @@ def test_a_saved_head_answers_the_same(kind: str, tmp_path: Path) -> None:
     path, made = tmp_path / "head.safetensors", build(kind)
     save_head(made, LANDMARKS, path)
     loaded, landmarks = load_head(path)
-    assert type(loaded) is type(made) and loaded.numbers == made.numbers and not loaded.training
+    assert type(loaded) is type(made) and loaded.config == made.config and not loaded.training
     np.testing.assert_array_equal(landmarks, LANDMARKS)
     assert landmarks.dtype == np.int64
     labels = torch.tensor([0, 1, 2, 3, 3, 0])

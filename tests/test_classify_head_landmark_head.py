@@ -36,23 +36,23 @@ def test_unseen_images_are_told_apart() -> None:
 
 def test_images_of_one_kind_have_no_say_by_their_number() -> None:
     few, many = unit_rows(40, 0), np.tile(unit_rows(40, 0), (10, 1))
-    others, asked = unit_rows(40, 1), unit_rows(30, 2)
+    others, queries = unit_rows(40, 1), unit_rows(30, 2)
     np.testing.assert_allclose(
-        fit_landmark_head(many, others).probability(asked),
-        fit_landmark_head(few, others).probability(asked),
+        fit_landmark_head(many, others).probability(queries),
+        fit_landmark_head(few, others).probability(queries),
         atol=0.15,  # more images make the penalty smaller
     )
-    same = fit_landmark_head(np.tile(others, (10, 1)), others).probability(asked)
+    same = fit_landmark_head(np.tile(others, (10, 1)), others).probability(queries)
     np.testing.assert_allclose(same, 0.5, atol=1e-3)
 
 
 def test_turning_the_space_changes_nothing() -> None:
-    landmarks, others, asked = unit_rows(60, 0), unit_rows(60, 1), unit_rows(20, 2)
+    landmarks, others, queries = unit_rows(60, 0), unit_rows(60, 1), unit_rows(20, 2)
     turn, _ = np.linalg.qr(np.random.default_rng(3).normal(size=(16, 16)))
-    turned = [np.asarray(rows @ turn, dtype=np.float32) for rows in (landmarks, others, asked)]
+    turned = [np.asarray(rows @ turn, dtype=np.float32) for rows in (landmarks, others, queries)]
     np.testing.assert_allclose(
         fit_landmark_head(turned[0], turned[1]).probability(turned[2]),
-        fit_landmark_head(landmarks, others).probability(asked),
+        fit_landmark_head(landmarks, others).probability(queries),
         atol=1e-3,
     )
 

@@ -98,11 +98,11 @@ def test_each_class_has_the_margin_of_its_size() -> None:
     head = SubcenterHead(8, 5, scale=1.0, margin=0.5)
     head.set_margins(np.array([1, 16, 10_000, 1, 16]), least=0.05)
     cosines = torch.tensor([0.3, 0.3, 0.3])
-    hardened = head.harden(cosines, torch.tensor([0, 1, 2]))
+    lowered = head.add_margin(cosines, torch.tensor([0, 1, 2]))
     # The powers -1/4 of the sizes are 1, 1/2 and 1/10.
     margins = [0.5, 0.05 + 0.45 * (0.5 - 0.1) / 0.9, 0.05]
     expected = [math.cos(math.acos(0.3) + margin) for margin in margins]
-    assert hardened.tolist() == pytest.approx(expected, abs=1e-6)
+    assert lowered.tolist() == pytest.approx(expected, abs=1e-6)
 
 
 def test_margins_do_not_depend_on_the_order_of_classes() -> None:

@@ -98,7 +98,7 @@ def extras_for(evidence: Evidence) -> Extras:
     return Extras(
         centroids=LabelScores((rows * [4, 2]).astype(np.int64), rows * [0.75, 0.5]),
         support=np.full(evidence.labels.shape, 0.5, np.float32),
-        calibrated=lambda asked: (np.full(len(asked), 3), np.full(len(asked), 0.125)),
+        calibrated=lambda queries: (np.full(len(queries), 3), np.full(len(queries), 0.125)),
     )
 
 

@@ -104,14 +104,15 @@ def test_the_landmark_head_rejects_below_its_threshold_and_not_at_it() -> None:
 
 
 def test_without_a_landmark_head_a_guess_is_an_error_or_stands() -> None:
-    asked = stack(query([1], [0.9], landmark=0.125), query([1], [0.9]))
+    queries = stack(query([1], [0.9], landmark=0.125), query([1], [0.9]))
     choice = Choice(np.array([1, 1]), np.array([0.5, 0.5]))
     with pytest.raises(MissingEvidenceError, match="none was asked of 1 of 2 queries; set decide"):
-        RejectNonLandmarks()(asked, choice)
-    reasons = RejectNonLandmarks(unknown="stand")(asked, choice)
+        RejectNonLandmarks()(queries, choice)
+    reasons = RejectNonLandmarks(unknown="stand")(queries, choice)
     assert reasons == ["probability 0.125 of any landmark is below 0.500", ""]
     assert (
-        RejectNonLandmarks()(asked.take(slice(0, 0)), Choice(choice.labels[:0], np.empty(0))) == []
+        RejectNonLandmarks()(queries.take(slice(0, 0)), Choice(choice.labels[:0], np.empty(0)))
+        == []
     )
 
 

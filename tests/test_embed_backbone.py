@@ -19,8 +19,8 @@ from embed.backbone import (
     build_backbone,
     check_backbone,
     load_weights,
-    open_residual_branches,
     read_weights_spec,
+    undo_zero_init,
 )
 from embed.errors import InputError, MissingFileError
 
@@ -288,7 +288,7 @@ def closed_norms(module: nn.Module) -> int:
     return sum(bool((norm.weight == 0).all()) for norm in norms)
 
 
-def test_random_networks_start_with_open_residual_branches() -> None:
+def test_random_networks_start_without_zero_init() -> None:
     assert closed_norms(timm.create_model("test_resnet")) > 0
     backbone, _ = build_backbone(RESNET)
     assert closed_norms(backbone) == 0
@@ -300,6 +300,6 @@ def test_opening_branches_leaves_other_weights_alone() -> None:
     with torch.no_grad():
         norms[0].weight.copy_(weights)  # type: ignore[operator]
         norms[1].weight.zero_()  # type: ignore[operator]
-    open_residual_branches(norms)
+    undo_zero_init(norms)
     assert torch.equal(norms[0].weight, weights)  # type: ignore[arg-type]
     assert torch.equal(norms[1].weight, torch.ones(2))  # type: ignore[arg-type]

@@ -141,7 +141,7 @@ def test_the_score_of_a_neighbour_is_what_search_finds(whitened: bool) -> None:
     rng = np.random.default_rng(0)
     model, share = make_model(), 0.3
     before = ModelSpec(model.spec.backbone, SIDE, 0)
-    model = model.beside(DescriptorModel(before).eval(), share)
+    model = model.with_pretrained(DescriptorModel(before).eval(), share)
     images = make_images(4) / 255
     described = model(images).detach().numpy()
     whitening = None

@@ -46,17 +46,17 @@ def test_gamma_zero_is_the_cross_entropy_with_its_gradient() -> None:
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
 @pytest.mark.parametrize("size", [15.0, 100.0, 1e4])
-@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("correct", [True, False])
 def test_loss_and_gradient_are_finite_however_sure_the_head_is(
-    gamma: float, size: float, told: bool
+    gamma: float, size: float, correct: bool
 ) -> None:
     right = torch.nn.functional.one_hot(LABELS, 3).float()
-    values = (size * (2 * right - 1) * (1 if told else -1)).requires_grad_()
+    values = (size * (2 * right - 1) * (1 if correct else -1)).requires_grad_()
     loss = focal_loss(values, LABELS, gamma)
     (gradient,) = torch.autograd.grad(loss, values)
     assert torch.isfinite(gradient).all()
     # Wrong by 2 * size, and two classes share what the right one lacks.
-    expected = 0.0 if told else 2 * size + np.log(2)
+    expected = 0.0 if correct else 2 * size + np.log(2)
     assert loss.item() == pytest.approx(expected, rel=1e-6, abs=1e-5)
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pytorch_metric_learning.distances import LpDistance
 
 from embed.losses import (
+    CrossBatchMemoryLoss,
     MinedTripletLoss,
-    RememberingLoss,
     RowwiseDistanceWeightedMiner,
     build_metric_loss,
     check_collapse,
@@ -279,7 +279,7 @@ def test_a_resumed_memory_is_the_same(
 
 def test_a_batch_that_does_not_fit_the_memory_says_what_to_raise() -> None:
     loss = build("triplet", memory=8)
-    assert isinstance(loss, RememberingLoss)
+    assert isinstance(loss, CrossBatchMemoryLoss)
     with pytest.raises(ValueError, match=r"\(9, 3\) .* memory of 8 of length 3; raise memory"):
         loss(unit_rows(9, 3), torch.zeros(9, dtype=torch.int64))
     with pytest.raises(ValueError, match=r"\(4, 5\) descriptors"):

@@ -111,7 +111,7 @@ def test_a_spec_survives_json(spec: ModelSpec) -> None:
 @pytest.mark.parametrize("share", [0.25, 0.5])
 def test_beside_another_model_cosines_are_weighted_means(share: float, tmp_path: Path) -> None:
     trained, before = build(), build(replace(SPEC, dim=0), seed=1)
-    joined = trained.beside(before, share)
+    joined = trained.with_pretrained(before, share)
     with torch.inference_mode():
         cosines, first, second = (m(images(5)) @ m(images(5)).T for m in (joined, trained, before))
         torch.testing.assert_close(cosines, (1 - share) * first + share * second)
@@ -129,7 +129,7 @@ def test_beside_another_model_cosines_are_weighted_means(share: float, tmp_path:
 @pytest.mark.parametrize("share", [-0.1, 0.0, 1.0, 2.0, float("nan")])
 def test_a_share_lies_between_nothing_and_all(share: float) -> None:
     with pytest.raises(ValueError, match="pretrained_share is"):
-        build().beside(build(replace(SPEC, dim=0)), share)
+        build().with_pretrained(build(replace(SPEC, dim=0)), share)
 
 
 def test_changed_weights_are_refused(tmp_path: Path) -> None:

@@ -1,11 +1,11 @@
-"""Settings of training: stages are those of the training but for what they say, nonsense fails."""
+"""Settings of training: phases are those of the training but for what they say, nonsense fails."""
 
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from embed.settings import FreezeSettings, Stage, StageSettings, TrainSettings
+from embed.settings import FreezeSettings, Phase, PhaseSettings, TrainSettings
 
 FROZEN = FreezeSettings(last_convolutions=0)
 
@@ -16,27 +16,27 @@ def test_an_epoch_has_what_its_stage_says_and_else_what_the_training_says() -> N
         image_size=64,
         learning_rate=0.1,
         head_learning_rate=0.2,
-        stages=(
-            StageSettings(epochs=2, image_size=32, freeze=FROZEN),
-            StageSettings(epochs=3, learning_rate=0.01, head_learning_rate=0.02),
+        phases=(
+            PhaseSettings(epochs=2, image_size=32, freeze=FROZEN),
+            PhaseSettings(epochs=3, learning_rate=0.01, head_learning_rate=0.02),
         ),
     )
-    first = Stage(0, 2, 32, 0.1, 0.2, FROZEN)
-    second = Stage(2, 3, 64, 0.01, 0.02, FreezeSettings())
-    assert [settings.stage_at(epoch) for epoch in range(5)] == [first] * 2 + [second] * 3
+    first = Phase(0, 2, 32, 0.1, 0.2, FROZEN)
+    second = Phase(2, 3, 64, 0.01, 0.02, FreezeSettings())
+    assert [settings.phase_at(epoch) for epoch in range(5)] == [first] * 2 + [second] * 3
 
 
 def test_without_stages_all_epochs_are_of_one() -> None:
     settings = TrainSettings(epochs=3, image_size=64, freeze=FROZEN)
-    assert {settings.stage_at(epoch) for epoch in range(3)} == {
-        Stage(0, 3, 64, settings.learning_rate, settings.head_learning_rate, FROZEN)
+    assert {settings.phase_at(epoch) for epoch in range(3)} == {
+        Phase(0, 3, 64, settings.learning_rate, settings.head_learning_rate, FROZEN)
     }
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"epochs": 3, "stages": [{"epochs": 1}, {"epochs": 1}]}, "add up to 2, not to 3"),
+        ({"epochs": 3, "phases": [{"epochs": 1}, {"epochs": 1}]}, "add up to 2, not to 3"),
         ({"dim": 1}, "a descriptor of length 1 tells nothing apart"),
         ({"epoch_steps": 10, "epoch_share": 0.5}, r"set epoch_share \(now 0\.5\) to 1"),
         ({"judge": "head", "head_weight": 0.0}, "the head learns nothing, but judge is 'head'"),

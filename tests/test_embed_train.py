@@ -18,7 +18,7 @@ from embed import train
 from embed.backbone import BackboneSpec
 from embed.losses import TrainingCollapsed
 from embed.model import DescriptorModel, ModelSpec
-from embed.settings import DecodeSettings, FreezeSettings, StageSettings, TrainSettings
+from embed.settings import DecodeSettings, FreezeSettings, PhaseSettings, TrainSettings
 from embed.train import Trainer, TrainingImages
 from embed.upsampling import upsample
 from tests.images import photo
@@ -138,14 +138,14 @@ def test_an_interrupted_training_ends_with_the_same_bits(
     assert same(weights(resumed), weights(whole))
 
 
-def test_an_interrupted_training_in_stages_ends_with_the_same_bits(
+def test_an_interrupted_training_in_phases_ends_with_the_same_bits(
     images: TrainingImages, tmp_path: Path
 ) -> None:
     frozen = FreezeSettings(last_convolutions=0)
     settings = SETTINGS.model_copy(
         update={
             "epochs": 4,
-            "stages": (StageSettings(epochs=1, freeze=frozen), StageSettings(epochs=3)),
+            "phases": (PhaseSettings(epochs=1, freeze=frozen), PhaseSettings(epochs=3)),
             "schedule": "plateau",
             "plateau_epochs": 1,
             "metric_loss": "contrastive",
@@ -162,14 +162,14 @@ def test_an_interrupted_training_in_stages_ends_with_the_same_bits(
     assert part.progress.steps == whole.progress.steps
 
 
-def test_stages_freeze_and_thaw_and_have_their_own_rates_and_sizes(
+def test_phases_freeze_and_thaw_and_have_their_own_rates_and_sizes(
     images: TrainingImages, tmp_path: Path
 ) -> None:
-    stages = (
-        StageSettings(epochs=1, image_size=64, freeze=FreezeSettings(last_convolutions=0)),
-        StageSettings(epochs=1, learning_rate=1e-4, freeze=FreezeSettings(head=True)),
+    phases = (
+        PhaseSettings(epochs=1, image_size=64, freeze=FreezeSettings(last_convolutions=0)),
+        PhaseSettings(epochs=1, learning_rate=1e-4, freeze=FreezeSettings(head=True)),
     )
-    update = {"epochs": 2, "stages": stages, "schedule": "constant", "warmup": 0.0}
+    update = {"epochs": 2, "phases": phases, "schedule": "constant", "warmup": 0.0}
     trainer = make(images, tmp_path / "c.pt", SETTINGS.model_copy(update=update))
     sides: list[int] = []
     trainer.model.backbone.register_forward_pre_hook(
@@ -249,9 +249,9 @@ def test_patience_ends_a_training_that_gets_no_better(
     assert list(resumed.run(scripted([]))) == []
 
 
-def test_patience_ends_no_stage_but_the_last(images: TrainingImages, tmp_path: Path) -> None:
-    stages = (StageSettings(epochs=4), StageSettings(epochs=5))
-    settings = SETTINGS.model_copy(update={"epochs": 9, "patience": 2, "stages": stages})
+def test_patience_ends_no_phase_but_the_last(images: TrainingImages, tmp_path: Path) -> None:
+    phases = (PhaseSettings(epochs=4), PhaseSettings(epochs=5))
+    settings = SETTINGS.model_copy(update={"epochs": 9, "patience": 2, "phases": phases})
     trainer = make(images, tmp_path / "checkpoint.pt", settings)
     gaps = [0.9, 0.3, 0.3, 0.3, 0.5, 0.6, 1.0]
     assert len(list(trainer.run(scripted(gaps)))) == 6

@@ -37,19 +37,19 @@ def descriptors(count: int = 200, dim: int = 12, seed: int = 0) -> NDArray[np.fl
 @settings(max_examples=40)
 @given(st.integers(20, 200), st.integers(1, 12), st.integers(0, 10**6))
 def test_full_power_is_whitening_by_scikit_learn(count: int, dim: int, seed: int) -> None:
-    fitted, asked = descriptors(count, seed=seed), descriptors(30, seed=seed + 1)
+    fitted, queries = descriptors(count, seed=seed), descriptors(30, seed=seed + 1)
     pca = PCA(dim, whiten=True, svd_solver="full").fit(unit(fitted))
-    expected = unit(pca.transform(unit(asked)))
-    found = fit_whitening(fitted, dim).apply(asked)
+    expected = unit(pca.transform(unit(queries)))
+    found = fit_whitening(fitted, dim).apply(queries)
     np.testing.assert_allclose(found, expected, atol=2e-4)
     assert found.dtype == np.float32 and found.shape == (30, dim)
 
 
 def test_power_0_is_projection_by_scikit_learn() -> None:
-    fitted, asked = descriptors(), descriptors(30, seed=1)
+    fitted, queries = descriptors(), descriptors(30, seed=1)
     pca = PCA(5, svd_solver="full").fit(unit(fitted))
-    found = fit_whitening(fitted, 5, power=0).apply(asked)
-    np.testing.assert_allclose(found, unit(pca.transform(unit(asked))), atol=1e-5)
+    found = fit_whitening(fitted, 5, power=0).apply(queries)
+    np.testing.assert_allclose(found, unit(pca.transform(unit(queries))), atol=1e-5)
 
 
 def test_power_0_of_all_dimensions_keeps_centred_cosines() -> None:

@@ -72,7 +72,7 @@ def test_each_problem_says_what_was_found(checked: Path) -> None:
     assert others["missing", "gone"] == ""
 
 
-def test_groups_hold_all_twins_and_no_one_else(checked: Path) -> None:
+def test_groups_hold_all_duplicates_and_no_one_else(checked: Path) -> None:
     groups = load_groups(checked)
     assert groups is not None
     assert groups.schema == pa.schema({"id": pa.string(), "group": pa.int64()})

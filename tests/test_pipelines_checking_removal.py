@@ -14,12 +14,12 @@ import pytest
 from embed.errors import InputError
 from pipelines.datasets.checking.catalogue import Catalogue
 from pipelines.datasets.checking.check import check_dataset
-from pipelines.datasets.checking.duplicates import reject_duplicates
+from pipelines.datasets.checking.deduplication import reject_duplicates
+from pipelines.datasets.checking.duplicates import Duplicates
 from pipelines.datasets.checking.groups import number_groups
 from pipelines.datasets.checking.problems import KINDS, Findings, Kind, Problems
 from pipelines.datasets.checking.rejection import choose_rejected
-from pipelines.datasets.checking.removal import Left, parse_kinds, remove_problems
-from pipelines.datasets.checking.twins import Twins
+from pipelines.datasets.checking.removal import RemainingCounts, parse_kinds, remove_problems
 from pipelines.datasets.dataset import Dataset
 from pipelines.datasets.selection.tables import load_groups
 from tests.datasets import find_file
@@ -96,9 +96,9 @@ def test_every_row_is_kept_or_rejected(checked: Checked, tmp_path: Path) -> None
     assert kept | rejected.keys() == TRAIN.keys() | {"black"}
     assert rejected == {image_id: str(TRAIN.get(image_id, "")) for image_id in rejected}
     assert left == {
-        "train": Left(6, 14, 6, 6),
-        "index": Left(2, 2, 2, 2),
-        "non_landmark": Left(2, 3, 0, 0),
+        "train": RemainingCounts(6, 14, 6, 6),
+        "index": RemainingCounts(2, 2, 2, 2),
+        "non_landmark": RemainingCounts(2, 3, 0, 0),
     }
 
 
@@ -182,9 +182,11 @@ def make_findings(
     exact = np.array([same for _, _, same in pairs], dtype=bool)
     count = len(pairs)
     similarity = np.ones(count, dtype=np.float32)
-    twins = Twins(ends[:, 0], ends[:, 1], exact, np.zeros(count, dtype=np.uint8), similarity)
+    duplicates = Duplicates(
+        ends[:, 0], ends[:, 1], exact, np.zeros(count, dtype=np.uint8), similarity
+    )
     catalogue = Catalogue(scan, entries[["row", "table", "landmark_id"]])
-    return Findings(catalogue, twins, number_groups(catalogue, twins))
+    return Findings(catalogue, duplicates, number_groups(catalogue, duplicates))
 
 
 def reject(found: Findings, *, near: bool = True, alive: Sequence[bool] | None = None) -> list[str]:

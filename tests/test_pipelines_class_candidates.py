@@ -20,7 +20,7 @@ from index.neighbors import Neighbors
 from index.search import build_index, search
 from pipelines.answers.class_candidates import add_class_images
 from pipelines.answers.database import Database
-from pipelines.answers.hidden import Hidden
+from pipelines.answers.exclusion import Exclusion
 from pipelines.answers.recognition import Recognizer
 from pipelines.runs.recipe import make_recipe
 from rerank.aggregated import build_aggregated_index, verify_aggregated
@@ -199,7 +199,7 @@ def test_a_query_that_is_left_out_is_not_verified_against_itself(
     vectors = database.index.reconstruct_batch(np.arange(len(ids)))
     queries = make_queries(ids, database.landmark_ids.tolist(), vectors)
     neighbors, evidence = recognizer.gather(
-        queries, lambda query: store.get(ids[query]), Hidden.themselves(ids, database)
+        queries, lambda query: store.get(ids[query]), Exclusion.own_rows(ids, database)
     )
     assert not (neighbors.rows == np.arange(len(ids))[:, None]).any()
     assert ((evidence.inliers >= 0).sum(axis=1) == PHOTOS - 1).all()

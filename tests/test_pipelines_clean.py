@@ -18,7 +18,7 @@ from pipelines.datasets import derive
 from pipelines.datasets.dataset import Dataset
 from pipelines.runs.job import Job
 from pipelines.stages import clean, order
-from pipelines.stages.clean import Kept, explain_rejected
+from pipelines.stages.clean import CleaningResult, explain_rejected
 from rerank.cleaning import CleaningSettings
 from tests.conftest import Tiny
 from tests.datasets import (
@@ -38,7 +38,7 @@ PUBLISHED = CleaningSettings()
 WRONG = {"thing0-0": 1, "thing5-2": 3, "thing5-3": 4}
 UNREADABLE = "thing2-3"
 LOST = {**dict.fromkeys(WRONG, 0), "thing5-0": 1, "thing5-1": 1}  # verified neighbours of each
-KEPT = Kept(images=18, of_images=24, landmarks=5, of_landmarks=6)
+KEPT = CleaningResult(images=18, of_images=24, landmarks=5, of_landmarks=6)
 
 
 @pytest.fixture(scope="module")

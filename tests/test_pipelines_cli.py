@@ -39,7 +39,7 @@ def plain(text: str) -> str:
 def test_help_lists_every_command_in_its_group() -> None:
     end = cairn("--help")
     assert end.status == 0
-    for title in (cli.MAKE, cli.ASK, cli.JUDGE):
+    for title in (cli.MAKE, cli.QUERY, cli.EVALUATE):
         assert title in end.out
     positions = [end.out.index(f" {name} ") for name in ("data", "train", "query", "evaluate")]
     assert positions == sorted(positions)
@@ -263,8 +263,10 @@ def test_a_query_says_what_its_precision_costs(
     photo = tiny.data / "images" / "q0.jpg"
     assert cairn("query", photo, "--run", tiny.run, "--min-precision", 0.9).status == 0
     assert "answers from confidence 0.800 on: if 50% of the photos show other things" in caplog.text
-    told = "50% of the photos show landmarks that the database lacks: 33% get an answer, 100.0% of"
-    assert told in caplog.text
+    expected = (
+        "50% of the photos show landmarks that the database lacks: 33% get an answer, 100.0% of"
+    )
+    assert expected in caplog.text
     caplog.clear()
     assert cairn("query", photo, "--run", tiny.run, "--min-precision", 0.5).status == 0
     assert "from confidence 0.100 on" in caplog.text

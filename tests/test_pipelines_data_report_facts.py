@@ -225,7 +225,7 @@ def test_what_a_run_would_refuse_is_listed_first(tmp_path: Path) -> None:
         "solution.csv, line 2: 1 ids are not in test.csv, the first is 'q'; add them there, take "
         "the rows out, or set their Usage to Ignored",
         "1 images of test.csv are in train.csv, too, the first is 'there-b' (line 2 of test.csv, "
-        "line 4 of train.csv); an image is either asked about or known: keep one of the rows",
+        "line 4 of train.csv); an image is either a query or known: keep one of the rows",
     ]
     assert "What has to be mended" in (folder / "report" / "data_report.html").read_text()
 

@@ -47,7 +47,7 @@ def test_an_image_in_two_tables_is_named_with_both_lines(tmp_path: Path) -> None
     dataset = make(tmp_path, test=["q", "r", "b", "a"])
     assert refusal(dataset) == [
         "2 images of test.csv are in train.csv, too, the first is 'b' (line 4 of test.csv, line 3 "
-        "of train.csv); an image is either asked about or known: keep one of the rows"
+        "of train.csv); an image is either a query or known: keep one of the rows"
     ]
 
 
@@ -83,9 +83,9 @@ def test_all_tables_are_judged_in_one_list(tmp_path: Path) -> None:
         "- solution.csv, lines 2 and 3: landmarks 'None' of id 'q', expected whole-number labels, "
         "as in '12' or '12 40', or an empty cell",
         "- 1 images of test.csv are in index.csv, too, the first is 'd' (line 4 of test.csv, line "
-        "3 of index.csv); an image is either asked about or known: keep one of the rows",
+        "3 of index.csv); an image is either a query or known: keep one of the rows",
         "- 1 images of test.csv are in non_landmark.csv, too, the first is 'q' (line 2 of "
-        "test.csv, line 2 of non_landmark.csv); an image is either asked about or known: keep one "
+        "test.csv, line 2 of non_landmark.csv); an image is either a query or known: keep one "
         "of the rows",
         "- 1 images of validation.csv are in train.csv, too, the first is 'c' (line 2 of "
         "validation.csv, line 4 of train.csv); a model is not validated by what it was trained "

@@ -24,7 +24,7 @@ from embed.errors import InputError
 from pipelines.commands.urls import urls
 from pipelines.datasets.dataset import Dataset
 from pipelines.sources.download.dataset import download_dataset
-from pipelines.sources.download.outcome import Downloaded
+from pipelines.sources.download.outcome import DownloadResult
 from pipelines.sources.download.settings import DownloadSettings
 from tests.benchmarks.bench_download import (
     PROGRAM,
@@ -61,7 +61,7 @@ def make_table(folder: Path, *rows: str, name: str = "train", header: str = "") 
     return path
 
 
-def download(table: Path, folder: Path, **options: Any) -> Downloaded:
+def download(table: Path, folder: Path, **options: Any) -> DownloadResult:
     settings = SETTINGS.model_copy(update=options.pop("update", {}))
     return download_dataset(table, folder, settings=settings, **options)
 

@@ -220,9 +220,9 @@ def test_answers_given_are_those_that_are_not_no_known_landmark(tiny: Tiny) -> N
     assert point["promised_precision"] == decided["precision"]
     assert (point["promised_share"], point["test_share"]) == (0.5, 2 / 8)
     for kind, promise in load_promises(tiny.run).items():
-        told = point["promises"][kind]
-        assert told["precision"] == decided["promise"][kind]["precision"]
-        assert told["at_test_share"] == describe(promise, 2 / 8)
+        promised = point["promises"][kind]
+        assert promised["precision"] == decided["promise"][kind]["precision"]
+        assert promised["at_test_share"] == describe(promise, 2 / 8)
     out = cairn("evaluate", "--run", tiny.run).out
     assert ("promised for landmarks not in the database" in out) == bool(decided["precision"])
     assert point["note"] == decided["note"]

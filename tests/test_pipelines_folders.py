@@ -408,12 +408,12 @@ def test_whatever_photos_are_called_each_is_in_a_table_or_named(
         data = Path(below, "data")
         import_folders(source, data, test_every=2)
         found = imported(data)
-        told = " ".join(str(call.args[0] % call.args[1:]) for call in warned.call_args_list)
+        logged = " ".join(str(call.args[0] % call.args[1:]) for call in warned.call_args_list)
         lost = {b"first/a.jpg", *photos} - set(found.values())
         assert len(found) + len(lost) == len({b"first/a.jpg", *photos})
         for name in map(os.fsdecode, lost):
             assert not is_text(name)
-            assert printable(name) in told or printable(f"{name.split('/')[0]}/") in told
+            assert printable(name) in logged or printable(f"{name.split('/')[0]}/") in logged
         assert all(len(image_id.encode()) <= MAX_ID for image_id in found)
         truth = Dataset(data)
         assert set(truth.names) == set(range(len(truth.names)))

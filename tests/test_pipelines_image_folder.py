@@ -71,10 +71,10 @@ def test_a_run_on_tars_is_that_on_files(finished: Tiny, tmp_path: Path) -> None:
     packed = Tiny(tmp_path / "data", finished.recipe, tmp_path / "run")
     end = packed.submit()
     assert end.status == 0, end.err
-    told, other = results(finished.run), results(packed.run)
+    result, other = results(finished.run), results(packed.run)
     # Messages of failures name files.
-    named = {name for name in told if "failures" in name or "part-" in name}
-    assert {n: h for n, h in told.items() if n not in named} == {
+    named = {name for name in result if "failures" in name or "part-" in name}
+    assert {n: h for n, h in result.items() if n not in named} == {
         n: h for n, h in other.items() if n not in named
     }
 

@@ -13,7 +13,7 @@ from classify_head.evidence_store import read_evidence
 from classify_head.landmark_head import FOLDS, LEAST_IMAGES, fit_landmark_head
 from classify_head.rejection import RejectNonLandmarks
 from pipelines.answers.database import LANDMARK_HEAD, load_landmark_head
-from pipelines.answers.hidden import Hidden
+from pipelines.answers.exclusion import Exclusion
 from pipelines.answers.open_run import load_split_embeddings, open_recognizer, split_pool
 from pipelines.answers.query import QueryEngine
 from pipelines.answers.recognition import Recognizer
@@ -92,8 +92,8 @@ def test_it_learns_from_the_database_and_the_first_half_of_the_pool(pooled: Tiny
 def test_queries_are_asked_and_rejected_below_the_threshold(pooled: Tiny) -> None:
     evidence = read_evidence(pooled.run / "evidence.parquet")
     head = load_landmark_head(pooled.run / "index" / LANDMARK_HEAD)
-    asked = load_split_embeddings(pooled.run, "test").vectors
-    np.testing.assert_array_equal(evidence.landmark, head.probability(asked).astype(np.float32))
+    queries = load_split_embeddings(pooled.run, "test").vectors
+    np.testing.assert_array_equal(evidence.landmark, head.probability(queries).astype(np.float32))
     rows = dict(
         line.split(",") for line in (pooled.run / "submission.csv").read_text().splitlines()[1:]
     )
@@ -115,8 +115,8 @@ def test_a_known_query_of_the_database_is_asked_of_a_head_that_did_not_learn_it(
     recognizer = recognizer_of(pooled)
     known, others = load_split_embeddings(pooled.run, "train"), split_pool(pooled.run)[0].vectors
     assert known.ids == recognizer.database.image_ids
-    themselves = Hidden.themselves(known.ids, recognizer.database)
-    _, evidence = recognizer.gather(known, lambda row: None, themselves)
+    own_rows = Exclusion.own_rows(known.ids, recognizer.database)
+    _, evidence = recognizer.gather(known, lambda row: None, own_rows)
     rows = np.arange(len(known.ids))
     for fold in range(FOLDS):
         mine = rows % FOLDS == fold
@@ -136,8 +136,10 @@ def test_whitening_changes_nothing_of_it(pooled: Tiny, tmp_path: Path) -> None:
     order.index(make_job(tiny.data, run, tiny.recipe))
     assert (run / "index" / LANDMARK_HEAD).read_bytes() == before
     test = load_split_embeddings(run, "test")
-    asked = [each.gather(test, lambda row: None)[1] for each in map(recognizer_of, (tiny, pooled))]
-    np.testing.assert_array_equal(asked[0].landmark, asked[1].landmark)
+    queries = [
+        each.gather(test, lambda row: None)[1] for each in map(recognizer_of, (tiny, pooled))
+    ]
+    np.testing.assert_array_equal(queries[0].landmark, queries[1].landmark)
 
 
 def test_two_runs_fit_the_same_head(pooled: Tiny, tmp_path: Path) -> None:

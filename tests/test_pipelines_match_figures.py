@@ -13,7 +13,7 @@ from PIL import Image
 from classify_head.submission import load_solution
 from pipelines.reports.match_figures import (
     CAPTION,
-    Matched,
+    MatchedPair,
     draw_match,
     find_best_matches,
     name_kind,
@@ -154,7 +154,9 @@ def test_a_run_that_verifies_the_predicted_class_has_figures(torino: Tiny, tmp_p
 def test_an_answer_that_geometry_did_not_verify_is_no_good_match(finished: Tiny) -> None:
     run = read_answers(finished.run, load_solution(finished.data / "solution.csv"))
     row = run.answers.query_ids.index("q1")
-    kinds = [name_kind(run, Matched(row, "thing1-0", 1, CHANCE_INLIERS + more)) for more in (0, 1)]
+    kinds = [
+        name_kind(run, MatchedPair(row, "thing1-0", 1, CHANCE_INLIERS + more)) for more in (0, 1)
+    ]
     assert kinds == ["mismatch", "good"]
 
 
@@ -174,7 +176,7 @@ def test_a_long_name_is_cut_to_the_width_of_the_photos(tiny: Tiny) -> None:
     run = read_answers(job.run, load_solution(tiny.data / "solution.csv"))
     album = open_album(job, ["q0"])
     near = album.neighbors["q0"][0]
-    matched = Matched(
+    matched = MatchedPair(
         run.answers.query_ids.index("q0"), near.image_id, near.landmark_id, near.inliers or 0
     )
     picture = draw_match(run, album, "good", matched)

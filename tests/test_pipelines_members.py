@@ -94,11 +94,11 @@ def test_a_query_is_answered_as_in_the_submission(together: Tiny) -> None:
     stored = load_split_embeddings(together.run, "test")
     for row, query in enumerate(stored.ids):
         path = together.data / "images" / f"{query}.jpg"
-        asked, features = engine.describer.describe(engine.describer.decode(path), query)
-        assert asked.ids == (query,) and features is not None
-        np.testing.assert_allclose(asked.vectors[0], stored.vectors[row], atol=1e-5)
+        queries, features = engine.describer.describe(engine.describer.decode(path), query)
+        assert queries.ids == (query,) and features is not None
+        np.testing.assert_allclose(queries.vectors[0], stored.vectors[row], atol=1e-5)
         np.testing.assert_allclose(
-            asked.head.probabilities[0], stored.head.probabilities[row], atol=1e-5
+            queries.head.probabilities[0], stored.head.probabilities[row], atol=1e-5
         )
     with (together.run / "submission.csv").open(newline="") as file:
         label, confidence = dict(csv.reader(file))["q0"].split(" ")

@@ -110,8 +110,8 @@ def test_a_recipe_that_takes_back_what_was_set_is_told_of(
     caplog.clear()
     caplog.set_level(logging.INFO)
     assert cairn("index", *tiny.options).status == 0
-    told = f"{tiny.run} was begun with other settings: now others are decide.min_precision"
-    assert told in caplog.messages
+    expected = f"{tiny.run} was begun with other settings: now others are decide.min_precision"
+    assert expected in caplog.messages
 
 
 def test_data_beside_a_run_of_others_are_told_to_be_of_no_use(
@@ -154,8 +154,8 @@ def test_a_trained_model_needs_no_network_of_timm(finished: Tiny) -> None:
     [
         (["train.backbone=test_vit", "train.image_size=40"], "40 pixels, train.image_size: "),
         (
-            ["train.backbone=test_vit", "train.stages=[{epochs=2, image_size=40}]"],
-            "40 pixels, train.stages.0.image_size: ",
+            ["train.backbone=test_vit", "train.phases=[{epochs=2, image_size=40}]"],
+            "40 pixels, train.phases.0.image_size: ",
         ),
     ],
 )

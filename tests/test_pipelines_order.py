@@ -114,5 +114,5 @@ def test_a_dataset_of_a_known_run_is_checked_before_anything_is_made(tiny: Tiny)
     table.write_text(table.read_text() + "thing0-0\n")
     end = cairn("submit", *tiny.options)
     assert end.status == 1
-    assert "an image is either asked about or known" in end.err
+    assert "an image is either a query or known" in end.err
     assert results(tiny.run) == before

@@ -14,10 +14,10 @@ from classify_head.answers import Answers
 from pipelines.reports.page.answers import RunAnswers
 from pipelines.reports.page.side_by_side import (
     collect_side_by_side,
+    find_correct,
     name_runs,
     pick_sample,
     split_rows,
-    tell_right,
     write_side_by_side,
 )
 from pipelines.runs.job import Job
@@ -120,7 +120,7 @@ def test_right_is_what_a_user_is_told() -> None:
         ("f", -1, 0.0, [1]),
     ]
     run = make_run(rows, [True, False, True, False, True, False])
-    assert tell_right(run).tolist() == [True, False, False, True, False, False]
+    assert find_correct(run).tolist() == [True, False, False, True, False, False]
 
 
 def test_every_photo_is_in_one_group() -> None:

@@ -19,7 +19,7 @@ from embed.failure import Failure
 from pipelines.answers.open_run import load_split_embeddings, load_split_failures, open_features
 from pipelines.artifacts import load_manifest
 from pipelines.progress import Advance
-from pipelines.runs.parts import PartMaker, Share, share_out
+from pipelines.runs.parts import PartMaker, PartPlan, plan_parts
 from pipelines.runs.recipe import load_recipe
 from rerank.sift import SiftExtractor
 from tests.conftest import Tiny
@@ -29,24 +29,24 @@ FAILS = "xyz"  # images that cannot be read
 
 
 def test_images_stay_in_their_parts_and_the_others_fill_them_up() -> None:
-    assert share_out("abcde", {}, 2) == {
-        0: Share([], [0, 1]),
-        1: Share([], [2, 3]),
-        2: Share([], [4]),
+    assert plan_parts("abcde", {}, 2) == {
+        0: PartPlan([], [0, 1]),
+        1: PartPlan([], [2, 3]),
+        2: PartPlan([], [4]),
     }
     # A new row in the middle, and one gone: part 1 has room, no other is touched.
-    assert share_out("aNbde", {0: "ab", 1: "cd", 2: "e"}, 2) == {
-        0: Share(["a", "b"], []),
-        1: Share(["d"], [1]),
-        2: Share(["e"], []),
+    assert plan_parts("aNbde", {0: "ab", 1: "cd", 2: "e"}, 2) == {
+        0: PartPlan(["a", "b"], []),
+        1: PartPlan(["d"], [1]),
+        2: PartPlan(["e"], []),
     }
     # A lost part is made again in its place, and of an image in two parts the first counts.
-    assert share_out("abcde", {1: "cd", 2: "ec"}, 2)[0] == Share([], [0, 1])
-    assert share_out("abcde", {1: "cd", 2: "ec"}, 2)[2] == Share(["e"], [])
+    assert plan_parts("abcde", {1: "cd", 2: "ec"}, 2)[0] == PartPlan([], [0, 1])
+    assert plan_parts("abcde", {1: "cd", 2: "ec"}, 2)[2] == PartPlan(["e"], [])
     # A part whose images are all gone goes; one that is too large by now stays.
-    assert share_out("abcd", {0: "z", 7: "abc"}, 2) == {
-        0: Share([], [3]),
-        7: Share(["a", "b", "c"], []),
+    assert plan_parts("abcd", {0: "z", 7: "abc"}, 2) == {
+        0: PartPlan([], [3]),
+        7: PartPlan(["a", "b", "c"], []),
     }
 
 
@@ -55,17 +55,15 @@ Ids = st.lists(st.integers(0, 30), unique=True).map(lambda numbers: [str(n) for 
 
 @given(Ids, st.dictionaries(st.integers(0, 9), Ids), st.integers(1, 5))
 def test_every_image_is_in_one_part(ids: list[str], held: dict[int, list[str]], size: int) -> None:
-    shares = share_out(ids, held, size)
-    given_out = [
-        i for share in shares.values() for i in (*share.kept, *(ids[n] for n in share.new))
-    ]
+    plans = plan_parts(ids, held, size)
+    given_out = [i for plan in plans.values() for i in (*plan.kept, *(ids[n] for n in plan.new))]
     assert sorted(given_out) == sorted(ids)
     known = {image_id for part in held.values() for image_id in part}
-    assert {ids[n] for share in shares.values() for n in share.new} == set(ids) - known
-    for number, share in shares.items():
-        assert set(share.kept) <= set(held.get(number, ()))
-        assert share.kept or share.new
-        assert not share.new or len(share.kept) + len(share.new) <= size
+    assert {ids[n] for plan in plans.values() for n in plan.new} == set(ids) - known
+    for number, plan in plans.items():
+        assert set(plan.kept) <= set(held.get(number, ()))
+        assert plan.kept or plan.new
+        assert not plan.new or len(plan.kept) + len(plan.new) <= size
 
 
 @dataclass
@@ -75,7 +73,7 @@ class Letters:
     folder: Path
     made: list[str] = field(default_factory=list)
 
-    def fill(self, ids: str, size: int = 3, *, key: str = "k") -> str:
+    def make(self, ids: str, size: int = 3, *, key: str = "k") -> str:
         """Bring the parts to some letters; return those that were made for it."""
 
         def make_rows(rows: Sequence[int], advance: Advance) -> tuple[pa.Table, list[Failure]]:
@@ -88,7 +86,7 @@ class Letters:
 
         before, done = len(self.made), list[int]()
         maker = PartMaker(self.folder, key, make_rows, group_rows=2)
-        paths, failures = maker.fill(ids, size, done.append)
+        paths, failures = maker.make(ids, size, done.append)
         assert sum(done) == len(ids)
         assert paths == sorted(self.folder.glob("part-*.parquet"))
         assert failures == [Failure(n, "bad", f"no {i}") for n, i in enumerate(ids) if i in FAILS]
@@ -108,46 +106,46 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_only_new_images_are_made_and_only_their_part_is_written(letters: Letters) -> None:
-    assert letters.fill("abcdefgxh") == "abcdefgxh"
+    assert letters.make("abcdefgxh") == "abcdefgxh"
     stamps = {path: path.stat().st_mtime_ns for path in letters.folder.iterdir()}
-    assert letters.fill("abcdefgxh") == ""
-    assert letters.fill("hgabNcdefx") == "N"  # in the middle, and all others elsewhere
+    assert letters.make("abcdefgxh") == ""
+    assert letters.make("hgabNcdefx") == "N"  # in the middle, and all others elsewhere
     assert stamps.items() <= {p: p.stat().st_mtime_ns for p in letters.folder.iterdir()}.items()
-    assert letters.fill("hgabNcdefxM") == "M"  # beside N
+    assert letters.make("hgabNcdefxM") == "M"  # beside N
     assert len(list(letters.folder.iterdir())) == 4
 
 
 def test_removed_images_leave_and_make_room(letters: Letters) -> None:
-    letters.fill("abcxefghi")
-    assert letters.fill("acxfghi") == ""
-    assert letters.fill("acyzfghi") == "yz"
+    letters.make("abcxefghi")
+    assert letters.make("acxfghi") == ""
+    assert letters.make("acyzfghi") == "yz"
     assert len(list(letters.folder.iterdir())) == 3
-    assert letters.fill("i") == ""
+    assert letters.make("i") == ""
     assert [path.name for path in letters.folder.iterdir()] == ["part-00002.parquet"]
 
 
 def test_another_key_makes_all_again(letters: Letters) -> None:
-    letters.fill("abcd")
-    assert letters.fill("abcd", key="other") == "abcd"
-    assert letters.fill("abcd", key="other") == ""
+    letters.make("abcd")
+    assert letters.make("abcd", key="other") == "abcd"
+    assert letters.make("abcd", key="other") == ""
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_a_damaged_or_lost_part_is_made_again_to_the_same_bytes(
     number: int, letters: Letters
 ) -> None:
-    letters.fill("abxdefgh")
+    letters.make("abxdefgh")
     before, path = contents(letters.folder), letters.folder / f"part-{number:05d}.parquet"
     flipped = bytearray(path.read_bytes())
     flipped[len(flipped) // 3] ^= 1
     for damage in (lambda: path.write_bytes(flipped), path.unlink):
         damage()
-        assert letters.fill("abxdefgh") == "abxdefgh"[3 * number : 3 * number + 3]
+        assert letters.make("abxdefgh") == "abxdefgh"[3 * number : 3 * number + 3]
         assert contents(letters.folder) == before
 
 
 def test_an_interrupted_change_goes_on(letters: Letters, monkeypatch: pytest.MonkeyPatch) -> None:
-    letters.fill("abcdefgh")
+    letters.make("abcdefgh")
 
     def stop(*arguments: Any, **options: Any) -> Iterator[Path]:
         raise KeyboardInterrupt
@@ -155,9 +153,9 @@ def test_an_interrupted_change_goes_on(letters: Letters, monkeypatch: pytest.Mon
     with monkeypatch.context() as patch:
         patch.setattr("pipelines.runs.parts.writing", stop)
         with pytest.raises(KeyboardInterrupt):
-            letters.fill("bNcdeMfgh")
+            letters.make("bNcdeMfgh")
     letters.made.clear()
-    assert letters.fill("bNcdeMfgh") == "NM"
+    assert letters.make("bNcdeMfgh") == "NM"
 
 
 @pytest.fixture

@@ -229,7 +229,7 @@ def test_every_member_of_an_ensemble_is_shortened() -> None:
     short = plan._shorten(recipe, 3)
     assert short.data.changes_nothing
     for each in list_members(Path(), short).values():
-        assert (each.train.epochs, each.train.epoch_steps, each.train.stages) == (1, 3, ())
+        assert (each.train.epochs, each.train.epoch_steps, each.train.phases) == (1, 3, ())
 
 
 def test_the_sections_of_data_are_chosen_first(

@@ -165,7 +165,7 @@ BY_SIZE, PER_CLASS = make_split("by-size"), make_split("per-class", 2, 1)
 
 
 @pytest.mark.parametrize(
-    ("asked", "test", "validation", "made"),
+    ("requested", "test", "validation", "made"),
     [
         (BY_SIZE, False, False, BY_SIZE),
         (BY_SIZE, True, False, make_split("shares", 0.2, 0)),
@@ -182,10 +182,10 @@ BY_SIZE, PER_CLASS = make_split("by-size"), make_split("per-class", 2, 1)
     ],
 )
 def test_a_split_makes_what_is_not_there(
-    asked: Split, test: bool, validation: bool, made: Split, source: Dataset
+    requested: Split, test: bool, validation: bool, made: Split, source: Dataset
 ) -> None:
     if test:
         write_table(source.folder / "test.csv", "id", ["q1"])
     if validation:
         write_table(source.folder / "validation.csv", "id,landmark_id", ["v1,1"])
-    assert fit_split(asked, source) == made
+    assert fit_split(requested, source) == made

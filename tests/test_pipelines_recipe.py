@@ -56,10 +56,10 @@ def test_the_demo_needs_no_network() -> None:
         ("[train.augment]\nrotate = 3\n", "train.augment.rotate", "rotation"),
         ("[decide]\nreject_shares = 1\n", "decide.reject_shares", "reject_share"),
         ("[data]\nmin_counts = 3\n", "data.min_counts", "min_count"),
-        ("[[train.stages]]\nepoch = 3\n", "train.stages.0.epoch", "epochs"),
+        ("[[train.phases]]\nepoch = 3\n", "train.phases.0.epoch", "epochs"),
         (
-            "[[train.stages]]\nepochs = 3\nfreeze = { last_convolution = 2 }\n",
-            "train.stages.0.freeze.last_convolution",
+            "[[train.phases]]\nepochs = 3\nfreeze = { last_convolution = 2 }\n",
+            "train.phases.0.freeze.last_convolution",
             "last_convolutions",
         ),
         ("[smal]\n", "smal", "small"),

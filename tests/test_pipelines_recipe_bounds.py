@@ -16,7 +16,7 @@ HUGE_INT, HUGE = 10**30, 1e300
 # What -1 says there: all convolutions; or a cosine or a threshold that may be below 0.
 NEGATIVE = {
     "train.freeze.last_convolutions",
-    "train.stages.0.freeze.last_convolutions",
+    "train.phases.0.freeze.last_convolutions",
     "decide.steps.penalty.query-gate.above",
     "decide.steps.verification.label-agreement.agree",
     "decide.steps.verification.label-agreement.disagree",
@@ -28,7 +28,7 @@ AUGMENTATIONS = set(AugmentSettings.model_fields) - {
 }
 # 0 switches it off, or is an amount like others: of probabilities, shares, seeds and weights.
 ZERO = NEGATIVE | {
-    *("train.freeze.stride", "train.stages.0.freeze.stride"),
+    *("train.freeze.stride", "train.phases.0.freeze.stride"),
     *("train.unseen_share", "train.pretrained_share"),
     *("data.cap", "data.keep", "data.max_count", "data.min_count", "data.seed", "data.top"),
     *("data.test", "data.validation"),
@@ -37,7 +37,7 @@ ZERO = NEGATIVE | {
     *("train.weight_decay", "train.momentum", "train.focal_gamma"),
     *("train.triplet_weight", "train.head_weight", "train.local_weight"),
     *("train.head.dropout", "train.head.margin", "train.head.least_margin"),
-    *("train.freeze.first_tensors", "train.stages.0.freeze.first_tensors"),
+    *("train.freeze.first_tensors", "train.phases.0.freeze.first_tensors"),
     *(f"train.balance.{name}" for name in ("cap", "min_count", "set_number", "upsample_to")),
     *(f"train.augment.{name}" for name in AUGMENTATIONS),
     *("search.expand_query", "search.augment_database", "search.alpha"),
@@ -116,8 +116,8 @@ def place_value(key: str, value: Any) -> Values:
     for part in reversed(key.split(".")):
         value = [value] if part == "0" else {part: value}
     values: Values = value
-    if key.startswith("train.stages"):
-        values["train"]["stages"][0].setdefault("epochs", 10)
+    if key.startswith("train.phases"):
+        values["train"]["phases"][0].setdefault("epochs", 10)
     if key in ("data.validation", "data.test"):
         values["data"] |= {"split": "shares"} if key == "data.test" else {"split": "by-size"}
     if key in KINDS:
@@ -153,7 +153,7 @@ def test_all_sections_are_walked() -> None:
         "rerank",
         "decide",
     }
-    assert {"train.stages.0.learning_rate", "embed.scales.0", *KINDS} <= set(NUMBERS)
+    assert {"train.phases.0.learning_rate", "embed.scales.0", *KINDS} <= set(NUMBERS)
     assert len(NUMBERS) > 100 and len(STEPS) > 25
 
 

@@ -164,7 +164,7 @@ def test_the_corrected_ensemble_has_the_larger_set_of_classes_first() -> None:
 
 
 def test_the_stages_are_three_epochs_of_the_head_and_then_more() -> None:
-    first, second = load_recipe("se-attention-stages").train.stages
+    first, second = load_recipe("se-attention-phases").train.phases
     assert (first.epochs, first.freeze and first.freeze.last_convolutions) == (3, 0)
     assert second.freeze is not None and second.freeze.last_convolutions > 0
 
@@ -214,10 +214,10 @@ def test_show_has_the_comments_the_bases_the_settings_and_the_report(
 
 
 def test_show_takes_a_scale_and_changes(capsys: pytest.CaptureFixture[str]) -> None:
-    show("se-attention-stages", "small", ["train.dim=7"])
+    show("se-attention-phases", "small", ["train.dim=7"])
     shown = capsys.readouterr().out
     assert "at small scale:\n" in shown and "\ntrain.dim = 7\n" in shown
-    assert "\ntrain.stages = [{ epochs = 2, freeze.last_convolutions = 0" in shown
+    assert "\ntrain.phases = [{ epochs = 2, freeze.last_convolutions = 0" in shown
     show("demo")
     assert "small" not in capsys.readouterr().out.partition("settings that")[2]
 

@@ -11,7 +11,7 @@ from embed.head_scores import HeadScores
 from embed.shards import Embeddings
 from index.neighbors import Neighbors
 from index.search import build_index
-from pipelines.answers.hidden import Hidden
+from pipelines.answers.exclusion import Exclusion
 from pipelines.answers.open_run import load_split_embeddings, open_recognizer
 from pipelines.answers.recognition import Recognizer
 from pipelines.artifacts import load_manifest
@@ -40,8 +40,8 @@ def gather(
 ) -> tuple[Neighbors, Evidence]:
     assert recognizer.features is not None
     store = recognizer.features
-    hidden = Hidden.themselves(ids, recognizer.database) if leave_out else None
-    return recognizer.gather(ask(ids, vectors), lambda row: store.get(ids[row]), hidden)
+    excluded = Exclusion.own_rows(ids, recognizer.database) if leave_out else None
+    return recognizer.gather(ask(ids, vectors), lambda row: store.get(ids[row]), excluded)
 
 
 def ask(ids: Sequence[str], vectors: np.ndarray) -> Embeddings:
@@ -116,8 +116,8 @@ def test_leaving_out_what_is_not_there_changes_nothing(
     test = load_split_embeddings(calibrated.run, "test")
     for few in (recognizer, shallow(recognizer)):
         left, plain = (
-            few.gather(test, lambda row: None, hidden)
-            for hidden in (Hidden.themselves(test.ids, few.database), None)
+            few.gather(test, lambda row: None, excluded)
+            for excluded in (Exclusion.own_rows(test.ids, few.database), None)
         )
         np.testing.assert_array_equal(left[0].rows, plain[0].rows)
         np.testing.assert_array_equal(left[1].sizes, plain[1].sizes)

@@ -15,7 +15,7 @@ from embed.errors import InputError
 from pipelines.commands.select import select
 from pipelines.datasets.dataset import Dataset
 from pipelines.datasets.derive import read_rows
-from pipelines.datasets.selection.select import Part, Selection, select_dataset
+from pipelines.datasets.selection.select import PartCounts, Selection, select_dataset
 from pipelines.datasets.selection.settings import Filters, Split, make_split
 from tests.datasets import write_table
 
@@ -75,9 +75,9 @@ def test_the_parts_are_tables_of_a_dataset_that_holds_together(source: Dataset) 
     assert Counter(solution["landmarks"]) == {"1": 2, "2": 1, "1000": 1}
     assert (folder / "images").resolve() == source.folder / "images"
     assert selection.parts == {
-        "train": Part(30, 3, 30),
-        "validation": Part(10, 3, 10),
-        "test": Part(4, 3, 4),
+        "train": PartCounts(30, 3, 30),
+        "validation": PartCounts(10, 3, 10),
+        "test": PartCounts(4, 3, 4),
     }
 
 
@@ -98,7 +98,7 @@ def test_the_record_says_what_was_asked_for_and_what_came_out(source: Dataset) -
         {"filter": "--ids 0:100", "images": 36, "landmarks": 3},
         {"filter": "--top 2", "images": 32, "landmarks": 2},
     ]
-    assert record["parts"]["test"] == {"images": 2, "landmarks": 2, "asked": 2}
+    assert record["parts"]["test"] == {"images": 2, "landmarks": 2, "quota": 2}
     assert record["notes"] == list(selection.notes)
 
 
@@ -141,7 +141,7 @@ def test_near_duplicates_stay_together_and_their_groups_are_handed_on(source: Da
     assert selection.notes == ("1 groups of near-duplicates with several labels: in train",)
     assert pq.read_table(folder / "groups.parquet") == groups
     # of 5 images asked for in class 1 four can be taken
-    assert selection.parts["test"] == Part(11, 4, 12)
+    assert selection.parts["test"] == PartCounts(11, 4, 12)
 
 
 def test_without_groups_a_split_says_that_nothing_keeps_near_duplicates_together(

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipelines.datasets.selection.filters import find_classes
-from pipelines.datasets.selection.quotas import PARTS, TEST, TRAIN, VALIDATION, ask_parts
+from pipelines.datasets.selection.quotas import PARTS, TEST, TRAIN, VALIDATION, compute_quotas
 from pipelines.datasets.selection.settings import Split, make_split
-from pipelines.datasets.selection.split import count_mixed, fill, split_images
+from pipelines.datasets.selection.split import count_mixed, fill_quotas, split_images
 
 Ints = NDArray[np.int64]
 SPLITS = (
@@ -95,10 +95,10 @@ def test_a_part_lacks_less_than_any_unit_that_was_left_to_it(drawn: Images, spli
     parts, classes = drawn.split(split), find_classes(drawn.landmark_ids)
     codes = classes.codes * (split.method != "random")
     units = [rows for rows in drawn.units() if len(set(codes[rows].tolist())) == 1]
-    for code, asked in enumerate(ask_parts(classes.counts, split).tolist()):
+    for code, quotas in enumerate(compute_quotas(classes.counts, split).tolist()):
         mine = [rows for rows in units if codes[rows[0]] == code]
         for part, later in ((TEST, (VALIDATION, TRAIN)), (VALIDATION, (TRAIN,))):
-            missing = asked[part] - int((parts[codes == code] == part).sum())
+            missing = quotas[part] - int((parts[codes == code] == part).sum())
             left = [len(rows) for rows in mine if parts[rows[0]] in later]
             assert missing >= 0
             assert all(missing < size for size in left)
@@ -108,10 +108,10 @@ def test_a_part_lacks_less_than_any_unit_that_was_left_to_it(drawn: Images, spli
 def test_without_groups_every_part_gets_what_it_asks_for(drawn: Images, split: Split) -> None:
     parts, classes = drawn.split(split), find_classes(drawn.landmark_ids)
     codes = classes.codes * (split.method != "random")
-    asked = ask_parts(classes.counts, split)
+    quotas = compute_quotas(classes.counts, split)
     for part in range(len(PARTS)):
-        got = np.bincount(codes[parts == part], minlength=len(asked))
-        np.testing.assert_array_equal(got, asked[:, part])
+        got = np.bincount(codes[parts == part], minlength=len(quotas))
+        np.testing.assert_array_equal(got, quotas[:, part])
     alone = split_images(drawn.ids, drawn.landmark_ids, None, split, 0)
     np.testing.assert_array_equal(alone, parts)
 
@@ -189,15 +189,15 @@ def test_a_class_of_one_group_stays_whole() -> None:
     st.lists(st.integers(0, 15), min_size=4, max_size=4),
 )
 def test_filling_is_the_same_as_going_through_the_units(
-    units: list[tuple[int, int]], asked: list[int]
+    units: list[tuple[int, int]], quotas: list[int]
 ) -> None:
     units = sorted(units, key=lambda unit: unit[0])
-    left, expected = list(asked), []
+    left, expected = list(quotas), []
     for code, size in units:
         expected.append(size <= left[code])
         left[code] -= size * expected[-1]
     codes, sizes = np.array(units, dtype=np.int64).reshape(-1, 2).T
-    assert fill(codes, sizes, np.array(asked)).tolist() == expected
+    assert fill_quotas(codes, sizes, np.array(quotas)).tolist() == expected
 
 
 def test_no_images_are_split_into_nothing() -> None:

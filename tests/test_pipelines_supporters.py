@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from pipelines.answers.supporters import name_landmark, order_supporters, say_verified
+from pipelines.answers.supporters import format_inliers, name_landmark, order_supporters
 from rerank.geometry import CHANCE_INLIERS, is_verified
 
 
@@ -67,6 +67,6 @@ def test_another_landmark_is_marked_as_such() -> None:
 
 def test_inliers_at_the_level_of_chance_are_not_evidence() -> None:
     assert [is_verified(inliers) for inliers in (None, -1, 0, FEW, FEW + 1)] == [False] * 4 + [True]
-    assert say_verified(FEW) == "not verified"
-    assert say_verified(FEW + 1) == f"{FEW + 1} inliers"
-    assert say_verified(None) == ""
+    assert format_inliers(FEW) == "not verified"
+    assert format_inliers(FEW + 1) == f"{FEW + 1} inliers"
+    assert format_inliers(None) == ""

@@ -19,7 +19,7 @@ from embed.shards import read_failures
 from pipelines.commands.files import files as files_command
 from pipelines.datasets.dataset import TABLES, Dataset
 from pipelines.sources.table_import import images as table_images
-from pipelines.sources.table_import.make import Imported, import_table
+from pipelines.sources.table_import.make import ImportResult, import_table
 from pipelines.sources.table_import.rows import Columns
 from tests.images import encode, photo
 
@@ -78,7 +78,7 @@ def test_ids_without_suffix_find_their_files(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", *names)
     table = write_csv(tmp_path, "id,landmark_id\na,7\nb,7\nc,9\nx/d.v2,9\n")
     done = import_table([table], tmp_path / "data", images=photos, test_every=0)
-    assert done == Imported({"train": 4}, landmarks=2, requested=4, failed=0)
+    assert done == ImportResult({"train": 4}, landmarks=2, requested=4, failed=0)
     rows = [["a", "7"], ["b", "7"], ["c", "9"], ["x-d.v2", "9"]]
     assert tables(tmp_path / "data") == {"train": rows}
     assert located(tmp_path / "data", "x-d.v2") == b"x/d.v2.jpeg"
@@ -279,7 +279,7 @@ def test_bytes_are_written_unchanged_with_the_suffix_of_what_they_are(tmp_path: 
         tmp_path / "t.parquet", [JPEG, PNG, WEBP], image_id=["a.jpg", "b.jpg", "c"], label=[4, 4, 5]
     )
     done = import_table([table], tmp_path / "data", test_every=0)
-    assert done == Imported({"train": 3}, landmarks=2, requested=3, failed=0)
+    assert done == ImportResult({"train": 3}, landmarks=2, requested=3, failed=0)
     images = sorted(path.name for path in (tmp_path / "data/images").iterdir())
     assert images == ["a.jpg", "b.png", "c.webp"]
     assert [located(tmp_path / "data", i) for i in "abc"] == [JPEG, PNG, WEBP]

@@ -80,7 +80,7 @@ def test_an_id_of_two_tables_is_refused_before_training_and_listed_by_the_check(
     end = fresh.submit()
     message = (
         f"1 images of {fresh.data}/test.csv are in train.csv, too, the first is 'thing2-1' (line "
-        "10 of test.csv, line 11 of train.csv); an image is either asked about or known: keep one "
+        "10 of test.csv, line 11 of train.csv); an image is either a query or known: keep one "
         "of the rows"
     )
     assert (end.status, end.err) == (1, f"error: {message}\n")

@@ -143,7 +143,7 @@ def test_a_balanced_run_says_what_it_leaves_out(balanced: tuple[Tiny, list[str]]
     _, log = balanced
     said = "1 of 7 images of"
     assert any(
-        line.startswith(said) and "not trained on; they are not asked" in line for line in log
+        line.startswith(said) and "not trained on; they are not queried" in line for line in log
     )
     assert "1 of 6 landmarks have fewer than 3 photos and are not trained on" in log
 

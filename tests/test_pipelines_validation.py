@@ -22,7 +22,7 @@ from pipelines.datasets.dataset import Dataset
 from pipelines.runs.recipe import load_recipe
 from pipelines.stages.choice import is_better
 from pipelines.stages.training_set import load_training_set
-from pipelines.stages.validation import FIGURES, Judged, Validation, draw_images
+from pipelines.stages.validation import FIGURES, Validation, ValidationAnswers, draw_images
 from tests.datasets import cairn, make_dataset, make_recipe_file, options
 
 TRAIN = "[train]\nvalidation_share = 0.2\nfreeze_batch_norm = true\n"
@@ -65,7 +65,7 @@ def test_the_figures_are_those_of_the_answers(validation: Validation) -> None:
         (f"q{row}", int(label), 1 - row / 10, [int(truth)] if truth >= 0 else [])
         for row, (label, truth) in enumerate(zip(predicted, truths, strict=True))
     )
-    figures = validation.figures(Judged(answers, truths, predicted))
+    figures = validation.figures(ValidationAnswers(answers, truths, predicted))
     assert figures["gap"] == gap(answers)
     shown = np.isin(truths, validation.trained)
     assert figures["gap_unseen"] == gap(answers.take(~shown))
@@ -83,7 +83,10 @@ def test_pretrained_descriptors_beside_are_those_of_the_joined_model(
     share = 0.3
     beside = replace(validation, before=before, before_share=share)
     alone = validation.answer(before, alone=True)
-    found, wanted = beside.answer(trained), validation.answer(trained.beside(before, share))
+    found, wanted = (
+        beside.answer(trained),
+        validation.answer(trained.with_pretrained(before, share)),
+    )
     again = beside.answer(before, alone=True)
     assert found and wanted and alone and again
     for one, other in ((found, wanted), (again, alone)):
@@ -97,12 +100,12 @@ def test_nothing_to_ask_is_no_figure(validation: Validation) -> None:
     assert set(validation.figures(None)) == set(FIGURES)
 
 
-def judge(right: int, of: int = 40) -> Judged:
+def judge(right: int, of: int = 40) -> ValidationAnswers:
     """Return answers to so many queries, the first of which are right."""
     truths = np.zeros(of, dtype=np.int64)
     predicted = np.where(np.arange(of) < right, 0, 1)
     rows = [(f"{row:03d}", int(label), 1.0, [0]) for row, label in enumerate(predicted)]
-    return Judged(Answers.from_rows(rows), truths, predicted)
+    return ValidationAnswers(Answers.from_rows(rows), truths, predicted)
 
 
 def test_a_model_is_better_only_by_more_than_chance() -> None:
@@ -146,10 +149,10 @@ def test_what_judges_best_is_kept(
     tuned: bool,
 ) -> None:
     caplog.set_level(logging.INFO)
-    told = iter([0.5, *gaps])  # after the one epoch first
+    gaps_of_epochs = iter([0.5, *gaps])  # after the one epoch first
     figures = dict.fromkeys(FIGURES, 0.1)
     monkeypatch.setattr(Validation, "answer", lambda *_, **__: None)
-    monkeypatch.setattr(Validation, "figures", lambda *_: {**figures, "gap": next(told)})
+    monkeypatch.setattr(Validation, "figures", lambda *_: {**figures, "gap": next(gaps_of_epochs)})
     history, kept = train(data, tmp_path / "run", UNSEEN)
     assert kept == tuned
     assert [row["epoch"] for row in history] == [0, 1]
@@ -211,5 +214,5 @@ def test_no_more_photos_are_judged_by_than_the_recipe_says(
     assert landmarks.sum() + len(made.database) <= 100 < 6 * 6 + 6 * 9 + 12 * 3
     assert len(made.queries) == len(made.query_labels)
     assert set(made.query_labels[landmarks].tolist()) <= set(made.database_labels.tolist())
-    told = [r.message for r in caplog.records if r.message.startswith("validation: asks")]
-    assert len(told) == 1 and told[0].endswith(" of 36, as train.validation_images = 100")
+    messages = [r.message for r in caplog.records if r.message.startswith("validation: queries")]
+    assert len(messages) == 1 and messages[0].endswith(" of 36, as train.validation_images = 100")

@@ -8,7 +8,7 @@ from classify_head.extras import Extras
 from classify_head.policy import Policy
 
 from .database import Database
-from .hidden import Hidden
+from .exclusion import Exclusion
 
 
 def make_extras(
@@ -16,7 +16,7 @@ def make_extras(
     database: Database,
     vectors: NDArray[np.float32],
     rows: NDArray[np.int64],
-    hidden: Hidden | None = None,
+    excluded: Exclusion | None = None,
 ) -> Extras:
     """Return what a policy needs of Q queries beyond their evidence; nothing for most policies.
 
@@ -25,13 +25,13 @@ def make_extras(
         database: that was searched.
         vectors: [Q, dim] descriptors of the queries, before any whitening.
         rows: [Q, K] database row of each neighbour; -1 is padding.
-        hidden: images that each query is asked without.
+        excluded: images left out for each query.
     """
     centroids, support = None, None
     if policy.vote.name == "centroids":
         if database.whitening is not None:
             vectors = database.whitening.apply(vectors)
-        without = None if hidden is None else hidden.landmarks
+        without = None if excluded is None else excluded.landmarks
         centroids = nearest_centroids(vectors, *database.centroids, without=without)
     if policy.verification.name == "label-agreement":
         support = label_support(database, rows)

@@ -92,8 +92,8 @@ def _check_recipe(run: Path, split: str, recipe: Recipe) -> None:
     """Raise InputError if the recipe describes photos otherwise than those of a split were."""
     for folder, member in list_members(run, recipe).items():
         made = load_manifest(folder / "embeddings" / split)
-        asked = {"embed": member.embed.model_dump(mode="json"), "decode": decoding(recipe)}
-        if made is None or made.settings != asked:
+        expected = {"embed": member.embed.model_dump(mode="json"), "decode": decoding(recipe)}
+        if made is None or made.settings != expected:
             raise InputError(
                 f"the recipe in {run}/run.json describes photos otherwise than those in "
                 f"{folder}/embeddings/{split} were; run `cairn index --run {run}`"

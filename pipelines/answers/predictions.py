@@ -8,7 +8,7 @@ from classify_head.policies import Decisions
 from classify_head.prediction import Prediction
 
 from .recognition import Recognizer
-from .supporters import say_verified
+from .supporters import format_inliers
 
 
 def make_predictions(
@@ -47,4 +47,6 @@ def _say_near(evidence: Evidence, query: int, mine: NDArray[np.bool_]) -> str:
         return ", of which no photo is near"
     inliers = int(evidence.inliers[query][mine].max())
     found = f"similarity {evidence.similarities[query][mine].max():.2f}"
-    return f" ({', '.join(filter(None, [found, say_verified(inliers if inliers >= 0 else None)]))})"
+    return (
+        f" ({', '.join(filter(None, [found, format_inliers(inliers if inliers >= 0 else None)]))})"
+    )

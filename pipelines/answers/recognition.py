@@ -25,12 +25,12 @@ from rerank.verifier import FindFeatures, Geometry, Verifier
 
 from .class_candidates import add_class_images
 from .database import Database
-from .hidden import Hidden
+from .exclusion import Exclusion
 
 
 @dataclass(frozen=True)
 class Recognizer:
-    """A database ready to be asked."""
+    """A database ready to be searched."""
 
     database: Database
     pool: NDArray[np.float32]  # [P, dim] descriptors of images without a landmark
@@ -41,7 +41,7 @@ class Recognizer:
         self,
         queries: Embeddings,
         find_features: FindFeatures,
-        hidden: Hidden | None = None,
+        excluded: Exclusion | None = None,
     ) -> tuple[Neighbors, Evidence]:
         """Search the neighbours of Q queries and verify the candidates among them.
 
@@ -52,26 +52,26 @@ class Recognizer:
             queries: descriptors of Q images, and what the head says of them. Those of one id show
                 one photo: no pair of photos is compared twice.
             find_features: local features of query 0 to Q - 1; not called without re-ranking.
-            hidden: images that each query is asked without, as if they were not in the database;
-                only `sizes` counts them all the same.
+            excluded: images left out for each query, as if they were not in the database; only
+                `sizes` counts them all the same.
 
         Raises:
             InputError: the predicted class is to be verified, and there is no head to predict it.
         """
         ids, searched = queries.ids, self._transform(queries.vectors)
-        if hidden is None:
-            hidden = Hidden.nothing(len(ids))
-        head = hidden.take_out(queries.head)
-        neighbors = self._search(ids, searched, hidden)
+        if excluded is None:
+            excluded = Exclusion.none(len(ids))
+        head = excluded.mask_head(queries.head)
+        neighbors = self._search(ids, searched, excluded)
         if self.recipe.search.expand_query:
             searched = self._expand(searched, neighbors)
-            neighbors = self._search(ids, searched, hidden)
-        neighbors, candidates = self._choose_candidates(neighbors, head, searched, hidden)
+            neighbors = self._search(ids, searched, excluded)
+        neighbors, candidates = self._choose_candidates(neighbors, head, searched, excluded)
         rows = neighbors.rows
         # Row -1 is padding: it takes the last value, which is appended for it.
         labels = np.append(self.database.landmark_ids, -1)[rows]
-        # A query that is hidden counts all the same: otherwise the right label, and no other, would
-        # be one image smaller than it is, and whatever is fitted on that would learn it.
+        # An excluded query counts all the same: otherwise the right label, and no other, would be
+        # one image smaller than it is, and whatever is fitted on that would learn it.
         sizes = np.append(self.database.class_sizes, 0)[rows]
         geometry = Geometry.unknown(rows.shape)
         if self._verifier is not None:
@@ -88,7 +88,7 @@ class Recognizer:
             self._neighbor_pool(rows),
             head.labels,
             head.scores,
-            self._ask_landmark_head(queries.vectors, hidden),
+            self._score_landmarks(queries.vectors, excluded),
         )
         return neighbors, evidence
 
@@ -113,32 +113,32 @@ class Recognizer:
             alpha=settings.alpha,
         )
 
-    def _ask_landmark_head(
-        self, vectors: NDArray[np.float32], hidden: Hidden
+    def _score_landmarks(
+        self, vectors: NDArray[np.float32], excluded: Exclusion
     ) -> NDArray[np.float32]:
         """Return how likely each query shows a landmark [Q]; nan without a landmark head.
 
-        Where its own row is hidden, the head that answers has not learned from the query. All heads
-        have learned from its landmark: where that is hidden it is nan, too.
+        Where its own row is excluded, the head that answers has not learned from the query. All
+        heads have learned from its landmark: where that is excluded it is nan, too.
         """
         head = self.database.landmark_head
         if head is None:
             return np.full(len(vectors), np.nan, dtype=np.float32)
-        probabilities = head.probability(vectors, hidden.rows).astype(np.float32)
-        probabilities[hidden.landmarks >= 0] = np.nan
+        probabilities = head.probability(vectors, excluded.rows).astype(np.float32)
+        probabilities[excluded.landmarks >= 0] = np.nan
         return probabilities
 
     def _search(
-        self, ids: Sequence[str], vectors: NDArray[np.float32], hidden: Hidden
+        self, ids: Sequence[str], vectors: NDArray[np.float32], excluded: Exclusion
     ) -> Neighbors:
-        """Search all of the database but, for each query, what is hidden from it."""
+        """Search all of the database but, for each query, what is excluded."""
         count = self.recipe.search.neighbors
-        most = hidden.most(self.database)
+        most = excluded.max_images(self.database)
         found = search(self.database.index, ids, vectors, count + most)
         if not most:
             return found
-        # Stable: what is hidden goes last and is cut off, and so are the farthest neighbours.
-        out = hidden.mark(found.rows, self.database)
+        # Stable: what is excluded goes last and is cut off, and so are the farthest neighbours.
+        out = excluded.mark(found.rows, self.database)
         order = np.argsort(out, axis=1, kind="stable")[:, :count]
         return Neighbors(
             found.query_ids,
@@ -151,7 +151,7 @@ class Recognizer:
         neighbors: Neighbors,
         head: HeadScores,
         vectors: NDArray[np.float32],
-        hidden: Hidden,
+        excluded: Exclusion,
     ) -> tuple[Neighbors, NDArray[np.bool_]]:
         """Mark the neighbours [Q, K] that are verified; those of a class are added."""
         settings = self.recipe.rerank
@@ -166,7 +166,7 @@ class Recognizer:
         return add_class_images(
             *(neighbors, self.database, vectors, head.labels[:, 0]),
             most=settings.candidates,
-            own=hidden.rows,
+            own=excluded.rows,
         )
 
     def _neighbor_pool(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -57,10 +57,10 @@ def name_landmark(near: Supporter, label: int | None, name: str) -> str:
     return name if label is None or near.landmark_id == label else f"another: {name}"
 
 
-def say_verified(inliers: int | None) -> str:
+def format_inliers(inliers: int | None) -> str:
     """Say what geometry found in two photos; nothing where they were not compared.
 
-    >>> [say_verified(inliers) for inliers in (12, 4, None)]
+    >>> [format_inliers(inliers) for inliers in (12, 4, None)]
     ['12 inliers', 'not verified', '']
     """
     if inliers is None:

@@ -119,7 +119,7 @@ def _print_selection(selection: "Selection", folder: Path) -> None:
         steps.add_row(name, f"{step.images}", f"{step.landmarks}")
     parts = make_table("part", "images", "landmarks", "images asked for")
     for name, part in selection.parts.items():
-        parts.add_row(name, f"{part.images}", f"{part.landmarks}", f"{part.asked}")
+        parts.add_row(name, f"{part.images}", f"{part.landmarks}", f"{part.quota}")
     for table in (steps, parts):
         console.print(table)
         console.print()

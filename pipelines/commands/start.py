@@ -89,7 +89,7 @@ def start_job(
         precise = change_recipe(job.recipe, [f"decide.min_precision={min_precision}"])
         job = replace(job, recipe=precise)
     job = settle_network(job, changes)
-    _tell_changes(job)
+    _log_changes(job)
     _warn_of_unused(job, recipe, scale, changes)
     source = find_source(job)
     if is_demo(source) or source.is_dir():  # else the error below is what matters
@@ -120,7 +120,7 @@ def _change_recipe(
     return replace(job, recipe=load_recipe(job.recipe_name, scale or "full", changes))
 
 
-def _tell_changes(job: "Job") -> None:
+def _log_changes(job: "Job") -> None:
     """Log which settings are otherwise than a run has recorded: all that was set before may go."""
     from pipelines.runs.job import read_run
     from pipelines.runs.recipe_files import flatten

@@ -11,12 +11,12 @@ from embed.table_file import name_rows
 
 from .image_table import ImageTable
 
-ASKED = "an image is either asked about or known: keep one of the rows"
+QUERY = "an image is either a query or known: keep one of the rows"
 UNKNOWN = "a photo either shows a landmark or none: keep one of the rows"
 # Tables that may not share images, and why. train, index and validation may: the database may hold
 # what was trained on, and a photo that judges the training is asked as if it were not in it.
 APART = {
-    **{("test", name): ASKED for name in ("train", "index", "validation", "non_landmark")},
+    **{("test", name): QUERY for name in ("train", "index", "validation", "non_landmark")},
     ("validation", "train"): "a model is not validated by what it was trained on: keep one of the "
     "rows",
     **{("non_landmark", name): UNKNOWN for name in ("train", "index", "validation")},
@@ -46,7 +46,7 @@ def find_shared(tables: Mapping[str, ImageTable]) -> list[str]:
 
 def judge_solution(solution: Solution, path: Path, test: ImageTable) -> list[str]:
     """Say what is wrong with a solution, read from path, beside the queries."""
-    asked, answered = set(test.ids), set(solution.query_ids)
+    queries, answered = set(test.ids), set(solution.query_ids)
     problems = []
     lacking = [row for row, query_id in enumerate(test.ids) if query_id not in answered]
     if lacking:
@@ -57,7 +57,7 @@ def judge_solution(solution: Solution, path: Path, test: ImageTable) -> list[str
         )
     scored = np.array(solution.usages) != IGNORED
     more = [
-        r for r, query_id in enumerate(solution.query_ids) if scored[r] and query_id not in asked
+        r for r, query_id in enumerate(solution.query_ids) if scored[r] and query_id not in queries
     ]
     if more:
         problems.append(

@@ -111,7 +111,7 @@ def _draw_shapes(axes: "Axes", sizes: NDArray[np.int64]) -> None:
     axes.set(xlabel="width, pixels", ylabel="height, pixels")
     axes.set_title("Sizes of images", loc="left")
     if not len(sizes):
-        _say_nothing(axes)
+        _draw_nothing(axes)
         return
     sizes = sizes[np.linspace(0, len(sizes) - 1, min(DRAWN, len(sizes))).astype(int)]
     distinct, counts = np.unique(sizes, axis=0, return_counts=True)
@@ -128,7 +128,7 @@ def _draw_files(axes: "Axes", kilobytes: NDArray[np.float64]) -> None:
     axes.set(xlabel="kB", ylabel="images")
     axes.set_title("Sizes of files", loc="left")
     if not len(kilobytes):
-        _say_nothing(axes)
+        _draw_nothing(axes)
         return
     low, high = max(kilobytes.min(), 1e-3), max(kilobytes.max(), 2e-3)
     wide = high / low >= NARROW
@@ -160,6 +160,6 @@ def _number(axis: "Axis") -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def _say_nothing(axes: "Axes") -> None:
+def _draw_nothing(axes: "Axes") -> None:
     axes.text(0.5, 0.5, "no image could be read", ha="center", transform=axes.transAxes)
     axes.set(xticks=[], yticks=[])

@@ -20,7 +20,7 @@ from pipelines.reports.page.render import save_page
 from .data_report import DataReport
 from .data_report_figure import draw_report
 from .data_report_sections import Section
-from .units import say_bytes, say_seconds, say_share
+from .units import format_bytes, format_percent, format_seconds
 
 PAGE, FIGURE = "data_report.html", "data_report.png"
 
@@ -95,17 +95,17 @@ def make_page(report: DataReport, sections: Sequence[Section], figure: Picture |
 
 def _make_tiles(report: DataReport) -> list[Tile]:
     sizes, images = next(iter(report.facts.sizes.values())), report.facts.images
-    alone = say_share(sizes.singletons / sizes.classes)
+    alone = format_percent(sizes.singletons / sizes.classes)
     share = f", {alone} of all" if sizes.singletons else ""
     tiles = [
         Tile("training images", f"{sizes.images:,}", f"of {sizes.classes:,} landmarks"),
         Tile("median", f"{sizes.median:,}", f"images of a landmark; {sizes.largest:,} at most"),
         Tile("singletons", f"{sizes.singletons:,}", "landmarks of one image" + share),
-        Tile("image files", say_bytes(images.bytes), f"{images.images:,} images"),
+        Tile("image files", format_bytes(images.bytes), f"{images.images:,} images"),
     ]
     if report.plan is not None:
         stages = report.plan.stages
-        time = say_seconds(sum(stage.seconds for stage in stages))
-        disk = say_bytes(sum(stage.disk for stage in stages))
+        time = format_seconds(sum(stage.seconds for stage in stages))
+        disk = format_bytes(sum(stage.disk for stage in stages))
         tiles.append(Tile("a run", time, f"about, and {disk} on disk: recipe {report.plan.recipe}"))
     return tiles

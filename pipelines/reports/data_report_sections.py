@@ -9,7 +9,7 @@ from pipelines.datasets.facts.image_sizes import TINY, ImageFacts, Share, Spread
 from pipelines.datasets.facts.tables import QueryFacts
 
 from .data_report import DataReport, Facts, Machine
-from .units import DAY, say_bytes, say_seconds, say_share
+from .units import DAY, format_bytes, format_percent, format_seconds
 
 if TYPE_CHECKING:
     from pipelines.stages.plan import Plan, StagePlan  # torch takes seconds
@@ -110,13 +110,13 @@ def _summarize(named: Sequence[tuple[str, ClassSizes]]) -> Iterator[Row]:
     yield f"of fewer than {FEW}", *(_count(size.below_ten, size.classes) for size in sizes)
     yield (
         "images in the largest 1 %",
-        *(say_share(size.top_share) for size in sizes),
+        *(format_percent(size.top_share) for size in sizes),
     )
     yield "inequality (Gini)", *(f"{size.gini:.2f}" for size in sizes)
 
 
 def _count(part: int, whole: int) -> str:
-    return f"{part:,} ({say_share(part / whole)})" if part else "none"
+    return f"{part:,} ({format_percent(part / whole)})" if part else "none"
 
 
 def _describe_queries(queries: QueryFacts) -> Section:
@@ -142,7 +142,7 @@ def _describe_images(images: ImageFacts) -> Section:
         "file, kB": (images.kilobytes, ",.0f"),
     }
     rows = [
-        (name, *_say_spread(spread, form))
+        (name, *_format_spread(spread, form))
         for name, (spread, form) in spreads.items()
         if spread is not None
     ]
@@ -150,28 +150,28 @@ def _describe_images(images: ImageFacts) -> Section:
     if images.reasons:
         reasons = tuple((reason, f"{count:,}") for reason, count in images.reasons)
         grids.append(Grid(("cannot be read", "images"), reasons))
-    return Section("Images", tuple(grids), tuple(_say_images(images)))
+    return Section("Images", tuple(grids), tuple(_note_images(images)))
 
 
-def _say_images(images: ImageFacts) -> Iterator[str]:
+def _note_images(images: ImageFacts) -> Iterator[str]:
     if images.looked_at == images.images:
-        yield f"All {images.images:,} images were looked at: {say_bytes(images.bytes)}."
+        yield f"All {images.images:,} images were looked at: {format_bytes(images.bytes)}."
     else:
         yield (
             f"Of {images.images:,} images a sample of {images.looked_at:,} was looked at, drawn at "
-            f"random; all take about {say_bytes(images.bytes)}. ± is one standard error."
+            f"random; all take about {format_bytes(images.bytes)}. ± is one standard error."
         )
-    yield f"Smaller than {TINY} pixels: {_say_found(images.tiny)}."
-    yield f"Cannot be read: {_say_found(images.unreadable)}."
+    yield f"Smaller than {TINY} pixels: {_format_found(images.tiny)}."
+    yield f"Cannot be read: {_format_found(images.unreadable)}."
 
 
-def _say_found(share: Share) -> str:
+def _format_found(share: Share) -> str:
     if not share.images:
         return "none"
-    return f"{share.images:,}, which is {say_share(share.share, share.error)}"
+    return f"{share.images:,}, which is {format_percent(share.share, share.error)}"
 
 
-def _say_spread(spread: Spread, form: str) -> Row:
+def _format_spread(spread: Spread, form: str) -> Row:
     values = (spread.least, spread.tenth, spread.median, spread.ninetieth, spread.most)
     return tuple(format(value, form) for value in values)
 
@@ -181,10 +181,10 @@ def _describe_plan(plan: "Plan", machine: Machine) -> Section:
     rows = [
         (
             stage.stage,
-            say_seconds(stage.seconds),
-            _say_range(stage.low, stage.high),
-            say_bytes(stage.disk),
-            say_bytes(stage.memory) if stage.memory else "-",
+            format_seconds(stage.seconds),
+            _format_range(stage.low, stage.high),
+            format_bytes(stage.disk),
+            format_bytes(stage.memory) if stage.memory else "-",
         )
         for stage in stages
     ]
@@ -192,23 +192,23 @@ def _describe_plan(plan: "Plan", machine: Machine) -> Section:
         sum(getattr(stage, name) for stage in stages) for name in ("low", "seconds", "high")
     )
     disk, memory = sum(stage.disk for stage in stages), max(stage.memory for stage in stages)
-    total = (say_seconds(seconds), _say_range(low, high), say_bytes(disk))
-    rows.append(("all, one after the other", *total, say_bytes(memory) if memory else "-"))
+    total = (format_seconds(seconds), _format_range(low, high), format_bytes(disk))
+    rows.append(("all, one after the other", *total, format_bytes(memory) if memory else "-"))
     columns = ("stage", "time", "between", "disk", "memory")
     grid = Grid(columns, tuple(rows), f"recipe {plan.recipe}", strong=(len(stages),))
-    notes = tuple(_say_circumstances(plan, machine))
+    notes = tuple(_describe_circumstances(plan, machine))
     return Section("What a run will take", (grid,), notes, tuple(_find_limits(plan, machine)))
 
 
-def _say_range(low: float, high: float) -> str:
-    return f"{say_seconds(low)} - {say_seconds(high)}"
+def _format_range(low: float, high: float) -> str:
+    return f"{format_seconds(low)} - {format_seconds(high)}"
 
 
-def _say_circumstances(plan: "Plan", machine: Machine) -> Iterator[str]:
+def _describe_circumstances(plan: "Plan", machine: Machine) -> Iterator[str]:
     sizes = [f"{size:,}" for size in plan.samples]
     yield (
         f"Measured: all stages, on samples of {', '.join(sizes[:-1])} and {sizes[-1]} images, "
-        f"{say_seconds(plan.measured)} in all. Extrapolated from them: all figures, to the "
+        f"{format_seconds(plan.measured)} in all. Extrapolated from them: all figures, to the "
         f"{plan.images:,} images of the run. What every run does once is told apart from what an "
         "image takes by the sizes of the samples; what the exact search takes of a large database "
         "cannot be seen in small ones, and comes on top, as does the start of the command."
@@ -219,8 +219,8 @@ def _say_circumstances(plan: "Plan", machine: Machine) -> Iterator[str]:
             "side, and embed takes about twice as long."
         )
     yield (
-        f"This machine: {machine.cores} cores, {say_bytes(machine.memory)} of memory, "
-        f"{say_bytes(machine.disk_free)} free on disk."
+        f"This machine: {machine.cores} cores, {format_bytes(machine.memory)} of memory, "
+        f"{format_bytes(machine.disk_free)} free on disk."
     )
     if machine.load > BUSY * machine.cores:
         yield (
@@ -235,19 +235,19 @@ def _find_limits(plan: "Plan", machine: Machine) -> Iterator[tuple[str, str]]:
     if disk > machine.disk_free:
         most = max(plan.stages, key=lambda stage: stage.disk)
         yield (
-            f"The run takes {say_bytes(disk)} on disk, {say_bytes(machine.disk_free)} are free; "
-            f"{say_bytes(most.disk)} of it are of {most.stage}",
+            f"The run takes {format_bytes(disk)} on disk, {format_bytes(machine.disk_free)} are "
+            f"free; {format_bytes(most.disk)} of it are of {most.stage}",
             f"{_remedy(most, 'disk')}; or name a --run on a larger disk",
         )
     for stage in plan.stages:
         if stage.memory > machine.memory:
-            held = f"{say_bytes(stage.memory)} of memory, the machine has "
+            held = f"{format_bytes(stage.memory)} of memory, the machine has "
             yield (
-                f"{stage.stage} needs {held}{say_bytes(machine.memory)}",
+                f"{stage.stage} needs {held}{format_bytes(machine.memory)}",
                 _remedy(stage, "memory"),
             )
         if stage.seconds > LONG:
-            yield f"{stage.stage} takes {say_seconds(stage.seconds)}", _remedy(stage, "time")
+            yield f"{stage.stage} takes {format_seconds(stage.seconds)}", _remedy(stage, "time")
 
 
 def _remedy(stage: "StagePlan", of: str) -> str:

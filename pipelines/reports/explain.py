@@ -33,7 +33,7 @@ BRIGHTEST = 0.99  # share of pixels below the brightest colour of saliency: few 
 
 
 @dataclass(frozen=True)
-class Explained:
+class Explanation:
     """The answer to a photo and its picture."""
 
     answer: Recognition
@@ -84,16 +84,16 @@ class Explainer:
         # Then neighbours said nothing, whatever they show.
         self.head_answers = self.engine.decision.policy.fusion.name == "head"
 
-    def explain(self, photo: Path) -> Explained:
+    def explain(self, photo: Path) -> Explanation:
         """Answer a photo and draw why; one that cannot be read is an answer with an error."""
         answer = self.engine.ask(photo, NEIGHBORS)
         if answer.error:
-            return Explained(answer)
+            return Explanation(answer)
         subject = self._choose_subject(answer)
         panels = self._make_panels(photo, answer, subject)
         path = pick_path(self.folder, photo)
         draw_panels(panels, self.first.views.square, photo, path)
-        return Explained(answer, subject.title, path)
+        return Explanation(answer, subject.title, path)
 
     def _choose_subject(self, answer: Recognition) -> Subject:
         """Return the class that was asked for, or what speaks for the answer."""
@@ -130,7 +130,7 @@ class Explainer:
         view = to_tensor(resize_square(seen, side, self.first.views.square))[None]
         shown = decode_image(photo, min_side=PHOTO_SIDE, max_pixels=limit).pixels
         slopes = _to_numpy(saliency(model, view, subject.score))
-        panels = [Panel(_say_answer(answer), shown), *self._show_neighbor(subject.neighbor)]
+        panels = [Panel(_describe_answer(answer), shown), *self._show_neighbor(subject.neighbor)]
         top = float(np.quantile(slopes, BRIGHTEST))
         panels.append(Panel(f"Saliency: {subject.title}", shown, slopes, top, 1.0))
         panels.append(_overlay("Grad-CAM: the same", shown, grad_cam(model, view, subject.score)))
@@ -169,7 +169,7 @@ def _to_numpy(maps: Tensor) -> NDArray[np.float32]:
     return maps[0].to("cpu", torch.float32).numpy()
 
 
-def _say_answer(answer: Recognition) -> str:
+def _describe_answer(answer: Recognition) -> str:
     if answer.landmark_id is None:
         return f"No known landmark: {answer.reason}"
     return f"{answer.name}, confidence {answer.confidence:.3f}"

@@ -39,7 +39,7 @@ QUALITY = 90  # of JPEG
 
 
 @dataclass(frozen=True)
-class Matched:
+class MatchedPair:
     """A query beside the database photo that speaks most for its guess."""
 
     row: int  # of the answers
@@ -89,13 +89,15 @@ def _name_file(folder: Path, kind: Kind, place: int) -> Path:
     return folder / f"{kind}-{place + 1}.jpg"
 
 
-def _save_match(run: RunAnswers, album: Album, kind: Kind, matched: Matched, path: Path) -> None:
+def _save_match(
+    run: RunAnswers, album: Album, kind: Kind, matched: MatchedPair, path: Path
+) -> None:
     picture = draw_match(run, album, kind, matched)
     with writing(path) as temporary:
         picture.save(temporary, "JPEG", quality=QUALITY, subsampling=0)
 
 
-def find_best_matches(job: Job, run: RunAnswers) -> list[Matched]:
+def find_best_matches(job: Job, run: RunAnswers) -> list[MatchedPair]:
     """Return, for each query that was compared with photos, the one with the most inliers.
 
     Photos of the guessed landmark alone are looked at; all, where nothing was guessed. Of equal
@@ -124,23 +126,23 @@ def find_best_matches(job: Job, run: RunAnswers) -> list[Matched]:
     best = table.sort_values(["row", "beyond", "rank"], ascending=[True, False, True])
     best = best.drop_duplicates("row")
     columns = (best[name].tolist() for name in ("row", "image_id", "label", "inliers"))
-    return [Matched(*each) for each in zip(*columns, strict=True)]
+    return [MatchedPair(*each) for each in zip(*columns, strict=True)]
 
 
-def pick_matches(run: RunAnswers, matches: Sequence[Matched]) -> dict[Kind, list[Matched]]:
+def pick_matches(run: RunAnswers, matches: Sequence[MatchedPair]) -> dict[Kind, list[MatchedPair]]:
     """Return the matches to draw of each kind; see write_match_figures."""
 
-    def urgency(found: Matched) -> tuple[bool, int, str]:
+    def urgency(found: MatchedPair) -> tuple[bool, int, str]:
         has_landmark = bool(run.answers.truths[found.row])
         return has_landmark, -found.inliers, run.answers.query_ids[found.row]
 
-    picked: dict[Kind, dict[int, Matched]] = {kind: {} for kind in KINDS}
+    picked: dict[Kind, dict[int, MatchedPair]] = {kind: {} for kind in KINDS}
     for found in sorted(matches, key=urgency):
         picked[name_kind(run, found)].setdefault(found.landmark_id, found)
     return {kind: list(found.values())[:SHOWN] for kind, found in picked.items()}
 
 
-def name_kind(run: RunAnswers, found: Matched) -> Kind:
+def name_kind(run: RunAnswers, found: MatchedPair) -> Kind:
     """Say what a match is an example of."""
     truths, given = run.answers.truths[found.row], bool(run.given[found.row])
     if truths and found.landmark_id not in truths:
@@ -150,7 +152,7 @@ def name_kind(run: RunAnswers, found: Matched) -> Kind:
     return "good" if given and is_verified(found.inliers) else "mismatch"
 
 
-def draw_match(run: RunAnswers, album: Album, kind: Kind, matched: Matched) -> Image.Image:
+def draw_match(run: RunAnswers, album: Album, kind: Kind, matched: MatchedPair) -> Image.Image:
     """Draw a query beside its best match, with a line for each inlier and a caption below."""
     query_id = run.answers.query_ids[matched.row]
     near = next(n for n in album.neighbors[query_id] if n.image_id == matched.image_id)
@@ -171,7 +173,7 @@ def draw_match(run: RunAnswers, album: Album, kind: Kind, matched: Matched) -> I
     return sheet
 
 
-def _title(run: RunAnswers, album: Album, kind: Kind, matched: Matched) -> str:
+def _title(run: RunAnswers, album: Album, kind: Kind, matched: MatchedPair) -> str:
     """Say in one line what the figure shows."""
     name = album.name(matched.landmark_id)
     truths = [album.name(label) for label in sorted(run.answers.truths[matched.row])]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from rich.console import Console
 
-from pipelines.datasets.checking.catalogue import ASKED, CLEANED
+from pipelines.datasets.checking.catalogue import CLEANED, QUERIES
 from pipelines.datasets.checking.problems import KINDS, MEANINGS, Findings, Kind, Problems
-from pipelines.datasets.checking.removal import Left
+from pipelines.datasets.checking.removal import RemainingCounts
 
 from .tables import escape, make_table
 
@@ -38,7 +38,7 @@ def count_problems(found: Findings, problems: Problems) -> list[Count]:
     have mixed ones.
     """
     catalogue = found.catalogue
-    concerned = {"across_split": ASKED, "mixed_labels": CLEANED}
+    concerned = {"across_split": QUERIES, "mixed_labels": CLEANED}
     counts = []
     for kind in KINDS:
         rows = problems.row[problems.of(kind)]
@@ -78,7 +78,7 @@ def print_counts(counts: Sequence[Count], console: Console) -> None:
         console.print(f"nothing is wrong with any of the {counts[0].of_images} images")
 
 
-def print_left(left: Mapping[str, Left], console: Console) -> None:
+def print_left(left: Mapping[str, RemainingCounts], console: Console) -> None:
     """Print what is left of each table."""
     table = make_table("table", "images left", "of", "landmarks left", "of")
     for name, part in left.items():

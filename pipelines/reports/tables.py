@@ -12,7 +12,7 @@ from pipelines.answers.supporters import name_landmark
 
 if TYPE_CHECKING:  # what makes them takes seconds to import
     from pipelines.answers.query import Recognition
-    from pipelines.runs.verify import Checked
+    from pipelines.runs.verify import CheckedArtifact
     from pipelines.scores.ablate import Ablation, Row
     from pipelines.scores.compare import RunComparison
 
@@ -279,7 +279,7 @@ def print_run(metrics: dict[str, Any]) -> None:
         print_revisited(metrics["revisited"], console)
 
 
-def print_checked(found: "Sequence[Checked]", console: Console) -> None:
+def print_checked(found: "Sequence[CheckedArtifact]", console: Console) -> None:
     """Print the artifacts of a run, and a line for each damaged file."""
     table = make_table("artifact", "files", "bytes", "state")
     for each in found:

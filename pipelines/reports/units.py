@@ -13,10 +13,10 @@ UNITS = (  # seconds, name, and up to how many seconds it is used
 PREFIXES = ("kB", "MB", "GB", "TB", "PB")
 
 
-def say_seconds(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """Return a duration to two digits.
 
-    >>> [say_seconds(s) for s in (0.2, 7.4, 99, 125, 840, 12_345, 1e6, 1e8)]
+    >>> [format_seconds(s) for s in (0.2, 7.4, 99, 125, 840, 12_345, 1e6, 1e8)]
     ['under 1 s', '7.4 s', '99 s', '2.1 min', '14 min', '3.4 h', '12 days', '3.2 years']
     """
     if seconds < 1:
@@ -25,10 +25,10 @@ def say_seconds(seconds: float) -> str:
     return f"{round_off(seconds / unit):g} {name}"
 
 
-def say_bytes(size: float) -> str:
+def format_bytes(size: float) -> str:
     """Return a size to two digits, in powers of 1000.
 
-    >>> [say_bytes(n) for n in (0, 85, 999, 2_400, 996_000, 45_022_044, 307e9)]
+    >>> [format_bytes(n) for n in (0, 85, 999, 2_400, 996_000, 45_022_044, 307e9)]
     ['0 B', '85 B', '1 kB', '2.4 kB', '1 MB', '45 MB', '310 GB']
     """
     if round_off(size) < 1000:
@@ -40,10 +40,10 @@ def say_bytes(size: float) -> str:
     return f"{value:g} {prefix}"
 
 
-def say_share(share: float, error: float | None = None) -> str:
+def format_percent(share: float, error: float | None = None) -> str:
     """Return a share in per cent, with its standard error where it was estimated.
 
-    >>> say_share(0.1234), say_share(0.0004), say_share(0.02, 0.003)
+    >>> format_percent(0.1234), format_percent(0.0004), format_percent(0.02, 0.003)
     ('12.3 %', '0.04 %', '2.0 % ± 0.3 %')
     """
     digits = 2 if 0 < share < 0.001 else 1

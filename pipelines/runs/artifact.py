@@ -158,7 +158,7 @@ class Artifact:
         invalidate(self.folder)
         maker = PartMaker(self.folder, self.part_key, make_rows, group_rows)
         with progress_bar(f"{self.stage} {table.path.stem}", len(table.ids)) as advance:
-            paths, failures = maker.fill(table.ids, size, advance)
+            paths, failures = maker.make(table.ids, size, advance)
         requested, failed = len(table.ids), len(failures)
         if failed == requested:
             for path in paths:  # nothing is in them, and the same command shall look again

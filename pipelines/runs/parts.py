@@ -28,15 +28,17 @@ MakeRows = Callable[[Sequence[int], Advance], tuple[pa.Table, list[Failure]]]
 
 
 @dataclass(frozen=True)
-class Share:
+class PartPlan:
     """The images of one part."""
 
     kept: list[str]  # that it holds already
     new: list[int]  # places in the table of the others
 
 
-def share_out(ids: Sequence[str], held: Mapping[int, Sequence[str]], size: int) -> dict[int, Share]:
-    """Share the images of a table out to parts, each to the part that holds it.
+def plan_parts(
+    ids: Sequence[str], held: Mapping[int, Sequence[str]], size: int
+) -> dict[int, PartPlan]:
+    """Assign the images of a table to parts, each to the part that holds it.
 
     Args:
         ids: [N] distinct images, in the order of the table.
@@ -59,8 +61,8 @@ def share_out(ids: Sequence[str], held: Mapping[int, Sequence[str]], size: int) 
         free = max(size - len(kept.get(number, ())), 0)
         new[number] = missing[start : start + free]
         start += free
-    shares = {n: Share(kept.get(n, []), new.get(n, [])) for n in sorted({*kept, *new})}
-    return {number: share for number, share in shares.items() if share.kept or share.new}
+    plans = {n: PartPlan(kept.get(n, []), new.get(n, [])) for n in sorted({*kept, *new})}
+    return {number: plan for number, plan in plans.items() if plan.kept or plan.new}
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class PartMaker:
     make_rows: MakeRows
     group_rows: int | None = None  # see embed.parts.write_part
 
-    def fill(
+    def make(
         self, ids: Sequence[str], size: int, advance: Advance
     ) -> tuple[list[Path], list[Failure]]:
         """Bring the parts of the folder to the images of a table.
@@ -80,24 +82,24 @@ class PartMaker:
         Args:
             ids: [N] distinct images, in the order of the table.
             size: images in a part.
-            advance: told of images that are kept, too.
+            advance: called for images that are kept, too.
 
         Returns:
             The parts, and the failures of all images by place in the table.
         """
         there = self._find_parts()
-        shares = share_out(ids, {number: part.images for number, part in there.items()}, size)
-        paths = {number: self.folder / f"part-{number:05d}.parquet" for number in shares}
+        plans = plan_parts(ids, {number: part.images for number, part in there.items()}, size)
+        paths = {number: self.folder / f"part-{number:05d}.parquet" for number in plans}
         for stray in set(self.folder.glob("part-*.parquet")) - set(paths.values()):
             stray.unlink()
         failures: dict[str, Reason] = {}
-        for number, share in shares.items():
+        for number, plan in plans.items():
             old = there.get(number)
-            if old is not None and not share.new and len(share.kept) == len(old.images):
+            if old is not None and not plan.new and len(plan.kept) == len(old.images):
                 failures |= old.failures
             else:
-                failures |= self._write(paths[number], ids, old, share, advance)
-            advance(len(share.kept))
+                failures |= self._write(paths[number], ids, old, plan, advance)
+            advance(len(plan.kept))
         failed = [Failure(row, *failures[each]) for row, each in enumerate(ids) if each in failures]
         return list(paths.values()), failed
 
@@ -108,15 +110,15 @@ class PartMaker:
         return {number: part for number, part in found.items() if part is not None}
 
     def _write(
-        self, path: Path, ids: Sequence[str], old: Part | None, share: Share, advance: Advance
+        self, path: Path, ids: Sequence[str], old: Part | None, plan: PartPlan, advance: Advance
     ) -> dict[str, Reason]:
-        """Write the part of a share; return its failures."""
+        """Write a part as planned; return its failures."""
         tables, failures = [], dict[str, Reason]()
-        if old is not None and share.kept:
-            rows, failures = old.take(share.kept)
+        if old is not None and plan.kept:
+            rows, failures = old.take(plan.kept)
             tables.append(rows)
-        if share.new:
-            rows, failed = self.make_rows(share.new, advance)
+        if plan.new:
+            rows, failed = self.make_rows(plan.new, advance)
             tables.append(rows)
             failures |= {ids[each.position]: (each.reason, each.message) for each in failed}
         with writing(path) as temporary:

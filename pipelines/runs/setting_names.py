@@ -54,18 +54,18 @@ def suggest_setting(place: Sequence[str], known: Sequence[str], root: type[Setti
     if here := [key for key in map(_bare, aliases) if key in known] or [
         k for k in known if k == name
     ]:
-        return _ask(here)
+        return _did_you_mean(here)
     if aliases:
-        return _ask(aliases)
+        return _did_you_mean(aliases)
     elsewhere: dict[str, list[str]] = {}
     for key in sorted(list_settings(root), key=lambda key: key.count(".")):
         elsewhere.setdefault(_bare(key), []).append(key)
     if name in elsewhere:  # the name is right, and its section is not
-        return _ask(elsewhere[name][:MOST])
+        return _did_you_mean(elsewhere[name][:MOST])
     if close := difflib.get_close_matches(name, known, n=1, cutoff=0.6):
-        return _ask(close)
+        return _did_you_mean(close)
     for other in difflib.get_close_matches(name, list(elsewhere), n=1, cutoff=NEARLY):
-        return _ask(elsewhere[other][:MOST])
+        return _did_you_mean(elsewhere[other][:MOST])
     return f"known: {', '.join(known)}"
 
 
@@ -73,7 +73,7 @@ def _bare(key: str) -> str:
     return key.rpartition(".")[2]
 
 
-def _ask(keys: Sequence[str]) -> str:
+def _did_you_mean(keys: Sequence[str]) -> str:
     return f"did you mean {' or '.join(map(repr, keys))}?"
 
 

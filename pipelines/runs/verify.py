@@ -25,7 +25,7 @@ UNLISTED = "files without a manifest"
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedArtifact:
     """An artifact of a run, or a file that says of itself whether it is whole."""
 
     artifact: str  # path in the run folder
@@ -35,7 +35,7 @@ class Checked:
     damages: tuple[str, ...] = ()  # a line a file: what was found, and what to do
 
 
-def verify_run(run: Path) -> list[Checked]:
+def verify_run(run: Path) -> list[CheckedArtifact]:
     """Check all files of a run.
 
     Raises:
@@ -51,7 +51,7 @@ def verify_run(run: Path) -> list[Checked]:
         found += [_check_artifact(run, folder, advance) for folder in folders]
     missing = _list_missing(folders)
     found = [each for each in found if run / each.artifact not in missing]
-    found += [_tell_missing(run, folder) for folder in sorted(missing)]
+    found += [_report_missing(run, folder) for folder in sorted(missing)]
     return [*found, _count_unlisted(run, folders)]
 
 
@@ -69,14 +69,14 @@ def _read_names(folder: Path) -> object:
     return read_stored_names(folder.parent)
 
 
-def _check_signed(run: Path, path: Path, read: Callable[[Path], object]) -> Checked:
+def _check_signed(run: Path, path: Path, read: Callable[[Path], object]) -> CheckedArtifact:
     """Check a file that says of itself whether it is whole, by what reads it in its folder."""
     name, size = str(path.relative_to(run)), path.stat().st_size if path.is_file() else 0
     try:
         read(path.parent)
     except InputError as error:
-        return Checked(name, 1, size, "damaged", (str(error),))
-    return Checked(name, 1, size, "intact")
+        return CheckedArtifact(name, 1, size, "damaged", (str(error),))
+    return CheckedArtifact(name, 1, size, "intact")
 
 
 def _list_folders(run: Path) -> Iterator[Path]:
@@ -99,14 +99,14 @@ def _count(folder: Path) -> int:
     return len(manifest.outputs) if manifest else 0
 
 
-def _check_artifact(run: Path, folder: Path, advance: Advance) -> Checked:
+def _check_artifact(run: Path, folder: Path, advance: Advance) -> CheckedArtifact:
     name = str(folder.relative_to(run))
     try:
         manifest = load_manifest(folder)
     except InputError as error:
-        return Checked(name, 0, 0, "damaged", (str(error),))
+        return CheckedArtifact(name, 0, 0, "damaged", (str(error),))
     if manifest is None:
-        return Checked(name, 0, 0, "not finished")
+        return CheckedArtifact(name, 0, 0, "not finished")
     damages = []
     for record in manifest.outputs:
         if finding := find_damage(folder / record.name, record, whole=True):
@@ -114,7 +114,7 @@ def _check_artifact(run: Path, folder: Path, advance: Advance) -> Checked:
         advance(1)
     state = "damaged" if damages else "stale" if is_stale(folder, manifest) else "intact"
     size = sum(record.bytes for record in manifest.outputs)
-    return Checked(name, len(manifest.outputs), size, state, tuple(damages))
+    return CheckedArtifact(name, len(manifest.outputs), size, state, tuple(damages))
 
 
 def is_stale(folder: Path, manifest: Manifest) -> bool:
@@ -158,13 +158,13 @@ def _list_missing(folders: Iterable[Path]) -> set[Path]:
     return {folder for folder in needed if not (folder / MANIFEST).is_file()}
 
 
-def _tell_missing(run: Path, folder: Path) -> Checked:
+def _report_missing(run: Path, folder: Path) -> CheckedArtifact:
     what = "has no manifest" if folder.is_dir() else "is missing"
     advice = f"{folder} {what}, and others were made from it; {remedy(folder)}"
-    return Checked(str(folder.relative_to(run)), 0, 0, "missing", (advice,))
+    return CheckedArtifact(str(folder.relative_to(run)), 0, 0, "missing", (advice,))
 
 
-def _count_unlisted(run: Path, folders: list[Path]) -> Checked:
+def _count_unlisted(run: Path, folders: list[Path]) -> CheckedArtifact:
     """Count the files that nothing says the content of: pages, pictures, figures."""
     listed = {*_list_runs(run), *_list_names(run), run / ".lock"}
     for folder in folders:
@@ -173,4 +173,6 @@ def _count_unlisted(run: Path, folders: list[Path]) -> Checked:
             names = (record.name for record in manifest.outputs)
             listed |= {Path(os.path.normpath(folder / name)) for name in names}
     others = [path for path in run.rglob("*") if path.is_file() and path not in listed]
-    return Checked(UNLISTED, len(others), sum(p.stat().st_size for p in others), "not checked")
+    return CheckedArtifact(
+        UNLISTED, len(others), sum(p.stat().st_size for p in others), "not checked"
+    )

@@ -31,7 +31,7 @@ from pipelines.answers.open_run import load_split_embeddings, load_split_failure
 from pipelines.artifacts import load_manifest, write_json
 from pipelines.runs.integrity import intact_output
 from pipelines.runs.job import Job
-from pipelines.stages.askings import ask_twice
+from pipelines.stages.calibration_set import build_calibration_set
 from pipelines.stages.decide import fit_known
 from pipelines.stages.known_queries import load_known_queries
 
@@ -58,7 +58,7 @@ class Row:
 
     policy: str
     source: str  # where it was published
-    transductive: bool  # the answer to a query depends on the others asked with it
+    transductive: bool  # the answer to a query depends on the queries beside it
     figures: Figures | None
     missing: str = ""
 
@@ -211,9 +211,9 @@ def _fit_without_geometry(job: Job, stored: Stored) -> CalibratedFusion:
     known = load_known_queries(replace(job, recipe=recipe))
     opened = open_recognizer(job.run, job.recipe, stored.database.fingerprint)
     recognizer = replace(opened, recipe=recipe, features=None)
-    asked = ask_twice(known.embeddings, stored.database)
-    _, evidence = asked.gather(known, recognizer)
-    return fit_known(evidence, asked, recipe).model
+    calibration_set = build_calibration_set(known.embeddings, stored.database)
+    _, evidence = calibration_set.gather(known, recognizer)
+    return fit_known(evidence, calibration_set, recipe).model
 
 
 def _verify_itself(stored: Stored) -> float | None:

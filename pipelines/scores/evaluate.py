@@ -193,12 +193,14 @@ def load_promised(run: Path, test_share: float | None) -> dict[str, Any]:
         "promised_precision": values.get("precision"),
         "promised_share": share,
         "test_share": test_share,
-        "promises": {kind: _tell(found, share, test_share) for kind, found in promises.items()},
+        "promises": {
+            kind: _describe_promise(found, share, test_share) for kind, found in promises.items()
+        },
         "note": values.get("note", ""),
     }
 
 
-def _tell(
+def _describe_promise(
     found: dict[str, Any] | None, share: float | None, test_share: float | None
 ) -> dict[str, Any] | None:
     if found is None or share is None:

@@ -51,10 +51,10 @@ def find_near_duplicates(verified: Path, neighbors: Path) -> tuple[list[NearDupl
         return sorted(found), f"similarity >= {LEAST_SIMILARITY}"
     near = _read(verified, "overlaps", lambda rows: to_array(rows["overlaps"]) >= LEAST_OVERLAP)
     queries = pc.SetLookupOptions(value_set=near["query_id"].combine_chunks())
-    asked = _read(
+    scores = _read(
         neighbors, "score", lambda rows: to_mask(pc.is_in(rows["query_id"], options=queries))
     )
-    cosines = dict(_pair(asked, "score"))
+    cosines = dict(_pair(scores, "score"))
     found = [
         NearDuplicate(*pair, overlap, cosines[pair]) for pair, overlap in _pair(near, "overlaps")
     ]

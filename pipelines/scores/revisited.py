@@ -30,7 +30,7 @@ CHUNK = 1 << 16  # database images that are compared at a time
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Queries:
     """The queries of a run."""
 
     ids: tuple[str, ...]  # [Q]
@@ -60,13 +60,13 @@ def revisited_figures(run: Path, dataset: Dataset) -> dict[str, Any]:
     database = load_database(run, str(described.model["fingerprint"]))
     numbers, unread = _number_images(run, dataset, database)
     relevance = [_number(levels, numbers) for levels in truth.values()]
-    asked = _compare(run, tuple(truth), database)
-    figures: dict[str, Any] = _report(score_rankings(_rank(asked), relevance))
+    queries = _compare(run, tuple(truth), database)
+    figures: dict[str, Any] = _report(score_rankings(_rank(queries), relevance))
     verified = _read_verified(run, database, numbers)
     if verified:
-        figures["reranked"] = _report(score_rankings(_rank_again(asked, verified), relevance))
+        figures["reranked"] = _report(score_rankings(_rank_again(queries, verified), relevance))
     figures["unread_images"] = unread
-    figures["unread_queries"] = len(truth.keys() - asked.row_of.keys())
+    figures["unread_queries"] = len(truth.keys() - queries.row_of.keys())
     return figures
 
 
@@ -107,7 +107,7 @@ def _number(levels: Mapping[str, list[str]], numbers: Mapping[str, int]) -> Rele
     return Relevance(*found)
 
 
-def _compare(run: Path, ids: tuple[str, ...], database: Database) -> _Asked:
+def _compare(run: Path, ids: tuple[str, ...], database: Database) -> _Queries:
     """Return the similarity of each query to all of the database, as the run searches it."""
     queries = load_split_embeddings(run, "test")
     failed = load_split_failures(run, "test")
@@ -128,7 +128,7 @@ def _compare(run: Path, ids: tuple[str, ...], database: Database) -> _Asked:
         # Not reconstruct_n: of faiss with torch support it returns a tensor.
         part = database.index.reconstruct_batch(np.arange(start, min(start + CHUNK, count)))
         scores[:, start : start + len(part)] = vectors @ part.T
-    return _Asked(ids, row_of, scores)
+    return _Queries(ids, row_of, scores)
 
 
 def _expand(
@@ -145,17 +145,17 @@ def _expand(
     return expand_queries(vectors, known, rows, found.scores, count=count, alpha=settings.alpha)
 
 
-def _rank(asked: _Asked) -> Iterator[Ints]:
+def _rank(queries: _Queries) -> Iterator[Ints]:
     """Yield the rows of all images for each query, the most similar first, ties by row."""
-    for query_id in asked.ids:
-        row = asked.row_of.get(query_id)
-        scores = np.empty(0, dtype=np.float32) if row is None else asked.scores[row]
+    for query_id in queries.ids:
+        row = queries.row_of.get(query_id)
+        scores = np.empty(0, dtype=np.float32) if row is None else queries.scores[row]
         yield np.argsort(-scores, kind="stable")
 
 
-def _rank_again(asked: _Asked, verified: Mapping[str, Ints]) -> Iterator[Ints]:
+def _rank_again(queries: _Queries, verified: Mapping[str, Ints]) -> Iterator[Ints]:
     """Yield the same with the verified candidates first, in their order."""
-    for query_id, ranked in zip(asked.ids, _rank(asked), strict=True):
+    for query_id, ranked in zip(queries.ids, _rank(queries), strict=True):
         first = verified.get(query_id, ranked[:0])
         yield np.concatenate([first, ranked[~np.isin(ranked, first)]])
 
@@ -173,6 +173,6 @@ def _read_verified(run: Path, database: Database, numbers: Mapping[str, int]) ->
     )
     rows = find_places(table["image_id"], list(numbers))
     images = np.fromiter(numbers.values(), np.int64, len(numbers))[rows]
-    asked = table["query_id"].combine_chunks().dictionary_encode()
-    starts = np.flatnonzero(np.diff(to_array(asked.indices), prepend=-1))
-    return dict(zip(asked.dictionary.to_pylist(), np.split(images, starts[1:]), strict=True))
+    query_ids = table["query_id"].combine_chunks().dictionary_encode()
+    starts = np.flatnonzero(np.diff(to_array(query_ids.indices), prepend=-1))
+    return dict(zip(query_ids.dictionary.to_pylist(), np.split(images, starts[1:]), strict=True))

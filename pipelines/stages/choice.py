@@ -12,7 +12,7 @@ import numpy as np
 from classify_head.comparison import compare_answers
 from embed.model import DescriptorModel
 
-from .validation import Judged, Validation
+from .validation import Validation, ValidationAnswers
 
 logger = logging.getLogger(__name__)
 
@@ -38,14 +38,14 @@ def choose_model(
     A gain that may be chance is kept all the same: held-out photos, brothers of those that are
     searched, are few and say less of what training gains than life does, and pretrained features
     beside the trained ones bound what it loses. On 31 cartons cut by label the held-out GAP rose by
-    .03, within its error, that of the test photos by .25. Where nothing can be asked the best epoch
+    .03, within its error, that of the test photos by .25. Where there are no queries the best epoch
     is kept.
 
     Args:
         start: before the training, with the pretrained weights.
         best: after the epoch that judged best.
         last: after the last epoch; all three on one device.
-        validation: what they are asked.
+        validation: its queries and database.
     """
     candidates = {
         "the epoch that judged best": best,
@@ -67,7 +67,7 @@ def choose_model(
     return choice
 
 
-def is_better(tuned: Judged | None, start: Judged | None) -> bool:
+def is_better(tuned: ValidationAnswers | None, start: ValidationAnswers | None) -> bool:
     """Tell whether a model's GAP is larger than that of another one by more than chance.
 
     With 95 % confidence, by a paired bootstrap over the queries.

@@ -49,7 +49,7 @@ MIN_CLASS = 2  # images that a class needs: one has no pair to learn from
 
 
 @dataclass(frozen=True)
-class Kept:
+class CleaningResult:
     """How much of a training set was kept."""
 
     images: int
@@ -82,7 +82,7 @@ def claim_folder(job: Job, folder: Path) -> None:
     claim(folder, _origin(job))
 
 
-def write_clean(job: Job, folder: Path, settings: CleaningSettings) -> Kept:
+def write_clean(job: Job, folder: Path, settings: CleaningSettings) -> CleaningResult:
     """Write a dataset folder without the training images that their class does not confirm.
 
     Every training image goes to train.csv or, with its reason, to rejected.csv. The other tables
@@ -101,23 +101,24 @@ def write_clean(job: Job, folder: Path, settings: CleaningSettings) -> Kept:
     kept = np.array([image_id not in rejected for image_id in table.ids])
     if not kept.any():
         raise InputError(
-            f"none of the {len(kept)} images of {table.path} would be kept, with {_asked(settings)}"
+            f"none of the {len(kept)} images of {table.path} would be kept, with "
+            f"{_describe(settings)}"
         )
     taken, left_out = separate_rows(read_rows(table.path), rejected)
     write_derived(job.dataset, folder, {"train": taken, "rejected": left_out}, _origin(job))
     if kept.mean() < 0.5:
         logger.warning(
-            "more than half of the training images are left out, with %s", _asked(settings)
+            "more than half of the training images are left out, with %s", _describe(settings)
         )
     landmarks = [len(np.unique(ids)) for ids in (table.landmark_ids[kept], table.landmark_ids)]
-    return Kept(int(kept.sum()), len(kept), *landmarks)
+    return CleaningResult(int(kept.sum()), len(kept), *landmarks)
 
 
 def _origin(job: Job) -> dict[str, str]:
     return {"cleaned from": str(job.data.resolve())}
 
 
-def _asked(settings: CleaningSettings) -> str:
+def _describe(settings: CleaningSettings) -> str:
     return (
         f"{settings.min_images} images of {settings.min_inliers} inliers asked for; "
         "lower --min-verified or --min-inliers"

@@ -1,8 +1,8 @@
 """Stage `decide`: known queries to how evidence becomes an answer.
 
-Known queries are asked like any other, and once more without their landmark. The calibrated policy
-is fitted on them; for every policy they set the confidence below which the answer is "no known
-landmark". Reads index/, features/ and embeddings/. Writes decision/: decision.json,
+Known queries are searched like any other, and once more without their landmark. The calibrated
+policy is fitted on them; for every policy they set the confidence below which the answer is "no
+known landmark". Reads index/, features/ and embeddings/. Writes decision/: decision.json,
 known_queries.parquet (the answer to each, by a model that did not see it), manifest.json. Removes
 reliability.png (`plots`), which shows the decision before.
 """
@@ -29,7 +29,7 @@ from pipelines.runs.artifact import Artifact
 from pipelines.runs.job import Job
 from pipelines.runs.recipe import Recipe
 
-from .askings import Askings, ask_twice
+from .calibration_set import CalibrationSet, build_calibration_set
 from .known_queries import load_known_queries
 from .plots import RELIABILITY
 
@@ -67,22 +67,22 @@ def _answer_known(job: Job, indexed: Manifest) -> tuple[CalibratedFusion | None,
     known = load_known_queries(job)
     # Where the policy rejects by a rule of its own, there is nothing to be set by it.
     twice = recipe.decide.rejection == "none"
-    asked = ask_twice(known.embeddings, recognizer.database, twice=twice)
-    neighbors, evidence = asked.gather(known, recognizer)
+    calibration_set = build_calibration_set(known.embeddings, recognizer.database, twice=twice)
+    neighbors, evidence = calibration_set.gather(known, recognizer)
     # Photos of one occasion are often in the database together, and nobody will ask with one more.
     near_copies = evidence.overlaps > recipe.decide.max_overlap
     evidence = evidence.without(near_copies)
-    truths = asked.queries.landmark_ids
+    truths = calibration_set.queries.landmark_ids
     if recipe.decide.policy != "calibrated":
         policy = recipe.decide.make_policy()
         order = np.argsort(near_copies, axis=1, kind="stable")  # as `without` moves neighbours
         rows = np.take_along_axis(np.where(near_copies, -1, neighbors.rows), order, axis=1)
-        vectors = asked.queries.vectors
-        extras = make_extras(policy, recognizer.database, vectors, rows, asked.hidden)
+        vectors = calibration_set.queries.vectors
+        extras = make_extras(policy, recognizer.database, vectors, rows, calibration_set.excluded)
         decided = Decision(recipe, None, -math.inf).answer(evidence, extras)
         answers = decided.guesses, decided.confidences
-        return None, Answered(evidence.query_ids, asked.kinds, truths, *answers)
-    calibration = fit_known(evidence, asked, recipe)
+        return None, Answered(evidence.query_ids, calibration_set.kinds, truths, *answers)
+    calibration = fit_known(evidence, calibration_set, recipe)
     if not calibration.model.fitted:
         logger.warning(
             "too few photos with a known answer that the model was not trained on, so confidences "
@@ -90,13 +90,13 @@ def _answer_known(job: Job, indexed: Manifest) -> tuple[CalibratedFusion | None,
             "right"
         )
     answers = calibration.labels, calibration.probabilities
-    return calibration.model, Answered(evidence.query_ids, asked.kinds, truths, *answers)
+    return calibration.model, Answered(evidence.query_ids, calibration_set.kinds, truths, *answers)
 
 
-def fit_known(evidence: Evidence, asked: Askings, recipe: Recipe) -> Calibration:
-    """Fit the calibrated policy, as a recipe says, on askings and their evidence."""
+def fit_known(evidence: Evidence, calibration_set: CalibrationSet, recipe: Recipe) -> Calibration:
+    """Fit the calibrated policy, as a recipe says, on a calibration set and its evidence."""
     return fit_calibration(
-        *(evidence, asked.queries.landmark_ids, asked.kinds),
+        *(evidence, calibration_set.queries.landmark_ids, calibration_set.kinds),
         features=recipe.decide.features,
         distractor_share=recipe.decide.distractor_share,
         seed=recipe.train.seed,

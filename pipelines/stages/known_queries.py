@@ -31,7 +31,7 @@ class KnownQueries:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The images asked [Q]."""
+        """The images [Q]."""
         return self.embeddings.ids
 
     @property
@@ -60,8 +60,8 @@ def load_known_queries(job: Job) -> KnownQueries:
         store = stores[name]
         return store.get(image_id) if store else None
 
-    asked = Embeddings.concatenate([part for _, part in parts])
-    return KnownQueries(asked, find_features, searched.vectors)
+    queries = Embeddings.concatenate([part for _, part in parts])
+    return KnownQueries(queries, find_features, searched.vectors)
 
 
 def _trained_ids(job: Job) -> set[str]:

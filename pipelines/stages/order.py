@@ -39,7 +39,7 @@ from .training_set import HELD_OUT, find_held_out
 if TYPE_CHECKING:
     from rerank.cleaning import CleaningSettings
 
-    from .clean import Kept
+    from .clean import CleaningResult
 
 
 def train(job: Job, *, redo: bool = False) -> Manifest:
@@ -81,7 +81,7 @@ def submit(job: Job, *, redo: bool = False) -> Manifest:
     return Order(job, ("submit",) if redo else ()).submission()
 
 
-def clean(job: Job, folder: Path, settings: "CleaningSettings") -> "Kept":
+def clean(job: Job, folder: Path, settings: "CleaningSettings") -> "CleaningResult":
     """Write a dataset folder of the training images that others of their class confirm.
 
     Raises:

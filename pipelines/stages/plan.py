@@ -74,7 +74,7 @@ class Plan:
     """What a run will take, and what that is known from."""
 
     recipe: str
-    images: int  # that are described: searched, asked about, without a landmark, held out
+    images: int  # that are described: searched, queries about, without a landmark, held out
     samples: tuple[int, ...]  # such images of each run that was measured
     measured: float  # seconds that all of these took
     tuned: bool  # or the samples kept pretrained features, which take less than trained ones beside
@@ -91,7 +91,7 @@ def plan_run(job: Job) -> Plan:
     """
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="cairn-plan-") as temporary, ExitStack() as stack:
-        logging.disable(logging.WARNING)  # they would be of runs that nobody asked for
+        logging.disable(logging.WARNING)  # they would be of runs that nobody queries for
         stack.callback(logging.disable, logging.NOTSET)
         scratch = Path(temporary)
         check_networks(replace(job, run=scratch))
@@ -134,7 +134,7 @@ def _shorten(recipe: Recipe, steps: int) -> Recipe:
     So none collapses, and of models as good the trained one is kept, as after a whole training.
     """
     values = recipe.model_dump(exclude={"data"})
-    short = {"epochs": 1, "epoch_steps": steps, "epoch_share": 1.0, "stages": ()}
+    short = {"epochs": 1, "epoch_steps": steps, "epoch_share": 1.0, "phases": ()}
     short |= {"learning_rate": 1e-9, "head_learning_rate": 1e-9}
     sections = [values, *values.get("ensemble", {}).get("members", {}).values()]
     models = [recipe, *list_members(Path(), recipe).values()]
@@ -187,14 +187,14 @@ def count_work(job: Job) -> dict[str, Work]:
         candidates = np.average(np.minimum(sizes, candidates), weights=sizes)
     pairs = 1 if recipe.rerank.method == "none" else float(candidates)  # of a query
     images = searched + pool + test + outside
-    asked = min(known, recipe.decide.calibration_queries) + pool // 2
+    queries = min(known, recipe.decide.calibration_queries) + pool // 2
     return {
         "train": Work(passes, classes),
         "train_delf": Work(rows[dataset.class_split] * recipe.rerank.delf.epochs, 0),
         "embed": Work(images, images),
         "features": Work(images, images),
         "index": Work(searched, searched),
-        "decision": Work(asked * pairs, asked),
+        "decision": Work(queries * pairs, queries),
         "submit": Work(test * pairs, test * min(recipe.search.neighbors, searched)),
     }
 
@@ -212,7 +212,7 @@ def _count_passes(job: Job, recipe: Recipe, training: TrainingSet) -> float:
     batch = settings.batch_size if settings.group == 1 and settings.batch_size else batch
     seen = len(training.rows if training.examples is None else training.examples.rows)
     images = settings.epoch_steps * batch or max(seen, batch) * settings.epoch_share
-    sides = [settings.stage_at(e).image_size / settings.image_size for e in range(settings.epochs)]
+    sides = [settings.phase_at(e).image_size / settings.image_size for e in range(settings.epochs)]
     return STEP * images * sum(side**2 for side in sides) + times * validated
 
 

@@ -103,10 +103,10 @@ def _select(job: Job, source: Dataset, artifact: Artifact) -> Manifest:
 
     settings, folder = job.recipe.data, artifact.folder
     invalidate(folder)
-    asked = settings.make_split()
-    split = fit_split(asked, source)
+    requested = settings.make_split()
+    split = fit_split(requested, source)
     for name in ("validation", "test"):
-        if getattr(asked, f"makes_{name}") and not getattr(split, f"makes_{name}"):
+        if getattr(requested, f"makes_{name}") and not getattr(split, f"makes_{name}"):
             logger.info(
                 "%s has a %s set of its own: that is kept, none is drawn", source.folder, name
             )

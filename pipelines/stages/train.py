@@ -127,7 +127,7 @@ def _check(training: TrainingSet, job: Job) -> None:
     settings, path = job.recipe.train, training.table.path
     if training.unknown:
         logger.warning(
-            "%d of %d images of %s are of landmarks that are not trained on; they are not asked",
+            "%d of %d images of %s are of landmarks that are not trained on; they are not queried",
             *(training.unknown, training.unknown + len(training.held_out.ids)),
             training.held_out.path,
         )
@@ -169,21 +169,21 @@ def check_joint(job: Job) -> None:
     settings, method = job.recipe.train, job.recipe.rerank.method
     if not settings.local_weight:
         return
-    asked = f"train.local_weight = {settings.local_weight:g} trains DELF along with the model"
+    setting = f"train.local_weight = {settings.local_weight:g} trains DELF along with the model"
     if method != "delf":
         raise InputError(
-            f"{asked}, but rerank.method = '{method}' has no use for it; set it to 'delf', or "
+            f"{setting}, but rerank.method = '{method}' has no use for it; set it to 'delf', or "
             "local_weight to 0"
         )
     if not settings.epochs:
         raise InputError(
-            f"{asked}, but train.epochs = 0 trains nothing; set local_weight = 0, and DELF is "
+            f"{setting}, but train.epochs = 0 trains nothing; set local_weight = 0, and DELF is "
             "trained on the model as it is"
         )
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class TrainingResult:
     """What a training ends with."""
 
     model: DescriptorModel
@@ -194,7 +194,7 @@ class Trained:
     precision: str
 
 
-def _fit(job: Job, training: TrainingSet, checkpoint: Path) -> Trained:
+def _fit(job: Job, training: TrainingSet, checkpoint: Path) -> TrainingResult:
     """Train, and return the best of what was there."""
     settings = job.recipe.train
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
@@ -202,12 +202,12 @@ def _fit(job: Job, training: TrainingSet, checkpoint: Path) -> Trained:
     networks = _build(job, training)
     model, head, first = networks.model, networks.head, networks.first
     precision = pick_precision(model, settings, checkpoint.with_name("precision.json"))
-    course = Course(replace(job), training, checkpoint, precision)
+    task = TrainingTask(replace(job), training, checkpoint, precision)
     with progress_to("train") as move:
         if job.devices > 1 and settings.epochs:
-            run_processes(job.devices, partial(_train_in_process, course), move)
+            run_processes(job.devices, partial(_train_in_process, task), move)
         # What processes have done is in the checkpoint: nothing is left to train here.
-        alone = replace(course, job=replace(job, devices=1))
+        alone = replace(task, job=replace(job, devices=1))
         trainer, validation = _train_epochs(alone, networks, move)
     last = copy.deepcopy((model, head)) if first else (model, head)
     trainer.restore_best()
@@ -219,13 +219,13 @@ def _fit(job: Job, training: TrainingSet, checkpoint: Path) -> Trained:
         history, tuned = [{"epoch": 0.0, **choice.start}, *history], choice.tuned
         model, head = ((model, head), first, last)[choice.place]
         if tuned and settings.pretrained_share:
-            model = model.beside(start, settings.pretrained_share)
-    return Trained(model.cpu().eval(), head.cpu().eval(), trainer, history, tuned, name)
+            model = model.with_pretrained(start, settings.pretrained_share)
+    return TrainingResult(model.cpu().eval(), head.cpu().eval(), trainer, history, tuned, name)
 
 
 @dataclass(frozen=True, eq=False)
-class Course:
-    """A training, as each of its processes is told of it."""
+class TrainingTask:
+    """A training, as each of its processes gets it."""
 
     job: Job
     training: TrainingSet
@@ -233,19 +233,19 @@ class Course:
     precision: FabricPrecision
 
 
-def _train_in_process(course: Course, report: Report) -> None:
+def _train_in_process(task: TrainingTask, report: Report) -> None:
     """Train in one of several processes, on one device; what is learned is in the checkpoint."""
-    _train_epochs(course, _build(course.job, course.training), report)
+    _train_epochs(task, _build(task.job, task.training), report)
 
 
 def _train_epochs(
-    course: Course, networks: "Networks", report: Report
+    task: TrainingTask, networks: "Networks", report: Report
 ) -> tuple[Trainer, Validation]:
     """Train the epochs that are left; the first process tells of each, and judges it."""
-    job, training, settings = course.job, course.training, course.job.recipe.train
+    job, training, settings = task.job, task.training, task.job.recipe.train
     # What is frozen for a while has no gradient.
-    freezes = settings.stages or settings.freeze != FreezeSettings() or not settings.head_weight
-    fabric = start_fabric(job.devices, course.precision, find_unused_parameters=bool(freezes))
+    freezes = settings.phases or settings.freeze != FreezeSettings() or not settings.head_weight
+    fabric = start_fabric(job.devices, task.precision, find_unused_parameters=bool(freezes))
     start = networks.first[0].to(fabric.device) if networks.first else None
     validation = Validation.of(
         job.dataset,
@@ -262,14 +262,14 @@ def _train_epochs(
         settings,
         decode=job.recipe.decode,
         fabric=fabric,
-        checkpoint=course.checkpoint,
+        checkpoint=task.checkpoint,
         workers=job.workers,
         local=networks.local,
         report=report,
     )
     for row in trainer.run(validation.score):
         if fabric.is_global_zero:
-            _tell(row, settings)
+            _log_epoch(row, settings)
             _write_events(job, trainer)
     return trainer, validation
 
@@ -288,7 +288,7 @@ def _write_events(job: Job, trainer: Trainer) -> None:
         draw(folder, lambda: write_tensorboard(record.history, record.steps, folder))
 
 
-def _tell(row: dict[str, float], settings: TrainSettings) -> None:
+def _log_epoch(row: dict[str, float], settings: TrainSettings) -> None:
     """Log an epoch's row of the history, as far as there is something to tell."""
     names = {
         "triplet_loss": settings.metric_loss if settings.triplet_weight else "",
@@ -370,7 +370,7 @@ def _build_start(job: Job, sizes: NDArray[np.int64]) -> tuple[DescriptorModel, H
     return model, build_head(settings.head, model.head_dim, sizes, settings.head_scale)
 
 
-def _save_record(trained: Trained, ids: tuple[str, ...], folder: Path) -> None:
+def _save_record(trained: TrainingResult, ids: tuple[str, ...], folder: Path) -> None:
     """Write how the training went; the manifest, written later, makes it count."""
     save_history(trained.history, folder / "history.csv")
     save_steps(trained.trainer.progress.steps, folder / "metrics.csv")

@@ -66,9 +66,9 @@ def load_training_set(dataset: Dataset, settings: TrainSettings) -> TrainingSet:
     unseen = landmarks[draw_unseen(sizes, settings)]
     shown = large[~np.isin(table.landmark_ids[large], unseen)]
     if dataset.find_table("validation"):
-        asked = dataset.load_split("validation")
-        known = np.isin(asked.landmark_ids, landmarks)
-        held_out, unknown = _take(asked, np.flatnonzero(known)), int((~known).sum())
+        validation = dataset.load_split("validation")
+        known = np.isin(validation.landmark_ids, landmarks)
+        held_out, unknown = _take(validation, np.flatnonzero(known)), int((~known).sum())
         rows = shown
     else:
         labels = table.landmark_ids[shown]
@@ -118,8 +118,8 @@ def draw_unseen(sizes: NDArray[np.int64], settings: TrainSettings) -> NDArray[np
     if settings.epochs and settings.unseen_share and len(sizes) >= LEAST_LANDMARKS:
         count = max(LEAST_UNSEEN, round(settings.unseen_share * len(sizes)))
         count = min(count, len(sizes) - 2)  # two are trained on at least
-        askable = np.flatnonzero(sizes > 1)  # one photo is searched, another one asked
-        chosen[np.random.default_rng(settings.seed).permutation(askable)[:count]] = True
+        paired = np.flatnonzero(sizes > 1)  # one photo is searched, another one is the query
+        chosen[np.random.default_rng(settings.seed).permutation(paired)[:count]] = True
     return chosen
 
 

@@ -1,6 +1,6 @@
 """Judge a model in training: by photos of its landmarks, and by landmarks it was not trained on.
 
-Photos without a landmark are asked, too, where there are some.
+Photos without a landmark are among the queries where there are some.
 """
 
 import logging
@@ -20,7 +20,7 @@ from classify_head.trained_head import TrainedHead
 from embed.errors import InputError
 from embed.extract import Extracted, extract_all
 from embed.image_file import ImageFile
-from embed.model import DescriptorModel, lay_beside
+from embed.model import DescriptorModel, concatenate_weighted
 from embed.sampling import group_by_class
 from embed.views import Views
 from index.metrics import recall_at_k
@@ -71,7 +71,7 @@ class Validation:
         workers: int,
         before: DescriptorModel | None = None,
     ) -> Self:
-        """Ask for the held-out images and for some of the pool; search some of each landmark.
+        """Query the held-out images and some of the pool; search some of each landmark.
 
         Of a landmark that is not trained on half of the photos at most are searched. Where that is
         more than train.validation_images, some are drawn: see draw_images.
@@ -88,11 +88,11 @@ class Validation:
         pool: tuple[str, ...] = ()
         if dataset.find_table("non_landmark"):
             pool = dataset.load_split("non_landmark").ids[:MAX_DISTRACTORS]
-        searched, asked = _divide(unseen, settings.seed)
+        searched, queried = _divide(unseen, settings.seed)
         ids, labels = np.array(training.ids, dtype=object), training.landmarks[training.classes]
         shown = pick_database(labels, np.arange(len(labels)), settings.seed)
-        queries = np.array([*training.held_out.ids, *_ids(unseen, asked)], dtype=object)
-        truths = np.append(training.held_out.landmark_ids, unseen.landmark_ids[asked])
+        queries = np.array([*training.held_out.ids, *_ids(unseen, queried)], dtype=object)
+        truths = np.append(training.held_out.landmark_ids, unseen.landmark_ids[queried])
         images = np.array([*ids[shown], *_ids(unseen, searched)], dtype=object)
         shown_labels = np.append(labels[shown], unseen.landmark_ids[searched])
         if settings.judge == "head":  # which searches nothing
@@ -101,7 +101,7 @@ class Validation:
         kept, database = draw_images(truths, shown_labels, most, settings.seed)
         if len(kept) + len(database) < len(queries) + len(images):
             logger.info(
-                "validation: asks %d of %d photos and searches %d of %d, as "
+                "validation: queries %d of %d photos and searches %d of %d, as "
                 "train.validation_images = %d",
                 *(len(kept), len(queries), len(database), len(images), most),
             )
@@ -126,7 +126,7 @@ class Validation:
         """Return the FIGURES of a model: those of `figures` of its answers."""
         return self.figures(self.answer(model))
 
-    def answer(self, model: DescriptorModel, *, alone: bool = False) -> "Judged | None":
+    def answer(self, model: DescriptorModel, *, alone: bool = False) -> "ValidationAnswers | None":
         """Answer the queries: by the nearest neighbour, or by the head, which searches nothing.
 
         None if no landmark query, or no database image, could be read.
@@ -139,43 +139,45 @@ class Validation:
             return None
         model.eval()
         self.head.eval()
-        asked = self._extract(model, self.queries, with_head=not alone)
-        truths = self.query_labels[asked.positions]
+        queries = self._extract(model, self.queries, with_head=not alone)
+        truths = self.query_labels[queries.positions]
         if not (truths >= 0).any():
             return None
-        told = None if alone else asked.head.labels[:, 0]
-        if self.judge == "head" and told is not None:
-            predicted, confidences = told, asked.head.probabilities[:, 0]
+        head_labels = None if alone else queries.head.labels[:, 0]
+        if self.judge == "head" and head_labels is not None:
+            predicted, confidences = head_labels, queries.head.probabilities[:, 0]
         else:
-            found = self._extract(model, self.database, with_head=False)
-            if not len(found.positions):
+            database = self._extract(model, self.database, with_head=False)
+            if not len(database.positions):
                 return None
-            names = [str(position) for position in asked.positions]
-            labels = self.database_labels[found.positions]
-            vectors, searched = asked.vectors, found.vectors
+            names = [str(position) for position in queries.positions]
+            labels = self.database_labels[database.positions]
+            vectors, searched = queries.vectors, database.vectors
             if self.before is not None and not alone:
-                vectors = self._beside(vectors, self._asked_before)
-                searched = self._beside(searched, self._searched_before)
+                vectors = self._concatenate(vectors, self._query_before)
+                searched = self._concatenate(searched, self._database_before)
             whitening, index = fit_search(searched, labels, self.search)
             vectors = vectors if whitening is None else whitening.apply(vectors)
             nearest = search(index, names, vectors, 1)
             predicted = labels[nearest.rows[:, 0]]
             confidences = nearest.scores[:, 0]
-        ids = tuple(f"{position:09d}" for position in asked.positions)
+        ids = tuple(f"{position:09d}" for position in queries.positions)
         sets = tuple(frozenset([int(t)] if t >= 0 else []) for t in truths)
-        return Judged(Answers(ids, predicted, confidences.astype(np.float64), sets), truths, told)
+        return ValidationAnswers(
+            Answers(ids, predicted, confidences.astype(np.float64), sets), truths, head_labels
+        )
 
-    def figures(self, judged: "Judged | None") -> dict[str, float]:
+    def figures(self, judged: "ValidationAnswers | None") -> dict[str, float]:
         """Return the FIGURES of answers.
 
         Returns:
             gap, with distractors, and its standard error; gap_unseen, that of the landmarks that
             are not trained on, with distractors; recall_at_1 of the neighbours, nan where the head
-            judges; head_top1, of the landmarks trained on. What cannot be told is nan.
+            judges; head_top1, of the landmarks trained on. What is not known is nan.
         """
         if judged is None:
             return dict.fromkeys(FIGURES, math.nan)
-        answers, truths = judged.answers, judged.truths
+        answers, truths, head = judged.answers, judged.truths, judged.head_labels
         low, high = bootstrap_interval(answers, level=0.6827)  # one standard error either way
         shown = np.isin(truths, self.trained)
         unseen = (truths >= 0) & ~shown
@@ -187,25 +189,25 @@ class Validation:
             "gap_error": (high - low) / 2,
             "gap_unseen": gap(answers.take(~shown)) if unseen.any() else math.nan,
             "recall_at_1": recall,
-            "head_top1": math.nan if judged.told is None else _share(judged.told == truths, shown),
+            "head_top1": math.nan if head is None else _share(head == truths, shown),
         }
 
     @cached_property
-    def _asked_before(self) -> Floats:
+    def _query_before(self) -> Floats:
         assert self.before is not None
         return self._extract(self.before, self.queries, with_head=False).vectors
 
     @cached_property
-    def _searched_before(self) -> Floats:
+    def _database_before(self) -> Floats:
         assert self.before is not None
         return self._extract(self.before, self.database, with_head=False).vectors
 
-    def _beside(self, vectors: Floats, before: Floats) -> Floats:
-        """Return what DescriptorModel.beside would describe the same images as."""
+    def _concatenate(self, vectors: Floats, before: Floats) -> Floats:
+        """Return what DescriptorModel.with_pretrained would describe the same images as."""
         if len(vectors) != len(before):
             raise InputError("photos came, or went, while they were trained on; train again")
         trained, pretrained = torch.from_numpy(vectors), torch.from_numpy(before)
-        return np.asarray(lay_beside(trained, pretrained, self.before_share).numpy())
+        return np.asarray(concatenate_weighted(trained, pretrained, self.before_share).numpy())
 
     def _extract(
         self, model: DescriptorModel, paths: list[ImageFile], *, with_head: bool
@@ -223,12 +225,12 @@ class Validation:
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class ValidationAnswers:
     """What a model answered to the queries that could be read."""
 
     answers: Answers
     truths: NDArray[np.int64]  # [Q] landmark ids; -1 for a distractor
-    told: NDArray[np.int64] | None  # [Q] what the head answers
+    head_labels: NDArray[np.int64] | None  # [Q] what the head predicts
 
 
 def _share(right: NDArray[np.bool_], of: NDArray[np.bool_]) -> float:
@@ -247,39 +249,39 @@ def pick_database(
 
 
 def draw_images(
-    asked: NDArray[np.int64], searched: NDArray[np.int64], most: int, seed: int
+    queries: NDArray[np.int64], database: NDArray[np.int64], most: int, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Draw which photos are asked and which are searched, so that they are at most so many.
+    """Draw queries and database images, so that they are at most so many.
 
-    All are kept where they are no more. Else all are searched beside which a quarter of `most` can
-    be asked; of more, first those of the landmarks that are asked for, then the others, a landmark
-    at a time.
+    All are kept where they are no more. Else all of the database is, if a quarter of `most` is left
+    for queries; of more, first the images of the landmarks of these queries, then the others, a
+    landmark at a time.
 
     Args:
-        asked: [Q] landmarks of the photos to ask.
-        searched: [N] landmarks of the photos to search, at most DATABASE_PER_CLASS of each.
+        queries: [Q] landmarks of the queries.
+        database: [N] landmarks of the database images, at most DATABASE_PER_CLASS of each.
         most: how many both are at most, together.
         seed: of the draw.
 
     Returns:
-        Rows of the asked and of the searched photos, ascending.
+        Rows of the queries and of the database images, ascending.
 
     >>> draw_images(np.array([4, 5]), np.array([4, 4, 5]), 5, seed=0)
     (array([0, 1]), array([0, 1, 2]))
     """
     generator = np.random.default_rng(seed)
-    room = max(most // (1 + DATABASE_PER_CLASS), most - len(searched))
-    kept = np.sort(generator.permutation(len(asked))[:room])
-    landmarks, places = np.unique(searched, return_inverse=True)
+    room = max(most // (1 + DATABASE_PER_CLASS), most - len(database))
+    kept = np.sort(generator.permutation(len(queries))[:room])
+    landmarks, places = np.unique(database, return_inverse=True)
     order = generator.permutation(len(landmarks))
-    order = order[np.argsort(~np.isin(landmarks[order], asked[kept]), kind="stable")]
+    order = order[np.argsort(~np.isin(landmarks[order], queries[kept]), kind="stable")]
     total = np.cumsum(np.bincount(places, minlength=len(landmarks))[order])
     chosen = order[total <= most - len(kept)]
     return kept, np.flatnonzero(np.isin(places, chosen))
 
 
 def divide_unseen(sizes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return how many images of each landmark are searched, half at most, and how many asked for.
+    """Return how many images of each landmark are searched, half at most, and how many are queries.
 
     Args:
         sizes: [U] images of the landmarks that are not trained on; 2 or more each.
@@ -289,11 +291,11 @@ def divide_unseen(sizes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[
 
 
 def _divide(table: ImageTable, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the rows that are searched and those that are asked for, of other images."""
+    """Return the rows that are searched and those that are queries, of other images."""
     classes = group_by_class(table.landmark_ids, np.random.default_rng(seed))
-    searched, asked = (np.repeat(of, classes.sizes) for of in divide_unseen(classes.sizes))
+    searched, queried = (np.repeat(of, classes.sizes) for of in divide_unseen(classes.sizes))
     ranks = classes.ranks()
-    queries = (ranks >= searched) & (ranks < searched + asked)
+    queries = (ranks >= searched) & (ranks < searched + queried)
     return np.sort(classes.rows[ranks < searched]), np.sort(classes.rows[queries])
 
 

@@ -22,7 +22,7 @@ from embed.decode import DecodedImage
 from embed.errors import InputError, MissingFileError
 from rerank.features import LocalFeatures
 
-from .hub_model import Found, HubModel, fetch_model, load_model
+from .hub_model import HubFeatures, HubModel, fetch_model, load_model
 
 RECEPTIVE_FIELD = 291.0  # pixels that one feature of ResNet-50's third block sees at scale 1
 MIN_SIDE = 10  # pixels, the reference finds nothing in images below
@@ -117,7 +117,7 @@ class HubDelf:
         pixels = _shrunk(image.pixels, self.max_side)
         height, width = pixels.shape[:2]
         if min(height, width) < MIN_SIDE:
-            found = Found.nothing(self.dim)
+            found = HubFeatures.empty(self.dim)
         else:
             found = self._model.find(
                 pixels, self.image_scales, self.score_threshold, self.max_features

@@ -23,7 +23,7 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class HubFeatures:
     """What a model found, in pixels of the image that it was given.
 
     Attributes:
@@ -39,16 +39,16 @@ class Found:
     descriptors: npt.NDArray[np.floating]
 
     @classmethod
-    def nothing(cls, dim: int) -> "Found":
+    def empty(cls, dim: int) -> "HubFeatures":
         """Return no features, of descriptors of this size."""
         empty = np.empty(0, np.float32)
         return cls(empty.reshape(0, 2), empty, empty, np.empty((0, dim), np.float32))
 
-    def strongest(self, count: int) -> "Found":
+    def strongest(self, count: int) -> "HubFeatures":
         """Return the first count features by falling score, then y, x and scale."""
         x, y = self.points.T
         rows = np.lexsort((self.scales, x, y, -self.scores))[:count]
-        return Found(
+        return HubFeatures(
             self.points[rows], self.scales[rows], self.scores[rows], self.descriptors[rows]
         )
 
@@ -62,7 +62,7 @@ class Signature:
     outputs: frozenset[str]  # those that are read; there may be more
     descriptors: str  # the output that holds them
     feed: Callable[[Pixels, Sequence[float], float, int], dict[str, Any]]
-    read: Callable[[Arrays], Found]
+    read: Callable[[Arrays], HubFeatures]
 
     def fits(self, function: Any) -> bool:
         """Tell whether a signature of a SavedModel has these names."""
@@ -82,7 +82,7 @@ def _feed_module(
     }
 
 
-def _read_module(outputs: Arrays) -> Found:
+def _read_module(outputs: Arrays) -> HubFeatures:
     """Read the outputs of google/delf/1.
 
     Only locations (y, x) and descriptors are documented. Without scales all count as 1; without
@@ -92,7 +92,7 @@ def _read_module(outputs: Arrays) -> Found:
     ranks = np.arange(1, count + 1, dtype=np.float32)
     scores = outputs.get("scores", outputs.get("attention", 1 / ranks))
     # The module resizes as TensorFlow 1 did, pixel p from p / scale: nothing to correct.
-    return Found(
+    return HubFeatures(
         points=outputs["locations"][:, ::-1],
         scales=outputs.get("scales", np.ones_like(ranks)).reshape(count),
         scores=scores.reshape(count),
@@ -113,7 +113,7 @@ def _feed_export(
     }
 
 
-def _read_export(outputs: Arrays) -> Found:
+def _read_export(outputs: Arrays) -> HubFeatures:
     """Read the outputs of an exported model, boxes [y0, x0, y1, x1] of the receptive fields.
 
     The boxes are those of the resized image divided by the image scale s, but TensorFlow 2
@@ -122,7 +122,7 @@ def _read_export(outputs: Arrays) -> Found:
     """
     boxes, scales = outputs["boxes"], outputs["scales"].reshape(-1)
     centres = (boxes[:, [1, 0]] + boxes[:, [3, 2]]) / 2
-    return Found(
+    return HubFeatures(
         points=centres + 0.5 * scales[:, None] - 0.5,
         scales=scales,
         scores=outputs["scores"].reshape(-1),
@@ -167,7 +167,9 @@ class HubModel:
         blank = np.zeros((64, 64, 3), np.uint8)
         return int(size or self.find(blank, [1.0], 1e30, 1).descriptors.shape[1])
 
-    def find(self, pixels: Pixels, scales: Sequence[float], threshold: float, count: int) -> Found:
+    def find(
+        self, pixels: Pixels, scales: Sequence[float], threshold: float, count: int
+    ) -> HubFeatures:
         """Run the model on one image.
 
         Args:

@@ -16,9 +16,9 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from embed.decode import decode_image
+from pipelines.datasets.checking.duplicates import MAX_DISTANCE, MIN_SIMILARITY, compare
 from pipelines.datasets.checking.fingerprint import SIDE, Fingerprint, take_fingerprint
 from pipelines.datasets.checking.hash_pairs import Hashes, find_close
-from pipelines.datasets.checking.twins import MAX_DISTANCE, MIN_SIMILARITY, compare
 from pipelines.datasets.dataset import SPLITS, Dataset
 from tests.images import encode
 
@@ -65,7 +65,7 @@ def fingerprint(photo: Image.Image, quality: int) -> Fingerprint:
 
 
 def judge(one: Fingerprint, other: Fingerprint) -> tuple[bool, bool]:
-    """Return whether the hashes of two images are close, and whether they are twins."""
+    """Return whether the hashes of two images are close, and whether they are duplicates."""
     assert one.phash is not None and other.phash is not None
     if (one.phash ^ other.phash).bit_count() > MAX_DISTANCE:
         return False, False
@@ -77,25 +77,27 @@ def _picture(image: Fingerprint) -> np.ndarray[tuple[int, int], np.dtype[np.uint
     return np.frombuffer(image.thumbnail, dtype=np.uint8).reshape(SIDE, SIDE)
 
 
-def measure_twins(data: Path) -> str:
-    """Report which changes leave a photo a twin of itself, and which other photos are twins."""
+def measure_duplicates(data: Path) -> str:
+    """Report which changed photos are found as duplicates, and which photos of other things."""
     dataset = Dataset(data)
     ids = {i for s in SPLITS if dataset.find_table(s) for i in dataset.load_split(s).ids}
     files = [dataset.locate(image_id) for image_id in sorted(ids)]
     known = [take_fingerprint(file, 50_000_000) for file in files]
     sample = np.random.default_rng(0).permutation(len(files))[:SAMPLE]
     photos = [Image.fromarray(decode_image(files[row]).pixels) for row in sample]
-    lines = [f"{data}: {len(sample)} of {len(files)} photos, changed; hash close, and twin"]
+    lines = [f"{data}: {len(sample)} of {len(files)} photos, changed; hash close, and duplicate"]
     for name, (change, quality) in CHANGES.items():
         verdicts = [
             judge(known[row], fingerprint(change(photo), quality))
             for row, photo in zip(sample, photos, strict=True)
         ]
-        close, twins = np.mean(verdicts, axis=0)
-        lines.append(f"  {name:40} {close:6.1%} {twins:6.1%}")
+        close, duplicates = np.mean(verdicts, axis=0)
+        lines.append(f"  {name:40} {close:6.1%} {duplicates:6.1%}")
     pairs = find_close(np.array([image.phash for image in known], dtype=np.uint64), MAX_DISTANCE)
-    twins = sum(judge(known[a], known[b])[1] for a, b in zip(pairs.first, pairs.later, strict=True))
-    lines.append(f"  {'pairs of different photos':40} {len(pairs):6} {twins:6}")
+    duplicates = sum(
+        judge(known[a], known[b])[1] for a, b in zip(pairs.first, pairs.later, strict=True)
+    )
+    lines.append(f"  {'pairs of different photos':40} {len(pairs):6} {duplicates:6}")
     return "\n".join(lines)
 
 
@@ -134,7 +136,7 @@ def measure_search(count: int = 1_000_000, queries: int = 200) -> str:
 
 def run(folders: Sequence[Path] = (Path("data/demo"),)) -> str:
     """Report both."""
-    return "\n".join([measure_search(), *map(measure_twins, folders)])
+    return "\n".join([measure_search(), *map(measure_duplicates, folders)])
 
 
 if __name__ == "__main__":

@@ -37,8 +37,8 @@ def measure(kind: str, optimizer: str) -> str:
     settings = TrainSettings.model_validate({"head": {"kind": kind}}).head
     head = build_head(settings, DIM, sizes, 16.0).to(device)
     chosen = OPTIMIZERS[optimizer](list(head.parameters()))
-    laps = [time_step(head, chosen, device) for _ in range(STEPS + 1)][1:]
-    wall, processor = (statistics.median(times) for times in zip(*laps, strict=True))
+    timings = [time_step(head, chosen, device) for _ in range(STEPS + 1)][1:]
+    wall, processor = (statistics.median(times) for times in zip(*timings, strict=True))
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     line = f"{wall:8.3f} s {processor:8.3f} s {processor * IMAGES / BATCH / 3600:8.1f} h "
     line += f"{resident / 2**30:8.2f} GiB"

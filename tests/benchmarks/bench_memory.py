@@ -33,15 +33,15 @@ def run(options: list[str]) -> None:
             while stages.empty():
                 peak = max(peak, read_tree(child.pid))
                 time.sleep(PAUSE)
-            _tell(name, time.perf_counter() - started, peak)
+            _log(name, time.perf_counter() - started, peak)
             name, highest = stages.get(), max(highest, peak)
     if child.returncode:
         raise RuntimeError(f"the submission ended with status {child.returncode}")
-    _tell("all", time.perf_counter() - first, highest)
+    _log("all", time.perf_counter() - first, highest)
     print(f"limit {LIMIT / 1e9:.1f} GB: {'kept' if highest <= LIMIT else 'exceeded'}")
 
 
-def _tell(name: str, seconds: float, peak: int) -> None:
+def _log(name: str, seconds: float, peak: int) -> None:
     print(f"{name:24} {seconds:8.1f} {peak / 1e9:5.2f} GB", flush=True)
 
 

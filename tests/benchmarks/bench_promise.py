@@ -64,12 +64,12 @@ class Row:
         return f"| {' | '.join(cells)} |"
 
 
-def open_run(asked: argparse.Namespace) -> Job:
+def open_run(args: argparse.Namespace) -> Job:
     """Return the job on the dataset without some of its landmarks, whose data are prepared."""
-    data = hold_out_landmarks(Dataset(asked.data), asked.into / "data", seed=asked.seed)
-    recipe = load_recipe(asked.recipe, "full", asked.changes)
-    run = asked.into / Path(asked.recipe).stem
-    job = prepare_data(Job(data, run, recipe, asked.recipe, asked.weights, count_workers()))
+    data = hold_out_landmarks(Dataset(args.data), args.into / "data", seed=args.seed)
+    recipe = load_recipe(args.recipe, "full", args.changes)
+    run = args.into / Path(args.recipe).stem
+    job = prepare_data(Job(data, run, recipe, args.recipe, args.weights, count_workers()))
     job.dataset.check()
     return job
 
@@ -124,9 +124,9 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     """Make the run, and print a line for each kind of distractors."""
-    asked = parse_arguments()
+    args = parse_arguments()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    job = open_run(asked)
+    job = open_run(args)
     with job.locked():
         submit(job)
         metrics = evaluate_run(job.run, job.dataset)
@@ -134,7 +134,7 @@ def main() -> None:
     table = pq.read_table(job.run / "predictions.parquet", columns=["query_id", "landmark_id"])
     shown = dict(zip(*(table[name].to_pylist() for name in table.column_names), strict=True))
     given = np.array([shown[query_id] is not None for query_id in answers.query_ids])
-    kinds, promises = name_kinds(answers, Dataset(asked.data)), load_promises(job.run)
+    kinds, promises = name_kinds(answers, Dataset(args.data)), load_promises(job.run)
     print(
         f"threshold {metrics['operating_point']['threshold']:.4f}, decision "
         f"{metrics['seconds']['decision']:.1f} s"

@@ -95,8 +95,8 @@ CLAIMS = (
         ),
     ),
     Claim(
-        "Full fine-tuning beats stages (se-attention)",
-        (*_vary(SINGLE, full=""), *_vary("se-attention-stages", stages="")),
+        "Full fine-tuning beats phases (se-attention)",
+        (*_vary(SINGLE, full=""), *_vary("se-attention-phases", phases="")),
     ),
     Claim(
         "SE-attention does not help (se-attention)",

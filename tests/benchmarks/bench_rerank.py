@@ -45,7 +45,7 @@ RERANKED = 100  # candidates of one query
 
 
 @dataclass(frozen=True)
-class Asked:
+class RerankQuery:
     """A query, images of the same landmark, and as many others that the index found near it."""
 
     query: LocalFeatures
@@ -54,7 +54,7 @@ class Asked:
 
 
 # Returns the inliers of each candidate of each query.
-Method = Callable[[Sequence[Asked]], list[list[int]]]
+Method = Callable[[Sequence[RerankQuery]], list[list[int]]]
 Reduction = tuple[NDArray[np.float32], NDArray[np.float32]]  # mean [D], directions [D, 40]
 
 
@@ -97,7 +97,7 @@ def list_ids(job: Job) -> tuple[str, ...]:
     return job.dataset.load_split(job.dataset.database_split).ids
 
 
-def sample_pairs(job: Job, queries: FeatureStore, store: FeatureStore) -> list[Asked]:
+def sample_pairs(job: Job, queries: FeatureStore, store: FeatureStore) -> list[RerankQuery]:
     """Draw queries; for each, some images of its landmark and the nearest of other landmarks."""
     table = job.dataset.load_split(job.dataset.database_split)
     solution_path = job.dataset.find_table("solution")
@@ -117,13 +117,13 @@ def sample_pairs(job: Job, queries: FeatureStore, store: FeatureStore) -> list[A
         other = [i for i in nearest[query_id] if labels[i] not in truth][: len(same)]
         records = [(store.get(i), i in same) for i in same + other]
         kept = [(record, is_same) for record, is_same in records if record is not None]
-        asked.append(Asked(query, tuple(r for r, _ in kept), tuple(s for _, s in kept)))
+        asked.append(RerankQuery(query, tuple(r for r, _ in kept), tuple(s for _, s in kept)))
         if len(asked) == QUERIES:
             break
     return asked
 
 
-def compare(asked: Sequence[Asked], methods: dict[str, Method]) -> str:
+def compare(asked: Sequence[RerankQuery], methods: dict[str, Method]) -> str:
     """Time all methods on one part of the pairs after the other, and print what they found."""
     for method in methods.values():
         method(asked[:2])  # imports and workers
@@ -163,10 +163,10 @@ def seconds_to_rerank(
     return time.perf_counter() - started
 
 
-def ours(asked: Sequence[Asked], settings: RerankSettings) -> list[list[int]]:
+def ours(asked: Sequence[RerankQuery], settings: RerankSettings) -> list[list[int]]:
     """Count inliers with `verify_candidates`, a query a thread."""
 
-    def count(one: Asked) -> list[int]:
+    def count(one: RerankQuery) -> list[int]:
         found = verify_candidates(one.query, one.candidates, settings)
         return [verification.n_inliers for verification in found]
 
@@ -174,13 +174,13 @@ def ours(asked: Sequence[Asked], settings: RerankSettings) -> list[list[int]]:
 
 
 def others(
-    asked: Sequence[Asked],
+    asked: Sequence[RerankQuery],
     settings: RerankSettings,
     count: Estimator,
 ) -> list[list[int]]:
     """Count the inliers that another estimator finds in our tentative matches."""
 
-    def count_all(one: Asked) -> list[int]:
+    def count_all(one: RerankQuery) -> list[int]:
         descriptors = [candidate.descriptors for candidate in one.candidates]
         found = match_mutual(one.query.descriptors, descriptors, max_ratio=settings.max_ratio)
         points = [
@@ -197,7 +197,7 @@ def scaled(features: LocalFeatures) -> NDArray[np.float64]:
     return features.keypoints * np.float64(512 / max(features.image_size))
 
 
-def reference_task(one: Asked) -> tuple[Arrays, Sequence[Arrays]]:
+def reference_task(one: RerankQuery) -> tuple[Arrays, Sequence[Arrays]]:
     """Return the arrays of a query and its candidates, ready for the reference."""
     arrays = [(f.keypoints, unit_rows(f.descriptors)) for f in (one.query, *one.candidates)]
     return arrays[0], arrays[1:]
@@ -212,7 +212,7 @@ def fit_reduction(features: Sequence[LocalFeatures]) -> Reduction | None:
     return rows.mean(axis=0), directions[:, -REFERENCE_DIM:].astype(np.float32)
 
 
-def reduced(one: Asked, reduction: Reduction | None) -> Asked:
+def reduced(one: RerankQuery, reduction: Reduction | None) -> RerankQuery:
     """Return the same with descriptors of 40 values in float16, rows of length 1, as DELF's."""
     if reduction is None:
         return one
@@ -222,4 +222,4 @@ def reduced(one: Asked, reduction: Reduction | None) -> Asked:
         rows = unit_rows((unit_rows(features.descriptors) - mean) @ directions)
         return replace(features, descriptors=rows.astype(np.float16))
 
-    return Asked(reduce(one.query), tuple(map(reduce, one.candidates)), one.same)
+    return RerankQuery(reduce(one.query), tuple(map(reduce, one.candidates)), one.same)

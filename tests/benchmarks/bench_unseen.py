@@ -121,17 +121,17 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     """Measure recipe after recipe; print a line for each as soon as it is done."""
-    asked = parse_arguments()
+    args = parse_arguments()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    source = Dataset(asked.data)
+    source = Dataset(args.data)
     print(HEADER, flush=True)
-    for cut in asked.cuts:
-        into = asked.into / cut
-        data = split_landmarks(source, into / "data", photos=asked.photos, seed=asked.seed, cut=cut)
-        for name in asked.recipes:
+    for cut in args.cuts:
+        into = args.into / cut
+        data = split_landmarks(source, into / "data", photos=args.photos, seed=args.seed, cut=cut)
+        for name in args.recipes:
             # A new process each: memory and random state are those of a run alone.
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                task = (name, cut, data, into, asked.weights, asked.changes)
+                task = (name, cut, data, into, args.weights, args.changes)
                 print(pool.submit(do_recipe, *task).result().format(), flush=True)
 
 

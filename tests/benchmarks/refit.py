@@ -103,7 +103,7 @@ def refit_settings(
             "epochs": effort.epochs,
             "epoch_steps": max(math.ceil(effort.passes * photos / batch), effort.least_steps),
             "epoch_share": 1.0,
-            "stages": (),
+            "phases": (),
             "freeze": FreezeSettings(last_convolutions=0),
             "triplet_weight": 0.0,
             "local_weight": 0.0,
@@ -177,18 +177,18 @@ def _train_head(
 
 
 def answer_refitted(
-    job: Job, known: ImageTable, asked: ImageTable, effort: Effort = EFFORT
+    job: Job, known: ImageTable, queries: ImageTable, effort: Effort = EFFORT
 ) -> Path:
     """Write what the run's head, trained anew, says of other images, or return what is there.
 
     Of an ensemble the head of each member is, and they answer by its rule.
     """
-    folder = job.run / "refit" / _make_key(job, known, asked, effort)
+    folder = job.run / "refit" / _make_key(job, known, queries, effort)
     submission = folder / "submission.csv"
     if submission.is_file():
         return submission
     scores = [
-        refit_head(member, known, folder / f"{member.run.name}.pt", effort).answer(asked)
+        refit_head(member, known, folder / f"{member.run.name}.pt", effort).answer(queries)
         for member in list_member_jobs(job)
     ]
     ensemble = job.recipe.ensemble
@@ -196,16 +196,16 @@ def answer_refitted(
     if len(scores) > 1:
         together = combine_heads(scores, ensemble.rule, ensemble.weights or None)
     probabilities = together.probabilities[:, 0].astype(np.float64)
-    save_submission(submission, asked.ids, together.labels[:, 0], probabilities)
+    save_submission(submission, queries.ids, together.labels[:, 0], probabilities)
     for checkpoint in folder.glob("*.pt"):
         checkpoint.unlink()
     return submission
 
 
-def _make_key(job: Job, known: ImageTable, asked: ImageTable, effort: Effort) -> str:
+def _make_key(job: Job, known: ImageTable, queries: ImageTable, effort: Effort) -> str:
     """Return what names the answers: models, photos and effort."""
     manifests = [load_manifest(member.run / "model") for member in list_member_jobs(job)]
     models = [manifest and manifest.model["fingerprint"] for manifest in manifests]
-    tables = [known.ids, known.landmark_ids.tolist(), asked.ids]
+    tables = [known.ids, known.landmark_ids.tolist(), queries.ids]
     recipe = job.recipe.model_dump(mode="json")
     return hash_values([models, tables, recipe, asdict(effort)])[:16]

@@ -43,7 +43,7 @@ class BalancedSet:
 
 
 @dataclass(frozen=True)
-class Balanced:
+class BalanceResult:
     """What became of a training set."""
 
     sets: tuple[BalancedSet, ...]
@@ -61,7 +61,7 @@ def balance_dataset(
     sets: int = 1,
     seed: int = 0,
     materialise: bool = False,
-) -> Balanced:
+) -> BalanceResult:
     """Write datasets with a balanced train table, which share the images of another.
 
     All of them are searched in the same database: the source's, or all of its training images. One
@@ -107,7 +107,7 @@ def balance_dataset(
         write_derived(source, target, tables, made | several, images=pictures)
         written.append(_count(target, _leave_out(examples, failures)))
     large = keep_large_classes(labels, settings.min_count)
-    return Balanced(
+    return BalanceResult(
         tuple(written),
         len(np.unique(labels[large])),
         len(np.unique(labels)),

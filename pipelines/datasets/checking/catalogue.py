@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipelines.datasets.dataset import LABELLED, SPLITS, Dataset
 
-ASKED = ("test", "validation")  # their images are kept before all others, those of test always
+QUERIES = ("test", "validation")  # their images are kept before all others, those of test always
 DATABASE = ("train", "index")
 CLEANED = ("validation", *DATABASE, "non_landmark")  # tables that images may be taken from
 NO_LABEL = -1

@@ -9,10 +9,10 @@ from pipelines.datasets.dataset import Dataset
 from pipelines.datasets.image_table import refuse
 
 from .catalogue import open_catalogue
+from .duplicates import find_duplicates
 from .groups import number_groups, write_groups
 from .problems import MIN_SIDE, Findings, Problems, list_problems, write_problems
 from .scan import scan_dataset
-from .twins import find_twins
 
 
 def check_dataset(
@@ -38,8 +38,8 @@ def check_dataset(
     folder = folder or dataset.folder
     refuse(dataset.find_table_problems(), str(dataset.folder))
     catalogue = open_catalogue(dataset, scan_dataset(dataset, folder))
-    twins = find_twins(catalogue, folder)
-    findings = Findings(catalogue, twins, number_groups(catalogue, twins), min_side)
+    duplicates = find_duplicates(catalogue, folder)
+    findings = Findings(catalogue, duplicates, number_groups(catalogue, duplicates), min_side)
     problems = list_problems(findings)
     write_groups(catalogue.ids, findings.groups, folder)
     write_problems(problems, catalogue, folder / "problems.csv")

@@ -1,4 +1,4 @@
-"""Groups of images that are twins of one another, for whoever divides a dataset.
+"""Groups of images that are duplicates of one another, for whoever divides a dataset.
 
 Writes groups.parquet of a dataset folder: id, group, sorted. An image in no group has no row.
 `selection` reads it.
@@ -17,21 +17,21 @@ from scipy.sparse.csgraph import connected_components
 from embed.files import writing
 
 from .catalogue import Catalogue
-from .twins import Twins
+from .duplicates import Duplicates
 
 NAME = "groups.parquet"
 NO_GROUP = -1
 
 
-def number_groups(catalogue: Catalogue, twins: Twins) -> NDArray[np.int64]:
-    """Return the group of each image, [N]; -1 for one without a twin.
+def number_groups(catalogue: Catalogue, duplicates: Duplicates) -> NDArray[np.int64]:
+    """Return the group of each image, [N]; -1 for one without a duplicate.
 
-    Twins of twins are in the same group, so that none of them is ever divided. Groups are numbered
-    in the order of their smallest ids.
+    Duplicates of duplicates are in the same group, so that none of them is ever divided. Groups
+    are numbered in the order of their smallest ids.
     """
     count = len(catalogue.ids)
-    ones = np.ones(len(twins.first), dtype=bool)
-    graph = coo_array((ones, (twins.first, twins.later)), shape=(count, count))
+    ones = np.ones(len(duplicates.first), dtype=bool)
+    graph = coo_array((ones, (duplicates.first, duplicates.later)), shape=(count, count))
     _, labels = connected_components(graph, directed=False)
     members = np.flatnonzero(np.bincount(labels)[labels] > 1)
     members = members[np.argsort(catalogue.ids[members])]

@@ -1,4 +1,4 @@
-"""Turn what a check found into a table of problems: which image, what is wrong, and its twin.
+"""Turn what a check found into a table of problems: which image, what is wrong, and its duplicate.
 
 Writes problems.csv. Opens no image.
 """
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from embed.files import writing
 from pipelines.datasets.dataset_problems import APART
 
-from .catalogue import ASKED, DATABASE, NO_LABEL, Catalogue
+from .catalogue import DATABASE, NO_LABEL, QUERIES, Catalogue
+from .duplicates import Duplicates, find_blank
 from .groups import NO_GROUP
-from .twins import Twins, find_blank
 
 Kind = Literal[
     "missing",
@@ -67,8 +67,8 @@ class Findings:
     """All that a check found out."""
 
     catalogue: Catalogue
-    twins: Twins
-    groups: Rows  # [N], -1 for an image without a twin
+    duplicates: Duplicates
+    groups: Rows  # [N], -1 for an image without a duplicate
     min_side: int = MIN_SIDE  # pixels
 
 
@@ -139,32 +139,35 @@ def _none(rows: Rows) -> Rows:
 
 
 def _find_duplicates(found: Findings, *, exact: bool) -> tuple[Rows, Rows, list[str]]:
-    """Return each image with the most similar one of its twins that come before it."""
-    twins = found.twins
-    pairs = np.flatnonzero(twins.exact == exact)
-    pairs = pairs[np.lexsort((twins.first[pairs], -twins.similarity[pairs], twins.later[pairs]))]
-    pairs = pairs[np.diff(twins.later[pairs], prepend=-1) != 0]
-    rows, others = twins.later[pairs], twins.first[pairs]
+    """Return each image with the most similar one of its duplicates that come before it."""
+    duplicates = found.duplicates
+    pairs = np.flatnonzero(duplicates.exact == exact)
+    first, later, similarities = duplicates.first, duplicates.later, duplicates.similarity
+    pairs = pairs[np.lexsort((first[pairs], -similarities[pairs], later[pairs]))]
+    pairs = pairs[np.diff(later[pairs], prepend=-1) != 0]
+    rows, others = later[pairs], first[pairs]
     if exact:
         return rows, others, ["the same bytes"] * len(pairs)
     details = [
         f"similarity {similarity:.3f}, hashes differ in {distance} of 64 bits"
-        for similarity, distance in zip(twins.similarity[pairs], twins.distance[pairs], strict=True)
+        for similarity, distance in zip(
+            similarities[pairs], duplicates.distance[pairs], strict=True
+        )
     ]
     return rows, others, details
 
 
 def _find_across_split(found: Findings) -> tuple[Rows, Rows, list[str]]:
-    """Return each image to be asked about with the first of its group in the database.
+    """Return each query with the first of its group in the database.
 
     And, with itself, each that is in two tables that may not share any.
     """
     catalogue, groups = found.catalogue, found.groups
-    grouped, asked = groups != NO_GROUP, catalogue.in_tables(ASKED)
-    known = np.flatnonzero(catalogue.in_tables(DATABASE) & grouped & ~asked)
-    numbers, first = np.unique(groups[known], return_index=True)
-    rows = np.flatnonzero(asked & np.isin(groups, numbers))
-    others = known[first[np.searchsorted(numbers, groups[rows])]]
+    grouped, queries = groups != NO_GROUP, catalogue.in_tables(QUERIES)
+    database = np.flatnonzero(catalogue.in_tables(DATABASE) & grouped & ~queries)
+    numbers, first = np.unique(groups[database], return_index=True)
+    rows = np.flatnonzero(queries & np.isin(groups, numbers))
+    others = database[first[np.searchsorted(numbers, groups[rows])]]
     details = [f"group {groups[row]}" for row in rows]
     for name, other in APART:
         both = np.flatnonzero(catalogue.in_tables([name]) & catalogue.in_tables([other]))
@@ -212,8 +215,8 @@ def _shorten(texts: list[str]) -> str:
 def list_labels(found: Findings) -> pd.DataFrame:
     """Return row, landmark_id and group of all images that a table gives a landmark, or none.
 
-    Rows are sorted and distinct. The pool without landmarks gives -1. An image without a twin is a
-    group of its own, -2 and below: two tables may give it different landmarks.
+    Rows are sorted and distinct. The pool without landmarks gives -1. An image without a
+    duplicate is a group of its own, -2 and below: two tables may give it different landmarks.
     """
     entries = found.catalogue.entries
     labels = entries[~entries["table"].eq("test")][["row", "landmark_id"]].drop_duplicates()

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from pipelines.datasets.dataset_problems import APART
 
-from .catalogue import ASKED, CLEANED, DATABASE
-from .duplicates import reject_duplicates
+from .catalogue import CLEANED, DATABASE, QUERIES
+from .deduplication import reject_duplicates
 from .groups import NO_GROUP
 from .problems import KINDS, Findings, Kind, Problems, describe_labels, list_labels
 
@@ -26,8 +26,8 @@ def choose_rejected(found: Findings, problems: Problems, kinds: Sequence[Kind]) 
     mixed_labels: of a group, the images stay that have the landmark of more than half of them;
         without such a landmark all go.
     across_split: images of the database go that are in a group with one of test or validation; of
-        an id in two tables that may not share it the row of what is known goes, not what is asked
-        about, and the row of non_landmark goes rather than that of a landmark.
+        an id in two tables that may not share it the row of what is known goes, not the query, and
+        the row of non_landmark goes rather than that of a landmark.
     exact_duplicate, near_duplicate: see reject_duplicates.
     """
     reasons = np.full(len(found.catalogue.entries), None, dtype=object)
@@ -68,14 +68,14 @@ def _reject_mixed_labels(found: Findings) -> Reasons:
 
 
 def _reject_across_split(found: Findings) -> Reasons:
-    """Reject images of the database in a group with one that is asked about."""
-    asked = found.catalogue.in_tables(ASKED)
+    """Reject images of the database in a group with a query."""
+    queries = found.catalogue.in_tables(QUERIES)
     grouped = found.groups != NO_GROUP
-    numbers, first = np.unique(found.groups[asked & grouped], return_index=True)
-    names = found.catalogue.ids[np.flatnonzero(asked & grouped)[first]]
-    rows = np.flatnonzero(~asked & np.isin(found.groups, numbers))
-    twins = names[np.searchsorted(numbers, found.groups[rows])]
-    texts = "across_split: with " + pd.Series(twins, rows, dtype=object)
+    numbers, first = np.unique(found.groups[queries & grouped], return_index=True)
+    names = found.catalogue.ids[np.flatnonzero(queries & grouped)[first]]
+    rows = np.flatnonzero(~queries & np.isin(found.groups, numbers))
+    duplicates = names[np.searchsorted(numbers, found.groups[rows])]
+    texts = "across_split: with " + pd.Series(duplicates, rows, dtype=object)
     shared = _reject_shared(found)
     return np.where(pd.isna(shared), _explain(found, DATABASE, texts), shared)
 
@@ -85,7 +85,7 @@ def _reject_shared(found: Findings) -> Reasons:
     entries = found.catalogue.entries
     reasons = np.full(len(entries), None, dtype=object)
     for name, other in APART:
-        stays, goes = (name, other) if name in ASKED else (other, name)
+        stays, goes = (name, other) if name in QUERIES else (other, name)
         both = found.catalogue.in_tables([stays]) & found.catalogue.in_tables([goes])
         here = (entries["table"] == goes).to_numpy() & both[entries["row"]] & pd.isna(reasons)
         reasons[here] = f"across_split: in {stays}, too"

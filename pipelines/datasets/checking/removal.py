@@ -25,7 +25,7 @@ from .rejection import Reasons, choose_rejected
 
 
 @dataclass(frozen=True)
-class Left:
+class RemainingCounts:
     """What is left of a table."""
 
     images: int
@@ -49,7 +49,7 @@ def parse_kinds(text: str) -> list[Kind]:
 
 def remove_problems(
     dataset: Dataset, found: Findings, problems: Problems, kinds: Sequence[Kind], folder: Path
-) -> dict[str, Left]:
+) -> dict[str, RemainingCounts]:
     """Write a dataset without the images of some kinds of problems; say what is left, by table.
 
     Args:
@@ -75,7 +75,7 @@ def remove_problems(
             continue
         rows = read_rows(path)
         kept = rows.filter(pa.array(stays[listed == name]))  # entries are in the order of rows
-        left[name] = Left(
+        left[name] = RemainingCounts(
             *(kept.num_rows, rows.num_rows), *(_count_landmarks(part) for part in (kept, rows))
         )
         if not kept.num_rows and name in DATABASE:

@@ -146,14 +146,14 @@ def compare_queries(dataset: Dataset, tables: Tables) -> QueryFacts | None:
         for split in ("train", tables.database)
     )
     truths = _scored(solution)
-    asked = set().union(*truths)
+    landmarks = set().union(*truths)
     return QueryFacts(
         queries=len(truths),
         distractors=sum(not truth for truth in truths),
-        classes=len(asked),
-        untrained_classes=len(asked - trained),
+        classes=len(landmarks),
+        untrained_classes=len(landmarks - trained),
         untrained_queries=sum(bool(truth) and truth.isdisjoint(trained) for truth in truths),
-        unknown_classes=len(asked - known),
+        unknown_classes=len(landmarks - known),
         unanswerable=sum(bool(truth) and truth.isdisjoint(known) for truth in truths),
     )
 

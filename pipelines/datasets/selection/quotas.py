@@ -12,7 +12,7 @@ DIGITS = 9  # of images: 0.07 * 50 is 3.5 of them, not 3.5000000000000004
 Ints = NDArray[np.int64]
 
 
-def ask_parts(counts: Ints, split: Split) -> Ints:
+def compute_quotas(counts: Ints, split: Split) -> Ints:
     """Return how many images each part shall get of each class.
 
     Args:
@@ -27,13 +27,13 @@ def ask_parts(counts: Ints, split: Split) -> Ints:
         return np.stack([counts, none, none], axis=1)
     if split.method == "random":
         shares = (1 - split.validation - split.test, split.validation, split.test)
-        return divide(counts.sum(keepdims=True), np.array([shares]))
+        return apportion(counts.sum(keepdims=True), np.array([shares]))
     if split.method == "per-class":
         held_out = np.array([split.validation, split.test], dtype=np.int64)
-        asked = np.concatenate([none[:, None], none[:, None] + held_out], axis=1)
+        quotas = np.concatenate([none[:, None], none[:, None] + held_out], axis=1)
     else:
-        asked = divide(counts, _find_shares(counts, split))
-    return leave_for_training(asked, counts, split.keep)
+        quotas = apportion(counts, _find_shares(counts, split))
+    return leave_for_training(quotas, counts, split.keep)
 
 
 def _find_shares(counts: Ints, split: Split) -> NDArray[np.float64]:
@@ -48,7 +48,7 @@ def _find_shares(counts: Ints, split: Split) -> NDArray[np.float64]:
     return np.stack([1 - validation - test, validation, test], axis=1)
 
 
-def divide(counts: Ints, shares: NDArray[np.float64]) -> Ints:
+def apportion(counts: Ints, shares: NDArray[np.float64]) -> Ints:
     """Divide each class by shares, to whole images: largest remainders first.
 
     Each part gets its share rounded down; what is left goes, one by one, to the parts that lost
@@ -63,7 +63,7 @@ def divide(counts: Ints, shares: NDArray[np.float64]) -> Ints:
     Returns:
         [C, 3] images by part; rows sum to counts.
 
-    >>> divide(np.array([50, 10, 2]), np.array([[0.9, 0.06, 0.04]] * 2 + [[0.75, 0, 0.25]]))
+    >>> apportion(np.array([50, 10, 2]), np.array([[0.9, 0.06, 0.04]] * 2 + [[0.75, 0, 0.25]]))
     array([[45,  3,  2],
            [ 9,  1,  0],
            [ 1,  0,  1]])
@@ -78,12 +78,12 @@ def divide(counts: Ints, shares: NDArray[np.float64]) -> Ints:
     return parts
 
 
-def leave_for_training(asked: Ints, counts: Ints, keep: int) -> Ints:
-    """Return what is asked for [C, 3], less what would leave fewer than `keep` for training.
+def leave_for_training(quotas: Ints, counts: Ints, keep: int) -> Ints:
+    """Return the quotas [C, 3], less what would leave fewer than `keep` for training.
 
     What a class lacks is taken from validation first. The first column follows from the others.
     """
     free = np.maximum(counts - keep, 0)
-    test = np.minimum(asked[:, TEST], free)
-    validation = np.minimum(asked[:, VALIDATION], free - test)
+    test = np.minimum(quotas[:, TEST], free)
+    validation = np.minimum(quotas[:, VALIDATION], free - test)
     return np.stack([counts - validation - test, validation, test], axis=1)

@@ -20,7 +20,7 @@ from pipelines.datasets.dataset import Dataset
 from pipelines.datasets.derive import read_rows, write_derived
 
 from .filters import FilterStep, filter_images, find_classes
-from .quotas import PARTS, TEST, TRAIN, VALIDATION, ask_parts
+from .quotas import PARTS, TEST, TRAIN, VALIDATION, compute_quotas
 from .settings import Filters, Split, Unknown
 from .split import count_mixed, split_images
 from .tables import (
@@ -40,12 +40,12 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Part:
+class PartCounts:
     """One of the PARTS."""
 
     images: int
     landmarks: int
-    asked: int  # images; fewer come out where groups of near-duplicates did not fit
+    quota: int  # images; fewer come out where groups of near-duplicates did not fit
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Selection:
     """What came out."""
 
     steps: tuple[FilterStep, ...]  # what each filter left; the first is all there was
-    parts: dict[str, Part]  # those that were asked for
+    parts: dict[str, PartCounts]  # those that were asked for
     notes: tuple[str, ...]  # what else happened to rows
 
 
@@ -122,22 +122,24 @@ def _check_sets(source: Dataset, split: Split, replace: bool) -> None:
         )
 
 
-def _count_parts(landmark_ids: Ints, parts: NDArray[np.int8], split: Split) -> dict[str, Part]:
-    """Count images and landmarks of each part. Raises InputError if one that is asked is empty."""
+def _count_parts(
+    landmark_ids: Ints, parts: NDArray[np.int8], split: Split
+) -> dict[str, PartCounts]:
+    """Count images and landmarks of each part. Raises InputError if one with a quota is empty."""
     class_counts = find_classes(landmark_ids).counts
-    asked = ask_parts(class_counts, split).sum(axis=0)
+    quotas = compute_quotas(class_counts, split).sum(axis=0)
     counts = {}
     wanted = {TRAIN: True, VALIDATION: split.makes_validation, TEST: split.makes_test}
     for part in (part for part, is_wanted in wanted.items() if is_wanted):
         shown = landmark_ids[parts == part]
         if not len(shown):
             raise InputError(
-                f"no image is left for {PARTS[part]}: {asked[part]} were asked for, of classes of "
+                f"no image is left for {PARTS[part]}: {quotas[part]} were asked for, of classes of "
                 f"{class_counts.min()} to {class_counts.max()} images, with the split "
                 f"{split.method}; ask for more of it, keep larger classes (--min-count), or draw "
                 "from all classes together (--split random)"
             )
-        counts[PARTS[part]] = Part(len(shown), len(np.unique(shown)), int(asked[part]))
+        counts[PARTS[part]] = PartCounts(len(shown), len(np.unique(shown)), int(quotas[part]))
     return counts
 
 
@@ -254,8 +256,10 @@ def _treat_queries(source: Dataset, tables: Tables, unknown: Unknown) -> list[st
 
 def _describe(selection: Selection, filters: Filters, split: Split, seed: int) -> dict[str, object]:
     """Return what selection.json says."""
-    asked = asdict(split) | {"sizes": dict(_name_sizes(split)) if split.method == "by-size" else {}}
-    return {"filters": asdict(filters), "split": asked, "seed": seed, **asdict(selection)}
+    requested = asdict(split) | {
+        "sizes": dict(_name_sizes(split)) if split.method == "by-size" else {}
+    }
+    return {"filters": asdict(filters), "split": requested, "seed": seed, **asdict(selection)}
 
 
 def _name_sizes(split: Split) -> list[tuple[str, float]]:

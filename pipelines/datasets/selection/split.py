@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .filters import find_classes
 from .order import order_keys
-from .quotas import TEST, TRAIN, VALIDATION, ask_parts
+from .quotas import TEST, TRAIN, VALIDATION, compute_quotas
 from .settings import Split
 
 Ints = NDArray[np.int64]
@@ -35,8 +35,8 @@ def split_images(
     """Put each image into a part.
 
     The units of a class are drawn in the order of their keys (order.py), first for test, then for
-    validation: each one that still fits into what is asked for. So no part gets more than it
-    asks for, and it lacks less than the smallest unit that was left to it. A group with images of
+    validation: each one that still fits into the quota of its class. So no part gets more than its
+    quota, and it lacks less than the smallest unit that was left to it. A group with images of
     several classes goes to training: nobody knows what would be right for it. Images of one class
     never change what becomes of another's, unless a group has images of both; but `random` draws
     from all images as from one class.
@@ -52,15 +52,15 @@ def split_images(
         [N] TRAIN, VALIDATION or TEST.
     """
     classes = find_classes(landmark_ids)
-    asked = ask_parts(classes.counts, split)
+    quotas = compute_quotas(classes.counts, split)
     codes = np.zeros_like(classes.codes) if split.method == "random" else classes.codes
     units = _find_units(order_keys(ids, seed), codes, groups)
     # Most units are of classes that have nothing to give: sort the others alone.
-    drawn = np.flatnonzero(~units.mixed & (asked[units.codes, TRAIN + 1 :].sum(axis=1) > 0))
+    drawn = np.flatnonzero(~units.mixed & (quotas[units.codes, TRAIN + 1 :].sum(axis=1) > 0))
     drawn = drawn[np.lexsort((units.keys[drawn], units.codes[drawn]))]
     parts = np.full(len(units.codes), TRAIN, dtype=np.int8)
     for part in (TEST, VALIDATION):
-        taken = fill(units.codes[drawn], units.sizes[drawn], asked[:, part])
+        taken = fill_quotas(units.codes[drawn], units.sizes[drawn], quotas[:, part])
         parts[drawn[taken]] = part
         drawn = drawn[~taken]
     return parts[units.of_image]
@@ -93,26 +93,26 @@ def _find_units(keys: Keys, codes: Ints, groups: Ints | None) -> _Units:
     return _Units(of_image, unit_codes, sizes, unit_keys, mixed)
 
 
-def fill(codes: Ints, sizes: Ints, asked: Ints) -> NDArray[np.bool_]:
-    """Take of each class, in order, every unit that fits into what is still asked for.
+def fill_quotas(codes: Ints, sizes: Ints, quotas: Ints) -> NDArray[np.bool_]:
+    """Take of each class, in order, every unit that fits into what is left of its quota.
 
     The same as going through the units one by one, but all classes at once: in each round the
-    units up to the first that doesn't fit. It is larger than what its class still asks for, and so
-    is every unit of its size: there are no more rounds than sizes, and one.
+    units up to the first that doesn't fit. It is larger than what is left of the quota, and so is
+    every unit of its size: there are no more rounds than sizes, and one.
 
     Args:
         codes: [U] class of each unit, ascending.
         sizes: [U] images of each.
-        asked: [C] images asked for.
+        quotas: [C] images to take of each class, at most.
 
     Returns:
         [U] whether the unit is taken.
 
-    >>> fill(np.array([0, 0, 0, 0]), np.array([2, 3, 1, 1]), np.array([4])).tolist()
+    >>> fill_quotas(np.array([0, 0, 0, 0]), np.array([2, 3, 1, 1]), np.array([4])).tolist()
     [True, False, True, True]
     """
     taken = np.zeros(len(codes), dtype=bool)
-    left = asked.copy()
+    left = quotas.copy()
     rows = np.flatnonzero(sizes <= left[codes])
     while len(rows):
         fits = _sum_within(codes[rows], sizes[rows]) <= left[codes[rows]]

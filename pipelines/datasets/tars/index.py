@@ -181,8 +181,8 @@ class TarIndex:
 
     def locate_all(self, ids: Sequence[str] | pa.Array) -> Places:
         """Return where each of many images is, in their order; quicker than one by one."""
-        asked = ids if isinstance(ids, pa.Array) else pa.array(ids, pa.string())
-        wanted = asked.dictionary_encode()  # an id may be asked for twice
+        array = ids if isinstance(ids, pa.Array) else pa.array(ids, pa.string())
+        wanted = array.dictionary_encode()  # an id may be asked for twice
         found = pc.index_in(self.ids, value_set=wanted.dictionary)
         # Backwards: of rows that repeat an id the first is written last, and stays.
         rows = np.flatnonzero(np.asarray(found.is_valid()))[::-1]

@@ -115,16 +115,16 @@ class Album:
 
     def verify(self, query_id: str, near: Neighbor) -> Verification | None:
         """Compare a query with a database photo as the run did; None without local features."""
-        asked = self.features[0].get(query_id) if self.features else None
+        query = self.features[0].get(query_id) if self.features else None
         row = self.database.row_of.get(near.image_id)
-        if asked is None or row is None:
+        if query is None or row is None:
             return None
         rows = {row}
         if self.job.recipe.rerank.matching == "aggregated" and near.inliers is not None:
             verified = [each for each in self.neighbors[query_id] if each.inliers is not None]
             rows |= {self.database.row_of[each.image_id] for each in verified}
         found = {
-            each.row: each.verification for each in self._verifier.compare(asked, sorted(rows))
+            each.row: each.verification for each in self._verifier.compare(query, sorted(rows))
         }
         return found.get(row)
 
@@ -168,7 +168,9 @@ def open_album(job: Job, query_ids: Sequence[str]) -> Album:
             f"no complete index in {job.run}; make it: cairn submit --run {job.run}"
         )
     database = load_database(job.run, str(manifest.model["fingerprint"]))
-    asked = open_features(job.run, "test", job.recipe)
-    known = open_features(job.run, database.split, job.recipe)
-    features = (asked, known) if asked is not None and known is not None else None
+    stores = (
+        open_features(job.run, "test", job.recipe),
+        open_features(job.run, database.split, job.recipe),
+    )
+    features = (stores[0], stores[1]) if stores[0] is not None and stores[1] is not None else None
     return Album(job, database, read_neighbors(job, query_ids), features)

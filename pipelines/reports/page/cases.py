@@ -21,13 +21,13 @@ TONES: dict[Kind, Tone] = {
 
 
 @dataclass(frozen=True)
-class Storyteller:
+class CaseBuilder:
     """The answers of a run and its photos."""
 
     run: RunAnswers
     album: Album
 
-    def tell_error(self, error: Error) -> Case:
+    def build_error(self, error: Error) -> Case:
         """Return an answer that was wrong, or right but not sure enough."""
         answer, price = self._answer(error.row), _format_loss(error.lost)
         if error.kind == "ranked too low":
@@ -38,18 +38,18 @@ class Storyteller:
             truth = "shows nothing known" if distractor else f"is {self._truth(error.row)}"
             joint = ", but" if self.run.given[error.row] else ";"
             title, price = f"{answer}{joint} it {truth}", f"costs {price}"
-        return self._tell(error.row, title, error.kind, TONES[error.kind], price)
+        return self._build(error.row, title, error.kind, TONES[error.kind], price)
 
-    def tell_right(self, row: int) -> Case:
+    def build_right(self, row: int) -> Case:
         """Return an answer that was right."""
-        return self._tell(row, self._answer(row), "right", "good")
+        return self._build(row, self._answer(row), "right", "good")
 
-    def tell_unjudged(self, row: int) -> Case:
+    def build_unjudged(self, row: int) -> Case:
         """Return an answer of which nobody knows whether it is right."""
         badge = "answered" if self.run.given[row] else "refused"
-        return self._tell(row, self._answer(row), badge, "plain")
+        return self._build(row, self._answer(row), badge, "plain")
 
-    def _tell(self, row: int, title: str, badge: str, tone: Tone, *more: str) -> Case:
+    def _build(self, row: int, title: str, badge: str, tone: Tone, *more: str) -> Case:
         answers = self.run.answers
         facts = [f"photo {answers.query_ids[row]}", *more]
         if answers.predicted[row] != NO_LANDMARK:

@@ -8,7 +8,7 @@ import numpy as np
 from classify_head.answers import NO_LANDMARK
 
 from .answers import RunAnswers
-from .cases import Storyteller
+from .cases import CaseBuilder
 from .errors import Error, list_errors, pick_errors, pick_surest
 from .records import Group
 
@@ -54,24 +54,24 @@ def pick_cases(run: RunAnswers) -> Picked:
     return Picked((), (), tuple(doubtful), tuple(pick_surest(answers.confidence, given, SUREST)))
 
 
-def make_groups(run: RunAnswers, picked: Picked, teller: Storyteller) -> list[Group]:
+def make_groups(run: RunAnswers, picked: Picked, builder: CaseBuilder) -> list[Group]:
     """Return the chosen queries as cases under their headings, no heading without one."""
     surest = tuple(picked.surest)
     if run.has_solution:
         lead = f"{_count_kinds(list_errors(run.answers))} {LINES_EXPLAINED}"
-        cases = [teller.tell_error(error) for error in picked.errors]
+        cases = [builder.build_error(error) for error in picked.errors]
         groups = [Group("The costliest errors", lead, tuple(cases))]
         lead = "The right answers that were given with the lowest confidence: the hard photos."
-        cases = [teller.tell_right(row) for row in picked.barely]
+        cases = [builder.build_right(row) for row in picked.barely]
         groups.append(Group("Right, but barely", lead, tuple(cases)))
         lead = "The right answers with the highest confidence, one a landmark."
-        cases = [teller.tell_right(row) for row in surest]
+        cases = [builder.build_right(row) for row in surest]
     else:
         lead = f"The least sure answers, then the surest that were refused. {LINES_EXPLAINED}"
-        cases = [teller.tell_unjudged(row) for row in picked.doubtful]
+        cases = [builder.build_unjudged(row) for row in picked.doubtful]
         groups = [Group("In doubt", lead, tuple(cases))]
         lead = "The answers with the highest confidence, one a landmark."
-        cases = [teller.tell_unjudged(row) for row in surest]
+        cases = [builder.build_unjudged(row) for row in surest]
     groups.append(Group("The surest answers", lead, tuple(cases)))
     return [group for group in groups if group.cases]
 

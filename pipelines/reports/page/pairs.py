@@ -10,7 +10,7 @@ from PIL import Image
 
 from embed.decode import ImageError, decode_image
 from embed.image_file import ImageFile
-from pipelines.answers.supporters import say_verified
+from pipelines.answers.supporters import format_inliers
 from pipelines.tiles import fit_tile
 from rerank.features import LocalFeatures
 from rerank.geometry import Verification, is_verified
@@ -124,7 +124,7 @@ def describe(place: str, similarity: float, inliers: int | None) -> str:
     >>> describe(name_place(1), 0.8123, 1)
     '2nd nearest · similarity 0.81 · not verified'
     """
-    parts = [place, f"similarity {similarity:.2f}", say_verified(inliers)]
+    parts = [place, f"similarity {similarity:.2f}", format_inliers(inliers)]
     return " · ".join(filter(None, parts))
 
 

@@ -22,7 +22,7 @@ from pipelines.scores.evaluate import find_submission, load_promised
 from . import confidence
 from .album import Album, open_album
 from .answers import RunAnswers, read_answers
-from .cases import Storyteller
+from .cases import CaseBuilder
 from .figures import make_score_tiles, make_scores
 from .groups import make_groups, pick_cases
 from .pictures import encode_data_uri
@@ -69,7 +69,7 @@ def collect_report(job: Job, metrics: Mapping[str, Any] | None) -> Report:
         measured_on="" if judged is None else judged.photos,
         charts=() if judged is None else tuple(confidence.make_charts(judged)),
         curves=tuple(_read_curves(job)),
-        groups=tuple(make_groups(answers, picked, Storyteller(answers, album))),
+        groups=tuple(make_groups(answers, picked, CaseBuilder(answers, album))),
         failures=answers.unread,
     )
 

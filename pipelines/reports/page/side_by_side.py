@@ -42,7 +42,7 @@ class Side:
     run: RunAnswers
     album: Album  # of the photos that are shown
 
-    def say(self, row: int) -> str:
+    def describe(self, row: int) -> str:
         """Return the answer to a photo in words."""
         answers = self.run.answers
         label, confidence = int(answers.predicted[row]), answers.confidence[row]
@@ -55,7 +55,7 @@ class Side:
         """Return a photo beside the database photo that speaks most for the answer."""
         query_id, label = self.run.answers.query_ids[row], int(self.run.answers.predicted[row])
         near = None if label == NO_LANDMARK else self.album.find_best(query_id, label)
-        title = f"{self.name}, {'right' if right else 'wrong'}: {self.say(row)}"
+        title = f"{self.name}, {'right' if right else 'wrong'}: {self.describe(row)}"
         return self.album.show_pair(query_id, near, title)
 
 
@@ -83,7 +83,7 @@ def collect_side_by_side(job_a: Job, job_b: Job, solution: Path | None = None) -
         find_submission(job.run)
     truth = load_solution(solution) if solution else job_a.dataset.solution
     runs = [read_answers(job.run, truth) for job in jobs]  # both in the order of the same ids
-    right = [tell_right(run) for run in runs]
+    right = [find_correct(run) for run in runs]
     rows = [pick_sample(runs, members) for members in split_rows(*right)]
     ids = [runs[0].answers.query_ids[row] for sample in rows for row in sample]
     names = name_runs(job_a.run, job_b.run)
@@ -99,8 +99,8 @@ def collect_side_by_side(job_a: Job, job_b: Job, solution: Path | None = None) -
     )
 
 
-def tell_right(run: RunAnswers) -> NDArray[np.bool_]:
-    """Tell for each photo [Q] whether a user is told the truth.
+def find_correct(run: RunAnswers) -> NDArray[np.bool_]:
+    """Return for each photo [Q] whether its answer is true.
 
     That is a true landmark that was given, or "no known landmark" where there is none. GAP counts
     otherwise: it scores refused answers, too.
@@ -175,13 +175,13 @@ def _make_groups(
     )
     groups = []
     for title, lead, (badge, tone), sample in zip(_titles(names), leads, badges, rows, strict=True):
-        told = f"{lead} From the surest answers to the least sure, {len(sample)} shown."
-        cases = tuple(_tell(sides, right, row, badge, tone) for row in sample)
-        groups.append(Group(title, told, cases))
+        lead_in = f"{lead} From the surest answers to the least sure, {len(sample)} shown."
+        cases = tuple(_make_case(sides, right, row, badge, tone) for row in sample)
+        groups.append(Group(title, lead_in, cases))
     return [group for group in groups if group.cases]
 
 
-def _tell(
+def _make_case(
     sides: Sequence[Side], right: Sequence[NDArray[np.bool_]], row: int, badge: str, tone: Tone
 ) -> Case:
     """Return one photo with the answers of both."""

@@ -18,7 +18,7 @@ from embed.errors import InputError
 from pipelines.datasets.origin import claim
 
 from .journal import Journal
-from .outcome import Downloaded, explain_missing, find_known, list_wanted, write_outcome
+from .outcome import DownloadResult, explain_missing, find_known, list_wanted, write_outcome
 from .progress import Tally
 from .rows import read_tables
 from .run import run_downloads
@@ -40,7 +40,7 @@ def download_dataset(
     non_landmark: Path | None = None,
     settings: DownloadSettings,
     retry_failures: bool = False,
-) -> Downloaded:
+) -> DownloadResult:
     """Fetch the images of the tables into a dataset folder; what is there is not fetched again.
 
     Args:

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Downloaded:
+class DownloadResult:
     """What came of a download, in rows of the tables."""
 
     requested: int
@@ -119,7 +119,7 @@ def write_outcome(
     failures: pa.Table,
     folder: Path,
     settings: DownloadSettings,
-) -> Downloaded:
+) -> DownloadResult:
     """Write the tables and the counts.
 
     Raises:
@@ -132,7 +132,7 @@ def write_outcome(
     reasons = {
         count["values"]: count["counts"] for count in sorted(counts, key=lambda c: -c["counts"])
     }
-    done = Downloaded(requested, requested - failures.num_rows, failures.num_rows, reasons)
+    done = DownloadResult(requested, requested - failures.num_rows, failures.num_rows, reasons)
     kept = {split: _keep(split, table, stored) for split, table in tables.items()}
     record = {
         "requested": done.requested,

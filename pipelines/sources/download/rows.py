@@ -106,13 +106,13 @@ def _judge(table: pa.Table) -> pa.Table:
 
 
 def _check_test(tables: Tables, paths: dict[str, Path]) -> None:
-    """Raise InputError if an image is both asked about and known."""
+    """Raise InputError if an image is both a query and known."""
     for split, table in tables.items():
         if split != "test" and "test" in tables:
             both = table["id"].filter(pc.is_in(table["id"], tables["test"]["id"]))
             if len(both):
                 raise InputError(
                     f"{len(both)} images of {paths['test']} are in {paths[split]}, too, the first "
-                    f"is '{printable(both[0].as_py())}'; an image is either asked about or known: "
+                    f"is '{printable(both[0].as_py())}'; an image is either a query or known: "
                     "keep one"
                 )

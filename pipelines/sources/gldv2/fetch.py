@@ -142,7 +142,7 @@ async def _measure_all(
 ) -> dict[str, int]:
     """Return how many bytes of each file are to come, without optional ones that are not there."""
 
-    async def ask(file: RemoteFile) -> int | None:
+    async def find_size(file: RemoteFile) -> int | None:
         target = mirror.folder / file.path
         if target.is_file():
             return 0  # to be verified
@@ -156,7 +156,7 @@ async def _measure_all(
         return max((file.about if size is None else size) - part_bytes(target), 0)
 
     # The session opens at_once connections, so no more than that are asked at a time.
-    sizes = await _gather([ask(file) for file in files])
+    sizes = await _gather([find_size(file) for file in files])
     return {file.path: size for file, size in zip(files, sizes, strict=True) if size is not None}
 
 

@@ -185,12 +185,12 @@ def _log_use(found: Mapping[str, pa.Table], solution: pa.Table | None) -> None:
     solved = _solve(solution, found["test"])
     if solved is None:
         return
-    asked = solved.filter(pc.not_equal(solved["Usage"], IGNORED))
-    shown = asked.filter(pc.not_equal(asked["landmarks"], ""))["landmarks"].combine_chunks()
+    queries = solved.filter(pc.not_equal(solved["Usage"], IGNORED))
+    shown = queries.filter(pc.not_equal(queries["landmarks"], ""))["landmarks"].combine_chunks()
     labels = pc.split_pattern(shown, " ")  # mostly one
     database = found.get("index", found["train"])["landmark_id"].unique().cast(pa.string())
     known = pc.is_in(pc.list_flatten(labels), value_set=database)
     logger.info(
         "test: %d queries, %d of them with a landmark, %d with one that is searched",
-        *(len(asked), len(shown), len(pc.list_parent_indices(labels).filter(known).unique())),
+        *(len(queries), len(shown), len(pc.list_parent_indices(labels).filter(known).unique())),
     )

@@ -25,7 +25,7 @@ Answer = TypeVar("Answer")
 
 Advance = Callable[[int], None]  # called with bytes that arrived, or (negative) that do not count
 CHUNK = 1 << 20  # bytes
-_FINAL = (400, 401, 403, 404, 405, 410)  # to ask again would give the same
+_FINAL = (400, 401, 403, 404, 405, 410)  # to fetch again would give the same
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+)")
 
 
@@ -64,7 +64,7 @@ async def measure(session: aiohttp.ClientSession, url: str, patience: Patience) 
         InputError: it cannot be reached.
     """
 
-    async def ask() -> int | None:
+    async def fetch() -> int | None:
         async with session.head(url, allow_redirects=True) as response:
             if response.status == HTTPStatus.METHOD_NOT_ALLOWED:
                 return None
@@ -73,18 +73,18 @@ async def measure(session: aiohttp.ClientSession, url: str, patience: Patience) 
             length = response.headers.get("Content-Length", "")
             return int(length) if length.isdecimal() else None
 
-    return await _persist(ask, url, lambda: 0, patience)
+    return await _persist(fetch, url, lambda: 0, patience)
 
 
 async def read_text(session: aiohttp.ClientSession, url: str, patience: Patience) -> str:
     """Return the content of a small text file. Raises as measure."""
 
-    async def ask() -> str:
+    async def fetch() -> str:
         async with session.get(url) as response:
             _check_status(response)
             return (await response.content.read(1 << 16)).decode("utf-8", "replace")
 
-    return await _persist(ask, url, lambda: 0, patience)
+    return await _persist(fetch, url, lambda: 0, patience)
 
 
 def part_of(target: Path) -> Path:

@@ -83,7 +83,7 @@ def import_revisited(
     truth = read_published(published)
     files = _list_files(photos, [*truth.images, *(query.image for query in truth.queries)])
     database = _find_photos(truth, files)
-    asked = [_find_file(query.image, files) for query in truth.queries]
+    queries = [_find_file(query.image, files) for query in truth.queries]
     query_ids = _name_queries(truth, {*database.ids})
     others = _list_distractors(distractors, {*database.ids, *query_ids})
     origin = {"ground truth": published.name, "sha256": hash_file(published)}
@@ -92,7 +92,7 @@ def import_revisited(
     with renewing(folder, ("index", "test", "labels", "train", NAME)) as renewal:
         _link(database, flat, renewal)
         _link(others, ImageLayout(flat.path, nested=len(others.ids) > FLAT_LIMIT), renewal)
-        for query_id, query, path in zip(query_ids, truth.queries, asked, strict=True):
+        for query_id, query, path in zip(query_ids, truth.queries, queries, strict=True):
             _write_crop(query, path, renewal.place_image(flat.place(query_id, ".png")))
         save_truth(truth, database.ids, query_ids, renewal.waiting / f"{NAME}.parquet")
         _write_tables(database, others, query_ids, renewal.waiting, training)
@@ -188,7 +188,7 @@ def _link(photos: _Photos, images: ImageLayout, renewal: Renewal) -> None:
 
 
 def _write_crop(query: Query, path: Path, target: Path) -> None:
-    """Write the part of a photo that is asked about."""
+    """Write the part of a photo that is queries about."""
     try:
         with Image.open(path) as image:
             # The box is of the pixels as they are stored; the photo is turned upright after.

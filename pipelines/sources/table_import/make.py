@@ -38,7 +38,7 @@ Unlabelled = Literal["non_landmark", "test"]
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportResult:
     """How many rows each table got, and what became of the images."""
 
     tables: Mapping[str, int]
@@ -60,7 +60,7 @@ def import_table(
     columns: Columns = USUAL,
     test_every: int = 5,
     unlabelled: Unlabelled = "non_landmark",
-) -> Imported:
+) -> ImportResult:
     """Write a dataset folder of a table.
 
     Labels that are whole numbers are landmark ids; others are names, which get ids. A name keeps
@@ -123,7 +123,7 @@ def import_table(
         _warn(rows.ids, failures, folder)
     kept = {name: tables[name] for name in SPLITS}
     counts = {name: table.num_rows for name, table in kept.items() if table is not None}
-    return Imported(counts, len(pc.unique(labels.drop_null())), len(rows.ids), len(failures))
+    return ImportResult(counts, len(pc.unique(labels.drop_null())), len(rows.ids), len(failures))
 
 
 def _choose_splits(rows: Rows, test_every: int, unlabelled: Unlabelled) -> NDArray[Any]:

@@ -10,8 +10,13 @@ import pytest
 from PIL import Image
 
 from embed.image_file import FileSlice, ImageFile
+from pipelines.datasets.checking.duplicates import (
+    MAX_DISTANCE,
+    MIN_CONTRAST,
+    MIN_SIMILARITY,
+    compare,
+)
 from pipelines.datasets.checking.fingerprint import SIDE, Fingerprint, take_fingerprint
-from pipelines.datasets.checking.twins import MAX_DISTANCE, MIN_CONTRAST, MIN_SIMILARITY, compare
 from tests.datasets import view
 from tests.images import encode, exif_orientation, photo, store_rotated
 
@@ -24,7 +29,7 @@ def take(folder: Path, data: bytes) -> Fingerprint:
     return take_fingerprint(path, MAX_PIXELS)
 
 
-def are_twins(one: Fingerprint, other: Fingerprint) -> bool:
+def are_duplicates(one: Fingerprint, other: Fingerprint) -> bool:
     assert one.phash is not None and other.phash is not None
     pictures = [
         np.frombuffer(f.thumbnail or b"", np.uint8).reshape(SIDE, SIDE) for f in (one, other)
@@ -47,7 +52,7 @@ def test_the_size_is_that_of_the_upright_original(tmp_path: Path) -> None:
     stored = encode(store_rotated(upright, 6), "JPEG", exif=exif_orientation(6))
     found = take(tmp_path, stored)
     assert (found.width, found.height) == (800, 1200)
-    assert are_twins(found, take(tmp_path, encode(upright, "JPEG")))
+    assert are_duplicates(found, take(tmp_path, encode(upright, "JPEG")))
 
 
 def test_the_hash_is_that_of_the_library(tmp_path: Path) -> None:
@@ -82,18 +87,18 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_photo_saved_anew_is_a_twin(name: str, tmp_path: Path) -> None:
+def test_a_photo_saved_anew_is_a_duplicate(name: str, tmp_path: Path) -> None:
     for landmark in range(4):
         image = Image.fromarray(view(landmark, 0))
         known = take(tmp_path, encode(image, "JPEG", quality=95))
         again = take(tmp_path, encode(CHANGES[name](image), "JPEG", quality=50))
-        assert are_twins(known, again), landmark
+        assert are_duplicates(known, again), landmark
 
 
-def test_other_views_and_mirror_images_are_no_twins(tmp_path: Path) -> None:
+def test_other_views_and_mirror_images_are_no_duplicates(tmp_path: Path) -> None:
     known = take(tmp_path, encode(view(0, 0), "JPEG"))
     others = [view(0, 1), view(0, 2), view(1, 0), view(0, 0)[:, ::-1]]
-    assert not any(are_twins(known, take(tmp_path, encode(other, "JPEG"))) for other in others)
+    assert not any(are_duplicates(known, take(tmp_path, encode(other, "JPEG"))) for other in others)
 
 
 def test_the_comparison_leaves_out_brightness_and_contrast() -> None:

@@ -2,9 +2,9 @@
 
 Metric losses compare every image of a batch with every other one. So each process describes its
 share of the images, gets the descriptors of all, and computes the loss of the whole batch; only its
-own rows pass gradients back. The average of the processes' gradients is then that of one process,
+local rows pass gradients back. The average of the processes' gradients is then that of one process,
 up to rounding, except where dropout draws otherwise, or a batch norm is not frozen: on GPUs it sees
-the whole batch, on a CPU, for which torch has no such thing, the own share.
+the whole batch, on a CPU, for which torch has no such thing, the local share.
 
 Source: the loss over gathered features of OpenCLIP (Ilharco et al., 2021), here with an exact
 gradient.
@@ -22,12 +22,12 @@ Row = tuple[int, str, str]
 
 
 @dataclass(frozen=True, eq=False)
-class WholeBatch:
+class GlobalBatch:
     """What is known in every process of a batch; of n processes each has every n-th image."""
 
     fabric: Fabric
-    own: Tensor  # [b] classes of the images of this process that could be read
-    classes: Tensor  # [share, processes] int64; -1 where there is no image
+    local: Tensor  # [b] classes of the images of this process that could be read
+    classes: Tensor  # [share, world_size] int64; -1 where there is no image
 
     @classmethod
     def of(cls, fabric: Fabric, labels: Tensor, share: int) -> Self:
@@ -40,24 +40,24 @@ class WholeBatch:
         return self.classes[self.classes >= 0]
 
     @property
-    def least(self) -> int:
+    def smallest(self) -> int:
         """How many images that process has that has the fewest."""
         return int((self.classes >= 0).sum(dim=0).min())
 
     @property
-    def processes(self) -> int:
-        """How many share the batch: what the gradient of the own rows counts in their mean."""
+    def world_size(self) -> int:
+        """Processes that share the batch: what the local gradient counts in their mean."""
         return self.fabric.world_size
 
     @property
     def weight(self) -> float:
-        """What a mean over the own images counts in the mean over processes."""
-        return self.processes * len(self.own) / len(self.labels)
+        """What a mean over the local images counts in the mean over processes."""
+        return self.world_size * len(self.local) / len(self.labels)
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Return rows [B, D] of all images for the rows [b, D] of the own ones, as `labels`.
+        """Return rows [B, D] of all images for the rows [b, D] of the local ones, as `labels`.
 
-        Only the own rows pass gradients on.
+        Only the local rows pass gradients on.
         """
         if self.fabric.world_size == 1:
             return rows
@@ -66,14 +66,14 @@ class WholeBatch:
         return every[self.classes >= 0]
 
     def mean(self, values: Tensor) -> Tensor:
-        """Return means [S] over all images for means over the own ones."""
+        """Return means [S] over all images for means over the local ones."""
         mean = self.fabric.all_reduce(values * self.weight)
         assert isinstance(mean, Tensor)
         return mean
 
 
 def _gather(fabric: Fabric, rows: Tensor, share: int, nothing: int) -> Tensor:
-    """Return [share, processes, ...] of rows [b, ...] of each process, filled up with nothing."""
+    """Return [share, world_size, ...] of rows [b, ...] of each process, filled up with nothing."""
     filled = rows.new_full((share, *rows.shape[1:]), nothing)
     filled[: len(rows)] = rows
     every = [filled]
@@ -83,7 +83,7 @@ def _gather(fabric: Fabric, rows: Tensor, share: int, nothing: int) -> Tensor:
     return torch.stack(every, dim=1)
 
 
-def share_norms(fabric: Fabric, module: nn.Module) -> nn.Module:
+def sync_batch_norms(fabric: Fabric, module: nn.Module) -> nn.Module:
     """Let batch norms take their statistics of the whole batch, where there is a way."""
     if fabric.world_size == 1 or fabric.device.type == "cpu":
         return module
@@ -91,7 +91,7 @@ def share_norms(fabric: Fabric, module: nn.Module) -> nn.Module:
     return shared
 
 
-def unite(fabric: Fabric, values: list[Row]) -> list[Row]:
+def gather_rows(fabric: Fabric, values: list[Row]) -> list[Row]:
     """Return the rows that any process has, sorted, each once."""
     lists = [values]
     if fabric.world_size > 1:

@@ -1,4 +1,4 @@
-"""Asking known queries twice: the second time as of a database that never had their landmark."""
+"""The calibration set: every query once, and once with a database that never had its landmark."""
 
 from dataclasses import replace
 from unittest import mock
@@ -16,13 +16,13 @@ from embed.shards import Embeddings
 from embed.whitening import fit_within_class
 from index.search import build_index
 from pipelines.answers.database import Database
+from pipelines.answers.exclusion import Exclusion
 from pipelines.answers.extras import make_extras
-from pipelines.answers.hidden import Hidden
 from pipelines.answers.open_run import open_recognizer
 from pipelines.answers.recognition import Recognizer
 from pipelines.artifacts import load_manifest
 from pipelines.runs.recipe import load_recipe, make_recipe
-from pipelines.stages.askings import Askings, ask_twice
+from pipelines.stages.calibration_set import CalibrationSet, build_calibration_set
 from pipelines.stages.fit_search import fit_search
 from pipelines.stages.known_queries import KnownQueries, load_known_queries
 from rerank.verifier import Verifier
@@ -80,26 +80,30 @@ def check_evidence(found: Evidence, expected: Evidence) -> None:
     assert (found.labels[:, width:] < 0).all()
 
 
-def seconds(asked: Askings, landmark: int, truths: np.ndarray) -> np.ndarray:
-    """Return which askings are the second ones of the photos of a landmark."""
-    return np.flatnonzero((asked.kinds == REMOVED) & (truths[asked.photos] == landmark))
+def seconds(calibration_set: CalibrationSet, landmark: int, truths: np.ndarray) -> np.ndarray:
+    """Return the queries of a landmark that is left out."""
+    return np.flatnonzero(
+        (calibration_set.kinds == REMOVED) & (truths[calibration_set.photos] == landmark)
+    )
 
 
 @pytest.mark.parametrize(("neighbors", "candidates"), [(24, 24), (7, 3)])
-def test_a_second_asking_is_of_a_database_that_never_had_the_landmark(
+def test_a_second_query_is_of_a_database_that_never_had_the_landmark(
     neighbors: int, candidates: int, recognizer: Recognizer, known: KnownQueries
 ) -> None:
     recognizer = few(recognizer, neighbors, candidates)
-    asked = ask_twice(known.embeddings, recognizer.database)
-    _, evidence = asked.gather(known, recognizer)
+    calibration_set = build_calibration_set(known.embeddings, recognizer.database)
+    _, evidence = calibration_set.gather(known, recognizer)
     for landmark in range(0, LANDMARKS, 2):
-        rows = seconds(asked, landmark, known.truths)
+        rows = seconds(calibration_set, landmark, known.truths)
         assert len(rows) == PHOTOS
         smaller = replace(recognizer, database=without(recognizer.database, landmark))
-        places = asked.photos[rows].tolist()
+        places = calibration_set.photos[rows].tolist()
         features = [known.find_features(place) for place in places]
         _, expected = smaller.gather(known.embeddings.take(places), features.__getitem__)
-        heads = asked.hidden.take_out(asked.queries.head).take(rows)  # it knows all landmarks
+        heads = calibration_set.excluded.mask_head(calibration_set.queries.head).take(
+            rows
+        )  # it knows all landmarks
         check_evidence(
             evidence.take(rows),
             replace(expected, head_labels=heads.labels, head_scores=heads.scores),
@@ -139,9 +143,11 @@ def test_so_it_is_for_any_database(seed: int, neighbors: int, expand: int, label
         "test",
     )
     recognizer = Recognizer(database, unit(4), None, recipe)
-    asked = ask_twice(known, database)
-    assert asked.queries.ids == (*known.ids, *known.ids[:-1])
-    found, evidence = asked.gather(KnownQueries(known, lambda row: None, NO_VECTORS), recognizer)
+    calibration_set = build_calibration_set(known, database)
+    assert calibration_set.queries.ids == (*known.ids, *known.ids[:-1])
+    found, evidence = calibration_set.gather(
+        KnownQueries(known, lambda row: None, NO_VECTORS), recognizer
+    )
     assert evidence.labels.shape == (13, neighbors)
     for query, row in enumerate(range(7, 13)):
         truth = int(known.landmark_ids[query])
@@ -155,13 +161,13 @@ def test_so_it_is_for_any_database(seed: int, neighbors: int, expand: int, label
         heads = {"head_labels": mine.head_labels, "head_scores": mine.head_scores}
         check_evidence(mine, Evidence(mine.query_ids, **{**expected.arrays, **heads}))
         assert len(set(evidence.query_ids)) == 7
-    hidden = asked.hidden.mark(found.rows, database)
-    assert not hidden.any()
+    excluded = calibration_set.excluded.mark(found.rows, database)
+    assert not excluded.any()
 
 
 def test_a_pair_of_photos_is_compared_once(recognizer: Recognizer, known: KnownQueries) -> None:
     recognizer = few(recognizer, 12, 8)
-    asked = ask_twice(known.embeddings, recognizer.database)
+    calibration_set = build_calibration_set(known.embeddings, recognizer.database)
     compare, pairs = Verifier.compare, list[tuple[int, int]]()
 
     def count(self: Verifier, query: object, rows: list[int]) -> object:
@@ -170,12 +176,12 @@ def test_a_pair_of_photos_is_compared_once(recognizer: Recognizer, known: KnownQ
 
     kept = [known.find_features(row) for row in range(len(known.ids))]
     with mock.patch.object(Verifier, "compare", count):
-        neighbors, evidence = asked.gather(
+        neighbors, evidence = calibration_set.gather(
             replace(known, find_features=kept.__getitem__), recognizer
         )
     wanted = {
-        (int(asked.photos[asking]), int(neighbors.rows[asking, place]))
-        for asking, place in zip(*np.nonzero(evidence.inliers >= 0), strict=True)
+        (int(calibration_set.photos[query]), int(neighbors.rows[query, place]))
+        for query, place in zip(*np.nonzero(evidence.inliers >= 0), strict=True)
     }
     assert len(set(pairs)) == len(pairs) == len(wanted)
     assert (evidence.inliers >= 0).sum() > len(wanted)
@@ -186,10 +192,10 @@ def test_nothing_tells_that_a_landmark_was_taken_out(
 ) -> None:
     """Neighbours, candidates and sizes are as many as for photos of other things."""
     recognizer = few(recognizer, 7, 3)
-    asked = ask_twice(known.embeddings, recognizer.database)
-    _, evidence = asked.gather(known, recognizer)
+    calibration_set = build_calibration_set(known.embeddings, recognizer.database)
+    _, evidence = calibration_set.gather(known, recognizer)
     for kind in (LANDMARK, POOL, REMOVED):
-        some = evidence.take(asked.kinds == kind)
+        some = evidence.take(calibration_set.kinds == kind)
         assert (some.labels >= 0).all()
         assert ((some.inliers >= 0).sum(axis=1) == 3).all()
         assert (some.sizes == PHOTOS).all()
@@ -200,10 +206,10 @@ def test_a_database_of_one_landmark_is_asked_once() -> None:
     labels = np.zeros(3, dtype=np.int64)
     database = Database(build_index(vectors), ("a", "b", "c"), labels, {}, "m", "train", False, "k")
     known = Embeddings(("a", "b", "c"), labels, vectors, HeadScores.none(3))
-    assert ask_twice(known, database).kinds.tolist() == [LANDMARK] * 3
+    assert build_calibration_set(known, database).kinds.tolist() == [LANDMARK] * 3
     two = replace(database, landmark_ids=np.array([0, 0, 1]))
-    assert ask_twice(known, two).kinds.tolist() == [LANDMARK] * 3 + [REMOVED] * 3
-    assert ask_twice(known, two, twice=False).kinds.tolist() == [LANDMARK] * 3
+    assert build_calibration_set(known, two).kinds.tolist() == [LANDMARK] * 3 + [REMOVED] * 3
+    assert build_calibration_set(known, two, twice=False).kinds.tolist() == [LANDMARK] * 3
 
 
 def test_a_landmark_head_that_learned_the_landmark_is_not_asked() -> None:
@@ -217,8 +223,10 @@ def test_a_landmark_head_that_learned_the_landmark_is_not_asked() -> None:
         replace(database, landmark_head=head), np.empty((0, DIM), np.float32), None, recipe
     )
     known = Embeddings(("a", "b", "c"), labels, vectors, HeadScores.none(3))
-    asked = ask_twice(known, database)
-    _, evidence = asked.gather(KnownQueries(known, lambda row: None, NO_VECTORS), recognizer)
+    calibration_set = build_calibration_set(known, database)
+    _, evidence = calibration_set.gather(
+        KnownQueries(known, lambda row: None, NO_VECTORS), recognizer
+    )
     assert np.isnan(evidence.landmark).tolist() == [False] * 3 + [True] * 3
 
 
@@ -226,9 +234,9 @@ def test_centroids_are_those_of_the_other_landmarks(recognizer: Recognizer) -> N
     database = recognizer.database
     vectors = database.index.reconstruct_batch(np.arange(database.index.ntotal))
     policy = next(each for each in POLICIES.values() if each.vote.name == "centroids")
-    hidden = Hidden(np.full(len(vectors), -2), np.where(database.landmark_ids == 3, 3, -1))
+    excluded = Exclusion(np.full(len(vectors), -2), np.where(database.landmark_ids == 3, 3, -1))
     rows = np.full((len(vectors), 1), -1)
-    found = make_extras(policy, database, vectors, rows, hidden).centroids
+    found = make_extras(policy, database, vectors, rows, excluded).centroids
     plain = make_extras(policy, database, vectors, rows).centroids
     smaller = make_extras(policy, without(database, 3), vectors, rows).centroids
     assert found is not None and plain is not None and smaller is not None
@@ -254,14 +262,14 @@ def test_no_photo_is_asked_of_a_whitening_that_learned_from_it() -> None:
     outside = Embeddings(("new",), np.array([3]), vectors[:1], HeadScores.none(1))
     inside = Embeddings(ids, labels, vectors, HeadScores.none(72))
     known = KnownQueries(Embeddings.concatenate([inside, outside]), lambda row: None, vectors)
-    asked = ask_twice(known.embeddings, database)
-    neighbors, evidence = asked.gather(known, recognizer)
-    assert evidence.query_ids == neighbors.query_ids == asked.queries.ids
-    for place, photo in enumerate(asked.photos):
+    calibration_set = build_calibration_set(known.embeddings, database)
+    neighbors, evidence = calibration_set.gather(known, recognizer)
+    assert evidence.query_ids == neighbors.query_ids == calibration_set.queries.ids
+    for place, photo in enumerate(calibration_set.photos):
         fitted = np.arange(72) % 5 != photo % 5 if photo < 72 else np.ones(72, dtype=bool)
         own = fit_within_class(vectors[fitted], labels[fitted])
         assert own is not None
         cosines = own.apply(vectors) @ own.apply(known.embeddings.vectors[photo : photo + 1])[0]
-        hidden = (np.arange(72) == photo) | (labels == asked.hidden.landmarks[place])
-        best = np.sort(np.where(hidden, -2, cosines))[::-1][:20]
+        excluded = (np.arange(72) == photo) | (labels == calibration_set.excluded.landmarks[place])
+        best = np.sort(np.where(excluded, -2, cosines))[::-1][:20]
         np.testing.assert_allclose(evidence.similarities[place], best, atol=1e-5)

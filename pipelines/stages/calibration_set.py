@@ -1,7 +1,7 @@
-"""Ask known queries twice: of the database as it is, and of one that lacks their landmark.
+"""The calibration set: known queries, and the same with their landmark left out of the database.
 
-The second time they are what distractors mostly are in life: photos of landmarks that the database
-does not have. Nothing in the evidence tells that one was taken out. Reads and writes no files.
+The second are what distractors mostly are in life: photos of landmarks that the database does not
+have. Nothing in the evidence tells that one was left out. Reads and writes no files.
 """
 
 from dataclasses import dataclass, replace
@@ -13,39 +13,41 @@ from classify_head.promise import LANDMARK, POOL, REMOVED, Kinds
 from embed.shards import Embeddings
 from index.neighbors import Neighbors
 from pipelines.answers.database import Database
-from pipelines.answers.hidden import Hidden, Ints
+from pipelines.answers.exclusion import Exclusion, Ints
 from pipelines.answers.recognition import Recognizer
 from rerank.features import LocalFeatures
 
 from .fit_search import fit_search
 from .known_queries import KnownQueries
 
-FOLDS = 5  # of the photos of the database, where a search is fitted without those that are asked
+FOLDS = 5  # of the photos of the database, where a search is fitted without those that are queries
 
 
 @dataclass(frozen=True)
-class Askings:
-    """A askings of known queries; a photo that is asked twice has one id."""
+class CalibrationSet:
+    """A queries that decisions are fitted on; a photo that is there twice has one id."""
 
     queries: Embeddings  # of A; landmark_ids are the truths, -1 for a distractor
     kinds: Kinds  # [A] LANDMARK, POOL or REMOVED
     photos: Ints  # [A] places of the known queries
-    hidden: Hidden
+    excluded: Exclusion
 
     def gather(self, known: KnownQueries, recognizer: Recognizer) -> tuple[Neighbors, Evidence]:
-        """Gather the evidence of each asking; errors as Recognizer.gather.
+        """Gather the evidence of each query; errors as Recognizer.gather.
 
         Whitening that learns from labels knows the photos of the database too well: each of these
-        is asked of a search that was fitted without it, and without some others.
+        is searched with one that was fitted without it, and without some others.
         """
         every = np.arange(len(self.photos))
         if recognizer.recipe.search.whiten != "within-class" or not len(every):
-            return self._ask(every, known, recognizer)
-        folds = np.where(self.hidden.rows >= 0, 1 + self.photos % FOLDS, 0)
+            return self._gather(every, known, recognizer)
+        folds = np.where(self.excluded.rows >= 0, 1 + self.photos % FOLDS, 0)
         order = np.argsort(folds, kind="stable")
         found = [
-            self._ask(np.flatnonzero(folds == fold), known, _refit(recognizer, known, out))
-            for fold, out in ((fold, self.hidden.rows[folds == fold]) for fold in np.unique(folds))
+            self._gather(np.flatnonzero(folds == fold), known, _refit(recognizer, known, out))
+            for fold, out in (
+                (fold, self.excluded.rows[folds == fold]) for fold in np.unique(folds)
+            )
         ]
         back = np.argsort(order)
         evidence = Evidence.concatenate([part for _, part in found]).take(back)
@@ -55,14 +57,14 @@ class Askings:
         )
         return Neighbors(evidence.query_ids, rows, scores), evidence
 
-    def _ask(
+    def _gather(
         self, places: Ints, known: KnownQueries, recognizer: Recognizer
     ) -> tuple[Neighbors, Evidence]:
         def find_features(row: int) -> LocalFeatures | None:
             return known.find_features(int(self.photos[places[row]]))
 
-        hidden = Hidden(self.hidden.rows[places], self.hidden.landmarks[places])
-        return recognizer.gather(self.queries.take(places), find_features, hidden)
+        excluded = Exclusion(self.excluded.rows[places], self.excluded.landmarks[places])
+        return recognizer.gather(self.queries.take(places), find_features, excluded)
 
 
 def _refit(recognizer: Recognizer, known: KnownQueries, out: Ints) -> Recognizer:
@@ -79,26 +81,28 @@ def _refit(recognizer: Recognizer, known: KnownQueries, out: Ints) -> Recognizer
     return replace(recognizer, database=replace(database, whitening=whitening, index=index))
 
 
-def ask_twice(known: Embeddings, database: Database, *, twice: bool = True) -> Askings:
-    """List the askings: each query once, then those of landmarks without their landmark.
+def build_calibration_set(
+    known: Embeddings, database: Database, *, twice: bool = True
+) -> CalibrationSet:
+    """List each query once, then those of landmarks with their landmark left out.
 
     Args:
         known: queries; landmark_ids are the truths, -1 without a landmark.
-        database: that is asked.
-        twice: False for the first askings alone. A database of one landmark has no others, either.
+        database: that is searched.
+        twice: False for the first ones alone. A database of one landmark has no others, either.
     """
     truths, count = known.landmark_ids, len(known.ids)
     again = np.flatnonzero(truths >= 0)
     if not twice or len(np.unique(database.landmark_ids)) < 2:
         again = again[:0]
     photos = np.concatenate([np.arange(count), again])
-    own = Hidden.themselves(known.ids, database)
-    asked, second = known.take(photos), np.arange(len(photos)) >= count
-    labels = np.where(second, -1, asked.landmark_ids)
+    own = Exclusion.own_rows(known.ids, database)
+    queries, second = known.take(photos), np.arange(len(photos)) >= count
+    labels = np.where(second, -1, queries.landmark_ids)
     kinds = np.where(second, REMOVED, np.where(labels >= 0, LANDMARK, POOL))
-    return Askings(
-        Embeddings(asked.ids, labels, asked.vectors, asked.head),
+    return CalibrationSet(
+        Embeddings(queries.ids, labels, queries.vectors, queries.head),
         kinds,
         photos,
-        Hidden(own.rows[photos], np.where(second, asked.landmark_ids, -1)),
+        Exclusion(own.rows[photos], np.where(second, queries.landmark_ids, -1)),
     )

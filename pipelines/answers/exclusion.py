@@ -1,6 +1,6 @@
-"""Say which images of a database a query is asked without, as if they were not there.
+"""Say which images of a database are excluded from the search of a query, as in leave-one-out.
 
-A photo of the database is asked without itself; or without its landmark, as is a photo of a
+From that of a photo of the database itself; or all of its landmark, so that it is a photo of a
 landmark that the database does not have. Arrays in, arrays out.
 """
 
@@ -19,36 +19,36 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Hidden:
-    """What of a database Q queries do not see."""
+class Exclusion:
+    """The images of a database that the searches of Q queries leave out."""
 
     rows: Ints  # [Q] the row of the query itself; -2 for none
     landmarks: Ints  # [Q] all images of this landmark; -1 for none
 
     @classmethod
-    def nothing(cls, count: int) -> Self:
-        """Hide nothing from so many queries."""
+    def none(cls, count: int) -> Self:
+        """Exclude nothing from the searches of so many queries."""
         return cls(np.full(count, -2, dtype=np.int64), np.full(count, -1, dtype=np.int64))
 
     @classmethod
-    def themselves(cls, ids: Sequence[str], database: Database) -> Self:
-        """Hide from each query itself, where it is in the database."""
+    def own_rows(cls, ids: Sequence[str], database: Database) -> Self:
+        """Exclude each query itself, where it is in the database."""
         rows = [database.row_of.get(image_id, -2) for image_id in ids]
         return cls(np.array(rows, dtype=np.int64), np.full(len(ids), -1, dtype=np.int64))
 
     def mark(self, rows: Ints, database: Database) -> NDArray[np.bool_]:
-        """Tell which rows [Q, K] are hidden from their query; padding, -1, is not."""
+        """Return which rows [Q, K] are excluded for their query; padding, -1, is not."""
         labels = np.append(database.landmark_ids, -1)[rows]
         landmarks = self.landmarks[:, None]
         return np.asarray((rows == self.rows[:, None]) | ((labels == landmarks) & (landmarks >= 0)))
 
-    def most(self, database: Database) -> int:
-        """Return how many images, at most, are hidden from one query."""
+    def max_images(self, database: Database) -> int:
+        """Return how many images, at most, are excluded for one query."""
         of_landmarks = database.class_sizes[np.isin(database.landmark_ids, self.landmarks)]
         return int(max((self.rows >= 0).max(initial=False), of_landmarks.max(initial=0)))
 
-    def take_out(self, head: HeadScores) -> HeadScores:
-        """Return what a head says that does not know the landmarks; others move up.
+    def mask_head(self, head: HeadScores) -> HeadScores:
+        """Return the scores of a head that does not know the landmarks; others move up.
 
         The last place is then empty (-1): of which class it would be is not kept.
         """
