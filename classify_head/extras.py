@@ -51,7 +51,7 @@ class Extras:
         """Return the support. Raises MissingEvidenceError without, ValueError for a shape."""
         if self.support is None:
             raise MissingEvidenceError(
-                "the verification 'label-agreement' needs Extras(support=...), the cosine of each "
+                "the rescoring 'label-agreement' needs Extras(support=...), the cosine of each "
                 "neighbour to the nearest training image of its label; or choose another policy"
             )
         if self.support.shape != evidence.labels.shape or not np.isfinite(self.support).all():

@@ -138,7 +138,7 @@ class Weighted(Settings):
 class Calibrated(Settings):
     """Leave label and probability to a function that was fitted on validation queries.
 
-    Penalty, verification and votes play no part in its answer.
+    Penalty, rescoring and votes play no part in its answer.
     """
 
     name: Literal["calibrated"] = "calibrated"

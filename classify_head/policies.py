@@ -18,7 +18,7 @@ from .ordering import FrequentLast
 from .penalties import NeighborPenalty, QueryGate, average_pool
 from .policy import Policy
 from .rejection import RejectFewInliers, RejectTorino
-from .verification import AddHead, AddInliers, LabelAgreement, MultiplyInliers
+from .rescoring import AddHead, AddInliers, LabelAgreement, MultiplyInliers
 from .votes import CentroidVote, NormVote, PowerVote, SumVote
 
 # Steps that several policies share.
@@ -52,26 +52,26 @@ POLICIES: dict[str, Policy] = {
     "nl-mean3": Policy(
         source="2021 3rd place",
         penalty=NeighborPenalty(nearest=3),
-        verification=AddHead(candidates=7),
+        rescoring=AddHead(candidates=7),
     ),
     "nl-gate": Policy(
         source="2021 4th place",
         penalty=QueryGate(nearest=5, above=0.5),
         vote=SumVote(most=1),
     ),
-    "inliers-add": Policy(source="2019 3rd place", verification=INLIERS_ADD),
+    "inliers-add": Policy(source="2019 3rd place", rescoring=INLIERS_ADD),
     "inliers-add-35": Policy(
-        source="2020 baseline of the hosts", verification=AddInliers(cap=35, candidates=3)
+        source="2020 baseline of the hosts", rescoring=AddInliers(cap=35, candidates=3)
     ),
     "inliers-mul": Policy(
-        source="2020 7th place", verification=MultiplyInliers(cap=200), vote=SumVote(most=1)
+        source="2020 7th place", rescoring=MultiplyInliers(cap=200), vote=SumVote(most=1)
     ),
     "inliers-mix": Policy(source="2018 19th place", fusion=InliersMix(share=0.85, images=32)),
     "frequent-label": Policy(
-        source="2019 3rd place", verification=INLIERS_ADD, order=FrequentLast(above=30)
+        source="2019 3rd place", rescoring=INLIERS_ADD, order=FrequentLast(above=30)
     ),
     "label-agreement": Policy(
-        source="2021 1st place, retrieval", verification=LabelAgreement(), vote=SumVote(most=1)
+        source="2021 1st place, retrieval", rescoring=LabelAgreement(), vote=SumVote(most=1)
     ),
     "torino": Policy(source="Di Pietro and Martini", fusion=HeadAlone(), rejection=RejectTorino()),
     "se-attention": Policy(
@@ -134,7 +134,7 @@ def decide(evidence: Evidence, policy: Policy, extras: Extras = NO_EXTRAS) -> De
         MissingEvidenceError: the policy needs a pool, a head or extras that are not there.
         ValueError: extras of other queries than the evidence.
     """
-    scores = policy.verification(evidence, extras, policy.penalty(evidence))
+    scores = policy.rescoring(evidence, extras, policy.penalty(evidence))
     votes = policy.vote(evidence, extras, scores)
     has_neighbors = np.asarray((evidence.labels >= 0).any(axis=1))
     choice = policy.fusion(evidence, extras, votes).only(has_neighbors)

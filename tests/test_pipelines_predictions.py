@@ -51,7 +51,7 @@ def test_votes_are_the_score_of_the_label_in_the_vote_of_the_policy(
 ) -> None:
     policy = adjust(POLICIES[name], steps)
     decisions = decide(EVIDENCE, policy, EXTRAS)
-    scores = policy.verification(EVIDENCE, EXTRAS, policy.penalty(EVIDENCE))
+    scores = policy.rescoring(EVIDENCE, EXTRAS, policy.penalty(EVIDENCE))
     voted = policy.vote(EVIDENCE, EXTRAS, scores)
     for row, prediction in enumerate(make_predictions(recognizer, EVIDENCE, decisions)):
         ballots = dict(zip(voted.labels[row].tolist(), voted.scores[row].tolist(), strict=True))
