@@ -145,8 +145,7 @@ class Calibrated(Settings):
 
     def __call__(self, evidence: Evidence, extras: Extras, votes: LabelScores) -> Choice:
         """Return the choice. Raises MissingEvidenceError where no function was given."""
-        labels, probabilities = extras.need_calibrated()(evidence)
-        return Choice(labels, probabilities)
+        return extras.need_calibrated()(evidence)
 
 
 Fusion = Annotated[
