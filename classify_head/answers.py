@@ -4,102 +4,90 @@ Arrays in, arrays out: this file knows no table, no path and no model.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import repeat
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
-Bools = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from .label_scores import Bools, Choice, Floats, Ints
+from .promise import Kinds
 
 NO_LANDMARK = -1
 
 
-def check_predictions(query_ids: tuple[str, ...], predicted: Ints, confidence: Floats) -> None:
-    """Refuse predictions that can't be ranked.
+def check_ids(query_ids: Iterable[str], kinds: Iterable[str] = repeat("")) -> None:
+    """Raise ValueError where an id is empty, or repeated with the same kind."""
+    seen = set()
+    for query in zip(query_ids, kinds, strict=False):
+        if not query[0] or query in seen:
+            raise ValueError(f"query id {query[0]!r} is empty or repeated; give each one row")
+        seen.add(query)
 
-    Args:
-        query_ids: [Q], unique and not empty.
-        predicted: [Q] int64, a landmark_id or -1 for no answer.
-        confidence: [Q] float64, higher is better, finite wherever there is an answer.
 
-    Raises:
-        InputError: for a wrong shape or dtype, an empty or repeated id, a label below -1, or
-            a confidence that is not finite.
+def as_truths(labels: Ints) -> tuple[frozenset[int], ...]:
+    """Return the truths of queries [Q] that show one landmark each, or none, -1.
+
+    >>> as_truths(np.array([7, -1]))
+    (frozenset({7}), frozenset())
     """
-    for name, array in (("predicted", predicted), ("confidence", confidence)):
-        if array.shape != (len(query_ids),):
-            expected = f"one value for each of the {len(query_ids)} queries"
-            raise ValueError(f"{name} has shape {array.shape}, expected {expected}")
-    if predicted.size and predicted.dtype.kind != "i":
-        raise ValueError(f"predicted has dtype {predicted.dtype}, expected int64 labels")
-    seen: set[str] = set()
-    for query_id in query_ids:
-        if not query_id or query_id in seen:
-            raise ValueError(f"query id {query_id!r} is empty or repeated; give each query one row")
-        seen.add(query_id)
-    for row in np.flatnonzero(predicted < NO_LANDMARK)[:1]:
-        problem = f"query {query_ids[row]!r} has label {predicted[row]}"
-        raise ValueError(f"{problem}, expected a landmark_id from 0 on, or -1 for no answer")
-    for row in np.flatnonzero((predicted != NO_LANDMARK) & ~np.isfinite(confidence))[:1]:
-        problem = f"query {query_ids[row]!r} has confidence {confidence[row]}"
-        raise ValueError(f"{problem}, expected a finite number")
+    return tuple(frozenset([label] if label >= 0 else []) for label in labels.tolist())
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class Answers(Choice):
     """The answers to the scored queries, beside their true landmarks.
 
     Attributes:
-        query_ids: [Q], unique.
-        predicted: [Q] int64, a landmark_id or -1 for no answer.
-        confidence: [Q] float64, higher is better; not read where there is no answer.
+        query_ids: [Q], unique among queries of one kind.
         truths: [Q], the landmark_ids the query shows; empty for a distractor.
+        kinds: [Q] of promise.py, of the known queries of a run; "" for any others.
 
     Raises:
-        InputError: as check_predictions, and for a true label below 0.
+        ValueError: as Choice and check_ids, and for other lengths or a true label below 0.
     """
 
     query_ids: tuple[str, ...]
-    predicted: Ints
-    confidence: Floats
     truths: tuple[frozenset[int], ...]
+    kinds: Kinds = field(default_factory=lambda: np.array(""))
 
     def __post_init__(self) -> None:
         """Check the rows and keep read-only copies of the arrays."""
-        check_predictions(self.query_ids, self.predicted, self.confidence)
-        if len(self.truths) != len(self.query_ids):
-            raise ValueError(f"{len(self.truths)} truths for {len(self.query_ids)} queries")
+        super().__post_init__()
+        queries = len(self.labels)
+        if not len(self.query_ids) == len(self.truths) == queries:
+            lengths = f"{len(self.query_ids)} query ids and {len(self.truths)} truths"
+            raise ValueError(f"{lengths} for {queries} answers")
+        for name in ("labels", "confidences", "kinds"):
+            copy = np.broadcast_to(getattr(self, name), queries).copy()
+            copy.setflags(write=False)
+            object.__setattr__(self, name, copy)
+        check_ids(self.query_ids, self.kinds.tolist())
         for query_id, truth in zip(self.query_ids, self.truths, strict=True):
             if truth and min(truth) < 0:
                 raise ValueError(f"query {query_id!r} has the true label {min(truth)}, below 0")
-        for name, dtype in (("predicted", np.int64), ("confidence", np.float64)):
-            copy = np.array(getattr(self, name), dtype=dtype)
-            copy.setflags(write=False)
-            object.__setattr__(self, name, copy)
 
     @classmethod
     def from_rows(cls, rows: Iterable[tuple[str, int, float, Iterable[int]]]) -> Self:
-        """Collect rows of (query id, predicted label or -1, confidence, true labels)."""
+        """Collect rows of (query id, label or -1, confidence, true labels)."""
         table = list(rows)
         return cls(
+            labels=np.array([row[1] for row in table], dtype=np.int64),
+            confidences=np.array([row[2] for row in table], dtype=np.float64),
             query_ids=tuple(row[0] for row in table),
-            predicted=np.array([row[1] for row in table], dtype=np.int64),
-            confidence=np.array([row[2] for row in table], dtype=np.float64),
             truths=tuple(frozenset(row[3]) for row in table),
         )
 
-    def take(self, rows: Bools) -> Self:
+    def take(self, rows: Bools | Ints) -> Self:
         """Return the answers to some queries: [Q] bool, or an index array."""
         places = np.arange(len(self.query_ids))[rows]
         return type(self)(
+            self.labels[places],
+            self.confidences[places],
             tuple(self.query_ids[place] for place in places),
-            self.predicted[places],
-            self.confidence[places],
             tuple(self.truths[place] for place in places),
+            self.kinds[places],
         )
 
     @cached_property
@@ -108,10 +96,31 @@ class Answers:
         return np.fromiter((bool(truth) for truth in self.truths), np.bool_, len(self.truths))
 
     @cached_property
+    def first_truths(self) -> Ints:
+        """[Q] int64, the lowest of the true labels; -1 where there is none."""
+        lowest = (min(truth, default=NO_LANDMARK) for truth in self.truths)
+        return np.fromiter(lowest, np.int64, len(self.truths))
+
+    @cached_property
     def correct(self) -> Bools:
         """[Q] bool, whether the answer is one of the true labels; never where there is none."""
-        pairs = zip(self.predicted.tolist(), self.truths, strict=True)
+        pairs = zip(self.labels.tolist(), self.truths, strict=True)
         return np.fromiter((label in truth for label, truth in pairs), np.bool_, len(self.truths))
+
+    @cached_property
+    def given(self) -> Floats:
+        """[Q] float64, the confidence of each answer; -inf where there is none.
+
+        Example:
+            >>> Answers.from_rows([("a", 7, 0.9, [7]), ("b", -1, 0.8, [])]).given.tolist()
+            [0.9, -inf]
+        """
+        return np.where(self.labels == NO_LANDMARK, -np.inf, self.confidences)
+
+    @property
+    def judged(self) -> tuple[Bools, Floats, Kinds]:
+        """What thresholds and promises are measured by."""
+        return self.correct, self.given, self.kinds
 
     @cached_property
     def id_rank(self) -> Ints:
@@ -124,5 +133,5 @@ class Answers:
     @cached_property
     def ranking(self) -> Ints:
         """[N] int64, the answered rows, most confident first, ties by query id."""
-        rows = np.flatnonzero(self.predicted != NO_LANDMARK)
-        return rows[np.lexsort((self.id_rank[rows], -self.confidence[rows]))]
+        rows = np.flatnonzero(self.labels != NO_LANDMARK)
+        return rows[np.lexsort((self.id_rank[rows], -self.confidences[rows]))]

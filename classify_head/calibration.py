@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .evidence import Evidence
+from .label_scores import Choice
 from .pair_features import DEFAULT_FEATURES, PAIR_FEATURES, Pairs, make_pairs
 from .promise import LANDMARK, POOL, Kinds, share_weights
 
@@ -43,14 +44,14 @@ class CalibratedFusion:
         if len(self.weights) != len(self.features):
             raise ValueError(f"{len(self.weights)} weights for {len(self.features)} features")
 
-    def decide(self, evidence: Evidence) -> tuple[NDArray[np.int64], Floats]:
-        """Return the likeliest label of each query [Q], -1 without neighbours, and how likely.
+    def decide(self, evidence: Evidence) -> Choice:
+        """Return the likeliest label of each query, -1 without neighbours, and how likely it is.
 
         Ties go to the lower label.
         """
         return self.decide_pairs(make_pairs(evidence, self.features), len(evidence))
 
-    def decide_pairs(self, pairs: Pairs, queries: int) -> tuple[NDArray[np.int64], Floats]:
+    def decide_pairs(self, pairs: Pairs, queries: int) -> Choice:
         """Return what decide returns, of features that were computed before."""
         scores = self.intercept + pairs.values @ np.array(self.weights)
         probabilities = 1 / (1 + np.exp(-np.clip(scores, -500, 500)))
@@ -59,7 +60,7 @@ class CalibratedFusion:
         # Of several assignments to one place the last one stays.
         labels[pairs.queries[order]] = pairs.labels[order]
         best[pairs.queries[order]] = probabilities[order]
-        return labels, best
+        return Choice(labels, best)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values that from_json reads back."""
@@ -74,18 +75,6 @@ class CalibratedFusion:
             values["intercept"],
             values["fitted"],
         )
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """A model, and what it would have answered to the Q queries it was fitted on.
-
-    Each of those answers comes from a model that did not see the query.
-    """
-
-    model: CalibratedFusion
-    labels: NDArray[np.int64]  # [Q]
-    probabilities: Floats  # [Q]
 
 
 # For databases with too few known queries: between what was fitted on real photos, where the
@@ -103,7 +92,7 @@ def fit_calibration(
     features: Sequence[str] = DEFAULT_FEATURES,
     distractor_share: float = 0.5,
     seed: int = 0,
-) -> Calibration:
+) -> tuple[CalibratedFusion, Choice]:
     """Fit the model, and answer every query by one that was fitted without it.
 
     Args:
@@ -118,7 +107,8 @@ def fit_calibration(
         seed: of the folds.
 
     Returns:
-        The calibration; FALLBACK's answers where fewer than LEAST_QUERIES of the landmark queries
+        The model, and the answers to the Q queries, each by a model that did not see the query.
+        FALLBACK and its answers where fewer than LEAST_QUERIES of the landmark queries
         have their label among the neighbours, or no pair is wrong.
 
     Raises:
@@ -130,7 +120,7 @@ def fit_calibration(
     right = pairs.labels == truths[pairs.queries]
     answerable = np.unique(pairs.queries[right])
     if len(answerable) < LEAST_QUERIES or right.all():
-        return Calibration(FALLBACK, *FALLBACK.decide(evidence))
+        return FALLBACK, FALLBACK.decide(evidence)
     if kinds is None:
         kinds = np.where(truths >= 0, LANDMARK, POOL)
     weights = share_weights(kinds, distractor_share)
@@ -138,13 +128,11 @@ def fit_calibration(
     folds = _assign_folds(evidence.query_ids, truths >= 0, seed)
     for fold in range(FOLDS):
         model = _fit(pairs, right, weights, folds != fold, features)
-        found, likely = model.decide_pairs(pairs, len(truths))
-        labels[folds == fold], probabilities[folds == fold] = (
-            found[folds == fold],
-            likely[folds == fold],
-        )
+        found = model.decide_pairs(pairs, len(truths))
+        labels[folds == fold] = found.labels[folds == fold]
+        probabilities[folds == fold] = found.confidences[folds == fold]
     every = np.ones(len(truths), dtype=np.bool_)
-    return Calibration(_fit(pairs, right, weights, every, features), labels, probabilities)
+    return _fit(pairs, right, weights, every, features), Choice(labels, probabilities)
 
 
 def _assign_folds(

@@ -95,13 +95,7 @@ def compare_answers(
 
 
 def _sort_by_id(answers: Answers) -> Answers:
-    rows = np.argsort(answers.id_rank)
-    return Answers(
-        tuple(answers.query_ids[row] for row in rows),
-        answers.predicted[rows],
-        answers.confidence[rows],
-        tuple(answers.truths[row] for row in rows),
-    )
+    return answers.take(np.argsort(answers.id_rank))
 
 
 def _check_same_queries(a: Answers, b: Answers) -> None:

@@ -10,8 +10,8 @@ an answer is an error. Equal confidences are given together: no threshold tells 
 
 Every function takes
 
-    correct: [Q] bool, whether the answer is right (Answers.correct of gap.py);
-    confidence: [Q] float64, higher is better, -inf where there is no answer (given_confidence).
+    correct: [Q] bool, whether the answer is right (Answers.correct);
+    confidence: [Q] float64, higher is better, -inf where there is no answer (Answers.given).
 
 Source: Geifman and El-Yaniv, "Selective Classification for Deep Neural Networks", NeurIPS 2017;
 Geifman, Uziel and El-Yaniv, "Bias-Reduced Uncertainty Estimation for Deep Neural Classifiers",
@@ -23,8 +23,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from .answers import NO_LANDMARK, Answers
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,16 +127,6 @@ class OperatingPoint:
         precise = 0 <= self.precision_low <= self.precision <= 1
         if not 0 <= self.coverage <= 1 or (self.answered and not precise):
             raise ValueError(f"{self}: expected shares from 0 to 1, the bound below the precision")
-
-
-def given_confidence(answers: Answers) -> NDArray[np.float64]:
-    """Return the confidence of every query, -inf where there is no answer: [Q] float64.
-
-    Example:
-        >>> given_confidence(Answers.from_rows([("a", 7, 0.9, [7]), ("b", -1, 0.8, [])])).tolist()
-        [0.9, -inf]
-    """
-    return np.where(answers.predicted == NO_LANDMARK, -np.inf, answers.confidence)
 
 
 def risk_coverage(correct: NDArray[np.bool_], confidence: NDArray[np.float64]) -> RiskCoverage:

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from embed.errors import InputError
 
 from .evidence import Evidence
-from .label_scores import LabelScores
+from .label_scores import Choice, LabelScores
 
-Calibrated = Callable[[Evidence], tuple[NDArray[np.int64], NDArray[np.float64]]]
+Calibrated = Callable[[Evidence], Choice]
 
 
 class MissingEvidenceError(InputError):
@@ -27,8 +27,8 @@ class Extras:
             centroids.nearest_centroids.
         support: [Q, K] float32, cosine of each neighbour to the nearest training image of its own
             label.
-        calibrated: returns the label [Q] int64 of each query and the probability [Q] float64 that
-            it is right.
+        calibrated: returns the label of each query and, as confidence, the probability that it is
+            right.
     """
 
     centroids: LabelScores | None = None
@@ -51,7 +51,7 @@ class Extras:
         """Return the support. Raises MissingEvidenceError without, ValueError for a shape."""
         if self.support is None:
             raise MissingEvidenceError(
-                "the verification 'label-agreement' needs Extras(support=...), the cosine of each "
+                "the rescoring 'label-agreement' needs Extras(support=...), the cosine of each "
                 "neighbour to the nearest training image of its label; or choose another policy"
             )
         if self.support.shape != evidence.labels.shape or not np.isfinite(self.support).all():

@@ -138,15 +138,14 @@ class Weighted(Settings):
 class Calibrated(Settings):
     """Leave label and probability to a function that was fitted on validation queries.
 
-    Penalty, verification and votes play no part in its answer.
+    Penalty, rescoring and votes play no part in its answer.
     """
 
     name: Literal["calibrated"] = "calibrated"
 
     def __call__(self, evidence: Evidence, extras: Extras, votes: LabelScores) -> Choice:
         """Return the choice. Raises MissingEvidenceError where no function was given."""
-        labels, probabilities = extras.need_calibrated()(evidence)
-        return Choice(labels, probabilities)
+        return extras.need_calibrated()(evidence)
 
 
 Fusion = Annotated[

@@ -22,8 +22,9 @@ import numpy as np
 
 from embed.errors import InputError
 
-from .answers import Answers, Bools, Ints
+from .answers import Answers
 from .bootstrap import draw_counts, percentile_interval
+from .label_scores import Bools, Ints
 
 
 def average_precision(right: Bools, n_landmark: int) -> float:
@@ -144,7 +145,7 @@ def tie_envelope(answers: Answers) -> tuple[float, float, float]:
     """
     total = _n_landmark(answers)
     right = answers.correct[answers.ranking]
-    scores = answers.confidence[answers.ranking]
+    scores = answers.confidences[answers.ranking]
     starts = np.flatnonzero(np.append(True, scores[1:] != scores[:-1])[: len(scores)])
     sizes = np.diff(starts, append=len(scores))
     n = np.repeat(starts, sizes)  # answers before the group, for each of its answers

@@ -49,11 +49,12 @@ class Choice:
     """One label for each of Q queries and how sure it is.
 
     Attributes:
-        labels: [Q] int64; -1 for none.
-        confidences: [Q] float64, finite; higher is surer.
+        labels: [Q] int64, landmark_ids; -1 for none.
+        confidences: [Q] float64, finite; higher is surer. Not read where there is no label.
 
     Raises:
-        ValueError: shapes differ, or a confidence is not finite.
+        ValueError: shapes differ, a label is no whole number from -1 on, or a confidence is not
+            finite.
     """
 
     labels: Ints
@@ -64,13 +65,20 @@ class Choice:
         if self.labels.ndim != 1 or self.labels.shape != self.confidences.shape:
             shapes = f"labels {self.labels.shape} and confidences {self.confidences.shape}"
             raise ValueError(f"{shapes}, expected [Q] both")
-        for row in np.flatnonzero(~np.isfinite(self.confidences))[:1]:
-            value = self.confidences[row]
-            raise ValueError(f"query {row} has confidence {value}, expected a finite number")
+        if self.labels.size and self.labels.dtype.kind != "i":
+            raise ValueError(f"labels have dtype {self.labels.dtype}, expected int64")
+        for row in np.flatnonzero((self.labels < -1) | ~np.isfinite(self.confidences))[:1]:
+            found = f"label {self.labels[row]} and confidence {self.confidences[row]}"
+            raise ValueError(f"query {row} has {found}, expected -1 or above and a finite number")
 
     def only(self, kept: Bools) -> "Choice":
         """Return the choice with label -1 and confidence 0 where kept [Q] is False."""
         return Choice(np.where(kept, self.labels, -1), np.where(kept, self.confidences, 0.0))
+
+    def pad(self, queries: int) -> "Choice":
+        """Return the choice with so many queries more at its end, of label -1 and confidence 0."""
+        none = np.full(queries, -1, dtype=np.int64)
+        return Choice(np.append(self.labels, none), np.append(self.confidences, np.zeros(queries)))
 
 
 def choose_best(labels: Ints, scores: Floats) -> Choice:

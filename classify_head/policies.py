@@ -5,6 +5,7 @@ reading was taken. The record Policy is in policy.py. Arrays in, arrays out.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,12 @@ from .evidence import Evidence
 from .extras import Extras
 from .fusion import Calibrated, MinusPool, SoftmaxVotes, TimesHead, Weighted
 from .head_fusion import BetaMix, HeadAlone, InliersMix
-from .label_scores import look_up
+from .label_scores import Choice, look_up
 from .ordering import FrequentLast
 from .penalties import NeighborPenalty, QueryGate, average_pool
 from .policy import Policy
 from .rejection import RejectFewInliers, RejectTorino
-from .verification import AddHead, AddInliers, LabelAgreement, MultiplyInliers
+from .rescoring import AddHead, AddInliers, LabelAgreement, MultiplyInliers
 from .votes import CentroidVote, NormVote, PowerVote, SumVote
 
 # Steps that several policies share.
@@ -52,26 +53,26 @@ POLICIES: dict[str, Policy] = {
     "nl-mean3": Policy(
         source="2021 3rd place",
         penalty=NeighborPenalty(nearest=3),
-        verification=AddHead(candidates=7),
+        rescoring=AddHead(candidates=7),
     ),
     "nl-gate": Policy(
         source="2021 4th place",
         penalty=QueryGate(nearest=5, above=0.5),
         vote=SumVote(most=1),
     ),
-    "inliers-add": Policy(source="2019 3rd place", verification=INLIERS_ADD),
+    "inliers-add": Policy(source="2019 3rd place", rescoring=INLIERS_ADD),
     "inliers-add-35": Policy(
-        source="2020 baseline of the hosts", verification=AddInliers(cap=35, candidates=3)
+        source="2020 baseline of the hosts", rescoring=AddInliers(cap=35, candidates=3)
     ),
     "inliers-mul": Policy(
-        source="2020 7th place", verification=MultiplyInliers(cap=200), vote=SumVote(most=1)
+        source="2020 7th place", rescoring=MultiplyInliers(cap=200), vote=SumVote(most=1)
     ),
     "inliers-mix": Policy(source="2018 19th place", fusion=InliersMix(share=0.85, images=32)),
     "frequent-label": Policy(
-        source="2019 3rd place", verification=INLIERS_ADD, order=FrequentLast(above=30)
+        source="2019 3rd place", rescoring=INLIERS_ADD, order=FrequentLast(above=30)
     ),
     "label-agreement": Policy(
-        source="2021 1st place, retrieval", verification=LabelAgreement(), vote=SumVote(most=1)
+        source="2021 1st place, retrieval", rescoring=LabelAgreement(), vote=SumVote(most=1)
     ),
     "torino": Policy(source="Di Pietro and Martini", fusion=HeadAlone(), rejection=RejectTorino()),
     "se-attention": Policy(
@@ -91,33 +92,36 @@ class Decisions:
     """What a policy makes of Q queries.
 
     Attributes:
-        labels: [Q] int64, the answers; -1 for no known landmark.
-        guesses: [Q] int64, the best labels, also where they were rejected; -1 without neighbours.
-        confidences: [Q] float64, of the guesses, finite, higher is surer; 0 without neighbours.
+        guesses: the best labels, also where they were rejected, and how sure they are; -1 and 0
+            without neighbours.
         votes: [Q] float64, the guess's score in the vote; 0 where it got none.
         penalties: [Q] float64, how much the query looks like images without a landmark, as the
             policy averages their cosines; 0 without a pool.
         reasons: [Q], why there is no answer, for people; "" where there is one.
 
     Raises:
-        ValueError: lengths differ, or a query has neither a label nor a reason, or both.
+        ValueError: lengths differ, or a query has neither a guess nor a reason.
     """
 
-    labels: NDArray[np.int64]
-    guesses: NDArray[np.int64]
-    confidences: NDArray[np.float64]
+    guesses: Choice
     votes: NDArray[np.float64]
     penalties: NDArray[np.float64]
     reasons: tuple[str, ...]
 
     def __post_init__(self) -> None:
         """Check that each query has an answer or a reason."""
-        others = (self.guesses, self.confidences, self.votes, self.penalties)
-        shapes = [array.shape for array in others]
-        if self.labels.ndim != 1 or set(shapes) != {self.labels.shape}:
-            raise ValueError(f"labels {self.labels.shape} and other arrays {shapes}, expected [Q]")
-        if [label < 0 for label in self.labels.tolist()] != [bool(why) for why in self.reasons]:
-            raise ValueError("every query must have either a label or a reason")
+        expected = self.guesses.labels.shape
+        shapes = [self.votes.shape, self.penalties.shape, (len(self.reasons),)]
+        if set(shapes) != {expected}:
+            raise ValueError(f"votes, penalties and reasons {shapes}, expected {expected}")
+        if (self.answers.labels < 0).tolist() != [bool(why) for why in self.reasons]:
+            raise ValueError("a query without a guess must have a reason")
+
+    @cached_property
+    def answers(self) -> Choice:
+        """The guesses that stand, with label -1 where there is no known landmark."""
+        rejected = [bool(why) for why in self.reasons]
+        return Choice(np.where(rejected, -1, self.guesses.labels), self.guesses.confidences)
 
 
 def decide(evidence: Evidence, policy: Policy, extras: Extras = NO_EXTRAS) -> Decisions:
@@ -134,18 +138,15 @@ def decide(evidence: Evidence, policy: Policy, extras: Extras = NO_EXTRAS) -> De
         MissingEvidenceError: the policy needs a pool, a head or extras that are not there.
         ValueError: extras of other queries than the evidence.
     """
-    scores = policy.verification(evidence, extras, policy.penalty(evidence))
+    scores = policy.rescoring(evidence, extras, policy.penalty(evidence))
     votes = policy.vote(evidence, extras, scores)
     has_neighbors = np.asarray((evidence.labels >= 0).any(axis=1))
     choice = policy.fusion(evidence, extras, votes).only(has_neighbors)
     rejected = policy.rejection(evidence, choice)
     pairs = zip(choice.labels.tolist(), rejected, strict=True)
     reasons = tuple(why if guess >= 0 else NO_GUESS for guess, why in pairs)
-    answered = np.array([not why for why in reasons], dtype=np.bool_)
     return Decisions(
-        labels=np.where(answered, choice.labels, -1),
-        guesses=choice.labels,
-        confidences=policy.order(choice),
+        guesses=Choice(choice.labels, policy.order(choice)),
         votes=look_up(votes.labels, votes.scores, choice.labels[:, None], missing=0.0)[:, 0],
         penalties=average_pool(evidence.query_pool, policy.pool_images),
         reasons=reasons,

@@ -15,7 +15,7 @@ from .ordering import FrequentLast, KeepOrder, Order
 from .pair_features import POOL_IMAGES
 from .penalties import NoPenalty, Penalty, QueryGate
 from .rejection import Rejection, RejectNone
-from .verification import NoVerification, Verification
+from .rescoring import NoRescoring, Rescoring
 from .votes import SumVote, Vote
 
 
@@ -32,7 +32,7 @@ class Policy(Settings):
 
     source: str  # where it was published
     penalty: Penalty = NoPenalty()  # evidence -> a score a neighbour
-    verification: Verification = NoVerification()  # -> a score a neighbour
+    rescoring: Rescoring = NoRescoring()  # -> a score a neighbour
     vote: Vote = SumVote()  # -> a score a label
     fusion: Fusion = VotesAlone()  # -> one label and its confidence
     rejection: Rejection = RejectNone()  # -> whether that is an answer

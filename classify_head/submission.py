@@ -28,7 +28,8 @@ from embed.files import writing
 from embed.printable import printable
 from embed.table_file import TableFile, as_text, name_rows, read_table
 
-from .answers import NO_LANDMARK, Answers, Floats, Ints, check_predictions
+from .answers import NO_LANDMARK, Answers, check_ids
+from .label_scores import Choice
 
 COLUMNS = ("id", "landmarks")
 IGNORED = "Ignored"
@@ -36,28 +37,6 @@ USAGES = ("Public", "Private", IGNORED)
 LARGEST_LABEL = np.iinfo(np.int64).max
 LABEL = re.compile(r"[0-9]{1,19}")
 ANSWER = re.compile(r"([0-9]{1,19}) +([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)")
-
-
-@dataclass(frozen=True, eq=False)
-class Submission:
-    """Answers to queries, as read from a submission, in its row order.
-
-    Attributes:
-        query_ids: [Q], unique.
-        predicted: [Q] int64, a landmark_id or -1 for an empty cell.
-        confidence: [Q] float64, 0 for an empty cell.
-
-    Raises:
-        InputError: as answers.check_predictions.
-    """
-
-    query_ids: tuple[str, ...]
-    predicted: Ints
-    confidence: Floats
-
-    def __post_init__(self) -> None:
-        """Check ids, labels and confidences."""
-        check_predictions(self.query_ids, self.predicted, self.confidence)
 
 
 @dataclass(frozen=True)
@@ -75,8 +54,8 @@ class Solution:
     usages: tuple[str, ...]
 
 
-def load_submission(path: Path) -> Submission:
-    """Read a submission.
+def load_submission(path: Path) -> tuple[tuple[str, ...], Choice]:
+    """Read the ids and the answers of a submission; label -1 and confidence 0 for an empty cell.
 
     Raises:
         MissingFileError: if there is no such file.
@@ -88,11 +67,9 @@ def load_submission(path: Path) -> Submission:
     answers, wrong = _parse_cells(columns["landmarks"], _parse_answer)
     problems += _say_wrong(path, columns, wrong, "one 'label score', as in '12 0.25',")
     _refuse(problems)
-    return Submission(
-        query_ids=tuple(columns["id"]),
-        predicted=np.array([label for label, _ in answers], dtype=np.int64),
-        confidence=np.array([score for _, score in answers], dtype=np.float64),
-    )
+    labels = np.array([label for label, _ in answers], dtype=np.int64)
+    confidences = np.array([score for _, score in answers], dtype=np.float64)
+    return tuple(columns["id"]), Choice(labels, confidences)
 
 
 def load_solution(table: Path | TableFile) -> Solution:
@@ -122,7 +99,7 @@ def load_solution(table: Path | TableFile) -> Solution:
     return Solution(tuple(columns["id"]), tuple(truths), tuple(usages))
 
 
-def match_answers(submission: Submission, solution: Solution) -> Answers:
+def match_answers(ids: Sequence[str], choice: Choice, solution: Solution) -> Answers:
     """Bring answers and truths together by id, in solution order, without the ignored rows.
 
     A submission may answer or leave out ignored rows; every other row of the solution it must
@@ -131,7 +108,7 @@ def match_answers(submission: Submission, solution: Solution) -> Answers:
     Raises:
         InputError: if the submission has an id that the solution lacks, or lacks one it scores.
     """
-    row_of = {query_id: row for row, query_id in enumerate(submission.query_ids)}
+    row_of = {query_id: row for row, query_id in enumerate(ids)}
     unknown = sorted(row_of.keys() - set(solution.query_ids))
     if unknown:
         problem = f"the submission has {_some(unknown)} that the solution lacks"
@@ -144,36 +121,37 @@ def match_answers(submission: Submission, solution: Solution) -> Answers:
         raise InputError(f"{problem}; add a row with empty landmarks for each without an answer")
     rows = np.array([row_of[query_id] for query_id, _ in scored], dtype=np.int64)
     return Answers(
+        labels=choice.labels[rows],
+        confidences=choice.confidences[rows],
         query_ids=tuple(query_id for query_id, _ in scored),
-        predicted=submission.predicted[rows],
-        confidence=submission.confidence[rows],
         truths=tuple(truth for _, truth in scored),
     )
 
 
-def format_submission(ids: Sequence[str], labels: Ints, confidences: Floats) -> str:
+def format_submission(ids: Sequence[str], choice: Choice) -> str:
     r"""Write the CSV text of a submission, rows sorted by id.
 
     Args:
         ids: [Q], unique.
-        labels: [Q] int64, a landmark_id or -1 for an empty cell.
-        confidences: [Q] float, higher is better; written so that reading gives the same float64.
+        choice: the answers [Q]; label -1 for an empty cell. Confidences are written so that reading
+            gives the same float64.
 
     Raises:
-        InputError: as answers.check_predictions, and for an id with a line break or a NUL.
+        ValueError: as answers.check_ids, and for another number of ids.
+        InputError: for an id with a line break or a NUL.
 
     Example:
-        >>> format_submission(["b", "a"], np.array([12, -1]), np.array([0.25, 0.0]))
+        >>> format_submission(["b", "a"], Choice(np.array([12, -1]), np.array([0.25, 0.0])))
         'id,landmarks\na,\nb,12 0.25\n'
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(_cells(ids, labels, confidences))
+    writer.writerows(_cells(ids, choice))
     return text.getvalue()
 
 
-def save_submission(path: Path, ids: Sequence[str], labels: Ints, confidences: Floats) -> None:
+def save_submission(path: Path, ids: Sequence[str], choice: Choice) -> None:
     """Write a submission, as CSV or, where the name ends in .parquet, as Parquet.
 
     The file appears under its name only when it is complete; a reader never sees half of it.
@@ -183,19 +161,18 @@ def save_submission(path: Path, ids: Sequence[str], labels: Ints, confidences: F
     """
     with writing(path) as temporary:
         if path.suffix == ".parquet":
-            _write_parquet(temporary, _cells(ids, labels, confidences))
+            _write_parquet(temporary, _cells(ids, choice))
         else:
-            temporary.write_text(format_submission(ids, labels, confidences), "utf-8", newline="")
+            temporary.write_text(format_submission(ids, choice), "utf-8", newline="")
 
 
-def _cells(ids: Sequence[str], labels: Ints, confidences: Floats) -> list[tuple[str, str]]:
-    """Turn predictions into sorted (id, landmarks) cells."""
-    confidences = np.asarray(confidences, dtype=np.float64)
-    check_predictions(tuple(ids), labels, confidences)
+def _cells(ids: Sequence[str], choice: Choice) -> list[tuple[str, str]]:
+    """Turn answers into sorted (id, landmarks) cells."""
+    check_ids(ids)
     for query_id in ids:
         if any(character in query_id for character in "\r\n\0"):
             raise InputError(f"id {query_id!r} has a line break or a NUL; rename the image")
-    triples = zip(ids, labels.tolist(), confidences.tolist(), strict=True)
+    triples = zip(ids, choice.labels.tolist(), choice.confidences.tolist(), strict=True)
     # repr is the shortest text that reads back as the same float64.
     return sorted((i, "" if label == NO_LANDMARK else f"{label} {s!r}") for i, label, s in triples)
 

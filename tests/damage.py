@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from embed.errors import InputError
-from pipelines.answers.decision import load_answered
+from pipelines.answers.decision import load_known_answers
 from pipelines.answers.open_run import load_split_embeddings, load_split_failures, open_features
 from pipelines.answers.query import QueryEngine
 from pipelines.artifacts import load_manifest
@@ -66,7 +66,7 @@ def load_parts(run: Path) -> None:
 def load_query(run: Path) -> None:
     """Open the run as `cairn query --min-precision` and the curves of a training do."""
     QueryEngine(run)
-    load_answered(run)
+    load_known_answers(run)
     load_training(run)
 
 

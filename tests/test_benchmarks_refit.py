@@ -139,9 +139,9 @@ def test_the_members_answer_together_for_every_image(job: Job, tmp_path: Path) -
 
 
 def read_answers(path: Path) -> dict[str, tuple[int, float]]:
-    found = load_submission(path)
-    pairs = zip(found.predicted.tolist(), found.confidence.tolist(), strict=True)
-    return dict(zip(found.query_ids, pairs, strict=True))
+    ids, choice = load_submission(path)
+    pairs = zip(choice.labels.tolist(), choice.confidences.tolist(), strict=True)
+    return dict(zip(ids, pairs, strict=True))
 
 
 def test_what_is_done_is_kept_until_something_else_is_asked_for(job: Job) -> None:

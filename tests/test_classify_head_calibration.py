@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from classify_head.answers import Answers
+from classify_head.answers import Answers, as_truths
 from classify_head.calibration import FALLBACK, CalibratedFusion, fit_calibration
 from classify_head.evidence import Evidence
 from classify_head.gap import gap
@@ -21,16 +21,14 @@ def score(
     evidence: Evidence, truths: NDArray[np.int64], model: CalibratedFusion
 ) -> tuple[float, float]:
     """Return GAP and expected calibration error."""
-    labels, probabilities = model.decide(evidence)
-    truth_sets = tuple(frozenset([int(t)] if t >= 0 else []) for t in truths)
-    answers = Answers(evidence.query_ids, labels, probabilities, truth_sets)
-    return gap(answers), expected_calibration_error(labels == truths, probabilities)
+    found = model.decide(evidence)
+    answers = Answers(found.labels, found.confidences, evidence.query_ids, as_truths(truths))
+    return gap(answers), expected_calibration_error(found.labels == truths, found.confidences)
 
 
 def nearest_gap(evidence: Evidence, truths: NDArray[np.int64]) -> float:
-    truth_sets = tuple(frozenset([int(t)] if t >= 0 else []) for t in truths)
     first = evidence.similarities[:, 0].astype(np.float64)
-    return gap(Answers(evidence.query_ids, evidence.labels[:, 0], first, truth_sets))
+    return gap(Answers(evidence.labels[:, 0], first, evidence.query_ids, as_truths(truths)))
 
 
 @pytest.mark.parametrize(("similarity", "geometry"), [(1.0, 1.0), (0.5, 0.0), (0.0, 1.0)])
@@ -39,7 +37,7 @@ def test_probabilities_are_true_on_queries_not_fitted_on(
 ) -> None:
     known, truths = imagine(500, seed=1, similarity=similarity, geometry=geometry)
     asked, answers = imagine(1500, seed=2, similarity=similarity, geometry=geometry)
-    model = fit_calibration(known, truths, distractor_share=0.4).model
+    model, _ = fit_calibration(known, truths, distractor_share=0.4)
     _, error = score(asked, answers, model)
     assert error < 0.05
 
@@ -47,8 +45,8 @@ def test_probabilities_are_true_on_queries_not_fitted_on(
 def test_where_geometry_says_nothing_it_costs_nothing() -> None:
     known, truths = imagine(400, seed=1, similarity=0.8, geometry=0.0)
     asked, answers = imagine(1500, seed=2, similarity=0.8, geometry=0.0)
-    with_geometry = fit_calibration(known, truths).model
-    without = fit_calibration(_unverified(known), truths).model
+    with_geometry, _ = fit_calibration(known, truths)
+    without, _ = fit_calibration(_unverified(known), truths)
     reranked, plain = score(asked, answers, with_geometry)[0], score(asked, answers, without)[0]
     assert reranked > plain - 0.005
     assert reranked > nearest_gap(asked, answers)
@@ -57,7 +55,7 @@ def test_where_geometry_says_nothing_it_costs_nothing() -> None:
 def test_where_similarity_says_nothing_geometry_decides() -> None:
     known, truths = imagine(400, seed=1, similarity=0.0, geometry=2.0)
     asked, answers = imagine(500, seed=2, similarity=0.0, geometry=2.0)
-    model = fit_calibration(known, truths).model
+    model, _ = fit_calibration(known, truths)
     assert nearest_gap(asked, answers) < 0.1
     assert score(asked, answers, model)[0] > 0.8
 
@@ -68,13 +66,13 @@ def _unverified(evidence: Evidence) -> Evidence:
 
 def test_no_query_is_answered_by_a_model_that_saw_it() -> None:
     known, truths = imagine(200, seed=3)
-    before = fit_calibration(known, truths)
+    model, before = fit_calibration(known, truths)
     row = int(np.flatnonzero(truths >= 0)[0])
     other = truths.copy()
     other[row] = (truths[row] + 1) % 12
-    after = fit_calibration(known, other)
-    assert after.probabilities[row] == before.probabilities[row]
-    assert after.model != before.model
+    other_model, after = fit_calibration(known, other)
+    assert after.confidences[row] == before.confidences[row]
+    assert other_model != model
 
 
 def ask_again(
@@ -94,15 +92,15 @@ def ask_again(
 def test_no_query_of_a_photo_is_answered_by_a_model_that_saw_another() -> None:
     known, truths = imagine(200, seed=3)
     both, asked, kinds = ask_again(known, truths)
-    before = fit_calibration(both, asked, kinds)
+    model, before = fit_calibration(both, asked, kinds)
     row = int(np.flatnonzero(truths >= 0)[7])
     second = len(known) + 7
     assert both.query_ids[row] == both.query_ids[second]
     other = asked.copy()
     other[row] = (truths[row] + 1) % 12
-    after = fit_calibration(both, other, kinds)
-    assert after.probabilities[second] == before.probabilities[second]
-    assert after.model != before.model
+    other_model, after = fit_calibration(both, other, kinds)
+    assert after.confidences[second] == before.confidences[second]
+    assert other_model != model
 
 
 def test_landmarks_that_are_asked_as_distractors_make_it_less_sure_of_their_like() -> None:
@@ -111,15 +109,15 @@ def test_landmarks_that_are_asked_as_distractors_make_it_less_sure_of_their_like
     easy = replace(known, similarities=known.similarities.copy())
     easy.similarities[truths < 0] -= 0.4
     both, asked, kinds = ask_again(easy, truths)
-    alone = fit_calibration(easy, truths).model
-    model = fit_calibration(both, asked, kinds).model
+    alone, _ = fit_calibration(easy, truths)
+    model, _ = fit_calibration(both, asked, kinds)
     removed = both.take(kinds == REMOVED)
-    assert model.decide(removed)[1].mean() < alone.decide(removed)[1].mean()
+    assert model.decide(removed).confidences.mean() < alone.decide(removed).confidences.mean()
 
 
 def test_the_same_queries_give_the_same_model() -> None:
     known, truths = imagine(200, seed=3)
-    assert fit_calibration(known, truths).model == fit_calibration(known, truths).model
+    assert fit_calibration(known, truths)[0] == fit_calibration(known, truths)[0]
 
 
 def test_names_of_labels_do_not_matter() -> None:
@@ -129,45 +127,44 @@ def test_names_of_labels_do_not_matter() -> None:
         labels=known.labels + 1000,
         head_labels=known.head_labels + 1000,
     )
-    model = fit_calibration(known, truths).model
-    labels, probabilities = model.decide(known)
-    relabelled, same = model.decide(renamed)
-    assert (relabelled == labels + 1000).all()
-    np.testing.assert_allclose(same, probabilities)
+    model, _ = fit_calibration(known, truths)
+    found, same = model.decide(known), model.decide(renamed)
+    assert (same.labels == found.labels + 1000).all()
+    np.testing.assert_allclose(same.confidences, found.confidences)
 
 
 def test_the_more_distractors_are_expected_the_less_sure_it_is() -> None:
     known, truths = imagine(400, seed=4)
-    few = fit_calibration(known, truths, distractor_share=0.05).model
-    many = fit_calibration(known, truths, distractor_share=0.95).model
-    assert few.decide(known)[1].mean() > many.decide(known)[1].mean()
+    few, _ = fit_calibration(known, truths, distractor_share=0.05)
+    many, _ = fit_calibration(known, truths, distractor_share=0.95)
+    assert few.decide(known).confidences.mean() > many.decide(known).confidences.mean()
 
 
 def test_too_few_known_queries_leave_the_weights_of_other_data() -> None:
     known, truths = imagine(12, seed=5)
-    calibration = fit_calibration(known, truths)
-    assert calibration.model == FALLBACK
-    assert not calibration.model.fitted
-    assert len(calibration.labels) == 12
+    model, choice = fit_calibration(known, truths)
+    assert model == FALLBACK
+    assert not model.fitted
+    assert len(choice.labels) == 12
 
 
 def test_without_distractors_it_fits_all_the_same() -> None:
     known, truths = imagine(100, seed=5, distractor_share=0.0)
-    assert fit_calibration(known, truths).model.fitted
+    assert fit_calibration(known, truths)[0].fitted
 
 
 def test_a_database_of_one_label_and_no_distractor_teaches_nothing() -> None:
     known, truths = imagine(100, seed=5, distractor_share=0.0, labels=1)
-    assert not fit_calibration(known, truths).model.fitted
+    assert not fit_calibration(known, truths)[0].fitted
 
 
 def test_a_query_without_neighbours_has_no_answer() -> None:
     known, truths = imagine(100, seed=6)
-    model = fit_calibration(known, truths).model
+    model, _ = fit_calibration(known, truths)
     nothing = known.without(np.ones(known.labels.shape, dtype=np.bool_))
-    labels, probabilities = model.decide(nothing)
-    assert (labels == -1).all()
-    assert (probabilities == 0).all()
+    found = model.decide(nothing)
+    assert (found.labels == -1).all()
+    assert (found.confidences == 0).all()
 
 
 def test_a_tie_goes_to_the_lower_label() -> None:
@@ -178,12 +175,12 @@ def test_a_tie_goes_to_the_lower_label() -> None:
         similarities=np.full((1, 2), 0.5, dtype=np.float32),
         inliers=np.full((1, 2), 20),
     )
-    assert FALLBACK.decide(tied)[0].tolist() == [4]
+    assert FALLBACK.decide(tied).labels.tolist() == [4]
 
 
 def test_a_model_survives_json() -> None:
     known, truths = imagine(200, seed=3)
-    model = fit_calibration(known, truths, features=list(PAIR_FEATURES)).model
+    model, _ = fit_calibration(known, truths, features=list(PAIR_FEATURES))
     assert CalibratedFusion.from_json(json.loads(json.dumps(model.to_json()))) == model
 
 

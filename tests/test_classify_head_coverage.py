@@ -15,7 +15,6 @@ from classify_head.answers import Answers
 from classify_head.coverage import (
     OperatingPoint,
     RiskCoverage,
-    given_confidence,
     measure_threshold,
     operating_point,
     risk_coverage,
@@ -157,7 +156,7 @@ def test_the_bound_holds_as_often_as_it_says() -> None:
 def test_an_answered_distractor_is_an_error_and_a_blank_one_is_none() -> None:
     rows = [("a", 1, 0.9, [1]), ("b", 2, 0.8, []), ("c", -1, 0.7, []), ("d", 4, 0.6, [4])]
     answers = Answers.from_rows(rows)
-    curve = risk_coverage(answers.correct, given_confidence(answers))
+    curve = risk_coverage(answers.correct, answers.given)
     assert curve.coverage.tolist() == [0.25, 0.5, 0.75]
     assert curve.precision.tolist() == [1, 0.5, 2 / 3]
 

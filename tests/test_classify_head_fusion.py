@@ -21,7 +21,7 @@ from classify_head.fusion import (
     verification_gain,
 )
 from classify_head.head_fusion import BetaMix, HeadAlone, InliersMix
-from classify_head.label_scores import LabelScores
+from classify_head.label_scores import Choice, LabelScores
 from classify_head.penalties import read_similarities
 from classify_head.votes import PowerVote, SumVote, Vote
 from tests.small_evidence import query, random_evidence, stack
@@ -167,7 +167,9 @@ def test_the_beta_mix_falls_to_the_next_label_below_its_threshold() -> None:
 def test_a_fitted_function_answers_in_place_of_the_votes() -> None:
     evidence = query(*FIVE)
     votes = LabelScores(np.array([[1]]), np.array([[0.5]]))
-    fitted = Extras(calibrated=lambda queries: (queries.labels[:, 4], np.full(len(queries), 0.25)))
+    fitted = Extras(
+        calibrated=lambda queries: Choice(queries.labels[:, 4], np.full(len(queries), 0.25))
+    )
     choice = Calibrated()(evidence, fitted, votes)
     assert (choice.labels.tolist(), choice.confidences.tolist()) == ([3], [0.25])
 

@@ -265,7 +265,7 @@ def test_a_single_right_answer_scores_1() -> None:
 
 
 def test_no_answer_at_all_scores_0() -> None:
-    answers = of([("a", -1, float("nan"), [1]), ("b", -1, 0.0, [])])
+    answers = of([("a", -1, 9.0, [1]), ("b", -1, 0.0, [])])
     assert module.gap(answers) == 0
     assert module.top1(answers) == 0
     assert module.tie_envelope(answers) == (0, 0, 0)
@@ -296,9 +296,9 @@ def test_without_a_landmark_every_figure_is_refused(metric: object, rows: list[R
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([("a", 1, float("nan"), [1])], "query 'a' has confidence nan, expected a finite"),
-        ([("b", 1, float("-inf"), [])], "query 'b' has confidence -inf"),
-        ([("a", -2, 0.5, [1])], "query 'a' has label -2"),
+        ([("a", 1, float("nan"), [1])], "query 0 has label 1 and confidence nan, expected"),
+        ([("b", 1, float("-inf"), [])], "query 0 has label 1 and confidence -inf"),
+        ([("a", -2, 0.5, [1])], "query 0 has label -2"),
         ([("a", 1, 0.5, [-1])], "query 'a' has the true label -1"),
         ([("a", 1, 0.5, [1]), ("a", 1, 0.5, [1])], "query id 'a' is empty or repeated"),
         ([("", 1, 0.5, [1])], "query id '' is empty"),
@@ -310,22 +310,21 @@ def test_rows_that_cannot_be_ranked_are_refused(rows: list[Row], message: str) -
 
 
 def test_arrays_of_the_wrong_form_are_refused() -> None:
-    good = {"predicted": np.array([1]), "confidence": np.array([0.5])}
-    truths = (frozenset({1}),)
-    with pytest.raises(ValueError, match=r"predicted has dtype float64"):
-        Answers(("a",), np.array([1.0]), good["confidence"], truths)
-    with pytest.raises(ValueError, match=r"confidence has shape \(2,\)"):
-        Answers(("a",), good["predicted"], np.zeros(2), truths)
-    with pytest.raises(ValueError, match="0 truths for 1 queries"):
-        Answers(("a",), good["predicted"], good["confidence"], ())
+    label, half, truths = np.array([1]), np.array([0.5]), (frozenset({1}),)
+    with pytest.raises(ValueError, match=r"labels have dtype float64"):
+        Answers(np.array([1.0]), half, ("a",), truths)
+    with pytest.raises(ValueError, match=r"labels \(1,\) and confidences \(2,\)"):
+        Answers(label, np.zeros(2), ("a",), truths)
+    with pytest.raises(ValueError, match="1 query ids and 0 truths for 1 answers"):
+        Answers(label, half, ("a",), ())
     with pytest.raises(ValueError, match=r"level 1.5 must lie in \(0, 1\)"):
         module.bootstrap_interval(of(DELF), level=1.5)
 
 
 def test_answers_keep_their_own_copy_of_the_arrays() -> None:
     confidence = np.array([0.5])
-    answers = Answers(("a",), np.array([1]), confidence, (frozenset({1}),))
+    answers = Answers(np.array([1]), confidence, ("a",), (frozenset({1}),))
     confidence[0] = 9
-    assert answers.confidence[0] == 0.5
+    assert answers.confidences[0] == 0.5
     with pytest.raises(ValueError, match="read-only"):
-        answers.confidence[0] = 9
+        answers.confidences[0] = 9

@@ -68,7 +68,7 @@ def test_other_tables_are_refused(
 
 
 def test_a_choice_needs_finite_confidences_of_the_same_queries() -> None:
-    with pytest.raises(ValueError, match="query 1 has confidence nan"):
+    with pytest.raises(ValueError, match="query 1 has label 2 and confidence nan"):
         Choice(np.array([1, 2]), np.array([0.5, np.nan]))
     with pytest.raises(ValueError, match=r"labels \(1,\) and confidences \(2,\)"):
         Choice(np.array([1]), np.array([0.5, 0.5]))

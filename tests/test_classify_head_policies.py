@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from classify_head.evidence import Evidence
 from classify_head.extras import Extras, MissingEvidenceError
-from classify_head.label_scores import LabelScores
+from classify_head.label_scores import Choice, LabelScores
 from classify_head.policies import NO_GUESS, POLICIES, Decisions, decide
 from classify_head.policy import Policy, adjust
 from tests.small_evidence import query, random_evidence, stack
@@ -98,7 +98,7 @@ def extras_for(evidence: Evidence) -> Extras:
     return Extras(
         centroids=LabelScores((rows * [4, 2]).astype(np.int64), rows * [0.75, 0.5]),
         support=np.full(evidence.labels.shape, 0.5, np.float32),
-        calibrated=lambda queries: (np.full(len(queries), 3), np.full(len(queries), 0.125)),
+        calibrated=lambda queries: Choice(np.full(len(queries), 3), np.full(len(queries), 0.125)),
     )
 
 
@@ -107,9 +107,13 @@ def run(name: str, evidence: Evidence) -> Decisions:
 
 
 def same(one: Decisions, other: Decisions) -> bool:
-    arrays = ("labels", "guesses", "confidences", "votes", "penalties")
-    equal = all(np.array_equal(getattr(one, name), getattr(other, name)) for name in arrays)
-    return equal and one.reasons == other.reasons
+    pairs = (
+        (one.guesses.labels, other.guesses.labels),
+        (one.guesses.confidences, other.guesses.confidences),
+        (one.votes, other.votes),
+        (one.penalties, other.penalties),
+    )
+    return one.reasons == other.reasons and all(np.array_equal(*pair) for pair in pairs)
 
 
 def test_every_policy_has_a_vector() -> None:
@@ -120,16 +124,16 @@ def test_every_policy_has_a_vector() -> None:
 def test_a_policy_answers_its_vector(name: str) -> None:
     evidence, label, confidence = VECTORS[name]
     decisions = run(name, evidence)
-    assert (decisions.labels.tolist(), decisions.reasons) == ([label], ("",))
-    assert decisions.confidences[0] == pytest.approx(confidence)
+    assert (decisions.answers.labels.tolist(), decisions.reasons) == ([label], ("",))
+    assert decisions.guesses.confidences[0] == pytest.approx(confidence)
 
 
 @given(names, seeds)
 def test_confidences_are_finite_and_what_is_no_answer_has_a_reason(name: str, seed: int) -> None:
     decisions = run(name, random_evidence(seed))
-    assert np.isfinite(decisions.confidences).all() and np.isfinite(decisions.votes).all()
+    assert np.isfinite(decisions.guesses.confidences).all() and np.isfinite(decisions.votes).all()
     for label, guess, reason in zip(
-        decisions.labels, decisions.guesses, decisions.reasons, strict=True
+        decisions.answers.labels, decisions.guesses.labels, decisions.reasons, strict=True
     ):
         assert label == (-1 if reason else guess)
 
@@ -137,7 +141,8 @@ def test_confidences_are_finite_and_what_is_no_answer_has_a_reason(name: str, se
 @given(names, seeds)
 def test_a_query_without_neighbours_has_no_answer(name: str, seed: int) -> None:
     decisions = run(name, random_evidence(seed))  # the last of these has none
-    found = decisions.labels[-1], decisions.guesses[-1], decisions.confidences[-1]
+    guesses = decisions.guesses
+    found = decisions.answers.labels[-1], guesses.labels[-1], guesses.confidences[-1]
     assert found == (-1, -1, 0.0) and decisions.reasons[-1] == NO_GUESS
 
 
@@ -166,8 +171,8 @@ def test_other_numbers_for_the_labels_give_the_same_answers(
     renamed = {field: new[arrays[field]] for field in ("labels", "head_labels")}
     before = run(name, evidence)
     after = run(name, Evidence(evidence.query_ids, **{**arrays, **renamed}))
-    assert np.array_equal(after.guesses, new[before.guesses])
-    assert np.allclose(after.confidences, before.confidences)
+    assert np.array_equal(after.guesses.labels, new[before.guesses.labels])
+    assert np.allclose(after.guesses.confidences, before.guesses.confidences)
 
 
 @given(names, seeds)
@@ -178,8 +183,8 @@ def test_a_query_is_answered_alone_as_in_company(name: str, seed: int) -> None:
     together = run(name, evidence)
     for row in range(len(evidence)):
         alone = run(name, evidence.take(slice(row, row + 1)))
-        assert alone.labels[0] == together.labels[row]
-        assert alone.confidences[0] == together.confidences[row]
+        assert alone.answers.labels[0] == together.answers.labels[row]
+        assert alone.guesses.confidences[0] == together.guesses.confidences[row]
         assert alone.reasons[0] == together.reasons[row]
 
 
@@ -191,7 +196,7 @@ def test_the_transductive_policies_are_those_that_look_at_all_queries() -> None:
 @pytest.mark.parametrize("name", sorted(POLICIES))
 def test_no_queries_have_no_answers(name: str) -> None:
     decisions = run(name, random_evidence(0).take(slice(0, 0)))
-    assert decisions.labels.shape == decisions.confidences.shape == (0,)
+    assert decisions.answers.labels.shape == decisions.guesses.confidences.shape == (0,)
 
 
 @pytest.mark.parametrize("name", BY_NEIGHBOURS)
@@ -204,21 +209,21 @@ def test_ties_go_to_the_lower_label(name: str) -> None:
         neighbor_pool=[[0.125] * 5] * 3,
         head={3: 0.5, 5: 0.5, 7: 0.5},
     )
-    assert run(name, evidence).labels.tolist() == [3]
+    assert run(name, evidence).answers.labels.tolist() == [3]
 
 
 def test_a_label_answered_for_31_queries_goes_to_the_end() -> None:
     often, once = query([1], [0.9], inliers=[70]), query([2], [0.6], inliers=[0])
     decisions = run("frequent-label", stack(*[often] * 31, once))
-    assert decisions.confidences.tolist() == [-31.0] * 31 + [pytest.approx(0.2)]
-    assert decisions.labels.tolist() == [1] * 31 + [2]
+    assert decisions.guesses.confidences.tolist() == [-31.0] * 31 + [pytest.approx(0.2)]
+    assert decisions.answers.labels.tolist() == [1] * 31 + [2]
 
 
 def test_a_rejected_query_keeps_its_guess_confidence_and_reason() -> None:
     evidence = query(*FIVE, inliers=[3, 0, 0, 4, 0], head={1: 0.6})
     decisions = run("se-attention", evidence)
-    assert (decisions.labels.tolist(), decisions.guesses.tolist()) == ([-1], [1])
-    assert decisions.confidences.tolist() == [pytest.approx(0.6)]
+    assert (decisions.answers.labels.tolist(), decisions.guesses.labels.tolist()) == ([-1], [1])
+    assert decisions.guesses.confidences.tolist() == [pytest.approx(0.6)]
     assert decisions.votes.tolist() == [pytest.approx(1.4)]
     assert decisions.reasons[0].startswith("3.5 inliers on average and 4 at most with 2 images")
 

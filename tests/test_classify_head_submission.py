@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from classify_head import submission as module
 from classify_head.gap import gap
+from classify_head.label_scores import Choice
 from classify_head.submission import load_solution, load_submission, match_answers
 from embed.errors import InputError
 
@@ -37,10 +38,10 @@ def test_the_examples_in_the_docstrings_hold() -> None:
 
 def test_ids_that_look_like_numbers_or_nothing_stay_text(tmp_path: Path) -> None:
     text = "id,landmarks\nNA,\n001,12 0.5\nnan,7 -1e-3\nnull,0 2\n"
-    table = load_submission(write(tmp_path, text))
-    assert table.query_ids == ("NA", "001", "nan", "null")
-    assert table.predicted.tolist() == [-1, 12, 7, 0]
-    assert table.confidence.tolist() == [0.0, 0.5, -0.001, 2.0]
+    ids, choice = load_submission(write(tmp_path, text))
+    assert ids == ("NA", "001", "nan", "null")
+    assert choice.labels.tolist() == [-1, 12, 7, 0]
+    assert choice.confidences.tolist() == [0.0, 0.5, -0.001, 2.0]
 
 
 @pytest.mark.parametrize(
@@ -54,9 +55,9 @@ def test_ids_that_look_like_numbers_or_nothing_stay_text(tmp_path: Path) -> None
     ids=["byte order mark", "CRLF", "quotes", "columns swapped, blank last line"],
 )
 def test_the_dialects_of_csv_read_alike(tmp_path: Path, text: bytes) -> None:
-    table = load_submission(write(tmp_path, text))
-    assert table.query_ids == ("a", "b")
-    assert table.predicted.tolist() == [1, -1]
+    ids, choice = load_submission(write(tmp_path, text))
+    assert ids == ("a", "b")
+    assert choice.labels.tolist() == [1, -1]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,7 @@ def test_a_missing_file_is_a_file_not_found_error(tmp_path: Path) -> None:
 
 def test_a_table_with_a_header_only_has_no_rows(tmp_path: Path) -> None:
     path = write(tmp_path, "id,landmarks\n")
-    answers = match_answers(load_submission(path), load_solution(path))
+    answers = match_answers(*load_submission(path), load_solution(path))
     assert answers.query_ids == ()
 
 
@@ -151,11 +152,11 @@ def test_answers_match_by_id_and_leave_out_ignored_rows(tmp_path: Path) -> None:
     given_rows = "id,landmarks\nc,9 0.9\nb,4 0.5\na,\n"
     true_rows = "id,landmarks,Usage\na,1,Public\nb,4 5,Private\nc,8,Ignored\nd,2,Ignored\n"
     answers = match_answers(
-        load_submission(write(tmp_path, given_rows, "submission.csv")),
+        *load_submission(write(tmp_path, given_rows, "submission.csv")),
         load_solution(write(tmp_path, true_rows, "solution.csv")),
     )
     assert answers.query_ids == ("a", "b")
-    assert answers.predicted.tolist() == [-1, 4]
+    assert answers.labels.tolist() == [-1, 4]
     assert list(map(set, answers.truths)) == [{1}, {4, 5}]
     assert gap(answers) == 0.5  # the sure answer to the ignored row would have made it 0.25
 
@@ -173,7 +174,7 @@ def test_unknown_and_missing_ids_are_refused(tmp_path: Path, ids: str, message: 
     table = load_submission(write(tmp_path, f"id,landmarks\n{rows}", "submission.csv"))
     solution = load_solution(write(tmp_path, "id,landmarks\na,\nb,1\nc,2\nd,3\n"))
     with pytest.raises(ValueError, match=message):
-        match_answers(table, solution)
+        match_answers(*table, solution)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +191,7 @@ def test_unknown_and_missing_ids_are_refused(tmp_path: Path, ids: str, message: 
 )
 def test_what_the_site_of_the_challenge_takes_is_taken(tmp_path: Path, text: str) -> None:
     solution = load_solution(write(tmp_path, "id,landmarks\na,1\nb,2  3 \n", "solution.csv"))
-    assert gap(match_answers(load_submission(write(tmp_path, text)), solution)) == 0.5
+    assert gap(match_answers(*load_submission(write(tmp_path, text)), solution)) == 0.5
 
 
 def test_all_that_is_wrong_with_a_table_is_said_at_once(tmp_path: Path) -> None:
@@ -208,8 +209,8 @@ def test_all_that_is_wrong_with_a_table_is_said_at_once(tmp_path: Path) -> None:
 
 
 def test_ids_that_look_the_same_are_the_same(tmp_path: Path) -> None:
-    table = load_submission(write(tmp_path, "id,landmarks\nCafe\u0301,1 0.5\n"))
-    assert table.query_ids == ("Caf\u00e9",)
+    ids, _ = load_submission(write(tmp_path, "id,landmarks\nCafe\u0301,1 0.5\n"))
+    assert ids == ("Caf\u00e9",)
 
 
 ANSWERS = st.tuples(st.integers(-1, 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False))
@@ -227,11 +228,11 @@ def test_what_is_saved_is_read_back_exactly(
     path = tmp_path_factory.mktemp("saved") / f"submission.{suffix}"
     labels = np.array([label for label, _ in table.values()], dtype=np.int64)
     scores = np.array([score for _, score in table.values()], dtype=np.float64)
-    module.save_submission(path, list(table), labels, scores)
-    read = load_submission(path)
-    assert list(read.query_ids) == sorted(table)
+    module.save_submission(path, list(table), Choice(labels, scores))
+    ids, choice = load_submission(path)
+    assert list(ids) == sorted(table)
     for query_id, label, score in zip(
-        read.query_ids, read.predicted.tolist(), read.confidence.tolist(), strict=True
+        ids, choice.labels.tolist(), choice.confidences.tolist(), strict=True
     ):
         assert label == table[query_id][0]
         assert score == (0.0 if label == -1 else table[query_id][1])
@@ -239,9 +240,8 @@ def test_what_is_saved_is_read_back_exactly(
 
 def test_rows_are_sorted_and_float32_scores_keep_their_value() -> None:
     scores = np.array([0.1, 0.0, 1e-30], dtype=np.float32)
-    text = module.format_submission(
-        ["c", "b", "a"], np.array([1, -1, 2]), scores.astype(np.float64)
-    )
+    choice = Choice(np.array([1, -1, 2]), scores.astype(np.float64))
+    text = module.format_submission(["c", "b", "a"], choice)
     lines = text.splitlines()
     assert lines[:1] + lines[2:] == ["id,landmarks", "b,", "c,1 0.10000000149011612"]
     assert np.float32(lines[1].split(" ")[1]) == scores[2]
@@ -251,7 +251,7 @@ def test_a_refused_submission_leaves_the_old_file_and_no_other(tmp_path: Path) -
     path = write(tmp_path, "id,landmarks\na,\n")
     for name, label, score in (("a", 1, np.nan), ("a", -2, 0.5), ("a\nb", 1, 0.5), ("", 1, 0.5)):
         with pytest.raises(ValueError):
-            module.save_submission(path, [name], np.array([label]), np.array([score]))
+            module.save_submission(path, [name], Choice(np.array([label]), np.array([score])))
     assert [child.name for child in tmp_path.iterdir()] == ["table.csv"]
     assert path.read_text() == "id,landmarks\na,\n"
 
@@ -261,9 +261,9 @@ def test_parquet_has_nulls_for_empty_cells_and_categories_for_text(tmp_path: Pat
         "id": pa.array(["001", "NA"]).dictionary_encode(),
         "landmarks": pa.array(["4 0.5", None], pa.large_string()),
     }
-    table = load_submission(write_parquet(tmp_path, columns))
-    assert table.query_ids == ("001", "NA")
-    assert table.predicted.tolist() == [4, -1]
+    ids, choice = load_submission(write_parquet(tmp_path, columns))
+    assert ids == ("001", "NA")
+    assert choice.labels.tolist() == [4, -1]
 
 
 def test_malformed_parquet_is_refused(tmp_path: Path) -> None:

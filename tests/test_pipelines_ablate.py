@@ -172,9 +172,9 @@ def test_unreadable_queries_are_not_answered(tiny: Tiny) -> None:
     solution = load_solution(tiny.data / "solution.csv")
     stored = replace(load_stored(open_tiny(tiny)), failed=("broken",))
     decisions = stored.decide("knn-power")
-    answers = stored.match(decisions.labels, decisions.confidences, solution)
-    assert dict(zip(answers.query_ids, answers.predicted.tolist(), strict=True))["broken"] == -1
-    assert answers.predicted[: len(QUERIES)].tolist() == decisions.labels.tolist()
+    answers = stored.match(decisions.answers, solution)
+    assert dict(zip(answers.query_ids, answers.labels.tolist(), strict=True))["broken"] == -1
+    assert answers.labels[: len(QUERIES)].tolist() == decisions.answers.labels.tolist()
 
 
 def test_the_neighbours_rows_are_those_of_the_database(copied: Tiny) -> None:
@@ -190,8 +190,9 @@ def test_geometry_forgotten_changes_nothing_else() -> None:
     assert np.isnan(without.residuals).all()
     for name in ("top1", "knn-power", "nl-query", "knn-power-x-head"):
         first, second = decide(evidence, POLICIES[name]), decide(without, POLICIES[name])
-        assert first.labels.tolist() == second.labels.tolist()
-        assert first.confidences.tolist() == second.confidences.tolist()
+        assert first.reasons == second.reasons
+        assert first.guesses.labels.tolist() == second.guesses.labels.tolist()
+        assert first.guesses.confidences.tolist() == second.guesses.confidences.tolist()
 
 
 def test_parts_that_do_not_belong_together_are_refused(tiny: Tiny) -> None:

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classify_head.evidence import Evidence
-from classify_head.label_scores import Choice
 from classify_head.policies import POLICIES, decide
 from classify_head.rejection import UNVERIFIED, RejectTorino, Verdict
 from embed.decode import DecodedImage
@@ -257,14 +256,14 @@ def test_torino_confirms_the_right_class_and_no_other(
     """Query 0 is right; 1 shows another landmark than predicted; 2 a class without images."""
     evidence = evidence_of_classes(database, store, asked, [0, 3, ABSENT])
     decided = decide(evidence, POLICIES["torino"])
-    assert decided.labels.tolist() == [0, -1, -1]
-    assert decided.guesses.tolist() == [0, 3, ABSENT]
+    assert decided.answers.labels.tolist() == [0, -1, -1]
+    assert decided.guesses.labels.tolist() == [0, 3, ABSENT]
     assert decided.reasons[2] == UNVERIFIED
     mean = evidence.inliers[1][evidence.inliers[1] >= 0].mean()
     assert mean < 5
     assert f"{mean:.1f} inliers on average" in decided.reasons[1]
     assert decided.reasons[1].endswith("with 5 images of the guess: too few for any landmark")
-    verdicts = RejectTorino().judge(evidence, Choice(decided.guesses, decided.confidences)).tolist()
+    verdicts = RejectTorino().judge(evidence, decided.guesses).tolist()
     assert verdicts == [Verdict.CONFIRMED, Verdict.NO_LANDMARK, Verdict.UNVERIFIED]
 
 
@@ -274,5 +273,5 @@ def test_se_attention_empties_what_has_few_inliers_on_average(
     evidence = evidence_of_classes(database, store, asked, [0, 1, 0])
     assert (evidence.inliers >= 0).sum() == 3 * PHOTOS
     decided = decide(evidence, POLICIES["se-attention"])
-    assert decided.labels.tolist() == [0, 1, -1]
+    assert decided.answers.labels.tolist() == [0, 1, -1]
     assert decided.reasons[2].endswith("fewer than 5 on average")

@@ -16,7 +16,7 @@ import pytest
 from classify_head.promise import measure_promises
 from embed.errors import InputError
 from pipelines import cli
-from pipelines.answers.decision import load_answered
+from pipelines.answers.decision import load_known_answers
 from pipelines.faults import OURS
 from tests.conftest import Tiny
 from tests.datasets import accept_changes, cairn, list_commands, make_recipe_file
@@ -229,7 +229,7 @@ def test_min_precision_sets_the_threshold_of_a_run(tiny: Tiny) -> None:
     assert (tiny.run / "index" / "index.faiss").stat().st_mtime_ns == before
     settings = json.loads((tiny.run / "run.json").read_text())["settings"]
     assert settings["decide"]["min_precision"] == 0.6
-    answered = load_answered(tiny.run)
+    answered = load_known_answers(tiny.run)
     assert not answered.correct.all()
     threshold = json.loads((tiny.run / "decision" / "decision.json").read_text())["threshold"]
     precise = [

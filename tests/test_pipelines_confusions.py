@@ -19,7 +19,7 @@ def answers_of(pairs: list[tuple[int, int]]) -> Answers:
     truths = tuple(frozenset({truth} if truth >= 0 else ()) for truth, _ in pairs)
     predicted = np.array([answer for _, answer in pairs], dtype=np.int64)
     names = tuple(f"q{place}" for place in range(len(pairs)))
-    return Answers(names, predicted, np.full(len(pairs), 0.5), truths)
+    return Answers(predicted, np.full(len(pairs), 0.5), names, truths)
 
 
 @given(st.lists(st.tuples(labels, labels), min_size=1, max_size=30))
@@ -34,7 +34,7 @@ def test_the_matrix_is_that_of_scikit_learn(pairs: list[tuple[int, int]]) -> Non
 
 def test_a_photo_of_several_landmarks_counts_for_the_one_answered() -> None:
     truths = (frozenset({5, 2}), frozenset({5, 2}))
-    found = count_confusions(Answers(("a", "b"), np.array([5, 7]), np.array([0.5, 0.5]), truths))
+    found = count_confusions(Answers(np.array([5, 7]), np.array([0.5, 0.5]), ("a", "b"), truths))
     assert (found.truths.tolist(), found.answers.tolist()) == ([2, 5], [7, 5])
 
 

@@ -12,16 +12,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from classify_head.answers import Answers, as_truths
 from classify_head.promise import measure_promises
 from classify_head.thresholds import probability_threshold
 from pipelines.answers import decision
 from pipelines.answers.database import load_database
 from pipelines.answers.decision import (
-    Answered,
     Decision,
     choose_point,
-    load_answered,
     load_decision,
+    load_known_answers,
     load_promises,
 )
 from pipelines.answers.query import QueryEngine
@@ -78,13 +78,17 @@ def answers_of(tiny: Tiny) -> list[int | None]:
 
 
 def test_enough_known_queries_make_a_fit(calibrated: Tiny) -> None:
-    values, answered = values_of(calibrated), load_answered(calibrated.run)
+    values, answered = values_of(calibrated), load_known_answers(calibrated.run)
     assert values["model"]["fitted"]
-    assert values["known_queries"] == len(set(answered.ids)) == LANDMARKS * PHOTOS + len(POOL) // 2
+    assert (
+        values["known_queries"]
+        == len(set(answered.query_ids))
+        == LANDMARKS * PHOTOS + len(POOL) // 2
+    )
     assert values["distractors"] == (answered.kinds == "pool").sum() == len(POOL) // 2
     assert (answered.kinds == "removed").sum() == LANDMARKS * PHOTOS
     assert answered.correct[answered.kinds == "landmark"].all()
-    assert ((answered.truths < 0) == (answered.kinds != "landmark")).all()
+    assert (answered.has_landmark == (answered.kinds == "landmark")).all()
     assert answers_of(calibrated) == [*range(LANDMARKS), None, None]
 
 
@@ -119,7 +123,7 @@ def test_the_decision_that_is_loaded_is_the_one_that_was_set(calibrated: Tiny) -
 @pytest.mark.parametrize("least", [0.0, 0.25, 0.999])
 def test_the_calibrated_threshold_is_a_probability(least: float, copied: Tiny) -> None:
     made = decide_anew(copied, f"least_probability = {least}\n")
-    answered = load_answered(copied.run)
+    answered = load_known_answers(copied.run)
     assert made.threshold == probability_threshold(*answered.judged, 0.5, least) >= least
 
 
@@ -130,7 +134,7 @@ def test_the_threshold_of_a_precision_is_the_least_that_reaches_it(
     made = decide_anew(
         copied, f"policy = 'top1'\nmin_precision = {precision}\ndistractor_share = 0.3\n"
     )
-    answered = load_answered(copied.run)
+    answered = load_known_answers(copied.run)
 
     def reached(threshold: float) -> float:
         promises = measure_promises(*answered.judged, threshold)
@@ -144,7 +148,7 @@ def test_the_threshold_of_a_precision_is_the_least_that_reaches_it(
 
 def test_what_is_promised_is_told_for_either_kind(copied: Tiny) -> None:
     made = decide_anew(copied, "policy = 'top1'\nreject_share = 0.5\ndistractor_share = 0.3\n")
-    values, answered = values_of(copied), load_answered(copied.run)
+    values, answered = values_of(copied), load_known_answers(copied.run)
     for kind in ("pool", "removed"):
         told = values["promise"][kind]
         distractors = answered.confidences[answered.kinds == kind]
@@ -171,14 +175,14 @@ def test_what_is_promised_is_told_for_either_kind(copied: Tiny) -> None:
 def test_other_policies_reject_a_share_of_either_kind(share: float, copied: Tiny) -> None:
     made = decide_anew(copied, f"policy = 'weighted'\nreject_share = {share}\n")
     assert made.model is None
-    answered = load_answered(copied.run)
+    answered = load_known_answers(copied.run)
     rates = [
         (answered.confidences[answered.kinds == kind] < made.threshold).mean()
         for kind in ("pool", "removed")
     ]
     assert min(rates) >= share
     if share:  # just above the last that is rejected of the harder kind
-        assert np.nextafter(made.threshold, -np.inf) in answered.confidences[answered.truths < 0]
+        assert np.nextafter(made.threshold, -np.inf) in answered.confidences[~answered.has_landmark]
     else:
         assert made.threshold < -1e300  # nothing is rejected, whatever the policy's scale
 
@@ -342,7 +346,7 @@ def test_a_query_may_ask_for_another_precision(
 ) -> None:
     with caplog.at_level(logging.INFO):
         engine = QueryEngine(calibrated.run, precision)
-    point = choose_point(load_answered(calibrated.run), precision, 0.5)
+    point = choose_point(load_known_answers(calibrated.run), precision, 0.5)
     assert engine.decision.threshold == point.threshold
     assert f"answers from confidence {point.threshold:.3f} on" in caplog.text
     assert engine.ask(calibrated.data / "images" / "q0.jpg").landmark_id == 0
@@ -380,6 +384,7 @@ def test_a_precision_is_refused_where_no_threshold_rejects(copied: Tiny) -> None
 
 def test_distractors_are_never_right() -> None:
     labels, kinds = np.array([3, -1, 3, -1]), np.array(["landmark", "pool", "removed", "landmark"])
-    answered = Answered(("a", "b", "c", "d"), kinds, np.array([3, -1, -1, 3]), labels, np.ones(4))
+    truths = as_truths(np.array([3, -1, -1, 3]))
+    answered = Answers(labels, np.ones(4), ("a", "b", "a", "d"), truths, kinds)
     assert answered.correct.tolist() == [True, False, False, False]
     assert answered.given.tolist() == [1, -np.inf, 1, -np.inf]

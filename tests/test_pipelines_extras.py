@@ -140,5 +140,5 @@ def test_every_policy_answers_for_a_run(name: str, gathered: Any, tmp_path: Path
     decision = Decision(recipe, fitted.model if name == "calibrated" else None, -1e9)
     extras = make_extras(decision.policy, searched, vectors, neighbors.rows)
     decided = decision.answer(evidence, extras)
-    assert len(decided.labels) == len(QUERIES)
-    assert ((decided.guesses >= 0) & (decided.guesses < LANDMARKS)).all()
+    assert len(decided.answers.labels) == len(QUERIES)
+    assert ((decided.guesses.labels >= 0) & (decided.guesses.labels < LANDMARKS)).all()

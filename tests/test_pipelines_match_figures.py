@@ -108,7 +108,7 @@ def test_the_best_match_has_the_most_inliers_of_the_guess(finished: Tiny) -> Non
             row["inliers"]
             for row in verified
             if row["query_id"] == run.answers.query_ids[found.row]
-            and row["image_id"].startswith(f"thing{run.answers.predicted[found.row]}-")
+            and row["image_id"].startswith(f"thing{run.answers.labels[found.row]}-")
         ]
         assert found.inliers == max(own)
 

@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
+from pipelines.answers.answer import Answer
 from pipelines.answers.open_run import open_features
-from pipelines.answers.query import QueryEngine, Recognition
+from pipelines.answers.query import QueryEngine
 from pipelines.runs.recipe import load_recipe
 from tests.conftest import Tiny
 from tests.datasets import (
@@ -82,7 +83,7 @@ def rows(odd: Tiny) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def asked(odd: Tiny) -> dict[str, Recognition]:
+def asked(odd: Tiny) -> dict[str, Answer]:
     """Return what a query says of each photo."""
     engine = QueryEngine(odd.run)
     return {name: engine.ask(odd.data / "images" / f"{name}.jpg", 100) for name in ODD}
@@ -101,7 +102,7 @@ def test_the_photos_are_as_odd_as_they_should_be(name: str, odd: Tiny) -> None:
 
 @pytest.mark.parametrize("name", EMPTY)
 def test_photos_that_geometry_says_nothing_of_are_no_known_landmark(
-    name: str, rows: dict[str, dict[str, Any]], asked: dict[str, Recognition]
+    name: str, rows: dict[str, dict[str, Any]], asked: dict[str, Answer]
 ) -> None:
     row, answer = rows[name], asked[name]
     assert row["landmark_id"] is answer.landmark_id is None
@@ -114,7 +115,7 @@ def test_photos_that_geometry_says_nothing_of_are_no_known_landmark(
 
 
 def test_a_photo_of_the_database_is_recognised_by_itself(
-    rows: dict[str, dict[str, Any]], asked: dict[str, Recognition]
+    rows: dict[str, dict[str, Any]], asked: dict[str, Answer]
 ) -> None:
     row, first = rows["copy"], asked["copy"].neighbors[0]
     assert row["landmark_id"] == asked["copy"].landmark_id == COPIED
@@ -125,7 +126,7 @@ def test_a_photo_of_the_database_is_recognised_by_itself(
 
 @pytest.mark.parametrize("name", ["turned", "upside down"])
 def test_local_features_recognise_a_photo_that_is_turned(
-    name: str, rows: dict[str, dict[str, Any]], asked: dict[str, Recognition]
+    name: str, rows: dict[str, dict[str, Any]], asked: dict[str, Answer]
 ) -> None:
     assert rows[name]["landmark_id"] == asked[name].landmark_id == TURNED
     inliers = {match.image_id: match.inliers or 0 for match in asked[name].neighbors}
@@ -136,7 +137,7 @@ def test_local_features_recognise_a_photo_that_is_turned(
 
 @pytest.mark.parametrize("name", ODD)
 def test_a_query_is_answered_as_in_the_submission(
-    name: str, rows: dict[str, dict[str, Any]], asked: dict[str, Recognition]
+    name: str, rows: dict[str, dict[str, Any]], asked: dict[str, Answer]
 ) -> None:
     assert asked[name].landmark_id == rows[name]["landmark_id"]
     assert asked[name].confidence == pytest.approx(rows[name]["confidence"], abs=1e-3)

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.answers.query import QueryEngine, Recognition
+from pipelines.answers.answer import Answer
+from pipelines.answers.query import QueryEngine
 from pipelines.reports.page.query_page import write_query_page
 from tests.conftest import Tiny
 from tests.datasets import SIDE, cairn, write_photo
@@ -79,7 +80,7 @@ def test_without_its_dataset_a_run_answers_with_placeholders(tiny: Tiny, tmp_pat
 
 def test_no_name_breaks_a_page(tmp_path: Path, engine: QueryEngine) -> None:
     """Not even one with control characters, or with bytes that are no text."""
-    answer = Recognition("a\x00\udce9\n.jpg", None, reason="\x1b[31m red \ufffe")
+    answer = Answer("a\x00\udce9\n.jpg", None, reason="\x1b[31m red \ufffe")
     write_query_page(engine, [answer], tmp_path / "page.html")
     html = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "photo a \\xe9 .jpg" in html

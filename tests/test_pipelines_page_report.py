@@ -322,7 +322,7 @@ def test_right_answers_that_are_hardly_sure_are_shown_apart() -> None:
     rows = [(f"q{place}", 1, 0.9 - place / 20, [1]) for place in range(10)]
     given = np.array([place != 9 for place in range(10)])
     answers = Answers.from_rows(rows)
-    run = RunAnswers(answers, answers.predicted, given, ("",) * 10, (), has_solution=True)
+    run = RunAnswers(answers, answers.labels, given, ("",) * 10, (), has_solution=True)
     picked = pick_cases(run)
     assert picked.errors == ()
     assert [run.answers.query_ids[row] for row in picked.barely] == [

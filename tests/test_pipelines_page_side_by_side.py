@@ -51,7 +51,7 @@ def job(tiny: Tiny, run: Path) -> Job:
 def make_run(rows: list[tuple[str, int, float, list[int]]], given: list[bool]) -> RunAnswers:
     reasons = tuple("" if kept else "unsure" for kept in given)
     answers = Answers.from_rows(rows)
-    return RunAnswers(answers, answers.predicted, np.array(given), reasons, (), True)
+    return RunAnswers(answers, answers.labels, np.array(given), reasons, (), True)
 
 
 def test_photos_are_grouped_by_who_is_right(finished: Tiny, other: Path) -> None:

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from pipelines.answers.query import QueryEngine
 from pipelines.artifacts import FORMAT_VERSION, read_signed, write_signed
-from pipelines.reports.tables import print_recognition
+from pipelines.reports.tables import print_answer
 from rerank.geometry import CHANCE_INLIERS
 from tests.conftest import Tiny
 from tests.datasets import LANDMARKS, QUERIES, SIDE, cairn, write_photo
@@ -141,7 +141,7 @@ def test_chance_is_no_evidence_for_people_and_a_figure_for_programs(
     assert answer.best is not None
     chance = replace(answer.best, inliers=CHANCE_INLIERS, verified=False)
     console = Console(width=200, file=io.StringIO())
-    print_recognition(replace(answer, neighbors=(chance,), best=chance), console)
+    print_answer(replace(answer, neighbors=(chance,), best=chance), console)
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue().rstrip().endswith("not verified")
     assert asdict(chance)["inliers"] == CHANCE_INLIERS

@@ -18,8 +18,8 @@ NEGATIVE = {
     "train.freeze.last_convolutions",
     "train.phases.0.freeze.last_convolutions",
     "decide.steps.penalty.query-gate.above",
-    "decide.steps.verification.label-agreement.agree",
-    "decide.steps.verification.label-agreement.disagree",
+    "decide.steps.rescoring.label-agreement.agree",
+    "decide.steps.rescoring.label-agreement.disagree",
     "decide.steps.fusion.beta-mix.threshold",
     "decide.steps.rejection.threshold.threshold",
 }

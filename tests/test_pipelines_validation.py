@@ -22,7 +22,7 @@ from pipelines.datasets.dataset import Dataset
 from pipelines.runs.recipe import load_recipe
 from pipelines.stages.choice import is_better
 from pipelines.stages.training_set import load_training_set
-from pipelines.stages.validation import FIGURES, Validation, ValidationAnswers, draw_images
+from pipelines.stages.validation import FIGURES, Validation, draw_images
 from tests.datasets import cairn, make_dataset, make_recipe_file, options
 
 TRAIN = "[train]\nvalidation_share = 0.2\nfreeze_batch_norm = true\n"
@@ -65,7 +65,7 @@ def test_the_figures_are_those_of_the_answers(validation: Validation) -> None:
         (f"q{row}", int(label), 1 - row / 10, [int(truth)] if truth >= 0 else [])
         for row, (label, truth) in enumerate(zip(predicted, truths, strict=True))
     )
-    figures = validation.figures(ValidationAnswers(answers, truths, predicted))
+    figures = validation.figures(answers, answers)
     assert figures["gap"] == gap(answers)
     shown = np.isin(truths, validation.trained)
     assert figures["gap_unseen"] == gap(answers.take(~shown))
@@ -82,30 +82,26 @@ def test_pretrained_descriptors_beside_are_those_of_the_joined_model(
     trained, before = (DescriptorModel(ModelSpec(backbone, 32, dim)).eval() for dim in (16, 0))
     share = 0.3
     beside = replace(validation, before=before, before_share=share)
-    alone = validation.answer(before, alone=True)
-    found, wanted = (
-        beside.answer(trained),
-        validation.answer(trained.with_pretrained(before, share)),
-    )
-    again = beside.answer(before, alone=True)
+    alone, no_head = validation.answer(before, alone=True)
+    found, _ = beside.answer(trained)
+    wanted, head = validation.answer(trained.with_pretrained(before, share))
+    again, _ = beside.answer(before, alone=True)
+    assert head and no_head is None
     assert found and wanted and alone and again
     for one, other in ((found, wanted), (again, alone)):
-        assert one.answers.query_ids == other.answers.query_ids
-        np.testing.assert_array_equal(one.answers.predicted, other.answers.predicted)
-        np.testing.assert_allclose(one.answers.confidence, other.answers.confidence, atol=1e-5)
+        assert one.query_ids == other.query_ids
+        np.testing.assert_array_equal(one.labels, other.labels)
+        np.testing.assert_allclose(one.confidences, other.confidences, atol=1e-5)
 
 
 def test_nothing_to_ask_is_no_figure(validation: Validation) -> None:
-    assert np.isnan(list(validation.figures(None).values())).all()
-    assert set(validation.figures(None)) == set(FIGURES)
+    assert np.isnan(list(validation.figures(None, None).values())).all()
+    assert set(validation.figures(None, None)) == set(FIGURES)
 
 
-def judge(right: int, of: int = 40) -> ValidationAnswers:
+def judge(right: int, of: int = 40) -> Answers:
     """Return answers to so many queries, the first of which are right."""
-    truths = np.zeros(of, dtype=np.int64)
-    predicted = np.where(np.arange(of) < right, 0, 1)
-    rows = [(f"{row:03d}", int(label), 1.0, [0]) for row, label in enumerate(predicted)]
-    return ValidationAnswers(Answers.from_rows(rows), truths, predicted)
+    return Answers.from_rows((f"{row:03d}", int(row >= right), 1.0, [0]) for row in range(of))
 
 
 def test_a_model_is_better_only_by_more_than_chance() -> None:
@@ -151,7 +147,7 @@ def test_what_judges_best_is_kept(
     caplog.set_level(logging.INFO)
     gaps_of_epochs = iter([0.5, *gaps])  # after the one epoch first
     figures = dict.fromkeys(FIGURES, 0.1)
-    monkeypatch.setattr(Validation, "answer", lambda *_, **__: None)
+    monkeypatch.setattr(Validation, "answer", lambda *_, **__: (None, None))
     monkeypatch.setattr(Validation, "figures", lambda *_: {**figures, "gap": next(gaps_of_epochs)})
     history, kept = train(data, tmp_path / "run", UNSEEN)
     assert kept == tuned

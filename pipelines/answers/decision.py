@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from classify_head.answers import Answers, as_truths
 from classify_head.calibration import CalibratedFusion
 from classify_head.evidence import Evidence
 from classify_head.extras import Extras
@@ -24,7 +24,6 @@ from classify_head.policy import Policy, adjust
 from classify_head.promise import (
     POOL,
     REMOVED,
-    Kinds,
     Promise,
     describe,
     measure_promise,
@@ -50,32 +49,6 @@ AMONG = {
     POOL: "if {:.0%} of the photos show other things, like the pool",
     REMOVED: "if {:.0%} of the photos show landmarks that the database lacks",
 }
-
-
-@dataclass(frozen=True)
-class Answered:
-    """The known queries, each asked once or twice, and what was answered."""
-
-    ids: tuple[str, ...]  # [A]; of a photo that is asked twice, twice
-    kinds: Kinds  # [A] of promise.py
-    truths: NDArray[np.int64]  # [A]; -1 for a distractor
-    labels: NDArray[np.int64]  # [A]; -1 for no answer
-    confidences: NDArray[np.float64]  # [A]
-
-    @property
-    def correct(self) -> NDArray[np.bool_]:
-        """Whether each answer is right [A]; the answer to a distractor never is."""
-        return np.asarray((self.labels == self.truths) & (self.labels >= 0))
-
-    @property
-    def given(self) -> NDArray[np.float64]:
-        """The confidences [A], -inf where there is no answer at all."""
-        return np.where(self.labels < 0, -np.inf, self.confidences)
-
-    @property
-    def judged(self) -> tuple[NDArray[np.bool_], NDArray[np.float64], Kinds]:
-        """What thresholds and promises are measured by."""
-        return self.correct, self.given, self.kinds
 
 
 def tell_promise(figures: Mapping[str, Any], share: float, kind: str) -> str:
@@ -141,31 +114,33 @@ def decision_settings(recipe: Recipe) -> dict[str, Any]:
     return {name: getattr(recipe, name).model_dump(mode="json") for name in sections}
 
 
-def measure_point(answered: Answered, threshold: float, share: float) -> Point:
+def measure_point(known: Answers, threshold: float, share: float) -> Point:
     """Return what a threshold promises."""
-    promises = measure_promises(*answered.judged, threshold)
-    landmarks = measure_promise(*answered.judged, threshold, "")
+    promises = measure_promises(*known.judged, threshold)
+    landmarks = measure_promise(*known.judged, threshold, "")
     return Point(threshold, share, promises, landmarks)
 
 
-def choose_point(answered: Answered, min_precision: float, share: float) -> Point:
+def choose_point(known: Answers, min_precision: float, share: float) -> Point:
     """Return the threshold at which answers to the known queries are as precise as asked for."""
-    threshold = precise_threshold(*answered.judged, share, min_precision)
+    threshold = precise_threshold(*known.judged, share, min_precision)
     if math.isinf(threshold):
         logger.warning(
             "no threshold reaches a precision of %.3f on the known queries: nothing is answered",
             min_precision,
         )
-    return measure_point(answered, threshold, share)
+    return measure_point(known, threshold, share)
 
 
-def load_answered(run: Path) -> Answered:
-    """Read the known queries of a run, and what was answered to them. Errors as intact_file."""
+def load_known_answers(run: Path) -> Answers:
+    """Read what a run answered to the known queries. Errors as intact_file."""
     table = read_parquet(intact_file(run / "decision", "known_queries.parquet"))
-    return Answered(
+    return Answers(
+        to_array(table["landmark_id"]),
+        to_array(table["confidence"]),
         tuple(table["query_id"].to_pylist()),
+        as_truths(to_array(table["truth"])),
         np.array(table["kind"].to_pylist(), dtype=np.str_),
-        *(to_array(table[name]) for name in ("truth", "landmark_id", "confidence")),
     )
 
 
@@ -209,7 +184,7 @@ def at_precision(decision: Decision, run: Path, min_precision: float) -> Decisio
     """
     recipe = change_recipe(decision.recipe, [f"decide.min_precision={min_precision}"])
     share = recipe.decide.distractor_share
-    point = choose_point(load_answered(run), min_precision, share)
+    point = choose_point(load_known_answers(run), min_precision, share)
     if math.isfinite(point.threshold):
         logger.info("answers from confidence %.3f on: %s", point.threshold, point.tell())
     return replace(decision, recipe=recipe, threshold=point.threshold)

@@ -33,7 +33,7 @@ def make_extras(
             vectors = database.whitening.apply(vectors)
         without = None if excluded is None else excluded.landmarks
         centroids = nearest_centroids(vectors, *database.centroids, without=without)
-    if policy.verification.name == "label-agreement":
+    if policy.rescoring.name == "label-agreement":
         support = label_support(database, rows)
     return Extras(centroids=centroids, support=support)
 

@@ -5,7 +5,7 @@ one forward pass, one search and the verification of its candidates.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,41 +20,13 @@ from pipelines.runs.recipe import Recipe, make_recipe
 from rerank.features import LocalFeatures
 from rerank.geometry import is_verified
 
+from .answer import Answer, Match, make_answers
 from .decision import at_precision, load_decision
 from .describer import load_describer
 from .extras import make_extras
 from .open_run import open_recognizer
-from .predictions import make_predictions
 from .recognition import Recognizer
 from .supporters import order_supporters
-
-
-@dataclass(frozen=True)
-class Match:
-    """A database photo beside the one that was asked about."""
-
-    image_id: str
-    landmark_id: int
-    name: str
-    rank: int | None  # among the neighbours, from 0 for the nearest; None if behind them
-    similarity: float  # cosine
-    inliers: int | None  # None where it was not compared
-    verified: bool  # there are more inliers than chance gives
-
-
-@dataclass(frozen=True)
-class Recognition:
-    """The answer to one photo; error is set, and nothing else, where it could not be read."""
-
-    image: str
-    landmark_id: int | None = None
-    name: str | None = None
-    confidence: float = 0.0
-    reason: str = ""  # why there is no known landmark
-    guess: int | None = None  # the likeliest landmark, answered or not
-    neighbors: tuple[Match, ...] = ()  # what speaks for the guess, then what for another
-    best: Match | None = None  # what speaks most for the guess
-    error: str = ""
 
 
 class QueryEngine:
@@ -82,7 +54,7 @@ class QueryEngine:
         if min_precision is not None:
             self.decision = at_precision(self.decision, run, min_precision)
 
-    def ask(self, path: ImageFile, neighbors: int = 5) -> Recognition:
+    def ask(self, path: ImageFile, neighbors: int = 5) -> Answer:
         """Recognise one photo; a photo that cannot be read is an answer with an error.
 
         Args:
@@ -92,26 +64,17 @@ class QueryEngine:
         try:
             image = self.describer.decode(path)
         except ImageError as error:
-            return Recognition(str(path), error=str(error))
+            return Answer(str(path), error=str(error))
         asked, features = self.describer.describe(image, str(path))
         neighbors_found, evidence = self.recognizer.gather(asked, lambda query: features)
         database, rows = self.recognizer.database, neighbors_found.rows
         extras = make_extras(self.decision.policy, database, asked.vectors, rows)
         decisions = self.decision.answer(evidence, extras)
-        prediction = make_predictions(self.recognizer, evidence, decisions)[0]
-        known, guess = prediction.landmark_id, prediction.guess
-        matches = order_supporters(self._matches(rows[0], evidence), guess)
-        best = matches[0] if matches and matches[0].landmark_id == guess else None
-        return Recognition(
-            str(path),
-            known,
-            None if known is None else self.recognizer.name(known),
-            prediction.confidence,
-            prediction.reason,
-            guess,
-            tuple(order_supporters(matches, guess, neighbors)),
-            best,
-        )
+        answer = make_answers(self.recognizer, evidence, decisions)[0]
+        matches = order_supporters(self._matches(rows[0], evidence), answer.guess)
+        best = matches[0] if matches and matches[0].landmark_id == answer.guess else None
+        shown = tuple(order_supporters(matches, answer.guess, neighbors))
+        return replace(answer, neighbors=shown, best=best)
 
     def find_features(self, path: ImageFile) -> LocalFeatures | None:
         """Return the local features of a photo; None where the run compares none.

@@ -40,7 +40,7 @@ def query(
     from embed.printable import encodable
     from pipelines.answers.query import QueryEngine
     from pipelines.datasets.images import list_images
-    from pipelines.reports.tables import open_console, print_recognition
+    from pipelines.reports.tables import open_console, print_answer
     from pipelines.runs.job import pick_known_run
 
     paths = list_images(images)
@@ -54,7 +54,7 @@ def query(
             texts = {"image": encodable(answer.image), "error": encodable(answer.error)}
             print(json.dumps(asdict(answer) | texts, ensure_ascii=False), flush=True)
         else:
-            print_recognition(answer, console)
+            print_answer(answer, console)
     if html is not None:
         from pipelines.reports.page.query_page import write_query_page
 

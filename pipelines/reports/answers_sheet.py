@@ -44,7 +44,7 @@ def draw_answers(job: Job) -> None:
     run = read_answers(job.run, None)
     unread = {query_id for query_id, _ in run.unread}
     read = [row for row, query_id in enumerate(run.answers.query_ids) if query_id not in unread]
-    confidences = run.answers.confidence[read]
+    confidences = run.answers.confidences[read]
     rows = [read[place] for place in spread(confidences.tolist(), SAMPLE)]
     neighbors = read_neighbors(job, [run.answers.query_ids[row] for row in rows])
     sample = [list(_show(job, run, row, neighbors)) for row in rows]
@@ -62,7 +62,7 @@ def _show(
     name = "no known landmark"
     if given and label is not None:
         name = _name(job, label)
-    note = f"confidence {run.answers.confidence[row]:.3f}"
+    note = f"confidence {run.answers.confidences[row]:.3f}"
     if not given and label is not None:
         note += f" of {_name(job, label)}"
     yield CaptionedImage(job.dataset.locate(query_id), name, note, answered=given)

@@ -49,7 +49,7 @@ def count_confusions(answers: Answers) -> Confusions:
     """
     pairs = Counter(
         (_pick_truth(truth, answer), answer)
-        for truth, answer in zip(answers.truths, answers.predicted.tolist(), strict=True)
+        for truth, answer in zip(answers.truths, answers.labels.tolist(), strict=True)
     )
     rows = np.array([(*pair, pairs[pair]) for pair in sorted(pairs)], dtype=np.int64)
     return Confusions(*rows.reshape(-1, 3).T)

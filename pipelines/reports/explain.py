@@ -18,8 +18,9 @@ from embed.decode import ImageError, decode_image
 from embed.errors import InputError
 from embed.explain import Score, class_logit, cosine_to, grad_cam, saliency
 from embed.transforms import resize_square, to_tensor
+from pipelines.answers.answer import Answer, Match
 from pipelines.answers.open_run import load_split_embeddings
-from pipelines.answers.query import Match, QueryEngine, Recognition
+from pipelines.answers.query import QueryEngine
 from pipelines.datasets.dataset import Dataset
 from pipelines.runs.members import list_members
 from rerank.delf.attention_map import attention_map
@@ -36,7 +37,7 @@ BRIGHTEST = 0.99  # share of pixels below the brightest colour of saliency: few 
 class Explanation:
     """The answer to a photo and its picture."""
 
-    answer: Recognition
+    answer: Answer
     subject: str = ""  # what is explained, for people
     path: Path | None = None  # None where the photo could not be read
 
@@ -95,7 +96,7 @@ class Explainer:
         draw_panels(panels, self.first.views.square, photo, path)
         return Explanation(answer, subject.title, path)
 
-    def _choose_subject(self, answer: Recognition) -> Subject:
+    def _choose_subject(self, answer: Answer) -> Subject:
         """Return the class that was asked for, or what speaks for the answer."""
         label = self.landmark_id
         if label is None and answer.best is None:
@@ -123,7 +124,7 @@ class Explainer:
         score = class_logit(self.first.classifier.logits, self.place_of[landmark_id])
         return Subject(score, f"the head's class {self.engine.recognizer.name(landmark_id)}")
 
-    def _make_panels(self, photo: Path, answer: Recognition, subject: Subject) -> list[Panel]:
+    def _make_panels(self, photo: Path, answer: Answer, subject: Subject) -> list[Panel]:
         model, limit = self.first.model, self.engine.recipe.decode.max_pixels
         # Decoded for the network as it is when it answers, and again large enough to look at.
         side, seen = model.spec.image_size, self.engine.describer.decode(photo).pixels
@@ -169,7 +170,7 @@ def _to_numpy(maps: Tensor) -> NDArray[np.float32]:
     return maps[0].to("cpu", torch.float32).numpy()
 
 
-def _describe_answer(answer: Recognition) -> str:
+def _describe_answer(answer: Answer) -> str:
     if answer.landmark_id is None:
         return f"No known landmark: {answer.reason}"
     return f"{answer.name}, confidence {answer.confidence:.3f}"

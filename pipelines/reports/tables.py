@@ -11,7 +11,7 @@ from embed.printable import printable
 from pipelines.answers.supporters import name_landmark
 
 if TYPE_CHECKING:  # what makes them takes seconds to import
-    from pipelines.answers.query import Recognition
+    from pipelines.answers.answer import Answer
     from pipelines.runs.verify import CheckedArtifact
     from pipelines.scores.ablate import Ablation, Row
     from pipelines.scores.compare import RunComparison
@@ -240,7 +240,7 @@ def _ablation_cells(row: "Row") -> list[str]:
     ]
 
 
-def print_recognition(answer: "Recognition", console: Console) -> None:
+def print_answer(answer: "Answer", console: Console) -> None:
     """Print the answer to one photo, and the database photos for it and for another."""
     image = _show(answer.image)
     if answer.error:

@@ -31,7 +31,7 @@ OF_LOCAL_FEATURES = (
     *("max_distance", "model", "threshold_px", "max_iterations"),
 )
 # The calibrated fusion sees all evidence itself, and none of what these make of it.
-BEFORE_FUSION = ("penalty", "verification", "vote")
+BEFORE_FUSION = ("penalty", "rescoring", "vote")
 # Values that say what is so anyway: no ratio test.
 NEUTRAL = {"rerank.max_ratio": 1.0}
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from classify_head.answers import NO_LANDMARK, Answers
+from classify_head.answers import Answers
 from classify_head.calibration import CalibratedFusion
 from classify_head.comparison import compare_answers
 from classify_head.evidence import Evidence
@@ -21,7 +21,7 @@ from classify_head.gap import gap, gap_landmark_only, top1
 from classify_head.label_scores import Choice
 from classify_head.policies import POLICIES, Decisions, decide
 from classify_head.rejection import RejectTorino, self_verified_gap
-from classify_head.submission import Solution, Submission, match_answers
+from classify_head.submission import Solution, match_answers
 from embed.columns import find_places, to_array
 from embed.errors import InputError, MissingFileError
 from pipelines.answers.database import Database, load_database
@@ -90,14 +90,10 @@ class Stored:
             extras = replace(extras, calibrated=self.model.decide)
         return decide(self.evidence, policy, extras)
 
-    def match(
-        self, labels: NDArray[np.int64], confidences: NDArray[np.float64], solution: Solution
-    ) -> Answers:
+    def match(self, choice: Choice, solution: Solution) -> Answers:
         """Return answers [Q] beside their truths; those to unreadable queries are missing."""
-        none = np.full(len(self.failed), NO_LANDMARK)
         ids = (*self.evidence.query_ids, *self.failed)
-        scores = np.append(confidences, np.zeros(len(self.failed)))
-        return match_answers(Submission(ids, np.append(labels, none), scores), solution)
+        return match_answers(ids, choice.pad(len(self.failed)), solution)
 
 
 def ablate_run(job: Job) -> Ablation:
@@ -117,10 +113,8 @@ def ablate_run(job: Job) -> Ablation:
     rows = [Row(OWN, f"policy {job.recipe.decide.policy}", False, _measure(own, own))]
     rows += [_try_policy(name, stored, solution, own) for name in POLICIES]
     if stored.model and job.recipe.rerank.method != "none":
-        labels, probabilities = _fit_without_geometry(job, stored).decide(
-            forget_geometry(stored.evidence)
-        )
-        answers = stored.match(labels, probabilities, solution)
+        model = _fit_without_geometry(job, stored)
+        answers = stored.match(model.decide(forget_geometry(stored.evidence)), solution)
         rows.append(Row(NO_GEOMETRY, "ours, fitted anew", False, _measure(answers, own)))
     ablation = Ablation(tuple(rows), _verify_itself(stored))
     write_json(asdict(ablation), job.run / "ablation.json")
@@ -174,7 +168,7 @@ def _try_policy(name: str, stored: Stored, solution: Solution, own: Answers) -> 
         decisions = stored.decide(name)
     except MissingEvidenceError as error:
         return Row(name, policy.source, policy.transductive, None, str(error))
-    answers = stored.match(decisions.labels, decisions.confidences, solution)
+    answers = stored.match(decisions.answers, solution)
     return Row(name, policy.source, policy.transductive, _measure(answers, own))
 
 
@@ -213,7 +207,7 @@ def _fit_without_geometry(job: Job, stored: Stored) -> CalibratedFusion:
     recognizer = replace(opened, recipe=recipe, features=None)
     calibration_set = build_calibration_set(known.embeddings, stored.database)
     _, evidence = calibration_set.gather(known, recognizer)
-    return fit_known(evidence, calibration_set, recipe).model
+    return fit_known(evidence, calibration_set, recipe)[0]
 
 
 def _verify_itself(stored: Stored) -> float | None:
@@ -222,6 +216,5 @@ def _verify_itself(stored: Stored) -> float | None:
         decisions = stored.decide("torino")
     except MissingEvidenceError:
         return None
-    choice = Choice(decisions.guesses, decisions.confidences)
-    verdicts = RejectTorino().judge(stored.evidence, choice)
-    return self_verified_gap(decisions.confidences, verdicts)
+    verdicts = RejectTorino().judge(stored.evidence, decisions.guesses)
+    return self_verified_gap(decisions.guesses.confidences, verdicts)

@@ -70,7 +70,7 @@ def _load_answers(source: Path, solution: Path | None) -> Answers:
         solution = solution or _find_own_solution(source)
         submission = find_submission(source)
     try:
-        return match_answers(load_submission(submission), load_solution(solution))
+        return match_answers(*load_submission(submission), load_solution(solution))
     except InputError as error:
         raise InputError(f"{source}, scored with {solution}: {error}") from error
 

@@ -17,18 +17,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from classify_head.answers import NO_LANDMARK, Answers
-from classify_head.coverage import given_confidence, measure_threshold, risk_coverage
+from classify_head.coverage import measure_threshold, risk_coverage
 from classify_head.gap import gap, summary
+from classify_head.label_scores import Choice
 from classify_head.promise import Promise, describe
 from classify_head.reliability import brier_score, reliability_bins
 from classify_head.settings import DecideSettings
-from classify_head.submission import (
-    Solution,
-    Submission,
-    load_solution,
-    load_submission,
-    match_answers,
-)
+from classify_head.submission import Solution, load_solution, load_submission, match_answers
 from embed.columns import find_places, read_parquet, to_array
 from embed.errors import MissingFileError
 from index.metrics import recall_at_k
@@ -52,7 +47,7 @@ CALIBRATION = ("expected_calibration_error", "maximum_calibration_error", "brier
 
 def evaluate_files(submission: Path, solution: Path) -> dict[str, Any]:
     """Return the figures of a submission against a solution. Errors are those of the readers."""
-    answers = match_answers(load_submission(submission), load_solution(solution))
+    answers = match_answers(*load_submission(submission), load_solution(solution))
     return {**summary(answers), **measure_confidence(answers)}
 
 
@@ -88,7 +83,7 @@ def can_evaluate(dataset: Dataset) -> bool:
 def _score_submission(run: Path, dataset: Dataset) -> dict[str, Any]:
     """Return the figures of the submission of a run and of each step before it."""
     solution = dataset.solution
-    answers = match_answers(load_submission(find_submission(run)), solution)
+    answers = match_answers(*load_submission(find_submission(run)), solution)
     metrics = {**summary(answers), **measure_confidence(answers)}
     steps = load_steps(run, solution)
     metrics["operating_point"] = _measure_given(run, solution)
@@ -131,7 +126,7 @@ def measure_confidence(answers: Answers) -> dict[str, Any]:
         all queries; the CALIBRATION figures over the answered ones, distractors among them, an
         answer to which is wrong; calibration_note, why these are None, "" where they are not.
     """
-    curve = risk_coverage(answers.correct, given_confidence(answers))
+    curve = risk_coverage(answers.correct, answers.given)
     return {
         "risk_coverage_area": curve.area,
         "excess_risk_coverage_area": curve.excess_area,
@@ -140,8 +135,8 @@ def measure_confidence(answers: Answers) -> dict[str, Any]:
 
 
 def _measure_calibration(answers: Answers) -> dict[str, Any]:
-    answered = answers.predicted != NO_LANDMARK
-    correct, confidence = answers.correct[answered], answers.confidence[answered]
+    answered = answers.labels != NO_LANDMARK
+    correct, confidence = answers.correct[answered], answers.confidences[answered]
     note = ""
     if not len(confidence):
         note = "no query is answered"
@@ -159,9 +154,9 @@ def _measure_given(run: Path, solution: Solution) -> dict[str, Any]:
     """Return precision and coverage of the answers that are not "no known landmark"."""
     table = read_parquet(intact_output(run, "predictions.parquet"))
     answers = _match_columns(table, "landmark_id", "confidence", solution)
-    given = answers.predicted != NO_LANDMARK
+    given = answers.labels != NO_LANDMARK
     # Every answer that is left was given, whatever rule of the policy it passed.
-    point = measure_threshold(answers.correct, given_confidence(answers), -math.inf)
+    point = measure_threshold(answers.correct, answers.given, -math.inf)
     landmarks = int(answers.has_landmark.sum())
     return {
         "precision": point.precision if point.answered else None,
@@ -239,12 +234,9 @@ def _leave_near_duplicates_out(run: Path, answers: Answers) -> dict[str, Any]:
 
 
 def _match_columns(table: pa.Table, label: str, confidence: str, solution: Solution) -> Answers:
-    submission = Submission(
-        tuple(table["query_id"].to_pylist()),
-        np.array([NO_LANDMARK if x is None else x for x in table[label].to_pylist()], np.int64),
-        to_array(table[confidence]),
-    )
-    return match_answers(submission, solution)
+    labels = [NO_LANDMARK if x is None else x for x in table[label].to_pylist()]
+    choice = Choice(np.array(labels, np.int64), to_array(table[confidence]))
+    return match_answers(table["query_id"].to_pylist(), choice, solution)
 
 
 def _score_unseen(steps: Mapping[str, Answers], trained: set[int]) -> dict[str, Any] | None:

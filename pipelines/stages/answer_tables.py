@@ -1,52 +1,44 @@
 """Lay answers and their evidence out as tables, a row a query or a row a neighbour."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from classify_head.evidence import Evidence
-from classify_head.prediction import Prediction
+from classify_head.label_scores import Choice
 from index.neighbors import Neighbors
+from pipelines.answers.answer import Answer
 from pipelines.answers.recognition import Recognizer
-
-KNOWN = ("votes", "similarity", "inliers", "penalty")  # evidence of a prediction
-
-
-@dataclass(frozen=True)
-class Step:
-    """What one step of the pipeline would answer to each of Q queries."""
-
-    labels: NDArray[np.int64]  # [Q]; -1 for no answer
-    confidences: NDArray[np.float64]  # [Q]
 
 
 def predictions_table(
-    predictions: Sequence[Prediction],
-    steps: Mapping[str, Step],
+    answers: Sequence[Answer],
+    known: Mapping[str, NDArray[np.number]],
+    steps: Mapping[str, Choice],
     failures: Mapping[str, tuple[str, str]],
 ) -> pa.Table:
     """Return a row a query: the answer, its evidence, and what each step alone would answer.
 
     Args:
-        predictions: [Q].
+        answers: [Q].
+        known: by name, what is known of each guess [Q]; not read where there is none.
         steps: by name, of the same queries.
         failures: reason and message of the queries that could not be read, by their id.
     """
     rows = [
         {
-            "query_id": prediction.query_id,
-            "landmark_id": prediction.landmark_id,
-            "guess": prediction.guess,
-            "confidence": prediction.confidence,
-            "reason": prediction.reason,
-            **{name: prediction.evidence.get(name) for name in KNOWN},
+            "query_id": answer.image,
+            "landmark_id": answer.landmark_id,
+            "guess": answer.guess,
+            "confidence": answer.confidence,
+            "reason": answer.reason,
+            **{n: None if answer.guess is None else float(of[row]) for n, of in known.items()},
             **{f"{name}_label": int(step.labels[row]) for name, step in steps.items()},
             **{f"{name}_confidence": float(step.confidences[row]) for name, step in steps.items()},
         }
-        for row, prediction in enumerate(predictions)
+        for row, answer in enumerate(answers)
     ]
     rows += [
         {
@@ -61,7 +53,7 @@ def predictions_table(
     schema = pa.schema(
         [("query_id", pa.string()), ("landmark_id", pa.int64()), ("guess", pa.int64())]
         + [("confidence", pa.float64()), ("reason", pa.string())]
-        + [(name, pa.float64()) for name in KNOWN]
+        + [(name, pa.float64()) for name in known]
         + [(f"{name}_label", pa.int64()) for name in steps]
         + [(f"{name}_confidence", pa.float64()) for name in steps]
     )

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from classify_head.answers import Answers
 from classify_head.comparison import compare_answers
 from embed.model import DescriptorModel
 
-from .validation import Validation, ValidationAnswers
+from .validation import Validation
 
 logger = logging.getLogger(__name__)
 
@@ -53,11 +54,11 @@ def choose_model(
         "the last epoch": last,
     }
     judged = [validation.answer(model, alone=model is start) for model in candidates.values()]
-    figures = [validation.figures(each) for each in judged]
+    figures = [validation.figures(*each) for each in judged]
     gaps = [each["gap"] for each in figures]
     found = int(np.argmax(gaps))  # of equal ones the first
     choice = ChosenModel(found, figures[1])
-    by_chance = choice.tuned and not is_better(judged[found], judged[1])
+    by_chance = choice.tuned and not is_better(judged[found][0], judged[1][0])
     logger.info(
         "kept: %s; GAP of held-out photos and landmarks %.3f, of the pretrained features %.3f, of "
         "the trained ones %.3f%s",
@@ -67,11 +68,11 @@ def choose_model(
     return choice
 
 
-def is_better(tuned: ValidationAnswers | None, start: ValidationAnswers | None) -> bool:
+def is_better(tuned: Answers | None, start: Answers | None) -> bool:
     """Tell whether a model's GAP is larger than that of another one by more than chance.
 
     With 95 % confidence, by a paired bootstrap over the queries.
     """
     if tuned is None or start is None:
         return False
-    return compare_answers(start.answers, tuned.answers, level=0.9).low > 0
+    return compare_answers(start, tuned, level=0.9).low > 0

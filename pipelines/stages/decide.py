@@ -16,12 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from classify_head.calibration import CalibratedFusion, Calibration, fit_calibration
+from classify_head.answers import Answers, as_truths
+from classify_head.calibration import CalibratedFusion, fit_calibration
 from classify_head.evidence import Evidence
+from classify_head.label_scores import Choice
 from classify_head.promise import DISTRACTORS, FEW, POOL, describe
 from classify_head.thresholds import probability_threshold, share_threshold
 from embed.files import writing
-from pipelines.answers.decision import Answered, Decision, Point, choose_point, measure_point
+from pipelines.answers.decision import Decision, Point, choose_point, measure_point
 from pipelines.answers.extras import make_extras
 from pipelines.answers.open_run import open_recognizer
 from pipelines.artifacts import Manifest, invalidate, record_file, write_json
@@ -41,60 +43,65 @@ def set_decision(artifact: Artifact, indexed: Manifest) -> Manifest:
     job, folder = artifact.job, artifact.folder
     invalidate(folder)
     (folder / RELIABILITY).unlink(missing_ok=True)
-    model, answered = _answer_known(job, indexed)
-    point = _choose_point(job.recipe, answered)
-    note = _note(answered, point)
+    model, known = _answer_known(job, indexed)
+    point = _choose_point(job.recipe, known)
+    note = _note(known, point)
     if note:
         logger.warning(note)
-    counts = {kind: int((answered.kinds == kind).sum()) for kind in DISTRACTORS}
+    counts = {kind: int((known.kinds == kind).sum()) for kind in DISTRACTORS}
     values = {
         "model": model.to_json() if model else None,
         "note": note,
-        "known_queries": len(set(answered.ids)),
+        "known_queries": len(set(known.query_ids)),
         "distractors": counts[POOL],
         **_point_values(point),
     }
     write_json(values, folder / "decision.json")
-    _write_answered(answered, folder / "known_queries.parquet")
+    _write_known(known, folder / "known_queries.parquet")
     outputs = [folder / name for name in ("decision.json", "known_queries.parquet")]
     return artifact.sign([record_file(path) for path in outputs], model=indexed.model)
 
 
-def _answer_known(job: Job, indexed: Manifest) -> tuple[CalibratedFusion | None, Answered]:
+def _answer_known(job: Job, indexed: Manifest) -> tuple[CalibratedFusion | None, Answers]:
     """Ask the known queries; return the model of the calibrated policy and the answers."""
     recipe = job.recipe
     recognizer = open_recognizer(job.run, recipe, str(indexed.model["fingerprint"]))
-    known = load_known_queries(job)
+    queries = load_known_queries(job)
     # Where the policy rejects by a rule of its own, there is nothing to be set by it.
     twice = recipe.decide.rejection == "none"
-    calibration_set = build_calibration_set(known.embeddings, recognizer.database, twice=twice)
-    neighbors, evidence = calibration_set.gather(known, recognizer)
+    calibration_set = build_calibration_set(queries.embeddings, recognizer.database, twice=twice)
+    neighbors, evidence = calibration_set.gather(queries, recognizer)
     # Photos of one occasion are often in the database together, and nobody will ask with one more.
     near_copies = evidence.overlaps > recipe.decide.max_overlap
     evidence = evidence.without(near_copies)
-    truths = calibration_set.queries.landmark_ids
     if recipe.decide.policy != "calibrated":
         policy = recipe.decide.make_policy()
         order = np.argsort(near_copies, axis=1, kind="stable")  # as `without` moves neighbours
         rows = np.take_along_axis(np.where(near_copies, -1, neighbors.rows), order, axis=1)
         vectors = calibration_set.queries.vectors
         extras = make_extras(policy, recognizer.database, vectors, rows, calibration_set.excluded)
-        decided = Decision(recipe, None, -math.inf).answer(evidence, extras)
-        answers = decided.guesses, decided.confidences
-        return None, Answered(evidence.query_ids, calibration_set.kinds, truths, *answers)
-    calibration = fit_known(evidence, calibration_set, recipe)
-    if not calibration.model.fitted:
+        decisions = Decision(recipe, None, -math.inf).answer(evidence, extras)
+        return None, _beside_truths(decisions.guesses, calibration_set)
+    model, choice = fit_known(evidence, calibration_set, recipe)
+    if not model.fitted:
         logger.warning(
             "too few photos with a known answer that the model was not trained on, so confidences "
             "are those of other data; they say which answers are surer, not how often they are "
             "right"
         )
-    answers = calibration.labels, calibration.probabilities
-    return calibration.model, Answered(evidence.query_ids, calibration_set.kinds, truths, *answers)
+    return model, _beside_truths(choice, calibration_set)
 
 
-def fit_known(evidence: Evidence, calibration_set: CalibrationSet, recipe: Recipe) -> Calibration:
-    """Fit the calibrated policy, as a recipe says, on a calibration set and its evidence."""
+def _beside_truths(choice: Choice, calibration_set: CalibrationSet) -> Answers:
+    queries, kinds = calibration_set.queries, calibration_set.kinds
+    truths = as_truths(queries.landmark_ids)
+    return Answers(choice.labels, choice.confidences, queries.ids, truths, kinds)
+
+
+def fit_known(
+    evidence: Evidence, calibration_set: CalibrationSet, recipe: Recipe
+) -> tuple[CalibratedFusion, Choice]:
+    """Fit the calibrated policy, as a recipe says, on a calibration set; return as fit_calibration."""
     return fit_calibration(
         *(evidence, calibration_set.queries.landmark_ids, calibration_set.kinds),
         features=recipe.decide.features,
@@ -103,9 +110,9 @@ def fit_known(evidence: Evidence, calibration_set: CalibrationSet, recipe: Recip
     )
 
 
-def _note(answered: Answered, point: Point) -> str:
+def _note(known: Answers, point: Point) -> str:
     """Return what the user should know about the distractors; mostly nothing."""
-    pool = int((answered.kinds == POOL).sum())
+    pool = int((known.kinds == POOL).sum())
     if not point.promises:
         return (
             "nothing is known of photos without a landmark, so it is not known what the answer to "
@@ -120,19 +127,19 @@ def _note(answered: Answered, point: Point) -> str:
     return ""
 
 
-def _choose_point(recipe: Recipe, answered: Answered) -> Point:
+def _choose_point(recipe: Recipe, known: Answers) -> Point:
     """Return the confidence that answers must reach, and what it promises."""
     settings, share = recipe.decide, recipe.decide.distractor_share
     if settings.min_precision is not None:
-        return choose_point(answered, settings.min_precision, share)
+        return choose_point(known, settings.min_precision, share)
     calibrated = settings.policy == "calibrated"
-    if not (answered.truths < 0).any():
+    if known.has_landmark.all():
         threshold = 0.0 if calibrated else settings.reject_below
     elif calibrated:
-        threshold = probability_threshold(*answered.judged, share, settings.least_probability)
+        threshold = probability_threshold(*known.judged, share, settings.least_probability)
     else:
-        threshold = share_threshold(answered.confidences, answered.kinds, settings.reject_share)
-    return measure_point(answered, threshold, share)
+        threshold = share_threshold(known.confidences, known.kinds, settings.reject_share)
+    return measure_point(known, threshold, share)
 
 
 def _point_values(point: Point) -> dict[str, Any]:
@@ -148,14 +155,14 @@ def _point_values(point: Point) -> dict[str, Any]:
     }
 
 
-def _write_answered(answered: Answered, path: Path) -> None:
+def _write_known(known: Answers, path: Path) -> None:
     table = pa.table(
         {
-            "query_id": pa.array(answered.ids, pa.string()),
-            "kind": pa.array(answered.kinds.tolist(), pa.string()),
-            "truth": answered.truths,
-            "landmark_id": answered.labels,
-            "confidence": answered.confidences,
+            "query_id": pa.array(known.query_ids, pa.string()),
+            "kind": pa.array(known.kinds.tolist(), pa.string()),
+            "truth": known.first_truths,
+            "landmark_id": known.labels,
+            "confidence": known.confidences,
         }
     )
     with writing(path) as temporary:

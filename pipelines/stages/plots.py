@@ -12,7 +12,7 @@ import numpy as np
 from classify_head.reliability import reliability_bins
 from embed.files import writing
 from embed.history import CURVES, load_rows, plot_history
-from pipelines.answers.decision import load_answered
+from pipelines.answers.decision import load_known_answers
 from pipelines.decorations import draw_missing
 from pipelines.runs.job import Job
 from pipelines.runs.members import list_members
@@ -37,11 +37,11 @@ def draw_curves(folder: Path) -> None:
 
 def draw_reliability(run: Path) -> None:
     """Draw what the confidences of a decision are worth; nothing without a known query."""
-    answered = load_answered(run)
-    if not answered.ids:
+    known = load_known_answers(run)
+    if not known.query_ids:
         return
     from classify_head.plots import plot_reliability  # matplotlib takes a second
 
     with writing(run / "decision" / RELIABILITY) as temporary:
-        bins = reliability_bins(answered.correct, np.clip(answered.confidences, 0, 1))
+        bins = reliability_bins(known.correct, np.clip(known.confidences, 0, 1))
         plot_reliability(bins, temporary)

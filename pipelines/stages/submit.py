@@ -11,13 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from classify_head.evidence import Evidence
 from classify_head.evidence_store import write_evidence
-from classify_head.policies import POLICIES, Decisions, decide
-from classify_head.policy import Policy, adjust
+from classify_head.label_scores import Choice
+from classify_head.policies import POLICIES, decide
+from classify_head.policy import adjust
 from classify_head.submission import save_submission
 from embed.files import writing
 from embed.shards import Embeddings
+from pipelines.answers.answer import make_answers, measure_guesses
 from pipelines.answers.decision import load_decision
 from pipelines.answers.extras import make_extras
 from pipelines.answers.open_run import (
@@ -26,12 +27,11 @@ from pipelines.answers.open_run import (
     open_features,
     open_recognizer,
 )
-from pipelines.answers.predictions import make_predictions
 from pipelines.artifacts import Manifest, invalidate, record_file
 from pipelines.runs.artifact import SHEET, Artifact
 from pipelines.runs.job import Job
 
-from .answer_tables import Step, neighbors_table, predictions_table, verified_table
+from .answer_tables import neighbors_table, predictions_table, verified_table
 
 OUTPUTS = (
     "submission.csv",
@@ -68,24 +68,20 @@ def _recognize(job: Job, indexed: Manifest) -> dict[str, int]:
     )
     extras = make_extras(decision.policy, recognizer.database, queries.vectors, neighbors.rows)
     decisions = decision.answer(evidence, extras)
+    # Of rejected queries the submission has the guess (sink) or nothing (empty).
+    sink = job.recipe.decide.rejected == "sink"
     steps = {
-        "head_only": _head_step(queries),
-        "knn": _policy_step(evidence, POLICIES["knn-power"]),
-        "reranked": _policy_step(evidence, GEOMETRY_ALONE),
-        "final": _final_step(decisions, job.recipe.decide.rejected),
+        "head_only": _choose_by_head(queries),
+        "knn": decide(evidence, POLICIES["knn-power"]).guesses,
+        "reranked": decide(evidence, GEOMETRY_ALONE).guesses,
+        "final": decisions.guesses if sink else decisions.answers,
     }
     failures = load_split_failures(job.run, "test")
     ids = [*queries.ids, *failures]
-    final = steps["final"]
-    empty = np.full(len(failures), -1, dtype=np.int64)
-    save_submission(
-        job.run / "submission.csv",
-        ids,
-        np.append(final.labels, empty),
-        np.append(final.confidences, np.zeros(len(failures))),
-    )
-    predictions = make_predictions(recognizer, evidence, decisions)
-    _write(job, "predictions", predictions_table(predictions, steps, failures))
+    save_submission(job.run / "submission.csv", ids, steps["final"].pad(len(failures)))
+    answers = make_answers(recognizer, evidence, decisions)
+    known = measure_guesses(evidence, decisions)
+    _write(job, "predictions", predictions_table(answers, known, steps, failures))
     _write(job, "neighbors", neighbors_table(recognizer, neighbors, evidence))
     _write(job, "verified", verified_table(recognizer, neighbors, evidence))
     with writing(job.run / "evidence.parquet") as temporary:
@@ -93,20 +89,9 @@ def _recognize(job: Job, indexed: Manifest) -> dict[str, int]:
     return {"requested": len(ids), "written": len(queries.ids), "failed": len(failures)}
 
 
-def _head_step(queries: Embeddings) -> Step:
+def _choose_by_head(queries: Embeddings) -> Choice:
     head = queries.head
-    return Step(head.labels[:, 0], head.probabilities[:, 0].astype(np.float64))
-
-
-def _policy_step(evidence: Evidence, policy: Policy) -> Step:
-    decisions = decide(evidence, policy)
-    return Step(decisions.guesses, decisions.confidences)
-
-
-def _final_step(decisions: Decisions, rejected: str) -> Step:
-    """Return what the submission says: of rejected queries the guess (sink) or nothing (empty)."""
-    labels = decisions.guesses if rejected == "sink" else decisions.labels
-    return Step(labels, decisions.confidences)
+    return Choice(head.labels[:, 0], head.probabilities[:, 0].astype(np.float64))
 
 
 def _write(job: Job, name: str, table: pa.Table) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from classify_head.answers import Answers
+from classify_head.answers import Answers, as_truths
 from classify_head.gap import bootstrap_interval, gap
 from classify_head.heads import Head
 from classify_head.trained_head import TrainedHead
@@ -124,72 +124,74 @@ class Validation:
 
     def score(self, model: DescriptorModel) -> dict[str, float]:
         """Return the FIGURES of a model: those of `figures` of its answers."""
-        return self.figures(self.answer(model))
+        return self.figures(*self.answer(model))
 
-    def answer(self, model: DescriptorModel, *, alone: bool = False) -> "ValidationAnswers | None":
+    def answer(
+        self, model: DescriptorModel, *, alone: bool = False
+    ) -> tuple[Answers | None, Answers | None]:
         """Answer the queries: by the nearest neighbour, or by the head, which searches nothing.
-
-        None if no landmark query, or no database image, could be read.
 
         Args:
             model: to be judged, on any device.
             alone: without the descriptors of `before` beside its own, and without the head.
+
+        Returns:
+            The answers, None if no landmark query, or no database image, could be read; and those
+            of the head, None without it.
         """
         if not (self.query_labels >= 0).any():
-            return None
+            return None, None
         model.eval()
         self.head.eval()
         queries = self._extract(model, self.queries, with_head=not alone)
         truths = self.query_labels[queries.positions]
         if not (truths >= 0).any():
-            return None
-        head_labels = None if alone else queries.head.labels[:, 0]
-        if self.judge == "head" and head_labels is not None:
-            predicted, confidences = head_labels, queries.head.probabilities[:, 0]
-        else:
-            database = self._extract(model, self.database, with_head=False)
-            if not len(database.positions):
-                return None
-            names = [str(position) for position in queries.positions]
-            labels = self.database_labels[database.positions]
-            vectors, searched = queries.vectors, database.vectors
-            if self.before is not None and not alone:
-                vectors = self._concatenate(vectors, self._query_before)
-                searched = self._concatenate(searched, self._database_before)
-            whitening, index = fit_search(searched, labels, self.search)
-            vectors = vectors if whitening is None else whitening.apply(vectors)
-            nearest = search(index, names, vectors, 1)
-            predicted = labels[nearest.rows[:, 0]]
-            confidences = nearest.scores[:, 0]
+            return None, None
         ids = tuple(f"{position:09d}" for position in queries.positions)
-        sets = tuple(frozenset([int(t)] if t >= 0 else []) for t in truths)
-        return ValidationAnswers(
-            Answers(ids, predicted, confidences.astype(np.float64), sets), truths, head_labels
-        )
 
-    def figures(self, judged: "ValidationAnswers | None") -> dict[str, float]:
-        """Return the FIGURES of answers.
+        def beside_truths(labels: NDArray[np.int64], confidences: Floats) -> Answers:
+            return Answers(labels, confidences.astype(np.float64), ids, as_truths(truths))
+
+        head = None
+        if not alone:
+            head = beside_truths(queries.head.labels[:, 0], queries.head.probabilities[:, 0])
+            if self.judge == "head":
+                return head, head
+        database = self._extract(model, self.database, with_head=False)
+        if not len(database.positions):
+            return None, head
+        labels = self.database_labels[database.positions]
+        vectors, searched = queries.vectors, database.vectors
+        if self.before is not None and not alone:
+            vectors = self._concatenate(vectors, self._query_before)
+            searched = self._concatenate(searched, self._database_before)
+        whitening, index = fit_search(searched, labels, self.search)
+        vectors = vectors if whitening is None else whitening.apply(vectors)
+        nearest = search(index, ids, vectors, 1)
+        return beside_truths(labels[nearest.rows[:, 0]], nearest.scores[:, 0]), head
+
+    def figures(self, answers: Answers | None, head: Answers | None) -> dict[str, float]:
+        """Return the FIGURES of answers, and of those of the head.
 
         Returns:
             gap, with distractors, and its standard error; gap_unseen, that of the landmarks that
             are not trained on, with distractors; recall_at_1 of the neighbours, nan where the head
             judges; head_top1, of the landmarks trained on. What is not known is nan.
         """
-        if judged is None:
+        if answers is None:
             return dict.fromkeys(FIGURES, math.nan)
-        answers, truths, head = judged.answers, judged.truths, judged.head_labels
         low, high = bootstrap_interval(answers, level=0.6827)  # one standard error either way
-        shown = np.isin(truths, self.trained)
-        unseen = (truths >= 0) & ~shown
+        shown = np.isin(answers.first_truths, self.trained)
+        unseen = answers.has_landmark & ~shown
         recall = math.nan
         if self.judge == "neighbors":
-            recall = recall_at_k(answers.predicted[:, None], answers.truths, 1)
+            recall = recall_at_k(answers.labels[:, None], answers.truths, 1)
         return {
             "gap": gap(answers),
             "gap_error": (high - low) / 2,
             "gap_unseen": gap(answers.take(~shown)) if unseen.any() else math.nan,
             "recall_at_1": recall,
-            "head_top1": math.nan if head is None else _share(head == truths, shown),
+            "head_top1": math.nan if head is None else _share(head.correct, shown),
         }
 
     @cached_property
@@ -222,15 +224,6 @@ class Validation:
             views=Views(square=self.square),
             classifier=TrainedHead(self.head.to(device), self.trained) if with_head else None,
         )
-
-
-@dataclass(frozen=True, eq=False)
-class ValidationAnswers:
-    """What a model answered to the queries that could be read."""
-
-    answers: Answers
-    truths: NDArray[np.int64]  # [Q] landmark ids; -1 for a distractor
-    head_labels: NDArray[np.int64] | None  # [Q] what the head predicts
 
 
 def _share(right: NDArray[np.bool_], of: NDArray[np.bool_]) -> float:

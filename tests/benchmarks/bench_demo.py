@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classify_head.gap import gap
-from classify_head.submission import Submission, load_solution, match_answers
+from classify_head.label_scores import Choice
+from classify_head.submission import load_solution, match_answers
 from embed.decode import decode_image
 from embed.parallel import run_parallel
 from pipelines.answers.open_run import load_split_embeddings
@@ -50,8 +51,8 @@ def nearest_gap(
     ids, asked = queries
     cosines = asked @ database[0].T
     best = cosines.argmax(axis=1)
-    submission = Submission(ids, database[1][best], cosines.max(axis=1).astype(np.float64))
-    return gap(match_answers(submission, load_solution(solution_path)))
+    choice = Choice(database[1][best], cosines.max(axis=1).astype(np.float64))
+    return gap(match_answers(ids, choice, load_solution(solution_path)))
 
 
 def run(run_folder: Path) -> str:

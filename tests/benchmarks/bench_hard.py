@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from classify_head.answers import Answers
 from classify_head.comparison import compare_answers
 from classify_head.gap import gap
-from classify_head.submission import Submission, load_solution, match_answers
+from classify_head.label_scores import Choice
+from classify_head.submission import load_solution, match_answers
 from embed.decode import ImageError, decode_image
 from embed.parallel import run_parallel
 from pipelines.datasets.dataset import Dataset
@@ -109,12 +110,8 @@ def answers_of(run: Path, dataset: Dataset, step: str) -> Answers:
     solution = dataset.find_table("solution")
     assert solution is not None
     table = pq.read_table(run / "predictions.parquet")
-    submission = Submission(
-        tuple(table["query_id"].to_pylist()),
-        table[f"{step}_label"].to_numpy(),
-        table[f"{step}_confidence"].to_numpy(),
-    )
-    return match_answers(submission, load_solution(solution))
+    choice = Choice(table[f"{step}_label"].to_numpy(), table[f"{step}_confidence"].to_numpy())
+    return match_answers(table["query_id"].to_pylist(), choice, load_solution(solution))
 
 
 def measure(job: Job, case: str) -> str:

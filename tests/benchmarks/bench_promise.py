@@ -96,17 +96,12 @@ def measure(
     rows = np.flatnonzero((kinds == "landmark") | (kinds == kind))
     correct, few = answers.correct[rows], given[rows]
     distractors = int((kinds == kind).sum())
-    ranked = rows[answers.predicted[rows] != NO_LANDMARK]
-    some = Answers(
-        tuple(answers.query_ids[row] for row in rows),
-        *(answers.predicted[rows], answers.confidence[rows]),
-        tuple(answers.truths[row] for row in rows),
-    )
+    ranked = rows[answers.labels[rows] != NO_LANDMARK]
     return Row(
         *(kind, distractors, promise.precision(distractors / len(rows)) if promise else np.nan),
         *(int((correct & few).sum()), int(few.sum())),
-        expected_calibration_error(answers.correct[ranked], answers.confidence[ranked]),
-        gap(some),
+        expected_calibration_error(answers.correct[ranked], answers.confidences[ranked]),
+        gap(answers.take(rows)),
     )
 
 

@@ -23,9 +23,9 @@ import numpy as np
 from classify_head.answers import Answers
 from classify_head.comparison import compare_answers
 from classify_head.gap import gap
+from classify_head.label_scores import Choice
 from classify_head.submission import (
     Solution,
-    Submission,
     load_submission,
     match_answers,
 )
@@ -152,7 +152,7 @@ def training_seconds(figures: dict[str, Any]) -> float:
 
 def read_answers(folder: Path, solution: Solution) -> Answers:
     """Return the submission of a run beside the truth."""
-    return match_answers(load_submission(folder / "submission.csv"), solution)
+    return match_answers(*load_submission(folder / "submission.csv"), solution)
 
 
 def compare_recipes(arguments: argparse.Namespace, solution: Solution) -> str:
@@ -194,8 +194,8 @@ def score_members(folder: Path, solution: Solution) -> str:
     for member in (*sorted((folder / "members").glob("*")), folder):
         head = load_split_embeddings(member, "test")
         confidences = head.head.probabilities[:, 0].astype(np.float64)
-        submission = Submission(head.ids, head.head.labels[:, 0], confidences)
-        answers = match_answers(submission, solution)
+        choice = Choice(head.head.labels[:, 0], confidences)
+        answers = match_answers(head.ids, choice, solution)
         name = "together" if member == folder else member.name
         found.append(f"{name} {gap(answers):.3f}")
     return ", ".join(found)

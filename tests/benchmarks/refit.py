@@ -19,6 +19,7 @@ from lightning_fabric import Fabric
 
 from classify_head.ensemble import combine_heads
 from classify_head.heads import build_head
+from classify_head.label_scores import Choice
 from classify_head.submission import save_submission
 from classify_head.trained_head import TrainedHead
 from embed.extract import extract_all
@@ -196,7 +197,7 @@ def answer_refitted(
     if len(scores) > 1:
         together = combine_heads(scores, ensemble.rule, ensemble.weights or None)
     probabilities = together.probabilities[:, 0].astype(np.float64)
-    save_submission(submission, queries.ids, together.labels[:, 0], probabilities)
+    save_submission(submission, queries.ids, Choice(together.labels[:, 0], probabilities))
     for checkpoint in folder.glob("*.pt"):
         checkpoint.unlink()
     return submission

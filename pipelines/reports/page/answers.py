@@ -55,7 +55,7 @@ def read_answers(run: Path, solution: Solution | None) -> RunAnswers:
     failures = load_split_failures(run, "test")
     return RunAnswers(
         answers,
-        np.where(answers.predicted == NO_LANDMARK, guesses, answers.predicted),
+        np.where(answers.labels == NO_LANDMARK, guesses, answers.labels),
         np.array([row["landmark_id"] is not None for row in kept], dtype=np.bool_),
         tuple(row["reason"] or "" for row in kept),
         tuple((image_id, reason) for image_id, (reason, _) in sorted(failures.items())),

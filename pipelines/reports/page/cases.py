@@ -52,8 +52,8 @@ class CaseBuilder:
     def _build(self, row: int, title: str, badge: str, tone: Tone, *more: str) -> Case:
         answers = self.run.answers
         facts = [f"photo {answers.query_ids[row]}", *more]
-        if answers.predicted[row] != NO_LANDMARK:
-            facts.insert(1, f"confidence {answers.confidence[row]:.3f}")
+        if answers.labels[row] != NO_LANDMARK:
+            facts.insert(1, f"confidence {answers.confidences[row]:.3f}")
         if not self.run.given[row]:
             facts.append(f"refused: {self.run.reasons[row]}")
         guess = int(self.run.guesses[row])
@@ -65,7 +65,7 @@ class CaseBuilder:
     def _pairs(self, row: int) -> list[Picture]:
         """Return the query beside the best photo of what was answered, and of what is true."""
         answers = self.run.answers
-        query_id, guess = answers.query_ids[row], int(answers.predicted[row])
+        query_id, guess = answers.query_ids[row], int(answers.labels[row])
         pairs = []
         if guess != NO_LANDMARK:
             near = self.album.find_best(query_id, guess)
@@ -87,7 +87,7 @@ class CaseBuilder:
         return max(found, key=lambda pair: _strength(pair[1]))
 
     def _answer(self, row: int) -> str:
-        label = int(self.run.answers.predicted[row])
+        label = int(self.run.answers.labels[row])
         if label == NO_LANDMARK:
             return "No answer"
         name = self.album.name(label)

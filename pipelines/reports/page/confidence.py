@@ -6,42 +6,31 @@ Reads the known queries of a run. Draws the charts in a temporary folder.
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from classify_head.answers import NO_LANDMARK
+from classify_head.answers import NO_LANDMARK, Answers
 from classify_head.coverage import OperatingPoint, measure_threshold, risk_coverage
 from classify_head.reliability import ReliabilityBins, reliability_bins
-from pipelines.answers.decision import load_answered
+from pipelines.answers.decision import load_known_answers
 from pipelines.reports.tables import PROMISED
 
 from .answers import RunAnswers
 from .pictures import encode_data_uri
 from .records import Picture, Tile
 
-
-@dataclass(frozen=True, eq=False)
-class JudgedAnswers:
-    """Q answers of which it is known whether they are right."""
-
-    photos: str  # which these are, for people
-    correct: NDArray[np.bool_]  # [Q]
-    confidences: NDArray[np.float64]  # [Q]; -inf where there is no answer at all
-    given: NDArray[np.bool_]  # [Q] whether the confidence was enough
-    of_test: bool = True  # else the mixture is ours, and shares of it say nothing
-
-    @property
-    def has_probabilities(self) -> bool:
-        """Whether there are answers, and every confidence can be a probability."""
-        claimed = self.confidences[self.confidences > -np.inf]
-        return bool(len(claimed) and claimed.min() >= 0 and claimed.max() <= 1)
+PHOTOS = {  # whose answers are judged, by whether there is a solution
+    True: "the test photos",
+    False: "photos with a known answer, kept from the training; those of landmarks were asked "
+    "once more without their landmark in the database",
+}
 
 
-def judge(run: Path, answers: RunAnswers, threshold: float | None) -> JudgedAnswers | None:
+def judge(
+    run: Path, answers: RunAnswers, threshold: float | None
+) -> tuple[Answers, OperatingPoint] | None:
     """Return the answers to the test photos; without a solution those to the known queries.
 
     Args:
@@ -50,40 +39,39 @@ def judge(run: Path, answers: RunAnswers, threshold: float | None) -> JudgedAnsw
         threshold: confidence that an answer must reach; None for another rule, or none.
 
     Returns:
-        The answers, or None where nothing is known of any.
+        The answers, and what the given ones among them are; None where nothing is known of any.
     """
     if answers.has_solution:
-        own = answers.answers
-        confidences = np.where(own.predicted == NO_LANDMARK, -np.inf, own.confidence)
-        return JudgedAnswers("the test photos", own.correct, confidences, answers.given)
-    known = load_answered(run)
-    if not known.ids:
+        found, given = answers.answers, answers.given
+    else:
+        found = load_known_answers(run)
+        given = found.given >= (-np.inf if threshold is None else threshold)
+    if not found.query_ids:
         return None
-    photos = (
-        "photos with a known answer, kept from the training; those of landmarks were asked once "
-        "more without their landmark in the database"
-    )
-    least = -np.inf if threshold is None else threshold
-    return JudgedAnswers(photos, known.correct, known.given, known.given >= least, of_test=False)
+    shown = np.where(given, found.given, -np.inf)
+    return found, measure_threshold(found.correct & given, shown, -math.inf)
 
 
-def make_tiles(judged: JudgedAnswers, promised: Mapping[str, Any]) -> list[Tile]:
+def make_tiles(answers: Answers, point: OperatingPoint, promised: Mapping[str, Any]) -> list[Tile]:
     """Return the calibration error, where there is one, coverage, precision and what was promised.
 
+    Coverage and precision of the test photos alone: the mixture of the known queries is ours, and
+    shares of it say nothing.
+
     Args:
-        judged: the answers.
+        answers: to the test photos or the known queries.
+        point: of the given ones.
         promised: of evaluate.load_promised.
     """
     tiles = []
-    if judged.has_probabilities:
+    if bins := _reliability(answers):
         note = "mean gap between claimed and observed shares of right answers"
-        error = _reliability(judged).expected_error
-        tiles.append(Tile("calibration error", f"{error:.3f}", note))
-    point = operating_point(judged)
-    if judged.of_test:
-        note = f"{point.answered} of {len(judged.correct)} photos; the others are refused"
+        tiles.append(Tile("calibration error", f"{bins.expected_error:.3f}", note))
+    of_test = promised["test_share"] is not None
+    if of_test:
+        note = f"{point.answered} of {len(answers.query_ids)} photos; the others are refused"
         tiles.append(Tile("coverage", _percent(point.coverage), note))
-    if judged.of_test and point.answered:
+    if of_test and point.answered:
         low = _percent(point.precision_low)
         note = f"right, of these; at least {low}, with 95 % confidence"
         tiles.append(Tile("precision", _percent(point.precision), note))
@@ -102,26 +90,19 @@ def _promise_tiles(promised: Mapping[str, Any]) -> Iterator[Tile]:
         yield Tile(PROMISED[kind], _percent(promise["precision"]), note)
 
 
-def operating_point(judged: JudgedAnswers) -> OperatingPoint:
-    """Return how many answers are given, and how many of these are right."""
-    shown = np.where(judged.given, judged.confidences, -np.inf)
-    return measure_threshold(judged.correct & judged.given, shown, -math.inf)
-
-
-def make_charts(judged: JudgedAnswers) -> list[Picture]:
+def make_charts(answers: Answers, point: OperatingPoint) -> list[Picture]:
     """Return the reliability plot, of probabilities, and the risk-coverage curve."""
     from classify_head.plots import plot_reliability, plot_risk_coverage  # matplotlib: a second
 
     charts = []
-    if judged.has_probabilities:
-        bins = _reliability(judged)
+    if bins := _reliability(answers):
         alt = f"reliability plot, calibration error {bins.expected_error:.3f}"
         title = "Is 0.8 right 8 times of 10?"
         note = "On the dashed line, confidences are the shares of right answers."
         charts.append(
             _chart(lambda path: plot_reliability(bins, path), (500, 600), alt, title, note)
         )
-    curve, point = risk_coverage(judged.correct, judged.confidences), operating_point(judged)
+    curve = risk_coverage(answers.correct, answers.given)
     alt = f"risk-coverage curve, area {curve.area:.3f}"
     title = "What does it cost to answer more?"
     note = "The dot is what the run's threshold gives; the dashed line is the best possible order."
@@ -144,9 +125,13 @@ def _chart(
     return Picture(uri, alt, *size, title, note)
 
 
-def _reliability(judged: JudgedAnswers) -> ReliabilityBins:
-    asked = judged.confidences > -np.inf
-    return reliability_bins(judged.correct[asked], judged.confidences[asked])
+def _reliability(answers: Answers) -> ReliabilityBins | None:
+    """Bin the confidences; None without answers, and where one can be no probability."""
+    asked = answers.labels != NO_LANDMARK
+    claimed = answers.confidences[asked]
+    if not len(claimed) or claimed.min() < 0 or claimed.max() > 1:
+        return None
+    return reliability_bins(answers.correct[asked], claimed)
 
 
 def _percent(share: float) -> str:

@@ -57,7 +57,7 @@ def list_errors(answers: Answers) -> list[Error]:
         if lost[rank] > 0
     ]
     each = 1 / int(answers.has_landmark.sum())
-    silent = np.flatnonzero((answers.predicted == NO_LANDMARK) & answers.has_landmark)
+    silent = np.flatnonzero((answers.labels == NO_LANDMARK) & answers.has_landmark)
     errors += [Error(int(row), "no answer", each, 0) for row in silent]
     return sorted(errors, key=lambda error: (-error.lost, answers.query_ids[error.row]))
 

@@ -39,9 +39,9 @@ def pick_cases(run: RunAnswers) -> Picked:
     """Choose the queries to show: what went wrong or is in doubt, the hard ones, the surest."""
     answers = run.answers
     if run.has_solution:
-        right = np.where(answers.correct, answers.predicted, NO_LANDMARK)
+        right = np.where(answers.correct, answers.labels, NO_LANDMARK)
         errors = pick_errors(list_errors(answers), ERRORS)
-        surest = pick_surest(answers.confidence, right, SUREST)
+        surest = pick_surest(answers.confidences, right, SUREST)
         shown = {*(error.row for error in errors), *surest}
         order = answers.ranking[::-1]
         hard = order[(answers.correct & run.given)[order]].tolist()
@@ -50,8 +50,8 @@ def pick_cases(run: RunAnswers) -> Picked:
     order = answers.ranking
     least_sure, refused = order[run.given[order]][::-1], order[~run.given[order]]
     doubtful = [*least_sure[: ERRORS // 2].tolist(), *refused[: ERRORS // 2].tolist()]
-    given = np.where(run.given, answers.predicted, NO_LANDMARK)
-    return Picked((), (), tuple(doubtful), tuple(pick_surest(answers.confidence, given, SUREST)))
+    given = np.where(run.given, answers.labels, NO_LANDMARK)
+    return Picked((), (), tuple(doubtful), tuple(pick_surest(answers.confidences, given, SUREST)))
 
 
 def make_groups(run: RunAnswers, picked: Picked, builder: CaseBuilder) -> list[Group]:

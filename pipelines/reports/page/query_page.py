@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 from embed.decode import ImageError
-from pipelines.answers.query import Match, QueryEngine, Recognition
+from pipelines.answers.answer import Answer, Match
+from pipelines.answers.query import QueryEngine
 from pipelines.answers.supporters import name_landmark
 from pipelines.datasets.dataset import Dataset
 
@@ -29,7 +30,7 @@ from .records import Case, Picture, QueryPage
 from .render import save_page
 
 
-def write_query_page(engine: QueryEngine, answers: Sequence[Recognition], path: Path) -> None:
+def write_query_page(engine: QueryEngine, answers: Sequence[Answer], path: Path) -> None:
     """Write a page with the answers to photos.
 
     Args:
@@ -55,7 +56,7 @@ class _Shower:
 
     engine: QueryEngine
 
-    def show(self, answer: Recognition) -> Case:
+    def show(self, answer: Answer) -> Case:
         """Return one answer as the page shows it."""
         file = Path(answer.image).name
         if answer.error:
@@ -68,7 +69,7 @@ class _Shower:
         facts = (photo, f"confidence {answer.confidence:.3f}", f"landmark {answer.landmark_id}")
         return Case(answer.name or "", "answered", "good", facts, pairs, neighbors)
 
-    def _show_best(self, answer: Recognition) -> Picture:
+    def _show_best(self, answer: Answer) -> Picture:
         """Return the photo beside what speaks most for the answer, or alone if nothing does."""
         engine, file = self.engine, Path(answer.image).name
         query = self._read_query(Path(answer.image))

@@ -60,14 +60,14 @@ def collect_report(job: Job, metrics: Mapping[str, Any] | None) -> Report:
     tiles = [] if metrics is None else make_score_tiles(metrics)
     if judged is not None:
         promised = metrics["operating_point"] if metrics else load_promised(job.run, None)
-        tiles += confidence.make_tiles(judged, promised)
+        tiles += confidence.make_tiles(*judged, promised)
     return Report(
         title=job.run.resolve().name,
         facts=tuple(_facts(job, album, answers)),
         tiles=tuple(tiles),
         scores=None if metrics is None else make_scores(metrics),
-        measured_on="" if judged is None else judged.photos,
-        charts=() if judged is None else tuple(confidence.make_charts(judged)),
+        measured_on="" if judged is None else confidence.PHOTOS[answers.has_solution],
+        charts=() if judged is None else tuple(confidence.make_charts(*judged)),
         curves=tuple(_read_curves(job)),
         groups=tuple(make_groups(answers, picked, CaseBuilder(answers, album))),
         failures=answers.unread,

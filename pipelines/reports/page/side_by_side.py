@@ -45,7 +45,7 @@ class Side:
     def describe(self, row: int) -> str:
         """Return the answer to a photo in words."""
         answers = self.run.answers
-        label, confidence = int(answers.predicted[row]), answers.confidence[row]
+        label, confidence = int(answers.labels[row]), answers.confidences[row]
         if label == NO_LANDMARK:
             return "no answer"
         said = f"{self.album.name(label)}, confidence {confidence:.3f}"
@@ -53,7 +53,7 @@ class Side:
 
     def show(self, row: int, right: bool) -> Picture:
         """Return a photo beside the database photo that speaks most for the answer."""
-        query_id, label = self.run.answers.query_ids[row], int(self.run.answers.predicted[row])
+        query_id, label = self.run.answers.query_ids[row], int(self.run.answers.labels[row])
         near = None if label == NO_LANDMARK else self.album.find_best(query_id, label)
         title = f"{self.name}, {'right' if right else 'wrong'}: {self.describe(row)}"
         return self.album.show_pair(query_id, near, title)
@@ -126,8 +126,8 @@ def pick_sample(
     """
     ranks = np.zeros(len(members))
     for run in runs:
-        answered = run.answers.predicted[members] != NO_LANDMARK
-        confidences = np.where(answered, run.answers.confidence[members], -np.inf)
+        answered = run.answers.labels[members] != NO_LANDMARK
+        confidences = np.where(answered, run.answers.confidences[members], -np.inf)
         # Equal confidences share a rank, so that order does not depend on which run is first.
         ranks += np.unique(confidences, return_inverse=True)[1] / max(len(members), 1)
     return [int(members[place]) for place in spread(ranks.tolist(), count)] if len(members) else []

@@ -21,7 +21,7 @@ from .votes import SumVote
 Floats = NDArray[np.float64]
 
 
-class NoVerification(Settings):
+class NoRescoring(Settings):
     """Leave the scores as they are."""
 
     name: Literal["none"] = "none"
@@ -85,7 +85,7 @@ class AddHead(Settings):
 
     def __call__(self, evidence: Evidence, extras: Extras, scores: Floats) -> Floats:
         """Return the scores [Q, K]. Raises MissingEvidenceError without a head."""
-        need_head(evidence, "the verification 'add-head'")
+        need_head(evidence, "the rescoring 'add-head'")
         head = look_up(evidence.head_labels, evidence.head_scores, evidence.labels, missing=0.0)
         return _only_nearest(scores + head, self.candidates)
 
@@ -116,8 +116,8 @@ class LabelAgreement(Settings):
         return scores + weight * support
 
 
-Verification = Annotated[
-    NoVerification | AddInliers | MultiplyInliers | AddHead | LabelAgreement,
+Rescoring = Annotated[
+    NoRescoring | AddInliers | MultiplyInliers | AddHead | LabelAgreement,
     Field(discriminator="name"),
 ]
 
