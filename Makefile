@@ -69,7 +69,7 @@ format: .venv/.complete ## Format the code
 	.venv/bin/ruff check --fix .
 
 benchmark: .venv/.complete ## Measure and print the figures of the README
-	.venv/bin/python -m tests.benchmarks $(RUN)
+	.venv/bin/python -m tests.benchmarks $(if $(RUN),--run "$(RUN)")
 
 clean: ## Delete the environment, the demo data and its run
 	rm -rf .venv data/demo runs/demo

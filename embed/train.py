@@ -96,6 +96,33 @@ def is_good_as_best(history: Sequence[dict[str, float]]) -> bool:
     return history[-1]["gap"] >= best["gap"] - best.get("gap_error", 0.0)
 
 
+def size_epoch(
+    settings: TrainSettings, labels: NDArray[np.int64], world: int = 1
+) -> tuple[int, int]:
+    """Return the images of a batch, and the steps of an epoch.
+
+    Args:
+        settings: of the training.
+        labels: [N] class of each image, or example, that is trained on.
+        world: devices that share a batch.
+
+    Raises:
+        InputError: a batch is too small for them.
+    """
+    size = min(settings.classes_per_batch, len(np.unique(labels))) * settings.images_per_class
+    if settings.group == 1 and settings.batch_size:
+        size = settings.batch_size
+    if size < LEAST_SHARE * world:
+        raise InputError(
+            f"batches of {size} images are too small for {world} devices, which share them and "
+            f"need {LEAST_SHARE} each; use fewer --devices or raise train.classes_per_batch"
+        )
+    if settings.epoch_steps:
+        return size, settings.epoch_steps
+    # One batch at least, of repeated images where there are too few.
+    return size, max(1, round(max(len(labels) // size, 1) * settings.epoch_share))
+
+
 class Trainer:
     """The state of one training: module, optimizer, progress."""
 
@@ -122,7 +149,7 @@ class Trainer:
         self.settings, self.fabric, self.checkpoint = settings, fabric, checkpoint
         self.images, self.decode, self.workers = images, decode, workers
         self.labels = images.labels
-        self.batch_size, self.steps = self._count_steps()
+        self.batch_size, self.steps = size_epoch(settings, self.labels, fabric.world_size)
         self.metric_loss = build_metric_loss(settings, model.head_dim).to(fabric.device)
         module = sync_batch_norms(fabric, TrainingModel(model, head, local))
         module = module.to(memory_format=torch.channels_last)
@@ -133,24 +160,6 @@ class Trainer:
         self.loaders: dict[int, DataLoader[Item]] = {}  # by size of the images: the current one
         if checkpoint.is_file():
             self._load()
-
-    def _count_steps(self) -> tuple[int, int]:
-        """Return the images of a batch, and the steps of an epoch."""
-        settings, world = self.settings, self.fabric.world_size
-        classes = min(settings.classes_per_batch, len(np.unique(self.labels)))
-        size = classes * settings.images_per_class
-        if settings.group == 1 and settings.batch_size:
-            size = settings.batch_size
-        if size < LEAST_SHARE * world:
-            raise InputError(
-                f"batches of {size} images are too small for {world} devices, which share them and "
-                f"need {LEAST_SHARE} each; use fewer --devices or raise train.classes_per_batch"
-            )
-        if settings.epoch_steps:
-            return size, settings.epoch_steps
-        # One batch at least, of repeated images where there are too few.
-        steps = max(len(self.labels) // size, 1)
-        return size, max(1, round(steps * settings.epoch_share))
 
     def run(self, validate: Validate) -> Iterator[dict[str, float]]:
         """Train epoch by epoch; yield each epoch's row of the history once it is safe on disk.

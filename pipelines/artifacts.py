@@ -24,12 +24,12 @@ LIBRARIES = ("torch", "timm", "faiss-cpu", "numpy", "opencv-python-headless", "p
 # Ends signed JSON: the sha256 of all before it.
 SIGNATURE = ',\n  "sha256": "{}"\n}}\n'
 SIGNED = re.compile(rb'(?s)(.*),\n  "sha256": "([0-9a-f]{64})"\n\}\n')
-# The command that makes an artifact, by the name of its folder; or of the one above, of splits.
+# The command that makes an artifact, by the name of its folder.
 MAKERS = {
     **{"model": "train", "delf": "train"},
     **{"index": "index", "decision": "index", "submit": "submit"},
 }
-SPLIT_MAKERS = {"embeddings": "embed", "features": "embed"}
+SPLIT_FOLDERS = ("embeddings", "features")  # hold an artifact a split, made in parts
 
 
 def write_json(values: object, path: Path) -> None:
@@ -168,7 +168,9 @@ def load_manifest(folder: Path) -> Manifest | None:
 
 def remedy(folder: Path) -> str:
     """Say how an artifact is made anew: by one command where it is a run's."""
-    command = name_maker(folder, "--redo ")
+    if _is_split(folder):  # whole parts are kept
+        return f"delete {folder / 'manifest.json'}, and make it anew: {name_maker(folder)}"
+    command = name_maker(folder, redo=True)
     if command is None:
         return f"delete {folder}, and the same command makes it anew"
     return f"make it anew: {command}"
@@ -176,29 +178,46 @@ def remedy(folder: Path) -> str:
 
 def remedy_file(folder: Path, *, missing: bool = False) -> str:
     """Say how one file of an artifact is made anew: of one that is made in parts, it alone."""
-    run, _, in_parts = _find_maker(folder)
-    if not in_parts:
+    if not _is_split(folder):
         return remedy(folder)
-    command = f"cairn submit --run {shlex.quote(str(run))}"  # makes all that is missing
-    return f"{'' if missing else 'delete it, and '}make it anew: {command}"
+    return f"{'' if missing else 'delete it, and '}make it anew: {name_maker(folder)}"
 
 
-def name_maker(folder: Path, options: str = "") -> str | None:
-    """Return the command that makes an artifact of a run; None where there is no one command."""
-    run, command, _ = _find_maker(folder)
-    return command and f"cairn {command} {options}--run {shlex.quote(str(run))}"
+def name_maker(folder: Path, *, redo: bool = False) -> str | None:
+    """Return the command that makes an artifact of a run; None where there is no one command.
 
-
-def _find_maker(folder: Path) -> tuple[Path, str | None, bool]:
-    """Return the run of an artifact, the command that makes it, and whether it is in parts."""
+    Args:
+        folder: of the artifact.
+        redo: it is there, and made again; of a split that takes no option.
+    """
     if folder.is_symlink():  # model/ of an ensemble is its first member's
         folder = folder.parent / folder.readlink()
-    run, command = folder.parent, MAKERS.get(folder.name)
-    if in_parts := command is None and folder.parent.name in SPLIT_MAKERS:
-        run, command = folder.parent.parent, SPLIT_MAKERS[folder.parent.name]
+    if _is_split(folder):
+        run, command = folder.parent.parent, _name_split_maker(folder)
+    elif folder.name in MAKERS:
+        run, command = folder.parent, f"{MAKERS[folder.name]} {'--redo ' * redo}--run"
+    else:
+        return None
     if run.parent.name == "members":  # the command of the whole run does all its members
         run = run.parent.parent
-    return run, command, in_parts
+    return f"cairn {command} {shlex.quote(str(run))}"
+
+
+def _is_split(folder: Path) -> bool:
+    """Tell whether an artifact is of a split, and not of a run that is called "features"."""
+    return folder.parent.name in SPLIT_FOLDERS and (
+        folder.name not in MAKERS
+        or (folder.name == "index" and not (folder.parent / "run.json").is_file())
+    )
+
+
+def _name_split_maker(folder: Path) -> str:
+    """Return the command that makes what is missing of a split: each stage makes its own splits."""
+    if folder.name == "test":
+        return "submit --run"
+    if folder.name == "train" and (folder.parent / "index").is_dir():  # which is what is searched
+        return "data clean"
+    return "index --run"
 
 
 def invalidate(folder: Path) -> None:

@@ -128,6 +128,13 @@ def make_recipe_file(path: Path, changes: str = "") -> Path:
     return path
 
 
+def write_recipe(folder: Path, text: str, name: str = "mine.toml") -> str:
+    """Write a recipe, and return its path as the name that load_recipe takes."""
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
 def make_job(data: Path, run: Path, recipe: Path) -> Job:
     """Return a job that decodes in this process."""
     return Job(data, run, load_recipe(str(recipe)), str(recipe), workers=0)

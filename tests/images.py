@@ -1,15 +1,27 @@
-"""Write odd image files for tests: rotated, huge, cut, oddly coloured. Decodes nothing."""
+"""Write odd image files for tests: rotated, huge, cut, oddly coloured; and what becomes of them."""
 
 import io
 import struct
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from embed.decode import ImageError, decode_image
+
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+JPEG_VARIANTS: dict[str, dict[str, Any]] = {
+    "baseline": {},
+    "progressive": {"progressive": True},
+    "optimized": {"optimize": True},
+    "fine": {"quality": 98, "subsampling": 0},
+    "restarts": {"restart_marker_blocks": 3},
+    "progressive restarts": {"progressive": True, "restart_marker_blocks": 5},
+}
 
 
 def photo(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -92,6 +104,18 @@ def with_jpeg_size(data: bytes, width: int, height: int) -> bytes:
     """Overwrite the size in the frame header of a baseline or progressive JPEG."""
     frame = max(data.find(b"\xff\xc0"), data.find(b"\xff\xc2"))
     return data[: frame + 5] + struct.pack(">HH", height, width) + data[frame + 9 :]
+
+
+def pixels_of(data: bytes) -> NDArray[np.uint8]:
+    """Decode with plain Pillow: the oracle for files without oddities."""
+    return np.array(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def reason_of(source: Path | bytes, max_pixels: int = 50_000_000) -> str:
+    """Return the reason for which decode_image refuses a file."""
+    with pytest.raises(ImageError) as caught:
+        decode_image(source, max_pixels=max_pixels)
+    return caught.value.reason
 
 
 def _png(

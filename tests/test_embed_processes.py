@@ -27,7 +27,7 @@ from embed.model import DescriptorModel, ModelSpec
 from embed.processes import Report, run_processes, start_fabric
 from embed.sampling import EpochBatches, epoch_order
 from embed.settings import DecodeSettings, TrainSettings
-from embed.train import Trainer, TrainingImages
+from embed.train import Trainer, TrainingImages, size_epoch
 from tests.images import photo
 
 # Nothing that is not the same on shares of a batch: no batch norm that is trained, no dropout. Adam
@@ -210,11 +210,9 @@ def test_the_first_process_alone_is_heard(pair: Pair) -> None:
     assert pair.reported == [(3, 4)]
 
 
-def test_a_share_of_one_image_is_refused(pair: Pair) -> None:
-    trainer = make(pair.folder / "whole", SETTINGS, start_fabric(1, "32-true"), "unused")
-    trainer.fabric = type("Fabric", (), {"world_size": 4})  # type: ignore[assignment]
+def test_a_share_of_one_image_is_refused() -> None:
     with pytest.raises(InputError, match="batches of 6 images are too small for 4 devices"):
-        trainer._count_steps()
+        size_epoch(SETTINGS, np.arange(20) % 3, 4)
 
 
 def fail_in_second(report: Report) -> None:

@@ -124,14 +124,11 @@ def test_no_bit_of_signed_json_flips_unseen(tmp_path: Path) -> None:
     [
         ("r/model", "train --redo --run r"),
         ("r/delf", "train --redo --run r"),
-        ("r/embeddings/test", "embed --redo --run r"),
-        ("r/features/train", "embed --redo --run r"),
         ("r/index", "index --redo --run r"),
         ("r/decision", "index --redo --run r"),
         ("r/submit", "submit --redo --run r"),
         ("r/members/index/model", "train --redo --run r"),
         ("r/members/features/model", "train --redo --run r"),
-        ("r/members/a/embeddings/test", "embed --redo --run r"),
         ("my runs/r/index", "index --redo --run 'my runs/r'"),
     ],
 )
@@ -139,13 +136,41 @@ def test_the_remedy_is_the_command_that_makes_the_artifact(folder: str, command:
     assert remedy(Path(folder)) == f"make it anew: cairn {command}"
 
 
-def test_of_what_is_made_in_parts_one_file_is_made_anew_alone() -> None:
-    command = "make it anew: cairn submit --run r"
-    for folder in ("r/features/train", "r/members/a/embeddings/test"):
-        assert remedy_file(Path(folder)) == f"delete it, and {command}"
-        assert remedy_file(Path(folder), missing=True) == command
+@pytest.mark.parametrize(
+    ("folder", "command"),
+    [
+        ("r/embeddings/test", "submit --run r"),
+        ("r/features/test", "submit --run r"),
+        ("r/features/train", "index --run r"),
+        ("r/features/held_out", "index --run r"),
+        ("r/embeddings/non_landmark", "index --run r"),
+        ("r/embeddings/index", "index --run r"),
+        ("r/members/a/embeddings/test", "submit --run r"),
+        ("r/members/a/embeddings/index", "index --run r"),
+        ("searched/embeddings/train", "data clean searched"),
+        ("r/embeddings/train", "index --run r"),
+    ],
+)
+def test_of_what_is_made_in_parts_one_file_is_made_anew_alone_by_what_makes_its_split(
+    folder: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("searched/embeddings/index").mkdir(parents=True)
+    make = f"make it anew: cairn {command}"
+    assert remedy_file(Path(folder)) == f"delete it, and {make}"
+    assert remedy_file(Path(folder), missing=True) == make
+    assert remedy(Path(folder)) == f"delete {folder}/manifest.json, and {make}"
+
+
+def test_a_run_may_be_called_as_what_it_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("features").mkdir()
+    Path("features/run.json").touch()
     for missing in (True, False):
-        assert remedy_file(Path("r/index"), missing=missing) == remedy(Path("r/index"))
+        expected = "make it anew: cairn index --redo --run features"
+        assert remedy_file(Path("features/index"), missing=missing) == expected
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

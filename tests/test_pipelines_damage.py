@@ -45,7 +45,7 @@ REPAIRS = {
     "model/model.safetensors": "train",
     "model/head.safetensors": "train",
     "model/manifest.json": "train",
-    **dict.fromkeys(IN_PARTS, "submit"),
+    **{name: "submit" if "/test/" in name else "index" for name in IN_PARTS},
     "index/index.faiss": "index",
     "index/manifest.json": "index",
     "decision/decision.json": "index",
@@ -74,6 +74,47 @@ def test_the_command_that_is_named_gives_the_same_bytes_again(name: str, tiny: T
     assert (end.status, "nothing is damaged" in end.out) == (0, True)
     assert cairn("submit", "--run", tiny.run, "--workers", 0).status == 0
     assert results(tiny.run) == before
+
+
+def list_searched(tiny: Tiny) -> None:
+    """Let the database be a table of its own."""
+    shutil.copy(tiny.data / "train.csv", tiny.data / "index.csv")
+
+
+@pytest.mark.parametrize("searched", ["train", "index"])
+def test_without_a_test_table_the_named_command_repairs_what_a_query_reads(
+    searched: str, fresh: Tiny
+) -> None:
+    for name in ("test.csv", "solution.csv"):
+        (fresh.data / name).unlink()
+    if searched == "index":
+        list_searched(fresh)
+    assert cairn("index", *fresh.options).status == 0
+    ask = ("query", fresh.data / "images" / "q0.jpg", "--run", fresh.run, "--json")
+    before = cairn(*ask)
+    part = fresh.run / "features" / searched / "part-00000.parquet"
+    flip(part)
+    end = cairn(*ask)
+    command = f"cairn index --run {fresh.run}"
+    assert end.status == 1 and f"delete it, and make it anew: {command}" in end.err
+    part.unlink()
+    assert f"{part} is missing; make it anew: {command}" in cairn(*ask).err
+    assert cairn(*command.split()[1:], "--workers", 0).status == 0
+    assert cairn(*ask) == before
+
+
+def test_what_only_a_cleaning_reads_is_repaired_by_one(fresh: Tiny) -> None:
+    list_searched(fresh)
+    assert cairn("index", *fresh.options).status == 0
+    clean = ("data", "clean", fresh.run, "--into", fresh.data.with_name("clean"))
+    assert cairn(*clean).status == 0
+    part = fresh.run / "embeddings" / "train" / "part-00000.parquet"
+    flip(part)
+    end = cairn("verify", fresh.run)
+    assert f"delete it, and make it anew: cairn data clean {fresh.run}" in end.out
+    part.unlink()
+    assert cairn("data", "clean", fresh.run).status == 0
+    assert cairn("verify", fresh.run).status == 0
 
 
 def test_a_damaged_run_file_is_written_anew_by_naming_what_it_held(tiny: Tiny) -> None:

@@ -1,67 +1,30 @@
-"""A published ground truth and its photos become a dataset whose runs have mAP and mP@k."""
+"""A published ground truth and its photos become a dataset folder."""
 
 import io
-import json
 import os
-import pickle
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import typer
 from PIL import Image
 from typer.testing import CliRunner
 
 from embed.errors import InputError
-from embed.whitening import load_whitening
-from pipelines.answers.open_run import load_split_embeddings
 from pipelines.commands.revisited import revisited as command
 from pipelines.datasets.dataset import Dataset
-from pipelines.scores.evaluate import can_evaluate
-from pipelines.scores.revisited import revisited_figures
 from pipelines.sources.revisited.make import fit_box, import_revisited
-from pipelines.sources.revisited.truth import GroundTruth, Query, load_truth, read_published
-from tests.datasets import cairn, make_dataset, make_recipe_file, options, view, write_photo
-from tests.test_index_revisited import make, slow_figures
-
-# Two things, each easy in some photos and hard in others, and three photos of nothing asked about.
-IMAGES = (
-    *("all_souls_000001", "all_souls_000002", "all_souls_000003", "all_souls_000004"),
-    *("radcliffe_000010", "radcliffe_000011", "radcliffe_000012", "oxford_000500"),
-    *("oxford_000501", "oxford_000502"),
+from pipelines.sources.revisited.truth import load_truth
+from tests.datasets import cairn, make_dataset, make_recipe_file, options
+from tests.revisited import (
+    IMAGES,
+    QUERIES,
+    changed,
+    make_values,
+    write_photos,
+    write_truth,
 )
-QUERIES = ("all_souls_000099", "radcliffe_000099", "oxford_000999")
-TRUTH = [
-    {"easy": [0, 1], "hard": [2], "junk": [3], "bbx": [4.5, 2.0, 90.4, 95.0]},
-    {"easy": [4], "hard": [5, 6], "junk": [], "bbx": [0.0, 0.0, 96.0, 96.0]},
-    {"easy": [], "hard": [], "junk": [7], "bbx": [10.0, 10.0, 50.0, 60.0]},
-]
-UNTRAINED = "[train]\nepochs = 0\n"
-
-
-def make_values(**changes: Any) -> dict[str, Any]:
-    """Return what a published file holds, arrays for lists, with changes."""
-    truth = [{key: np.array(value) for key, value in query.items()} for query in TRUTH]
-    return {"imlist": list(IMAGES), "qimlist": list(QUERIES), "gnd": truth, **changes}
-
-
-def write_truth(folder: Path, values: Any = None, protocol: int = 2) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "gnd_tiny.pkl"
-    path.write_bytes(pickle.dumps(make_values() if values is None else values, protocol))
-    return path
-
-
-def write_photos(folder: Path, images: Sequence[str] = (*IMAGES, *QUERIES)) -> Path:
-    """Write views of textures: photos of one name show the same."""
-    things = {"all_souls": 0, "radcliffe": 1}
-    for place, name in enumerate(images):
-        thing = things.get(name.rpartition("_")[0], 50 + place)
-        write_photo(folder, name, view(thing, place))
-    return (folder / "images").rename(folder / "jpg")
 
 
 @pytest.fixture(scope="module")
@@ -71,106 +34,6 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_truth(folder)
     write_photos(folder)
     return folder
-
-
-@pytest.fixture(scope="module")
-def scored(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Return dataset and run: untrained, searched with whitening and query expansion."""
-    folder = tmp_path_factory.mktemp("scored")
-    data, run = folder / "data", folder / "run"
-    import_revisited(source / "gnd_tiny.pkl", source / "jpg", data)
-    search = "[search]\nwhiten = 'pca'\nwhiten_dim = 6\nexpand_query = 2\naugment_database = 1\n"
-    recipe = make_recipe_file(folder / "tiny.toml", UNTRAINED + search)
-    end = cairn("submit", *options(data, run, recipe))
-    assert end.status == 0, end.err
-    return data, run
-
-
-# Reading
-
-
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_a_published_file_is_read(protocol: int, tmp_path: Path) -> None:
-    truth = read_published(write_truth(tmp_path, protocol=protocol))
-    assert truth.images == IMAGES
-    assert [query.image for query in truth.queries] == list(QUERIES)
-    first = truth.queries[0]
-    assert first.box == (4.5, 2.0, 90.4, 95.0)
-    assert first.relevance.easy.tolist() == [0, 1]
-    assert first.relevance.easy.dtype == np.int64
-    assert truth.queries[1].relevance.junk.tolist() == []
-    lists = read_published(write_truth(tmp_path, make_values(gnd=TRUTH), protocol))
-    assert lists.queries[0].box == first.box
-    assert lists.queries[0].relevance.hard.tolist() == first.relevance.hard.tolist()
-
-
-def changed(place: int, **values: Any) -> list[dict[str, Any]]:
-    """Return TRUTH with changes to one query."""
-    return [{**truth, **(values if at == place else {})} for at, truth in enumerate(TRUTH)]
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ([1, 2], "it holds a list, not a dict"),
-        ({"imlist": [], "gnd": []}, "it has no qimlist, only imlist, gnd"),
-        (make_values(imlist="all"), "imlist is a str, not a list"),
-        (make_values(imlist=[1, 2]), "imlist holds a int, not the name of an image"),
-        (make_values(imlist=["a", "a"]), "imlist names an image twice"),
-        (make_values(imlist=[], qimlist=[], gnd=[]), "0 images and 0 queries"),
-        (make_values(qimlist=["one"]), "qimlist names 1 queries, gnd 3"),
-        (make_values(gnd=[1, 2, 3]), r"gnd\[0\]: it is a int, not a dict"),
-        (make_values(gnd=changed(1, easy=[10])), r"gnd\[1\] names the images 5 to 10, but imlist"),
-        (make_values(gnd=changed(1, junk=[-1])), r"gnd\[1\] names the images -1 to 6"),
-        (make_values(gnd=changed(2, easy=[7])), r"gnd\[2\]: image 7 is easy and junk"),
-        (make_values(gnd=changed(0, hard=[2, 2])), r"gnd\[0\]: hard names an image twice"),
-        (make_values(gnd=changed(0, hard=[2.5])), r"gnd\[0\]: hard holds 2.5, no whole number"),
-        (make_values(gnd=changed(0, hard=["2"])), r"gnd\[0\]: hard holds a str, not numbers"),
-        (make_values(gnd=changed(0, bbx=[1, 2, 3])), "bbx has 3 numbers, not left, top"),
-        (make_values(gnd=changed(0, bbx=[5, 5, 5, 9])), r"the box \(5.0, 5.0, 5.0, 9.0\) is not"),
-        (make_values(gnd=changed(0, bbx=[0, 0, float("nan"), 9])), "is not left, top, right"),
-        (
-            make_values(gnd=[{"ok": [1]}] * 3),
-            "it has no easy, only ok; this is the protocol before",
-        ),
-        (make_values(gnd=np.array([{}, {}, {}], dtype=object)), "an array of type 'O8'"),
-    ],
-)
-def test_files_that_are_built_otherwise_are_refused(
-    values: Any, message: str, tmp_path: Path
-) -> None:
-    with pytest.raises(ValueError, match=message) as caught:
-        read_published(write_truth(tmp_path, values))
-    assert "gnd_tiny.pkl is no ground truth of revisited Oxford or Paris" in str(caught.value)
-
-
-class Attack:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, mark: Path) -> None:
-        """Take the file to make."""
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Tell pickle."""
-        return os.system, (f"touch {self.mark}",)
-
-
-def test_a_file_that_would_run_something_is_refused_and_not_run(tmp_path: Path) -> None:
-    for values in (Attack(tmp_path / "mark"), make_values(qimlist=[Attack(tmp_path / "mark")])):
-        path = write_truth(tmp_path, values)
-        with pytest.raises(ValueError, match="it names 'posix system'"):
-            read_published(path)
-    assert not (tmp_path / "mark").exists()
-    with pytest.raises(FileNotFoundError, match="no ground truth at"):
-        read_published(tmp_path / "absent.pkl")
-    with path.open("wb") as file:
-        file.truncate(65 << 20)
-    with pytest.raises(ValueError, match="has 68157440 bytes, more than 67108864"):
-        read_published(path)
-
-
-# Making the dataset
 
 
 def test_the_dataset_has_the_database_the_queries_and_the_truth(
@@ -331,155 +194,6 @@ def test_the_train_table_of_a_model_is_taken_over(source: Path, tmp_path: Path) 
     assert end.status == 0, end.err
     assert (run / "model/manifest.json").read_bytes() == before
     assert cairn("evaluate", "--run", run).status == 0
-
-
-# Scoring a run
-
-
-def test_nothing_is_trained_on_what_is_to_be_measured(
-    scored: tuple[Path, Path], tmp_path: Path
-) -> None:
-    recipe = make_recipe_file(tmp_path / "tiny.toml")
-    end = cairn("submit", *options(scored[0], tmp_path / "run", recipe))
-    assert end.status == 1
-    assert "has 1 landmark" in end.err and "set train.epochs = 0" in end.err
-
-
-def slow_run_figures(data: Path, run: Path, order: dict[str, list[str]]) -> dict[str, list[float]]:
-    """Return map, mp@1, mp@5, mp@10 of each setup, of rankings given by ids."""
-    truth = load_truth(data / "ground_truth.parquet")
-    figures = {}
-    for name, wanted, ignored in (
-        ("easy", ("easy",), ("hard", "junk")),
-        ("medium", ("easy", "hard"), ("junk",)),
-        ("hard", ("hard",), ("easy", "junk")),
-    ):
-        rows = []
-        for query_id, levels in truth.items():
-            positives = {IMAGES.index(i) for level in wanted for i in levels[level]}
-            junk = {IMAGES.index(i) for level in ignored for i in levels[level]}
-            ranked = [IMAGES.index(i) for i in order[query_id]]
-            if positives:
-                rows.append(slow_figures(ranked, positives, junk, (1, 5, 10)))
-        figures[name] = np.mean(rows, axis=0).tolist()
-    return figures
-
-
-def check_figures(figures: dict[str, Any], expected: dict[str, list[float]]) -> None:
-    for name, values in expected.items():
-        found = [figures[name][key] for key in ("map", "mp@1", "mp@5", "mp@10")]
-        assert found == pytest.approx(values)
-        assert figures[name]["queries"] == 2
-
-
-def test_figures_are_of_the_run_s_whole_rankings(scored: tuple[Path, Path]) -> None:
-    """The tiny recipe asks for more neighbours than there are: they are the whole ranking."""
-    data, run = scored
-    table = pq.read_table(run / "neighbors.parquet").to_pylist()
-    order = {query_id: [""] * len(IMAGES) for query_id in QUERIES}
-    for row in table:
-        order[row["query_id"]][row["rank"]] = row["image_id"]
-    figures = revisited_figures(run, Dataset(data))
-    check_figures(figures, slow_run_figures(data, run, order))
-    verified = pq.read_table(run / "verified.parquet").to_pylist()
-    inliers = {(row["query_id"], row["image_id"]): row["inliers"] for row in verified}
-    again = {
-        query_id: sorted(ids, key=lambda i, q=query_id: -inliers.get((q, i), -1))  # type: ignore[misc]
-        for query_id, ids in order.items()
-    }
-    check_figures(figures["reranked"], slow_run_figures(data, run, again))
-    assert (figures["unread_images"], figures["unread_queries"]) == (0, 0)
-
-
-def test_images_beyond_the_neighbours_are_ranked(source: Path, tmp_path: Path) -> None:
-    import_revisited(source / "gnd_tiny.pkl", source / "jpg", tmp_path / "data")
-    few = "[search]\nneighbors = 1\nwhiten = 'pca'\nwhiten_dim = 4\n[rerank]\nmethod = 'none'\n"
-    recipe = make_recipe_file(tmp_path / "tiny.toml", UNTRAINED + few)
-    data, run = tmp_path / "data", tmp_path / "run"
-    assert cairn("submit", *options(data, run, recipe)).status == 0
-    whitening = load_whitening(run / "index/whitening.safetensors")
-    queries = load_split_embeddings(run, "test")
-    database = load_split_embeddings(run, "index")
-    scores = whitening.apply(queries.vectors) @ whitening.apply(database.vectors).T
-    order = {
-        query_id: [database.ids[row] for row in np.argsort(-scores[place], kind="stable")]
-        for place, query_id in enumerate(queries.ids)
-    }
-    figures = revisited_figures(run, Dataset(data))
-    check_figures(figures, slow_run_figures(data, run, order))
-    assert "reranked" not in figures
-
-
-def test_evaluate_needs_no_solution(scored: tuple[Path, Path]) -> None:
-    data, run = scored
-    assert can_evaluate(Dataset(data))
-    end = cairn("evaluate", "--run", run, "--json")
-    assert end.status == 0, end.err
-    metrics = json.loads(end.out)
-    assert set(metrics) == {"revisited", "seconds"}
-    assert json.loads((run / "metrics.json").read_text()) == metrics
-    out = cairn("evaluate", "--run", run).out.splitlines()
-    assert out[0].split() == ["revisited,", "%", "mAP", "mP@1", "mP@5", "mP@10", "queries"]
-    easy = metrics["revisited"]["easy"]
-    assert out[1].split() == [
-        "easy",
-        *(f"{100 * easy[key]:.2f}" for key in ("map", "mp@1", "mp@5", "mp@10")),
-        "2",
-    ]
-    assert [line.split("  ")[0] for line in out[2:]] == [
-        *("medium", "hard", "easy, re-ranked", "medium, re-ranked", "hard, re-ranked"),
-    ]
-
-
-def test_unread_images_and_queries_are_never_found(source: Path, tmp_path: Path) -> None:
-    data, run = tmp_path / "data", tmp_path / "run"
-    import_revisited(source / "gnd_tiny.pkl", source / "jpg", data)
-    for name in (f"{IMAGES[4]}.jpg", f"{QUERIES[0]}.png"):
-        (data / "images" / name).unlink()
-        (data / "images" / name).write_bytes(b"no image")
-    recipe = make_recipe_file(tmp_path / "tiny.toml", UNTRAINED + "[rerank]\nmethod = 'none'\n")
-    assert cairn("submit", *options(data, run, recipe)).status == 0
-    figures = revisited_figures(run, Dataset(data))
-    assert (figures["unread_images"], figures["unread_queries"]) == (1, 1)
-    # Query 0 was not read, and the one easy image of query 1 was not, either.
-    assert figures["easy"] == {"map": 0, "mp@1": 0, "mp@5": 0, "mp@10": 0, "queries": 2}
-    assert figures["hard"]["queries"] == 2
-    out = cairn("evaluate", "--run", run).out
-    assert "1 images and 1 queries could not be read, and count as never found" in out
-
-
-def test_a_solution_is_scored_beside_the_ground_truth(source: Path, tmp_path: Path) -> None:
-    data, run = tmp_path / "data", tmp_path / "run"
-    import_revisited(source / "gnd_tiny.pkl", source / "jpg", data)
-    rows = [f"{query},{place},Public" for place, query in enumerate(QUERIES)]
-    (data / "solution.csv").write_text("\n".join(["id,landmarks,Usage", *rows]) + "\n")
-    recipe = make_recipe_file(tmp_path / "tiny.toml", UNTRAINED + "[rerank]\nmethod = 'none'\n")
-    assert cairn("submit", *options(data, run, recipe)).status == 0
-    assert {"gap", "steps", "revisited"} <= set(json.loads((run / "metrics.json").read_text()))
-    assert "revisited, %" in cairn("evaluate", "--run", run).out
-
-
-def test_a_run_that_does_not_fit_is_refused(
-    scored: tuple[Path, Path], source: Path, tmp_path: Path
-) -> None:
-    data, run = scored
-    with pytest.raises(FileNotFoundError, match="has not described the queries"):
-        revisited_figures(tmp_path, Dataset(data))
-    other = tmp_path / "fewer"
-    values = make_values(imlist=IMAGES[:9])
-    import_revisited(write_truth(tmp_path, values), source / "jpg", other)
-    with pytest.raises(ValueError, match="searches other images than"):
-        revisited_figures(run, Dataset(other))
-    more = tmp_path / "more"
-    values = make_values(qimlist=[*QUERIES[:2], IMAGES[0]])
-    import_revisited(write_truth(tmp_path, values), source / "jpg", more)
-    with pytest.raises(ValueError, match="has not described query 'all_souls_000001-query'"):
-        revisited_figures(run, Dataset(more))
-
-
-def test_a_query_in_the_truth_needs_a_box_with_area() -> None:
-    with pytest.raises(ValueError, match="names the images 3 to 3, but imlist has 0 to 0"):
-        GroundTruth(("a",), (Query("b", (0, 0, 1, 1), make(easy=[3])),))
 
 
 def test_the_command_says_what_it_did(

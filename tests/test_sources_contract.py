@@ -29,8 +29,8 @@ from tests.datasets import view, write_photo
 from tests.gldv2_mirror import NUMBERS, write_mirror
 from tests.image_server import serve_images
 from tests.images import encode
+from tests.revisited import write_photos, write_truth
 from tests.test_pipelines_city import TINY
-from tests.test_pipelines_revisited import write_photos, write_truth
 
 ROOT = Path(__file__).resolve().parents[1]
 NO_SOURCES = {"__init__", "city", "class_folders"}  # what is in pipelines/sources/ beside them

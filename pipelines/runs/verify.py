@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embed.errors import InputError, MissingFileError
-from pipelines.artifacts import Manifest, load_manifest, remedy
+from pipelines.artifacts import Manifest, load_manifest, remedy_file
 from pipelines.progress import Advance, progress_bar
 
 from .integrity import find_damage, make_error
@@ -160,7 +160,7 @@ def _list_missing(folders: Iterable[Path]) -> set[Path]:
 
 def _report_missing(run: Path, folder: Path) -> CheckedArtifact:
     what = "has no manifest" if folder.is_dir() else "is missing"
-    advice = f"{folder} {what}, and others were made from it; {remedy(folder)}"
+    advice = f"{folder} {what}, and others were made from it; {remedy_file(folder, missing=True)}"
     return CheckedArtifact(str(folder.relative_to(run)), 0, 0, "missing", (advice,))
 
 

@@ -56,7 +56,9 @@ def revisited_figures(run: Path, dataset: Dataset) -> dict[str, Any]:
     truth = load_truth(dataset.folder / f"{NAME}.parquet")
     described = load_manifest(run / "embeddings" / "test")
     if described is None:
-        raise MissingFileError(f"{run} has not described the queries; run `cairn submit`")
+        raise MissingFileError(
+            f"{run} has not described the queries; run `cairn submit --run {run}`"
+        )
     database = load_database(run, str(described.model["fingerprint"]))
     numbers, unread = _number_images(run, dataset, database)
     relevance = [_number(levels, numbers) for levels in truth.values()]
@@ -113,7 +115,9 @@ def _compare(run: Path, ids: tuple[str, ...], database: Database) -> _Queries:
     failed = load_split_failures(run, "test")
     unknown = sorted({*ids} - {*queries.ids, *failed})
     if unknown:
-        raise InputError(f"{run} has not described query '{unknown[0]}'; run `cairn submit`")
+        raise InputError(
+            f"{run} has not described query '{unknown[0]}'; run `cairn submit --run {run}`"
+        )
     row_of = {query_id: row for row, query_id in enumerate(queries.ids)}
     vectors = queries.vectors
     if database.whitening is not None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from classify_head.heads import build_head
 from embed.errors import InputError
+from embed.train import size_epoch
 from pipelines.artifacts import load_manifest
 from pipelines.datasets.dataset import SIDE_TABLES, SPLITS
 from pipelines.datasets.derive import write_derived
@@ -28,6 +29,7 @@ from pipelines.runs.recipe import Recipe, make_recipe
 
 from .order import index, submit
 from .prepared_data import prepare_data
+from .train import compares_start, list_labels
 from .training_set import TrainingSet, load_training_set
 from .validation import Validation
 
@@ -35,6 +37,7 @@ PHOTOS = 96  # training photos of the larger sample; the smaller has a third
 PATIENCE = 30.0  # seconds: where the smaller sample takes longer, the larger is but twice as large
 STEP = 3  # forward passes that a training step takes of an image: one there and two back
 MARGIN = 1.25  # factor that other photos and other programs may add or spare
+SHORT = 1.0  # seconds that they may, too: of a stage of a second a factor says nothing
 # What grows in memory with the dataset: so many times what a stage keeps on disk. A head is there
 # with its gradient and two moments; descriptors are read, put together, and in the index.
 HELD = {"train": ("train", 4)} | dict.fromkeys(("index", "decision", "submit"), ("embed", 3))
@@ -204,16 +207,13 @@ def _count_passes(job: Job, recipe: Recipe, training: TrainingSet) -> float:
     settings = recipe.train
     head = build_head(settings.head, 2, np.ones(2, dtype=np.int64), settings.head_scale)
     judged = Validation.of(job.dataset, training, recipe, head, workers=0)
-    validated = len(judged.queries) + len(judged.database) * (settings.judge == "neighbors")
     times = settings.epochs * bool((judged.query_labels >= 0).any())
-    if times and (settings.unseen_share or settings.pretrained_share):
+    if times and compares_start(job, settings):
         times += 3 + (settings.pretrained_share > 0)  # see choice.choose_model
-    batch = min(settings.classes_per_batch, len(training.landmarks)) * settings.images_per_class
-    batch = settings.batch_size if settings.group == 1 and settings.batch_size else batch
-    seen = len(training.rows if training.examples is None else training.examples.rows)
-    images = settings.epoch_steps * batch or max(seen, batch) * settings.epoch_share
+    batch, steps = size_epoch(settings, list_labels(training))
     sides = [settings.phase_at(e).image_size / settings.image_size for e in range(settings.epochs)]
-    return STEP * images * sum(side**2 for side in sides) + times * validated
+    times *= len(judged.queries) + len(judged.database)
+    return STEP * batch * steps * sum(side**2 for side in sides) + times
 
 
 def extrapolate(
@@ -230,7 +230,8 @@ def extrapolate(
             source, copies = HELD[stage]
             kept = disk if source == stage else plans[source].disk
             memory += copies * max(kept - runs[-1][1][source].disk, 0)
-        plans[stage] = StagePlan(stage, seconds, low / MARGIN, high * MARGIN, disk, memory)
+        low, high = max(low / MARGIN - SHORT, 0.0), high * MARGIN + SHORT
+        plans[stage] = StagePlan(stage, seconds, low, high, disk, memory)
     return tuple(plans.values())
 
 
@@ -238,12 +239,12 @@ def fit(points: Sequence[tuple[float, float]], items: float) -> tuple[float, flo
     """Extrapolate a line through (items, amount), two of few items and one of more; and its range.
 
     The first run loads libraries and warms up, as every run does once: what it took beside its
-    items is fixed. The second, of as many items, gives the rate; the range is between both rates.
+    items is fixed. The second gives the rate; the range is of both rates, and of no start at all.
     """
     (few, cold), (_, warm), (many, last) = points
     if many == few:
         return cold, cold, cold
     rates = [max((last - first) / (many - few), 0.0) for first in (warm, cold)]
     fixed = max(cold - rates[0] * few, 0.0)
-    highest = max(rates) or last / many  # too little to be told from nothing
-    return fixed + rates[0] * items, fixed + min(rates) * items, fixed + highest * items
+    amounts = [fixed + rate * items for rate in rates]
+    return amounts[0], min(amounts), max(*amounts, last / many * items)

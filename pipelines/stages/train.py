@@ -317,11 +317,11 @@ def _log_epoch(row: dict[str, float], settings: TrainSettings) -> None:
 
 def _list_images(job: Job, training: TrainingSet) -> TrainingImages:
     ids, examples = training.ids, training.examples
-    paths, labels = job.dataset.images.locate_all(ids), _list_labels(training)
+    paths, labels = job.dataset.images.locate_all(ids), list_labels(training)
     return TrainingImages(paths, labels, examples, () if examples is None else ids)
 
 
-def _list_labels(training: TrainingSet) -> NDArray[np.int64]:
+def list_labels(training: TrainingSet) -> NDArray[np.int64]:
     """Return the class of each image or, with examples, of each of these."""
     labels, examples = training.classes, training.examples
     return labels if examples is None else labels[examples.rows]
@@ -339,7 +339,7 @@ class Networks:
 
 def _build(job: Job, training: TrainingSet) -> Networks:
     settings = job.recipe.train
-    sizes = np.bincount(_list_labels(training))
+    sizes = np.bincount(list_labels(training))
     first = _build_start(job, sizes)
     torch.manual_seed(settings.seed)
     backbone, spec = build_backbone(
@@ -356,11 +356,16 @@ def _build(job: Job, training: TrainingSet) -> Networks:
     return Networks(model, head, local, first)
 
 
+def compares_start(job: Job, settings: TrainSettings) -> bool:
+    """Tell whether trained features are judged beside the pretrained ones that they began with."""
+    wanted = settings.epochs and (settings.unseen_share or settings.pretrained_share)
+    return bool(wanted and (settings.pretrained or job.weights))
+
+
 def _build_start(job: Job, sizes: NDArray[np.int64]) -> tuple[DescriptorModel, Head] | None:
     """Return the pretrained model, no part of which is new, and a head; None if none is needed."""
     settings = job.recipe.train
-    wanted = settings.epochs and (settings.unseen_share or settings.pretrained_share)
-    if not wanted or not (settings.pretrained or job.weights):
+    if not compares_start(job, settings):
         return None
     backbone, spec = build_backbone(
         BackboneSpec(settings.backbone), weights=job.weights, pretrained=settings.pretrained

@@ -1,27 +1,87 @@
-"""Print all figures: python -m tests.benchmarks [RUN]. RUN is a finished run, runs/demo if none."""
+"""Print figures of the README: all benchmarks that take a minute or so, or those that are named.
 
-import sys
+Imports a benchmark when it is its turn. Of what is not listed to be run here the help says how.
+"""
+
+import argparse
+import importlib
+from collections.abc import Sequence
 from pathlib import Path
 
-from tests.benchmarks import (
-    bench_damage,
-    bench_decode,
-    bench_demo,
-    bench_precision,
-    bench_query,
-    bench_rerank,
-)
+from tests.docs_map import describe
+
+OF_RUN = ("demo", "query", "rerank")  # read a finished run
+OF_NOTHING = ("precision", "decode", "store", "damage")
+# They take long, or processes of their own, and what they take is not a run alone.
+ALONE = {
+    "allocator": "",
+    "chance": "FOLDER FOLDER",
+    "check": "[DATA...]",
+    "download": "[rate] [faults] [kills]",
+    "evaluate": "",
+    "hard": "RUN [CASE...]",
+    "large_head": "",
+    "memory": "DATA --into FOLDER",
+    "promise": "DATA --into FOLDER",
+    "reports": "DATA --into FOLDER",
+    "sampling": "",
+    "tables": "",
+    "unseen": "DATA --into FOLDER",
+}
 
 
-def main() -> None:
-    """Run every benchmark and print what it measured."""
-    run = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("runs/demo")
-    print("GAP\n" + bench_demo.run(run), flush=True)
-    print("\nQuery\n" + bench_query.run(run), flush=True)
-    print("\nRe-ranking\n" + bench_rerank.run(run), flush=True)
-    print("\nTraining precision\n" + bench_precision.run(), flush=True)
-    print("\nDecoding a JPEG of 12 megapixels\n" + bench_decode.run(), flush=True)
-    print("\nDamaged files of a run\n" + bench_damage.run(), flush=True)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmarks and print what they measured."""
+    parser = build_parser()
+    chosen = parser.parse_args(arguments)
+    names = chosen.names or (*OF_RUN, *OF_NOTHING)
+    if not (chosen.run / "run.json").is_file() and any(name in OF_RUN for name in names):
+        parser.error(
+            f"no run in {chosen.run}: `make submission` makes runs/demo; or name yours: --run "
+            f"FOLDER; without a run: {', '.join(OF_NOTHING)}"
+        )
+    for name in names:
+        given = (chosen.run,) if name in OF_RUN else ()
+        print(f"{name}: {_say(name)}", flush=True)
+        print(importlib.import_module(_module(name)).run(*given) + "\n", flush=True)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    here = "".join(f"  {name:10} {_say(name)}\n" for name in (*OF_RUN, *OF_NOTHING))
+    alone = "".join(f"  {_command(name)}\n      {_say(name)}\n" for name in ALONE)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks",
+        description=f"Print figures of the README. Benchmarks:\n{here}",
+        epilog=f"Run alone, as they take minutes to hours:\n{alone}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "names", nargs="*", type=_known, metavar="NAME", help="of a benchmark; all without one"
+    )
+    parser.add_argument(
+        "--run", type=Path, default=Path("runs/demo"), help="a finished run; %(default)s"
+    )
+    return parser
+
+
+def _known(name: str) -> str:
+    if name in (*OF_RUN, *OF_NOTHING):
+        return name
+    alone = f"; it is run alone: {_command(name)}" if name in ALONE else ""
+    raise argparse.ArgumentTypeError(f"no benchmark {name!r} here{alone}")
+
+
+def _command(name: str) -> str:
+    return f"python -m {_module(name)} {ALONE[name]}".rstrip()
+
+
+def _module(name: str) -> str:
+    return f"tests.benchmarks.bench_{name}"
+
+
+def _say(name: str) -> str:
+    return describe(Path(__file__).with_name(f"bench_{name}.py"))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,172 @@
+"""Of files that are cut or damaged what is whole is kept, and all else refused with its reason."""
+
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from embed.decode import DecodedImage, ImageError, decode_image
+from tests.images import (
+    JPEG_VARIANTS,
+    encode,
+    exif_orientation,
+    jpeg_without_end,
+    photo,
+    pixels_of,
+    png,
+    png_chunk,
+    reason_of,
+)
+
+
+@pytest.mark.parametrize("tail", [b"\0" * 5000, b"\xff\xd9", b"\xff\xd8 motion \xff\xda" * 999])
+def test_bytes_after_a_jpeg_are_ignored(tail: bytes) -> None:
+    data = encode(photo(30, 40), "JPEG")
+    np.testing.assert_array_equal(decode_image(data + tail).pixels, pixels_of(data))
+
+
+@pytest.mark.parametrize("tail", [b"", b"\xff"])
+@pytest.mark.parametrize("variant", JPEG_VARIANTS)
+def test_jpeg_that_only_lacks_its_end_marker_is_kept(variant: str, tail: bytes) -> None:
+    for seed in range(8):
+        image = photo(33 + 7 * seed, 90 - 9 * seed, seed)
+        image[40:] = (0, 255, 128)[seed % 3]  # flat ends are the hard case
+        for source in (Image.fromarray(image), Image.fromarray(image).convert("L")):
+            options = dict(JPEG_VARIANTS[variant])
+            if source.mode == "L":
+                options.pop("subsampling", None)
+            data = encode(source, "JPEG", **options)
+            decoded = decode_image(jpeg_without_end(data) + tail)
+            np.testing.assert_array_equal(decoded.pixels, pixels_of(data))
+
+
+@pytest.mark.parametrize("tail", [b"", b"\xff", bytes(9000)])
+@pytest.mark.parametrize("variant", JPEG_VARIANTS)
+def test_jpeg_that_lost_pixel_data_is_refused(variant: str, tail: bytes) -> None:
+    for seed in range(3):
+        data = encode(photo(64 + seed, 80 - 3 * seed, seed), "JPEG", **JPEG_VARIANTS[variant])
+        whole = pixels_of(data)
+        start = data.index(b"\xff\xda") + 14
+        refused = 0
+        for lost in {1, 2, 3, 4, 7, 11, 20, 60, 150, *range(200, len(data) - start, 97)}:
+            try:
+                decoded = decode_image(jpeg_without_end(data, lost) + tail)
+            except ImageError as error:
+                assert error.reason == "truncated"
+                refused += 1
+            else:  # possible only if the lost bytes held nothing but zero coefficients
+                np.testing.assert_array_equal(decoded.pixels, whole)
+                assert lost <= 2
+        assert refused >= 9
+
+
+def test_truncation_verdict_does_not_depend_on_min_side() -> None:
+    data = encode(photo(200, 300), "JPEG")
+    assert decode_image(jpeg_without_end(data), min_side=25).pixels.shape == (25, 38, 3)
+    with pytest.raises(ImageError, match=r"truncated"):
+        decode_image(jpeg_without_end(data, 1), min_side=25)
+
+
+@pytest.mark.parametrize("variant", ["baseline", "fine", "restarts"])
+def test_cut_jpeg_with_an_end_marker_put_back_is_refused(variant: str) -> None:
+    data = encode(photo(128, 128), "JPEG", **JPEG_VARIANTS[variant])
+    assert reason_of(jpeg_without_end(data, 400) + b"\xff\xd9") == "truncated"
+
+
+def test_intact_jpeg_with_grey_end_is_kept() -> None:
+    for mode in ("RGB", "L", "CMYK"):
+        data = encode(Image.new("RGB", (64, 64), (128, 128, 128)).convert(mode), "JPEG")
+        np.testing.assert_array_equal(decode_image(data).pixels, pixels_of(data))
+
+
+def test_progressive_jpeg_cut_between_scans_is_refused() -> None:
+    data = encode(photo(64, 64), "JPEG", progressive=True)
+    scans = [at for at in range(len(data)) if data[at : at + 2] == b"\xff\xda"]
+    assert len(scans) > 5
+    for scan in scans[1:]:
+        for cut in (data[:scan], data[: scan + 1], data[: scan + 5], data[: scan + 12]):
+            assert reason_of(cut) == "truncated"
+
+
+def test_jpeg_with_absurdly_many_scans_is_refused() -> None:
+    data = encode(photo(64, 64), "JPEG", progressive=True)
+    scan = data[data.rindex(b"\xff\xda") : -2]
+    assert reason_of(data[:-2] + scan * 200 + b"\xff\xd9") == "corrupt"
+
+
+def test_files_of_countless_tiny_parts_are_refused() -> None:
+    data = encode(photo(8, 8), "JPEG")
+    assert reason_of(data[:2] + b"\xff\xfe\0\2" * 100_001 + data[2:]) == "corrupt"
+    assert reason_of(png(1, 1, 8, 0, b"\0\0", png_chunk(b"teST", b"") * 100_001)) == "corrupt"
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+def test_files_cut_anywhere_are_refused(format: str) -> None:
+    data = encode(photo(90, 80), format)
+    for length in range(34, len(data) - 2, len(data) // 25):
+        assert reason_of(data[:length]) == "truncated", length
+
+
+def test_png_without_its_last_chunk_is_refused() -> None:
+    assert reason_of(encode(photo(9, 9), "PNG")[:-12]) == "truncated"
+
+
+def test_png_with_wrong_checksum_is_corrupt() -> None:
+    data = bytearray(encode(photo(9, 9), "PNG"))
+    data[data.index(b"IDAT") + 30] ^= 1
+    assert reason_of(bytes(data)) == "corrupt"
+
+
+def damaged(data: bytes, chance: random.Random) -> bytes:
+    """Flip up to 8 bytes and perhaps cut the end off."""
+    broken = bytearray(data)
+    for _ in range(chance.randrange(1, 9)):
+        broken[chance.randrange(len(broken))] = chance.randrange(256)
+    return bytes(broken[: chance.randrange(len(broken))] if chance.random() < 0.3 else broken)
+
+
+def with_fixed_checksums(data: bytes) -> bytes:
+    """Recompute PNG checksums, so that damage reaches the decoder."""
+    parts, at = [data[:8]], 8
+    while at + 12 <= len(data):
+        length = int.from_bytes(data[at : at + 4])
+        parts.append(png_chunk(data[at + 4 : at + 8], data[at + 8 : at + 8 + length]))
+        at += 12 + length
+    return b"".join(parts)
+
+
+def samples() -> Iterator[bytes]:
+    image = photo(48, 64)
+    exif = exif_orientation(5)
+    for options in JPEG_VARIANTS.values():
+        yield encode(image, "JPEG", exif=exif, **options)
+    yield encode(Image.fromarray(image).convert("CMYK"), "JPEG")
+    for mode in ("RGB", "P", "LA", "1", "I;16"):
+        yield encode(Image.fromarray(image).convert("L" if mode[0] == "I" else mode), "PNG")
+    yield png(2, 1, 2, 0, b"\0\x10", png_chunk(b"tRNS", b"\0\1"), png_chunk(b"eXIf", exif[6:]))
+    frames = [Image.fromarray(photo(20, 20, seed)) for seed in (1, 2)]
+    for format in ("PNG", "WEBP"):
+        yield encode(frames[0], format, save_all=True, append_images=frames[1:], exif=exif)
+    yield encode(image, "WEBP")
+    yield encode(image, "WEBP", lossless=True)
+
+
+def test_damaged_files_decode_or_raise_image_error() -> None:
+    chance = random.Random(7)
+    outcomes: dict[str, int] = {}
+    for data in samples():
+        for _ in range(30):
+            broken = damaged(data, chance)
+            if data[:4] == b"\x89PNG" and chance.random() < 0.7:
+                broken = with_fixed_checksums(broken)
+            try:
+                result = decode_image(broken, min_side=chance.choice((None, 10)))
+            except ImageError as error:
+                outcomes[error.reason] = outcomes.get(error.reason, 0) + 1
+            else:
+                assert isinstance(result, DecodedImage)
+                assert result.pixels.ndim == 3 and result.pixels.dtype == np.uint8
+                outcomes["decoded"] = outcomes.get("decoded", 0) + 1
+    assert min(outcomes["decoded"], outcomes["truncated"], outcomes["corrupt"]) > 20, outcomes
