@@ -101,7 +101,7 @@ def _beside_truths(choice: Choice, calibration_set: CalibrationSet) -> Answers:
 def fit_known(
     evidence: Evidence, calibration_set: CalibrationSet, recipe: Recipe
 ) -> tuple[CalibratedFusion, Choice]:
-    """Fit the calibrated policy, as a recipe says, on a calibration set; return as fit_calibration."""
+    """Fit the calibrated policy on a calibration set, as a recipe says; as fit_calibration."""
     return fit_calibration(
         *(evidence, calibration_set.queries.landmark_ids, calibration_set.kinds),
         features=recipe.decide.features,
