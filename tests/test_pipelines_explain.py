@@ -56,7 +56,7 @@ def test_what_the_head_alone_named_is_explained_by_its_class(
     answer = explainer.engine.ask(query(finished, 3))
     named = replace(answer, landmark_id=4, best=None)
     assert explainer._choose_subject(named).title == "the head's class Thing 4"
-    refused = replace(answer, landmark_id=None, best=None)
+    refused = replace(answer, landmark_id=None, reason="unsure", best=None)
     assert explainer._choose_subject(refused).neighbor == answer.neighbors[0]
 
 
