@@ -81,7 +81,7 @@ def test_grad_cam_after_mean_pooling_is_cam(name: str) -> None:
     # the weights of the map's channels are those of the linear layers behind the mean.
     model, images, score = make_model(name), make_images(), make_score()
     with torch.no_grad():
-        maps = model.backbone(normalize(images, model.spec.backbone))
+        maps = model.backbone(normalize(images, model.spec.backbone)).map
     pooled = torch.zeros(1, maps.shape[1], requires_grad=True)
     described = model.neck_norm(model.neck(pooled)) @ direction()
     (slopes,) = torch.autograd.grad(described.sum(), pooled)
@@ -99,7 +99,7 @@ def test_grad_cam_is_dark_where_the_layer_does_not_matter() -> None:
     nn.init.ones_(layer.weight)
     inputs = torch.tensor([[[[0.0, 2.0], [1.0, 0.0]]]])
     bright = layer_grad_cam(lambda batch: layer(batch).sum(dim=(1, 2, 3)), layer, inputs)
-    torch.testing.assert_close(bright, 2 * inputs[:, 0])
+    torch.testing.assert_close(bright, 2 * inputs[:, 0])  # the sum of both weights
     against = layer_grad_cam(lambda batch: -layer(batch).sum(dim=(1, 2, 3)), layer, inputs)
     assert not against.any()
 
