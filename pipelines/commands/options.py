@@ -51,9 +51,9 @@ def parse_time(text: str) -> float:
     >>> [parse_time(text) for text in ("10m", "90s", "1.5h", "1h30m", "10 minutes")]
     [600.0, 90.0, 5400.0, 5400.0, 600.0]
     """
-    parts = [match.groups() for match in LENGTH.finditer(text)]
+    parts = [match.groups() for match in LENGTH.finditer(text.lower())]
     seconds = sum(float(number) * UNITS[h or m or s] for number, h, m, s in parts)
-    if LENGTH.sub("", text).strip() or not seconds:
+    if LENGTH.sub("", text.lower()).strip() or not seconds:
         raise typer.BadParameter(f"'{text}' is no length of time like 10m, 90s, 1h or 1h30m")
     return seconds
 

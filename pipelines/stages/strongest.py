@@ -29,7 +29,7 @@ BATCHES = 3  # that are measured, after one that warms up
 PATIENCE = 2.0  # seconds of measuring after which no further batch is begun
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Candidate:
     """A recipe that may be taken."""
 
