@@ -25,8 +25,8 @@ from .plan import count_work
 logger = logging.getLogger(__name__)
 
 SHARE = 0.5  # of the time that the network may take: photos are decoded, verified and answered, too
-BATCHES = 3  # that are measured, after one that warms up
-PATIENCE = 2.0  # seconds of measuring after which no further batch is begun
+BATCHES = 3  # that are measured, after one image that warms up
+PATIENCE = 2.0  # seconds after which no further batch is begun, and that none should take
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,11 +130,17 @@ def measure(recipe: Recipe) -> float:
     views, batch = Views.of(recipe.embed), fit_batch(recipe.embed.batch_size, device)
     side = views.input_side(model)
     images = torch.zeros(batch, 3, side, side, dtype=torch.uint8)
-    times: list[float] = []
-    while len(times) <= BATCHES and sum(times) < PATIENCE:
+
+    def describe_first(count: int) -> float:
         started = time.perf_counter()
-        describe(model, images, views)
-        times.append(time.perf_counter() - started)
+        describe(model, images[:count], views)
+        return time.perf_counter() - started
+
+    if describe_first(1) * batch > PATIENCE:  # this one warms up, too
+        batch = 1
+    times: list[float] = []
+    while len(times) < BATCHES and sum(times) < PATIENCE:
+        times.append(describe_first(batch))
     return min(times) / batch
 
 
