@@ -320,8 +320,9 @@ def test_the_token_of_the_whole_image_is_what_timm_pools(name: str, size: tuple[
         last = backbone(images)
         tokens = backbone.network.forward_features(images)
         _, both = backbone.forward_both(images, backbone.find_level(16))
+        expected = backbone.network.forward_head(tokens)
     assert last.token is not None and both.token is not None
-    assert torch.equal(last.token, backbone.network.forward_head(tokens))
+    assert torch.equal(last.token, expected)
     prefix = backbone.network.num_prefix_tokens
     assert torch.equal(last.map.flatten(2).transpose(1, 2), tokens[:, prefix:])
     assert torch.equal(both.token, last.token) and torch.equal(both.map, last.map)
