@@ -189,6 +189,25 @@ def test_a_second_command_takes_what_the_first_chose(
     assert "time" not in json.loads((fresh.run / "run.json").read_text())
 
 
+def test_a_run_that_ended_before_it_had_a_model_chooses(
+    fresh: Tiny, small: list[Candidate], machine: Machine
+) -> None:
+    make(fresh.data, fresh.run).record()
+    end = cairn("train", "--run", fresh.run, "--workers", 0, "--time", "10m")
+    assert end.status == 0, end.err
+    assert json.loads((fresh.run / "run.json").read_text())["recipe"] == small[-1].name
+
+
+def test_a_run_with_a_model_keeps_it(
+    finished: Tiny, machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    job = make(finished.data, finished.run)
+    assert choose_by_time(job, 600) is job
+    assert not machine.measured
+    assert f"as {finished.run} was begun; name another --run" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("more", "named"),
     [

@@ -18,6 +18,7 @@ from embed.model import DescriptorModel, ModelSpec
 from embed.strong_backbones import RANKED, STRONG_BACKBONES
 from embed.views import Views
 from pipelines.runs.job import Job, read_run
+from pipelines.runs.networks import is_trained
 from pipelines.runs.recipe import Recipe, load_recipe
 
 from .plan import count_work
@@ -64,8 +65,9 @@ def list_candidates() -> list[Candidate]:
 def choose_by_time(job: Job, seconds: float) -> Job:
     """Return the job with the strongest recipe whose network takes SHARE of the time at most.
 
-    A run that is there keeps its own; so does a job with a weights file, which says what network it
-    is of, and one whose weights the hub cannot be asked for. One line says what was taken, and why.
+    A run that has chosen, or has a model, keeps its own; so does a job with a weights file, which
+    says what network it is of, and one whose weights the hub cannot be asked for. One line says
+    what was taken, and why.
 
     Args:
         job: its recipe is the default; its dataset is there.
@@ -75,7 +77,8 @@ def choose_by_time(job: Job, seconds: float) -> Job:
         InputError: what is wrong with the tables of the dataset.
     """
     kept = f"--time changes nothing: the recipe is '{job.recipe_name}' with {_network(job)}"
-    if recorded := read_run(job.run):
+    recorded = read_run(job.run) or {}
+    if "time" in recorded or is_trained(job.run):
         if recorded.get("time", {}).get("asked") != seconds:
             logger.info("%s, as %s was begun; name another --run to choose anew", kept, job.run)
         return job
