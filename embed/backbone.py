@@ -8,8 +8,9 @@ import contextlib
 import difflib
 import logging
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import timm
 import torch
@@ -18,12 +19,13 @@ from torch import Tensor, nn
 
 from .errors import InputError, MissingFileError
 from .hub import offline_unless_reachable
+from .strong_backbones import PERMISSIVE
 from .weights_file import Colours, read_weights_metadata
 
 logger = logging.getLogger(__name__)
 
 # Parts of timm's networks that come behind the last map: pre_logits is VGG's, attn_pool SigLIP's,
-# AuxLogits Inception's.
+# AuxLogits Inception's. What a network keeps of them is loaded all the same.
 CLASSIFIERS = frozenset({"classifier", "fc", "head", "pre_logits", "attn_pool", "AuxLogits"})
 
 
@@ -46,21 +48,39 @@ class Level:
     channels: int
 
 
-class Backbone(nn.Module):
-    """A timm model without its classifier: images [B, 3, H, W] to a map [B, C, h, w]."""
+class LastLayer(NamedTuple):
+    """What a network makes of B images."""
 
-    def __init__(self, spec: BackboneSpec, *, pretrained: bool = False) -> None:
-        """Build the network. Raises InputError for a name timm does not know."""
+    map: Tensor  # [B, C, h, w]; the patch tokens of a ViT as their grid
+    token: Tensor | None = None  # [B, C], of the whole image; None where nobody asked for it
+
+
+class Backbone(nn.Module):
+    """A timm model without its classifier: images [B, 3, H, W] to a map [B, C, h, w].
+
+    With `token` also to a vector of the whole image: what the attention pooling of SigLIP and its
+    like makes of the patches, or else the class token of a ViT. Registers are left out.
+    """
+
+    def __init__(
+        self, spec: BackboneSpec, *, pretrained: bool = False, token: bool = False
+    ) -> None:
+        """Build the network.
+
+        Raises:
+            InputError: a name timm does not know, or a network without a token that is asked for.
+        """
         super().__init__()
-        self.network = _create(spec, pretrained)
+        self.token = token
+        self.network = _create(spec, pretrained, token)
         if hasattr(self.network, "pre_logits"):  # VGG's hidden layers: 120 million parameters
             self.network.pre_logits = nn.Identity()
         self.input_norm: nn.Module = nn.Identity()
         self.channels = int(self.network.num_features)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the last feature map [B, C, h, w]; the patch tokens of a ViT as their grid."""
-        return self._to_map(self.network.forward_features(self.input_norm(images)), images)
+    def forward(self, images: Tensor) -> LastLayer:
+        """Return the last feature map, and the token of the whole image where it is asked for."""
+        return self._read(self.network.forward_features(self.input_norm(images)), images)
 
     def find_level(self, stride: int = 16) -> Level:
         """Find the last map of a stride.
@@ -84,12 +104,12 @@ class Backbone(nn.Module):
             )
         return found[len(found) * 3 // 4 - 1] if 1 < len(found) == len(levels) else found[-1]
 
-    def forward_both(self, images: Tensor, level: Level) -> tuple[Tensor, Tensor]:
-        """Return the map of a level [B, C', h', w'] and the last one, as forward, in one pass."""
+    def forward_both(self, images: Tensor, level: Level) -> tuple[Tensor, LastLayer]:
+        """Return the map of a level [B, C', h', w'] and what forward does, in one pass."""
         final, (intermediate,) = self.network.forward_intermediates(
             self.input_norm(images), indices=[level.index]
         )
-        return intermediate, self._to_map(final, images)
+        return intermediate, self._read(final, images)
 
     def forward_to(self, images: Tensor, level: Level) -> Tensor:
         """Return the map of a level [B, C', h', w'] alone; what follows it is not computed."""
@@ -101,16 +121,23 @@ class Backbone(nn.Module):
         )
         return cast(Tensor, intermediate)
 
-    def _to_map(self, features: Tensor, images: Tensor) -> Tensor:
+    def _read(self, features: Tensor, images: Tensor) -> LastLayer:
         if features.ndim == 3:
-            return _tokens_to_map(features, self.network, images.shape[-2:])
+            patches = _tokens_to_map(features, self.network, images.shape[-2:])
+            return LastLayer(patches, self._read_token(features) if self.token else None)
         if features.shape[1] != self.channels:  # Swin and its like: [B, h, w, C]
-            return features.permute(0, 3, 1, 2)
-        return features
+            return LastLayer(features.permute(0, 3, 1, 2))
+        return LastLayer(features)
+
+    def _read_token(self, tokens: Tensor) -> Tensor:
+        if getattr(self.network, "attn_pool", None) is not None:
+            return cast(Tensor, self.network.pool(tokens))
+        return tokens[:, 0]
 
 
-def _create(spec: BackboneSpec, pretrained: bool) -> Any:
-    options: dict[str, Any] = {"num_classes": 0, "global_pool": "", "pretrained": pretrained}
+def _create(spec: BackboneSpec, pretrained: bool, token: bool) -> Any:
+    pool = _find_token(spec.architecture) if token else ""
+    options: dict[str, Any] = {"num_classes": 0, "global_pool": pool, "pretrained": pretrained}
     if spec.pad_type:
         options["pad_type"] = spec.pad_type
     config = timm.get_pretrained_cfg(spec.architecture)
@@ -122,6 +149,26 @@ def _create(spec: BackboneSpec, pretrained: bool) -> Any:
     return timm.create_model(spec.architecture, **options)
 
 
+@cache
+def _find_token(name: str) -> str:
+    """Return timm's name of the pooling that gives the token of the whole image.
+
+    Raises:
+        InputError: the network has none.
+    """
+    with torch.device("meta"):  # shapes alone: nothing is computed or fetched
+        network = timm.create_model(name, num_classes=0)
+    if getattr(network, "attn_pool", None) is not None:
+        return "map"
+    if getattr(network, "num_prefix_tokens", 0) and getattr(network, "cls_token", None) is not None:
+        return "token"
+    raise InputError(
+        f"pooling 'cls-gem' needs a token of the whole image, and '{name}' "
+        f"({type(network).__name__}) has none; set train.pooling.kind = 'gem', or take a ViT: "
+        "train.backbone = 'vit_small_patch14_reg4_dinov2'"
+    )
+
+
 def _tokens_to_map(tokens: Tensor, network: nn.Module, image_size: torch.Size) -> Tensor:
     """Drop the prefix tokens of [B, N, C] and lay the others out as [B, C, h, w]."""
     patches = tokens[:, int(getattr(network, "num_prefix_tokens", 0)) :]
@@ -130,15 +177,17 @@ def _tokens_to_map(tokens: Tensor, network: nn.Module, image_size: torch.Size) -
     return patches.transpose(1, 2).reshape(len(tokens), -1, height, width)
 
 
-def check_backbone(name: str, *, published: bool = False) -> None:
+def check_backbone(name: str, *, published: bool = False, token: bool = False) -> None:
     """Judge the name of a network before anything is made of it.
 
     Args:
         name: of timm; what follows a dot names weights.
         published: whether weights of it will be fetched.
+        token: whether its token of the whole image will be pooled.
 
     Raises:
-        InputError: timm has no such network, or no such weights; close names are named.
+        InputError: timm has no such network, or no such weights, and close names are named; or the
+            network has no such token.
     """
     architecture, _, weights = name.partition(".")
     if not timm.is_model(architecture):
@@ -153,6 +202,8 @@ def check_backbone(name: str, *, published: bool = False) -> None:
             f"timm has no weights '{weights}' of the network '{architecture}' (train.backbone = "
             f"'{name}'); there are {', '.join(known) or 'none'}"
         )
+    if token:
+        _find_token(name)
     if published and _find_repository(name) is None:
         raise InputError(
             f"timm has no pretrained weights for '{name}'; name another backbone, pass a local "
@@ -222,7 +273,11 @@ def _is_classifier(name: str) -> bool:
 
 
 def build_backbone(
-    spec: BackboneSpec, *, weights: Path | None = None, pretrained: bool = False
+    spec: BackboneSpec,
+    *,
+    weights: Path | None = None,
+    pretrained: bool = False,
+    token: bool = False,
 ) -> tuple[Backbone, BackboneSpec]:
     """Make a backbone ready for training, and the spec that describes it.
 
@@ -230,31 +285,33 @@ def build_backbone(
         spec: architecture and input statistics; what weights say of themselves wins.
         weights: local file; wins over pretrained.
         pretrained: fetch the weights that timm names for the architecture.
+        token: whether the backbone gives its token of the whole image, too.
 
     Raises:
         MissingFileError: the weights file is missing, or the hub cannot be reached.
-        InputError: unknown architecture, or weights that do not fit it.
+        InputError: unknown architecture, one without a token, or weights that do not fit it.
     """
     if weights is not None:
         spec = read_weights_spec(weights, spec)
-        backbone = Backbone(spec)
+        backbone = Backbone(spec, token=token)
         load_weights(backbone, weights)
         return backbone, spec
-    check_backbone(spec.architecture, published=pretrained)
+    check_backbone(spec.architecture, published=pretrained, token=token)
     if not pretrained:
-        backbone = Backbone(spec)
+        backbone = Backbone(spec, token=token)
         undo_zero_init(backbone)
         return backbone, spec
-    return _fetch_pretrained(spec)
+    return _fetch_pretrained(spec, token)
 
 
-def _fetch_pretrained(spec: BackboneSpec) -> tuple[Backbone, BackboneSpec]:
+def _fetch_pretrained(spec: BackboneSpec, token: bool) -> tuple[Backbone, BackboneSpec]:
     source = _find_repository(spec.architecture) or ""
     with offline_unless_reachable(source) as problem:
         if not problem:
             logger.info("fetching the weights of %s", source)
+            _tell_license(spec.architecture)
         try:
-            backbone = Backbone(spec, pretrained=True)
+            backbone = Backbone(spec, pretrained=True, token=token)
         except (OSError, RuntimeError, ValueError) as error:
             text = (str(error).splitlines() or ["no message"])[0][:120]
             raise MissingFileError(
@@ -264,6 +321,16 @@ def _fetch_pretrained(spec: BackboneSpec) -> tuple[Backbone, BackboneSpec]:
                 "WEIGHTS=model.safetensors (--weights on the command line)"
             ) from error
     return backbone, _with_published_statistics(spec)
+
+
+def _tell_license(name: str) -> None:
+    """Log a licence that does not let everybody use the weights for anything."""
+    config = timm.get_pretrained_cfg(name)
+    if config is not None and config.license and config.license not in PERMISSIVE:
+        logger.warning(
+            "the weights of '%s' have the licence '%s': read it before you use what they make",
+            *(name, config.license),
+        )
 
 
 def undo_zero_init(module: nn.Module) -> None:

@@ -82,8 +82,8 @@ def saliency(model: DescriptorModel, images: Tensor, score: Score) -> Tensor:
 def grad_cam(model: DescriptorModel, images: Tensor, score: Score) -> Tensor:
     """Return how much each place of the backbone's last map speaks for a score.
 
-    The map of a CNN and the grid of a ViT's patch tokens are treated alike. Arguments and errors
-    as saliency.
+    The map of a CNN and the grid of a ViT's patch tokens are treated alike; what a ViT's token of
+    the whole image says for it is of no place, and left out. Arguments and errors as saliency.
 
     Returns:
         [B, S, S] float32, >= 0, enlarged from the map; what speaks against the score is 0.
@@ -93,7 +93,7 @@ def grad_cam(model: DescriptorModel, images: Tensor, score: Score) -> Tensor:
     """
     _check_eval(model)
     inputs = normalize(images.to(_device(model)), model.spec.backbone)
-    maps = layer_grad_cam(lambda batch: score(model, batch), model.backbone, inputs)
+    maps = layer_grad_cam(lambda batch: score(model, batch), model.attention, inputs)
     size = (images.shape[-2], images.shape[-1])
     # Of the map, not of the result, negative values are cut off: that is the paper's order.
     return nn.functional.interpolate(maps[:, None], size=size, mode="bilinear")[:, 0]
@@ -113,17 +113,18 @@ def input_slopes(scored: Scored, inputs: Tensor) -> Tensor:
 
 
 def layer_grad_cam(scored: Scored, layer: nn.Module, inputs: Tensor) -> Tensor:
-    """Return Grad-CAM of a layer's map [B, C, h, w] as [B, h, w], >= 0.
+    """Return Grad-CAM of the map [B, C, h, w] that a layer gets as [B, h, w], >= 0.
 
     Args:
         scored: inputs to one value an image [B], by way of the layer.
-        layer: whose map it is.
+        layer: which gets it as its one input.
         inputs: [B, ...] floating point.
     """
     from captum.attr import LayerGradCam
 
     leaf = inputs.detach().requires_grad_()  # or else a frozen layer would have no gradient
-    found = LayerGradCam(scored, layer).attribute(leaf, relu_attributions=True)
+    cam = LayerGradCam(scored, layer)
+    found = cam.attribute(leaf, relu_attributions=True, attribute_to_layer_input=True)
     return cast(Tensor, found).detach()[:, 0]
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from .allocator import give_back_memory
+from .backbone import LastLayer
 from .errors import InputError
 from .failure import Failure
 from .head_scores import HeadScores
@@ -76,7 +77,7 @@ def describe_and_classify(
     images: Tensor,
     classifier: Classifier | None,
     views: Views = ONE_VIEW,
-    final: Tensor | None = None,
+    last: LastLayer | None = None,
 ) -> tuple[NDArray[np.float32], HeadScores]:
     """Describe images, and ask the classification head of the same pass.
 
@@ -85,8 +86,8 @@ def describe_and_classify(
         images: [B, 3, S, S] uint8, S the input side of the views.
         classifier: on the same device; None gives scores of no class.
         views: what is described of each.
-        final: the backbone's last map [B, C, h, w] of the images themselves, if it is known: the
-            view that shows them as they are then needs no pass.
+        last: what the backbone makes of the images themselves, if it is known: the view that shows
+            them as they are then needs no pass.
 
     Returns:
         [B, dim], rows of length 1: the direction of the sum of the views' descriptors; and the
@@ -108,7 +109,7 @@ def describe_and_classify(
     device = next(model.parameters()).device
     batch = normalize(images.to(device), model.spec.backbone)
     shown = [
-        _forward(model, view, final if view is batch else None)
+        _forward(model, view, last if view is batch else None)
         for view in make_views(model, batch, views)
     ]
     features, described = zip(*shown, strict=True)
@@ -123,14 +124,14 @@ def describe_and_classify(
     return vectors, classifier.rank(logits)
 
 
-def _forward(model: DescriptorModel, view: Tensor, final: Tensor | None) -> tuple[Tensor, Tensor]:
+def _forward(model: DescriptorModel, view: Tensor, last: LastLayer | None) -> tuple[Tensor, Tensor]:
     """Return features [B, head_dim] and descriptors [B, dim] float32 of a view [B, 3, s, s].
 
-    Its last map `final` is computed where it is not known.
+    What the backbone makes of it is computed where it is not known.
     """
     view = view.contiguous(memory_format=torch.channels_last)
     try:
-        features = model.features(view) if final is None else model.pool_map(final)
+        features = model.features(view) if last is None else model.pool_map(last)
         return features.float(), model.describe(features.float(), view).float()
     except (AssertionError, RuntimeError) as error:  # each architecture says it its own way
         if view.shape[-1] == model.spec.image_size:

@@ -25,7 +25,7 @@ def offline_unless_reachable(repository: str) -> Iterator[str]:
     Yields:
         Why the hub cannot be reached; "" if it can.
     """
-    problem, before = _find_problem(repository.partition("@")[0]), constants.HF_HUB_OFFLINE
+    problem, before = find_problem(repository.partition("@")[0]), constants.HF_HUB_OFFLINE
     if problem:
         # What the environment variable of this name sets when the library is imported.
         constants.HF_HUB_OFFLINE = True
@@ -35,7 +35,8 @@ def offline_unless_reachable(repository: str) -> Iterator[str]:
         constants.HF_HUB_OFFLINE = before
 
 
-def _find_problem(repository: str) -> str:
+def find_problem(repository: str) -> str:
+    """Ask for a repository's config.json once; return why there is no answer, "" if there is."""
     try:
         get_hf_file_metadata(hf_hub_url(repository, "config.json"), timeout=PATIENCE)
     except HfHubHTTPError:

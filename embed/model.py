@@ -18,9 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from .attention import attach_stage_attention, build_attention
-from .backbone import Backbone, BackboneSpec
+from .backbone import Backbone, BackboneSpec, LastLayer
 from .errors import InputError, MissingFileError
-from .pooling import build_pooling
+from .pooling import build_pooling, concatenate_weighted
 from .settings import (
     AttentionSettings,
     GemSettings,
@@ -91,11 +91,11 @@ class DescriptorModel(nn.Module):
         """Build around a given backbone, or around a new one with random weights.
 
         Raises:
-            ValueError: attention that does not suit the backbone.
+            ValueError: attention or pooling that does not suit the backbone.
         """
         super().__init__()
         self.spec = spec
-        self.backbone = backbone or Backbone(spec.backbone)
+        self.backbone = backbone or Backbone(spec.backbone, token=spec.pooling.kind == "cls-gem")
         if spec.input_norm:
             self.backbone.input_norm = nn.BatchNorm2d(3)
         attach_stage_attention(self.backbone, spec.attention)
@@ -127,11 +127,12 @@ class DescriptorModel(nn.Module):
         """Return what classification heads read: [B, head_dim] float32, of any length."""
         return self.pool_map(self.backbone(images))
 
-    def pool_map(self, features: Tensor) -> Tensor:
-        """Return the features [B, head_dim] of the backbone's last map [B, C, h, w]."""
-        pooled = self.pool(self.attention(features))
+    def pool_map(self, last: LastLayer) -> Tensor:
+        """Return the features [B, head_dim] of what the backbone makes of images."""
+        weighed = self.attention(last.map)
+        pooled = self.pool(weighed) if last.token is None else self.pool(weighed, last.token)
         # Float32 from here on: distances between near neighbours are lost in bfloat16.
-        with torch.autocast(features.device.type, enabled=False):
+        with torch.autocast(pooled.device.type, enabled=False):
             described: Tensor = self.neck_norm(self.neck(pooled.float()))
             return described
 
@@ -161,15 +162,6 @@ class DescriptorModel(nn.Module):
             raise ValueError(f"pretrained_share is {share}, expected above 0 and below 1")
         self.pretrained = before.requires_grad_(False)
         self.dim = self.head_dim + before.dim
-
-
-def concatenate_weighted(trained: Tensor, before: Tensor, share: float) -> Tensor:
-    """Join descriptors [B, D] and [B, E] of the same images, so that cosines are weighted means.
-
-    Returns:
-        [B, D + E], rows of length 1; of each cosine the share comes from `before`.
-    """
-    return torch.cat([(1 - share) ** 0.5 * trained, share**0.5 * before], dim=1)
 
 
 def fingerprint_model(model: DescriptorModel) -> str:

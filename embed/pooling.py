@@ -1,7 +1,8 @@
 """Pool a feature map into one vector. Knows nothing of backbones or files.
 
 All functions take maps of any size of at least 1 x 1. They return the precision of the map, but
-compute sums and powers in float32, as these lose most of bfloat16's eight bits.
+compute sums and powers in float32, as these lose most of bfloat16's eight bits; what is brought to
+length 1 stays float32.
 """
 
 from collections.abc import Callable
@@ -156,13 +157,47 @@ class FixedPooling(nn.Module):
         return self.pool(features)
 
 
-Pooling = GeM | FixedPooling | CompactBilinear
+class ClsGeM(nn.Module):
+    """The token of the whole image and generalised means of the patches, side by side.
+
+    Each is brought to length 1 first, so that a cosine is the weighted mean of both cosines.
+    """
+
+    def __init__(self, channels: int, p: float = 3.0, token_share: float = 0.5) -> None:
+        """Start at exponent p; the token has token_share of the cosine."""
+        super().__init__()
+        self.out_features = 2 * channels
+        self.gem, self.token_share = GeM(channels, p), token_share
+
+    def forward(self, features: Tensor, token: Tensor) -> Tensor:
+        """Map patches [B, C, H, W] and tokens [B, C] to [B, 2C], rows of length 1, float32."""
+        patches, whole = (
+            nn.functional.normalize(part.float(), dim=1) for part in (self.gem(features), token)
+        )
+        return concatenate_weighted(patches, whole, self.token_share)
+
+
+def concatenate_weighted(first: Tensor, second: Tensor, share: float) -> Tensor:
+    """Join descriptors [B, D] and [B, E] of the same images, so that cosines are weighted means.
+
+    Returns:
+        [B, D + E], rows of length 1 as those of both; of each cosine the share is the second's.
+    """
+    return torch.cat([(1 - share) ** 0.5 * first, share**0.5 * second], dim=1)
+
+
+Pooling = GeM | FixedPooling | CompactBilinear | ClsGeM
 
 
 def build_pooling(settings: PoolingSettings, channels: int) -> Pooling:
-    """Make the module that pools maps [B, channels, H, W] to [B, its out_features]."""
+    """Make the module that pools maps [B, channels, H, W] to [B, its out_features].
+
+    Kind cls-gem takes tokens [B, channels] beside them.
+    """
     if settings.kind == "gem":
         return GeM(channels, settings.p)
+    if settings.kind == "cls-gem":
+        return ClsGeM(channels, settings.p, settings.token_share)
     if settings.kind == "bilinear":
         return CompactBilinear(channels, settings.bilinear_dim)
     if settings.kind == "flatten":

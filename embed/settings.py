@@ -118,6 +118,14 @@ class GemSettings(Settings):
     p: float = Field(3.0, ge=1, le=100)  # the exponent that training starts from
 
 
+class ClsGemSettings(Settings):
+    """The token of the whole image beside generalised means of the patches; ViTs alone have it."""
+
+    kind: Literal["cls-gem"] = "cls-gem"
+    p: float = Field(3.0, ge=1, le=100)  # the exponent that training starts from
+    token_share: float = Field(0.5, gt=0, lt=1)  # of the cosine, that the token has
+
+
 class PlainPoolingSettings(Settings):
     """Means (spoc) or maxima (mac) of the whole map."""
 
@@ -147,7 +155,12 @@ class BilinearSettings(Settings):
 
 # How the backbone's last map becomes one vector: see embed.pooling.
 PoolingSettings = Annotated[
-    GemSettings | PlainPoolingSettings | RmacSettings | FlattenSettings | BilinearSettings,
+    GemSettings
+    | ClsGemSettings
+    | PlainPoolingSettings
+    | RmacSettings
+    | FlattenSettings
+    | BilinearSettings,
     Field(discriminator="kind"),
 ]
 
@@ -359,6 +372,11 @@ class TrainSettings(Settings):
             phase.head_learning_rate or self.head_learning_rate,
             phase.freeze or self.freeze,
         )
+
+    @property
+    def reads_token(self) -> bool:
+        """Whether the network's token of the whole image is pooled."""
+        return self.pooling.kind == "cls-gem"
 
     @property
     def group(self) -> int:

@@ -47,8 +47,8 @@ class TrainingModel(nn.Module):
         if self.local is None:
             features = self.model.features(images)
         else:
-            maps, final = self.model.backbone.forward_both(images, self.local.level)
-            features = self.model.pool_map(final)
+            maps, last = self.model.backbone.forward_both(images, self.local.level)
+            features = self.model.pool_map(last)
             # Gradients stop here: what serves local features would spoil the global ones.
             lost, _ = self.local(maps.detach(), labels)
         descriptors = nn.functional.normalize(features, dim=1)

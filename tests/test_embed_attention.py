@@ -228,7 +228,7 @@ def test_every_stage_but_the_last_gets_attention_of_its_channels(name: str) -> N
     with torch.device("meta"):
         backbone = Backbone(BackboneSpec(name)).eval()
         attach_stage_attention(backbone, SEAttentionSettings(trunk=2, mask=3))
-        shape = backbone(torch.zeros(2, 3, 64, 64)).shape
+        shape = backbone(torch.zeros(2, 3, 64, 64)).map.shape
     assert attended(backbone) == [f"network.{stage}.attention" for stage in STAGES[name]]
     for stage, channels in STAGES[name].items():
         attention = backbone.get_submodule(f"network.{stage}.attention")
@@ -245,7 +245,7 @@ def test_intermediate_and_last_maps_have_passed_the_attention(name: str) -> None
         plain, _ = backbone.forward_both(images, level)
         attach_stage_attention(backbone, SE)
         close, last = backbone.forward_both(images, level)
-        torch.testing.assert_close(last, backbone(images))
+        torch.testing.assert_close(last.map, backbone(images).map)
         # It stands before the next stage, so 1.018 times what three stages made of 1.018 before.
         assert 1.0 < (close.norm() / plain.norm()).item() < 1.1
         for module in backbone.modules():
@@ -263,9 +263,9 @@ def test_a_saved_network_with_attention_gives_the_same_map(tmp_path: Path) -> No
     attach_stage_attention(loaded, SE)
     loaded.load_state_dict(load_file(tmp_path / "model.safetensors"))
     with torch.inference_mode():
-        expected = backbone.eval()(images)
-        assert torch.equal(loaded.eval()(images), expected)
-        assert torch.equal(copy.deepcopy(loaded)(images), expected)
+        expected = backbone.eval()(images).map
+        assert torch.equal(loaded.eval()(images).map, expected)
+        assert torch.equal(copy.deepcopy(loaded)(images).map, expected)
 
 
 def test_attention_is_attached_once() -> None:

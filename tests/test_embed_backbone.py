@@ -1,5 +1,6 @@
 """Feature maps of timm networks, and where their weights come from. Needs no network."""
 
+import logging
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,7 +45,7 @@ def write_weights(
 def test_every_family_returns_a_channels_first_map(name: str) -> None:
     backbone = Backbone(BackboneSpec(name)).eval()
     with torch.inference_mode():
-        features = backbone(torch.rand(2, 3, 64, 128))
+        features = backbone(torch.rand(2, 3, 64, 128)).map
     assert features.shape[:2] == (2, backbone.channels)
     assert features.shape[3] == 2 * features.shape[2]
 
@@ -54,7 +55,7 @@ def test_patch_tokens_are_laid_out_row_by_row() -> None:
     images = torch.rand(2, 3, 32, 64)
     with torch.inference_mode():
         tokens = backbone.network.forward_features(images)
-        features = backbone(images)
+        features = backbone(images).map
     assert features.shape == (2, backbone.channels, 2, 4)  # patches of 16 pixels
     for row in range(2):
         for column in range(4):
@@ -90,10 +91,10 @@ def test_one_pass_gives_an_intermediate_map_and_the_last(name: str) -> None:
     level = backbone.find_level()
     images = torch.rand(2, 3, 64, 64)
     with torch.inference_mode():
-        intermediate, final = backbone.forward_both(images, level)
+        intermediate, last = backbone.forward_both(images, level)
         assert intermediate.shape == (2, level.channels, 64 // level.stride, 64 // level.stride)
         for other, expected in [
-            (final, backbone(images)),
+            (last.map, backbone(images).map),
             (backbone.forward_to(images, level), intermediate),
             (hooked_map(backbone, images, level), intermediate),
         ]:
@@ -303,3 +304,74 @@ def test_opening_branches_leaves_other_weights_alone() -> None:
     undo_zero_init(norms)
     assert torch.equal(norms[0].weight, weights)  # type: ignore[arg-type]
     assert torch.equal(norms[1].weight, torch.ones(2))  # type: ignore[arg-type]
+
+
+# A class token alone; one beside four registers; attention pooling beside a register and no class
+# token; the RoPE of DINOv3.
+TOKENS = ["test_vit", "vit_tiny_patch16_dinov3_qkvb", "test_vit3"]
+
+
+@pytest.mark.parametrize("name", TOKENS)
+@pytest.mark.parametrize("size", [(64, 64), (96, 48)])
+def test_the_token_of_the_whole_image_is_what_timm_pools(name: str, size: tuple[int, int]) -> None:
+    backbone = Backbone(BackboneSpec(name), token=True).eval()
+    images = torch.rand(2, 3, *size)
+    with torch.inference_mode():
+        last = backbone(images)
+        tokens = backbone.network.forward_features(images)
+        _, both = backbone.forward_both(images, backbone.find_level(16))
+        expected = backbone.network.forward_head(tokens)
+    assert last.token is not None and both.token is not None
+    assert torch.equal(last.token, expected)
+    prefix = backbone.network.num_prefix_tokens
+    assert torch.equal(last.map.flatten(2).transpose(1, 2), tokens[:, prefix:])
+    assert torch.equal(both.token, last.token) and torch.equal(both.map, last.map)
+
+
+def test_registers_are_neither_token_nor_patches() -> None:
+    backbone = Backbone(BackboneSpec("vit_tiny_patch16_dinov3_qkvb"), token=True).eval()
+    images = torch.rand(1, 3, 32, 32)
+    tokens = torch.arange(9.0).reshape(1, 9, 1)  # class token, four registers, four patches
+    last = backbone._read(tokens, images)
+    assert last.token is not None
+    assert (last.token.flatten().tolist(), last.map.flatten().tolist()) == ([0.0], [5, 6, 7, 8])
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_vit3"])
+def test_without_a_token_nothing_of_it_is_built_or_computed(name: str) -> None:
+    backbone = Backbone(BackboneSpec(name))
+    assert backbone(torch.rand(1, 3, 32, 32)).token is None
+    assert not any(key.startswith("attn_pool") for key in backbone.state_dict())
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_mambaout", "test_vit2"])
+def test_a_network_without_a_token_of_the_whole_image_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match=rf"'{name}' \(.*\) has none; set .*'gem', or take a ViT"):
+        build_backbone(BackboneSpec(name), pretrained=True, token=True)
+
+
+def test_attention_pooling_is_loaded_from_a_weights_file(tmp_path: Path) -> None:
+    stored = write_weights(tmp_path / "weights.safetensors", "test_vit3")
+    backbone, _ = build_backbone(
+        BackboneSpec("test_vit3"), weights=tmp_path / "weights.safetensors", token=True
+    )
+    loaded = backbone.network.state_dict()
+    assert "attn_pool.latent" in loaded
+    assert all(torch.equal(tensor, stored[name]) for name, tensor in loaded.items())
+
+
+def test_a_licence_that_binds_is_told_where_weights_are_fetched(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def make(name: str, **options: object) -> nn.Module:
+        made: nn.Module = create("test_resnet")
+        return made
+
+    create = timm.create_model
+    monkeypatch.setattr(hub, "get_hf_file_metadata", Hub(None).head)
+    monkeypatch.setattr(timm, "create_model", make)
+    caplog.set_level(logging.WARNING)
+    build_backbone(RESNET, pretrained=True)
+    assert not caplog.messages
+    build_backbone(BackboneSpec("vit_small_patch16_dinov3"), pretrained=True)
+    assert "have the licence 'dinov3-license': read it" in caplog.text

@@ -64,7 +64,7 @@ def test_a_backbone_returns_a_map_that_every_pooling_takes(
     backbone = Backbone(BackboneSpec(name)).eval()
     assert (count(backbone), backbone.channels) == (parameters, shape[0])
     with torch.inference_mode():
-        features = backbone(torch.randn(1, 3, size, size))
+        features = backbone(torch.randn(1, 3, size, size)).map
         assert features.shape == (1, *shape)
         for settings in POOLINGS:
             pool = build_pooling(settings, backbone.channels)

@@ -16,6 +16,7 @@ from embed.explain import (
     saliency,
 )
 from embed.model import DescriptorModel, ModelSpec
+from embed.settings import ClsGemSettings
 from embed.transforms import normalize, to_tensor
 from embed.whitening import Whitening
 from tests.images import photo
@@ -81,7 +82,7 @@ def test_grad_cam_after_mean_pooling_is_cam(name: str) -> None:
     # the weights of the map's channels are those of the linear layers behind the mean.
     model, images, score = make_model(name), make_images(), make_score()
     with torch.no_grad():
-        maps = model.backbone(normalize(images, model.spec.backbone))
+        maps = model.backbone(normalize(images, model.spec.backbone)).map
     pooled = torch.zeros(1, maps.shape[1], requires_grad=True)
     described = model.neck_norm(model.neck(pooled)) @ direction()
     (slopes,) = torch.autograd.grad(described.sum(), pooled)
@@ -99,7 +100,7 @@ def test_grad_cam_is_dark_where_the_layer_does_not_matter() -> None:
     nn.init.ones_(layer.weight)
     inputs = torch.tensor([[[[0.0, 2.0], [1.0, 0.0]]]])
     bright = layer_grad_cam(lambda batch: layer(batch).sum(dim=(1, 2, 3)), layer, inputs)
-    torch.testing.assert_close(bright, 2 * inputs[:, 0])
+    torch.testing.assert_close(bright, 2 * inputs[:, 0])  # the sum of both weights
     against = layer_grad_cam(lambda batch: -layer(batch).sum(dim=(1, 2, 3)), layer, inputs)
     assert not against.any()
 
@@ -156,3 +157,14 @@ def test_the_score_of_a_neighbour_is_what_search_finds(whitened: bool) -> None:
     other, asked = index(described[:1]), index(described[1:])
     found = cosine_to(other[0], whitening)(model, images[1:])
     np.testing.assert_allclose(found.detach().numpy(), asked @ other[0], atol=1e-5)
+
+
+def test_grad_cam_of_a_pooled_token_shows_what_the_patches_say() -> None:
+    torch.manual_seed(0)
+    spec = ModelSpec(BackboneSpec("test_vit"), SIDE, 0, pooling=ClsGemSettings())
+    model, images = DescriptorModel(spec).eval(), make_images()
+    channels = model.backbone.channels
+    shown = grad_cam(model, images, lambda model, batch: model.features(batch)[:, :channels].sum(1))
+    token = grad_cam(model, images, lambda model, batch: model.features(batch).sum(1))
+    assert shown.shape == (2, SIDE, SIDE) and shown.max() > 0
+    torch.testing.assert_close(token, shown)

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from embed.backbone import BackboneSpec
 from embed.errors import InputError
 from embed.model import DescriptorModel, ModelSpec, fingerprint_model, load_model, save_model
+from embed.settings import ClsGemSettings
 
 SPEC = ModelSpec(BackboneSpec("test_resnet"), image_size=32, dim=8)
 
@@ -167,3 +168,22 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps({**written, "format": 1}))
     with pytest.raises(InputError, match=r"format 1, this one has 2\); train again: cairn train"):
         load_model(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_vit3", "vit_tiny_patch16_dinov3_qkvb"])
+def test_a_model_that_pools_the_token_is_saved_and_loaded(name: str, tmp_path: Path) -> None:
+    spec = ModelSpec(BackboneSpec(name), 32, 0, pooling=ClsGemSettings(token_share=0.25))
+    model = build(spec)
+    assert model.dim == 2 * model.backbone.channels
+    saved = save_model(model, tmp_path)
+    loaded, fingerprint = load_model(tmp_path)
+    assert fingerprint == saved and loaded.spec == spec
+    with torch.inference_mode():
+        described = model(images(3))
+        assert torch.equal(loaded(images(3)), described)
+    torch.testing.assert_close(described.norm(dim=1), torch.ones(3))
+
+
+def test_a_convolutional_network_has_no_token_to_pool() -> None:
+    with pytest.raises(InputError, match=r"'test_resnet' \(ResNet\) has none"):
+        build(replace(SPEC, pooling=ClsGemSettings()))

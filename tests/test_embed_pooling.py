@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from embed.pooling import (
+    ClsGeM,
     GeM,
     Pooling,
     build_pooling,
@@ -271,3 +272,20 @@ def test_bfloat16_keeps_its_type_and_loses_only_its_own_rounding(kind: str) -> N
     pooled = pool(features)
     assert pooled.dtype == torch.bfloat16
     torch.testing.assert_close(pooled.float(), pool(features.float()), rtol=2**-8, atol=0)
+
+
+def test_token_and_patches_lie_side_by_side_and_a_cosine_is_the_mean_of_both() -> None:
+    maps, tokens = feature_map(5, 6, 3, 4), feature_map(5, 6, seed=1)
+    described = ClsGeM(6, p=3.0, token_share=0.3)(maps, 7 * tokens).detach()
+    patches = torch.from_numpy(slow_gem(maps.double().numpy(), 3.0)).float()
+    expected = torch.zeros(5, 5)
+    for share, part in ((0.7, patches), (0.3, tokens)):
+        unit = part / part.norm(dim=1, keepdim=True)
+        expected += share * unit @ unit.T
+    torch.testing.assert_close(described @ described.T, expected)
+    torch.testing.assert_close(described.norm(dim=1), torch.ones(5))
+
+
+def test_token_and_patches_are_pooled_in_float32_whatever_their_precision() -> None:
+    maps, tokens = feature_map(2, 4, 3, 3).bfloat16(), feature_map(2, 4).bfloat16()
+    assert ClsGeM(4)(maps, tokens).dtype == torch.float32

@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from embed.backbone import Backbone, BackboneSpec
+from embed.backbone import Backbone, BackboneSpec, LastLayer
 from embed.decode import DecodedImage
 from embed.extract import describe_pixels
 from embed.model import DescriptorModel, ModelSpec, fingerprint_model
@@ -106,7 +106,7 @@ def test_what_describes_an_image_finds_its_features_too(
     backbone = type(extractor.model.backbone)
     forward = backbone.forward
 
-    def count(self: Backbone, images: Tensor) -> Tensor:
+    def count(self: Backbone, images: Tensor) -> LastLayer:
         run.append(images.shape[-1])
         return forward(self, images)
 

@@ -1,6 +1,7 @@
 """The options that several commands of the command line share."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,6 +36,37 @@ Weights = Annotated[
         help="Local .safetensors file to start the backbone from. Where it says what network it "
         "is of, that is trained, not the recipe's.  "
         "\\[default: that of the run, else what the recipe says]",
+        show_default=False,
+    ),
+]
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+LENGTH = re.compile(
+    r"(\d+(?:\.\d+)?)\s*(?:(h)(?:ours?)?|(m)(?:in(?:utes?)?)?|(s)(?:ec(?:onds?)?)?)(?![a-z])"
+)
+
+
+def parse_time(text: str) -> float:
+    """Return a length of time in seconds. Raises typer.BadParameter unless it is one above 0.
+
+    >>> [parse_time(text) for text in ("10m", "90s", "1.5h", "1h30m", "10 minutes")]
+    [600.0, 90.0, 5400.0, 5400.0, 600.0]
+    """
+    parts = [match.groups() for match in LENGTH.finditer(text.lower())]
+    seconds = sum(float(number) * UNITS[h or m or s] for number, h, m, s in parts)
+    if LENGTH.sub("", text.lower()).strip() or not seconds:
+        raise typer.BadParameter(f"'{text}' is no length of time like 10m, 90s, 1h or 1h30m")
+    return seconds
+
+
+Time = Annotated[
+    float | None,
+    typer.Option(
+        "--time",
+        metavar="LENGTH",
+        parser=parse_time,
+        help="How long the run may take, like 10m, 90s or 1h: takes the strongest pretrained "
+        "network that this machine does in it, and needs the Hugging Face hub. A run keeps what it "
+        "was begun with.  \\[default: none, the recipe decides]",
         show_default=False,
     ),
 ]

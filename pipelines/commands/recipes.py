@@ -71,8 +71,8 @@ def check(name: Name) -> None:
         recipe = load_recipe(name, scale)
         members = [member_recipe(recipe, member) for member in recipe.ensemble.members]
         networks = {each.train.backbone for each in members or [recipe]}
-        for network in sorted(networks):
-            check_backbone(network)
+        for train in (each.train for each in members or [recipe]):
+            check_backbone(train.backbone, token=train.reads_token)
         print(f"{name}, {scale}: ok, {', '.join(sorted(networks))}, policy {recipe.decide.policy}")
         said = read_keys(name, scale)
         for key, reason in find_unused(recipe, said).items():

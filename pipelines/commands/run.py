@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .options import Data, RecipeName, Weights, Workers
+from .options import Data, RecipeName, Time, Weights, Workers
 from .start import start_job
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def run(
     ] = None,
     recipe: RecipeName = None,
     weights: Weights = None,
+    time: Time = None,
     scale: ScaleOption = None,
     changes: Changes = None,
     workers: Workers = None,
@@ -75,6 +76,7 @@ def run(
         recipe,
         weights,
         workers=workers,
+        time=time,
         devices=devices,
         scale=scale,
         changes=changes or (),

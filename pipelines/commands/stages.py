@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Data, MinPrecision, RecipeName, Redo, Run, Weights, Workers
+from .options import Data, MinPrecision, RecipeName, Redo, Run, Time, Weights, Workers
 from .start import start_job
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ def train(
     run: Run = None,
     recipe: RecipeName = None,
     weights: Weights = None,
+    time: Time = None,
     workers: Workers = None,
     devices: Annotated[int, typer.Option(min=1, help="GPUs that share each batch.")] = 1,
     redo: Redo = False,
@@ -26,7 +27,7 @@ def train(
     """
     from pipelines.stages import order
 
-    job = start_job(data, run, recipe, weights, workers=workers, devices=devices)
+    job = start_job(data, run, recipe, weights, workers=workers, time=time, devices=devices)
     with job.locked():
         order.train(job, redo=redo)
 
@@ -36,13 +37,14 @@ def embed(
     run: Run = None,
     recipe: RecipeName = None,
     weights: Weights = None,
+    time: Time = None,
     workers: Workers = None,
     redo: Redo = False,
 ) -> None:
     """Turn every image into a global descriptor; trains first if need be."""
     from pipelines.stages import order
 
-    job = start_job(data, run, recipe, weights, workers=workers)
+    job = start_job(data, run, recipe, weights, workers=workers, time=time)
     with job.locked():
         order.embed(job, redo=redo)
 
@@ -52,6 +54,7 @@ def index(
     run: Run = None,
     recipe: RecipeName = None,
     weights: Weights = None,
+    time: Time = None,
     workers: Workers = None,
     min_precision: MinPrecision = None,
     redo: Redo = False,
@@ -59,7 +62,9 @@ def index(
     """Make all that queries are compared with: search index, local features, decision."""
     from pipelines.stages import order
 
-    job = start_job(data, run, recipe, weights, workers=workers, min_precision=min_precision)
+    job = start_job(
+        data, run, recipe, weights, workers=workers, time=time, min_precision=min_precision
+    )
     with job.locked():
         order.index(job, redo=redo)
 
@@ -69,6 +74,7 @@ def submit(
     run: Run = None,
     recipe: RecipeName = None,
     weights: Weights = None,
+    time: Time = None,
     workers: Workers = None,
     min_precision: MinPrecision = None,
     redo: Redo = False,
@@ -80,7 +86,9 @@ def submit(
     from pipelines.scores.evaluate import can_evaluate, evaluate_run
     from pipelines.stages import order
 
-    job = start_job(data, run, recipe, weights, workers=workers, min_precision=min_precision)
+    job = start_job(
+        data, run, recipe, weights, workers=workers, time=time, min_precision=min_precision
+    )
     with job.locked():
         order.submit(job, redo=redo)
         if can_evaluate(job.dataset):

@@ -57,6 +57,7 @@ def start_job(
     weights: Path | None,
     *,
     workers: int | None,
+    time: float | None = None,
     devices: int = 1,
     min_precision: float | None = None,
     scale: "Scale | None" = None,
@@ -65,8 +66,9 @@ def start_job(
 ) -> "Job":
     """Return the job that the options name; its dataset is there, and that of a new run checked.
 
-    The demo city is rendered if need be, and the data that the recipe asks for are chosen. Raises
-    what open_job, load_recipe, prepare_data and Dataset.check raise.
+    The demo city is rendered if need be, and the data that the recipe asks for are chosen. With a
+    time, in seconds, the recipe is, too. Raises what open_job, load_recipe, choose_by_time,
+    prepare_data and Dataset.check raise.
     """
     from pipelines.answers.extractors import fetch_extractor
     from pipelines.runs.job import count_workers, is_demo, open_job
@@ -84,6 +86,8 @@ def start_job(
         devices=devices,
         tensorboard=tensorboard,
     )
+    if time is not None:
+        job = _choose_by_time(job, time, recipe, changes)
     job = _change_recipe(job, recipe, scale, changes)
     if min_precision is not None:
         precise = change_recipe(job.recipe, [f"decide.min_precision={min_precision}"])
@@ -104,6 +108,25 @@ def start_job(
     if not (job.run / "run.json").is_file():  # of a known run when something is to be made
         job.dataset.check(training=will_train(job))
     return job
+
+
+def _choose_by_time(job: "Job", time: float, recipe: str | None, changes: Sequence[str]) -> "Job":
+    """Return the job with the recipe that the time allows. Raises InputError if one is named."""
+    from pipelines.runs.job import is_demo
+
+    named = [f"--recipe {recipe}"] if recipe else []
+    named += [f"--set {each}" for each in changes if each.startswith("train.backbone")]
+    if named:
+        raise InputError(f"--time chooses the network, which {named[0]} names: leave one away")
+    if is_demo(job.data) and not job.data.is_dir():
+        from pipelines.sources.demo import render_demo
+
+        render_demo(job.data)
+    if not job.data.is_dir():
+        return job  # the error of who reads it next is what matters
+    from pipelines.stages.strongest import choose_by_time  # torch takes seconds
+
+    return choose_by_time(job, time)
 
 
 def _change_recipe(

@@ -45,6 +45,7 @@ class Job:
     workers: int = 1  # processes that decode images
     devices: int = 1  # GPUs (or, for trying it out, CPU processes) that train
     tensorboard: Path | None = None  # folder for events of the training
+    timed: dict[str, Any] | None = None  # what --time chose the recipe by: see stages.strongest
     # By their folders, for all jobs that are made of this one: a command reads a table once.
     _datasets: "dict[Path, Dataset]" = field(default_factory=dict, repr=False, compare=False)
 
@@ -77,6 +78,8 @@ class Job:
             "weights": weights,
             "settings": self.recipe.model_dump(mode="json"),  # tuples as the lists they are read as
         }
+        if self.timed:
+            values["time"] = self.timed
         path = self.run / "run.json"
         if not path.is_file() or path.read_bytes() != sign(values):
             write_signed(values, path)
@@ -160,12 +163,14 @@ def open_job(
         raise MissingFileError(f"no weights file at {weights}")
     if weights is None and recorded and recorded["weights"]:
         weights = Path(recorded["weights"])
+    timed = None
     if recipe is None and recorded:
         name, settings = recorded["recipe"], make_recipe(recorded["settings"], str(run))
+        timed = recorded.get("time")
     else:
         name = recipe or ("demo" if is_demo(data) else "photos")
         settings = load_recipe(name)
-    return Job(data, run, settings, name, weights, **options)
+    return Job(data, run, settings, name, weights, timed=timed, **options)
 
 
 def read_run(run: Path) -> dict[str, Any] | None:

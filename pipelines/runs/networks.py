@@ -78,7 +78,8 @@ def check_networks(job: Job) -> None:
         from embed.backbone import check_backbone  # takes seconds that training needs, too
 
         train = member.recipe.train
-        check_backbone(train.backbone, published=train.pretrained and member.weights is None)
+        published = train.pretrained and member.weights is None
+        check_backbone(train.backbone, published=published, token=train.reads_token)
 
 
 def is_trained(run: Path) -> bool:

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from classify_head.heads import Head, build_head, save_head
-from embed.backbone import BackboneSpec, build_backbone
+from embed.backbone import Backbone, BackboneSpec, build_backbone
 from embed.errors import InputError
 from embed.history import (
     CURVES,
@@ -342,9 +342,7 @@ def _build(job: Job, training: TrainingSet) -> Networks:
     sizes = np.bincount(list_labels(training))
     first = _build_start(job, sizes)
     torch.manual_seed(settings.seed)
-    backbone, spec = build_backbone(
-        BackboneSpec(settings.backbone), weights=job.weights, pretrained=settings.pretrained
-    )
+    backbone, spec = _build_backbone(job)
     model = DescriptorModel(ModelSpec.of(spec, settings), backbone)
     check_training_sizes(model, settings)
     check_view_sizes(model, Views.of(job.recipe.embed))
@@ -354,6 +352,16 @@ def _build(job: Job, training: TrainingSet) -> Networks:
         # Drawn last: the model starts, and so ends, as it does without.
         local = build_joint_objective(backbone, job.recipe.rerank.delf, len(sizes))
     return Networks(model, head, local, first)
+
+
+def _build_backbone(job: Job) -> tuple[Backbone, BackboneSpec]:
+    settings = job.recipe.train
+    return build_backbone(
+        BackboneSpec(settings.backbone),
+        weights=job.weights,
+        pretrained=settings.pretrained,
+        token=settings.reads_token,
+    )
 
 
 def compares_start(job: Job, settings: TrainSettings) -> bool:
@@ -367,9 +375,7 @@ def _build_start(job: Job, sizes: NDArray[np.int64]) -> tuple[DescriptorModel, H
     settings = job.recipe.train
     if not compares_start(job, settings):
         return None
-    backbone, spec = build_backbone(
-        BackboneSpec(settings.backbone), weights=job.weights, pretrained=settings.pretrained
-    )
+    backbone, spec = _build_backbone(job)
     plain = ModelSpec(spec, settings.image_size, 0, pooling=settings.pooling)
     model = DescriptorModel(plain, backbone).eval()
     return model, build_head(settings.head, model.head_dim, sizes, settings.head_scale)

@@ -20,7 +20,8 @@ from classify_head.trained_head import TrainedHead
 from embed.errors import InputError
 from embed.extract import Extracted, extract_all
 from embed.image_file import ImageFile
-from embed.model import DescriptorModel, concatenate_weighted
+from embed.model import DescriptorModel
+from embed.pooling import concatenate_weighted
 from embed.sampling import group_by_class
 from embed.views import Views
 from index.metrics import recall_at_k

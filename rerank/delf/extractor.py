@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from embed.backbone import LastLayer
 from embed.decode import DecodedImage
 from embed.errors import InputError
 from embed.extract import Classifier, describe_and_classify
@@ -123,24 +124,24 @@ class DelfExtractor:
             of embed.extract.describe_pixels for the same image.
         """
         side = views.input_side(self.model)
-        maps, final = self._forward([image], side if views.whole else None)
+        maps, last = self._forward([image], side if views.whole else None)
         (features,) = self._find([image], maps)
         square = _make_squares([image], side, views.square)
-        return features, *describe_and_classify(self.model, square, classifier, views, final)
+        return features, *describe_and_classify(self.model, square, classifier, views, last)
 
     def _forward(
         self, images: Sequence[DecodedImage], shared: int | None = None
-    ) -> tuple[list[Tensor], Tensor | None]:
-        """Return the maps [B, C, h, w] of all sides, and the last map of the shared one, if any."""
+    ) -> tuple[list[Tensor], LastLayer | None]:
+        """Return the maps [B, C, h, w] of all sides, and the last layer of the shared, if any."""
         maps: list[Tensor] = []
-        final, device = None, next(self.model.parameters()).device
+        last, device = None, next(self.model.parameters()).device
         for side in self.sides:
             squares = _make_squares(images, side).to(device)
             batch = normalize(squares, self.model.spec.backbone)
             batch = batch.contiguous(memory_format=torch.channels_last)
             try:
                 if side == shared:
-                    found, final = self.model.backbone.forward_both(batch, self.level)
+                    found, last = self.model.backbone.forward_both(batch, self.level)
                 else:
                     found = self.model.backbone.forward_to(batch, self.level)
             except torch.OutOfMemoryError:
@@ -154,7 +155,7 @@ class DelfExtractor:
                     "one size alone: set scales = [1.0]"
                 ) from error
             maps.append(found)
-        return maps, final
+        return maps, last
 
     def _find(self, images: Sequence[DecodedImage], maps: Sequence[Tensor]) -> list[LocalFeatures]:
         scores = torch.cat([self.local.score(found).flatten(1) for found in maps], dim=1)
