@@ -1,0 +1,213 @@
+"""Group photos that show the same thing, without labels: pairs that geometry verifies, merged.
+
+Knows rows of photos, their neighbours and inliers; no files and no labels. Reads and writes none.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .geometry import CHANCE_INLIERS
+
+MIN_SHARE = 0.5  # of the pairs compared between two groups that must be verified to merge them
+ALONE = -1  # the group of a photo that is in none
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """P pairs of photos that were compared.
+
+    Attributes:
+        first: [P] int64 rows.
+        second: [P] int64 rows, each greater than its first.
+        inliers: [P] int64, at least 0.
+    """
+
+    first: Ints
+    second: Ints
+    inliers: Ints
+
+    def take(self, places: NDArray[np.bool_] | Ints) -> "Pairs":
+        """Return some of the pairs."""
+        return Pairs(self.first[places], self.second[places], self.inliers[places])
+
+
+def mutual_neighbors(neighbors: Ints) -> Ints:
+    """Return the pairs of photos that are each among the other's neighbours.
+
+    >>> mutual_neighbors(np.array([[1, 2], [0, -1], [1, 3], [2, 0]]))
+    array([[0, 1],
+           [2, 3]])
+
+    Args:
+        neighbors: [N, K] rows of each photo's nearest others; -1 is padding.
+
+    Returns:
+        [P, 2] rows, the lower one first, sorted.
+    """
+    count = len(neighbors)
+    own, near = np.repeat(np.arange(count), neighbors.shape[1]), neighbors.ravel()
+    there = (near >= 0) & (near != own)
+    found = own[there] * count + near[there]
+    back = near[there] * count + own[there]
+    both = np.unique(found[np.isin(found, back) & (own[there] < near[there])])
+    return np.stack([both // max(count, 1), both % max(count, 1)], axis=1)
+
+
+def draw_unlike(vectors: NDArray[np.floating], count: int, seed: int = 0) -> Ints:
+    """Draw pairs of photos that hardly show the same thing: the least alike of four times as many.
+
+    Their inliers tell what chance gives among these very photos.
+
+    Args:
+        vectors: [N, dim] descriptors of length 1; N at least 2.
+        count: of the pairs.
+        seed: of the draw.
+
+    Returns:
+        [count, 2] rows, two different ones each.
+    """
+    rng = np.random.default_rng(seed)
+    first = rng.integers(len(vectors), size=4 * count)
+    second = (first + rng.integers(1, len(vectors), size=4 * count)) % len(vectors)
+    cosines = np.einsum("pd,pd->p", vectors[first], vectors[second])
+    least = np.sort(np.argsort(cosines, kind="stable")[:count])
+    return np.stack([first[least], second[least]], axis=1)
+
+
+def least_inliers(compared: Ints, unlike: Ints, share: float = 0.01) -> int:
+    """Return from how many inliers on at most a share of the verified pairs is so by chance.
+
+    Never fewer than `geometry.is_verified` asks for. As many pairs pass by chance, it is taken, as
+    among pairs that show nothing in common.
+
+    >>> least_inliers(np.array([3, 9, 9, 30, 30, 40]), np.array([0, 2, 5, 8, 0, 9]), 0.3)
+    10
+
+    Args:
+        compared: [P] inliers of the pairs that may show the same thing.
+        unlike: [S] inliers of pairs that do not: see draw_unlike.
+        share: of false pairs among those that are taken, 0 to 1.
+
+    Source: the false discovery rate by decoys, as of Elias and Gygi, "Target-decoy search strategy
+    for increased confidence in large-scale protein identifications by mass spectrometry", 2007.
+    """
+    levels = np.arange(CHANCE_INLIERS + 1, max(compared.max(initial=0), CHANCE_INLIERS + 1) + 1)
+    passed = np.array([(compared >= level).mean() for level in levels])
+    chance = np.array([(unlike >= level).mean() for level in levels])
+    enough = chance <= share * passed
+    return int(levels[enough.argmax()] if enough.any() else levels[-1] + 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """What N photos were grouped into, and by what.
+
+    Attributes:
+        group: [N] int64, from 0 by falling size, then by the first photo; -1 in none.
+        joined_to: [N] int64, the row of the photo of its group that it has most in common with; -1.
+        inliers: [N] int64, of these two; -1 for near-duplicates, which are not compared.
+    """
+
+    group: Ints
+    joined_to: Ints
+    inliers: Ints
+
+
+def group_photos(originals: Ints, pairs: Pairs, unlike: Ints, min_photos: int = 2) -> Groups:
+    """Group photos by the pairs that show the same thing.
+
+    Near-duplicates are of one group. Other photos are by pairs with more inliers than chance gives
+    (least_inliers), as far as merge_pairs finds that a group holds together.
+
+    Args:
+        originals: [N] the photo that each is a near-duplicate of, or its own.
+        pairs: of originals, that were compared.
+        unlike: [S] inliers of pairs that show nothing in common.
+        min_photos: a smaller group is none.
+    """
+    verified = pairs.inliers >= least_inliers(pairs.inliers, unlike)
+    label = merge_pairs(len(originals), pairs, verified)[originals]
+    kept = pairs.take(verified & (label[pairs.first] == label[pairs.second]))
+    joined_to, inliers = _find_strongest(len(originals), kept)
+    copies = originals != np.arange(len(originals))
+    joined_to[copies], inliers[copies] = originals[copies], ALONE
+    # An original that only its copies keep company.
+    lonely, first = np.unique(originals[copies], return_index=True)
+    bare = joined_to[lonely] == ALONE
+    joined_to[lonely[bare]] = np.flatnonzero(copies)[first[bare]]
+    group = _number_groups(label, min_photos)
+    alone = group == ALONE
+    joined_to[alone], inliers[alone] = ALONE, ALONE
+    return Groups(group, joined_to, inliers)
+
+
+def merge_pairs(count: int, pairs: Pairs, verified: NDArray[np.bool_]) -> Ints:
+    """Merge photos by verified pairs, the strongest first; return a label of each, [count].
+
+    Two groups become one only where at least MIN_SHARE of the pairs of photos that were compared
+    between them are verified: one photo that shows two things, or one pair that is wrong, does not
+    chain what they show.
+
+    Args:
+        count: of the photos.
+        pairs: all that were compared.
+        verified: [P] which of them show the same thing.
+    """
+    label = np.arange(count)
+    members = {row: [row] for row in range(count)}
+    # By group, and by the one on the other side: pairs that are verified, and all.
+    between: list[dict[int, NDArray[np.int64]]] = [{} for _ in range(count)]
+    for first, second, is_verified in zip(pairs.first, pairs.second, verified, strict=True):
+        between[first][second] = between[second][first] = np.array([is_verified, 1])
+    chosen = np.flatnonzero(verified)
+    order = chosen[np.lexsort((chosen, -pairs.inliers[chosen]))]
+    merged = True
+    while merged:  # a pair that was turned down may be one of many by now
+        merged = False
+        for place in order:
+            one, other = label[pairs.first[place]], label[pairs.second[place]]
+            if one == other:
+                continue
+            agreeing, all_pairs = between[one][other]
+            if agreeing < MIN_SHARE * all_pairs:
+                continue
+            if len(members[one]) < len(members[other]):
+                one, other = other, one
+            label[members[other]] = one
+            members[one] += members.pop(other)
+            for third, counts in between[other].items():
+                del between[third][other]
+                if third != one:
+                    total = between[one].get(third, 0) + counts
+                    between[one][third] = between[third][one] = total
+            between[other] = {}
+            merged = True
+    return label
+
+
+def _find_strongest(count: int, pairs: Pairs) -> tuple[Ints, Ints]:
+    """Return [count] the photo with most inliers to each, and these; -1 for one without a pair."""
+    one = np.concatenate([pairs.first, pairs.second])
+    other = np.concatenate([pairs.second, pairs.first])
+    inliers = np.tile(pairs.inliers, 2)
+    order = np.lexsort((other, -inliers, one))
+    rows, first = np.unique(one[order], return_index=True)
+    joined_to, most = np.full(count, ALONE), np.full(count, ALONE)
+    joined_to[rows], most[rows] = other[order][first], inliers[order][first]
+    return joined_to, most
+
+
+def _number_groups(label: Ints, min_photos: int) -> Ints:
+    """Return the groups of at least so many photos, numbered from 0, the largest first."""
+    labels, first, inverse, sizes = np.unique(
+        label, return_index=True, return_inverse=True, return_counts=True
+    )
+    order = np.lexsort((first, -sizes))
+    order = order[sizes[order] >= min_photos]
+    number = np.full(len(labels), ALONE)
+    number[order] = np.arange(len(order))
+    return number[inverse]
