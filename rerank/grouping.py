@@ -1,6 +1,10 @@
 """Group photos that show the same thing, without labels: pairs that geometry verifies, merged.
 
 Knows rows of photos, their neighbours and inliers; no files and no labels. Reads and writes none.
+
+Of 2,009 photos of cartons and shelves, 56 % of the pairs with more inliers than chance gives are of
+one product: packages of a brand share their design. Connected components of them chain 1,316 photos
+into one. tests/benchmarks/bench_discover.py has the figures.
 """
 
 from dataclasses import dataclass
@@ -8,12 +12,34 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from embed.errors import InputError
+
 from .geometry import CHANCE_INLIERS
 
 MIN_SHARE = 0.5  # of the pairs compared between two groups that must be verified to merge them
 ALONE = -1  # the group of a photo that is in none
 
 Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class GroupingSettings:
+    """What a pair and a group of photos need."""
+
+    # That verify a pair: as many as confirmed an image in the cleaning of Google Landmarks v2, see
+    # rerank.cleaning.
+    min_inliers: int = 30
+    min_photos: int = 2  # of a group
+
+    def __post_init__(self) -> None:
+        """Raise InputError for as few inliers as chance gives, or groups of one photo."""
+        if self.min_inliers <= CHANCE_INLIERS:
+            raise InputError(
+                f"min_inliers is {self.min_inliers}, but chance gives up to {CHANCE_INLIERS}; ask "
+                f"for {CHANCE_INLIERS + 1} at least"
+            )
+        if self.min_photos < 2:
+            raise InputError(f"min_photos is {self.min_photos}, but a group has 2 at least")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,51 +83,6 @@ def mutual_neighbors(neighbors: Ints) -> Ints:
     return np.stack([both // max(count, 1), both % max(count, 1)], axis=1)
 
 
-def draw_unlike(vectors: NDArray[np.floating], count: int, seed: int = 0) -> Ints:
-    """Draw pairs of photos that hardly show the same thing: the least alike of four times as many.
-
-    Their inliers tell what chance gives among these very photos.
-
-    Args:
-        vectors: [N, dim] descriptors of length 1; N at least 2.
-        count: of the pairs.
-        seed: of the draw.
-
-    Returns:
-        [count, 2] rows, two different ones each.
-    """
-    rng = np.random.default_rng(seed)
-    first = rng.integers(len(vectors), size=4 * count)
-    second = (first + rng.integers(1, len(vectors), size=4 * count)) % len(vectors)
-    cosines = np.einsum("pd,pd->p", vectors[first], vectors[second])
-    least = np.sort(np.argsort(cosines, kind="stable")[:count])
-    return np.stack([first[least], second[least]], axis=1)
-
-
-def least_inliers(compared: Ints, unlike: Ints, share: float = 0.01) -> int:
-    """Return from how many inliers on at most a share of the verified pairs is so by chance.
-
-    Never fewer than `geometry.is_verified` asks for. As many pairs pass by chance, it is taken, as
-    among pairs that show nothing in common.
-
-    >>> least_inliers(np.array([3, 9, 9, 30, 30, 40]), np.array([0, 2, 5, 8, 0, 9]), 0.3)
-    10
-
-    Args:
-        compared: [P] inliers of the pairs that may show the same thing.
-        unlike: [S] inliers of pairs that do not: see draw_unlike.
-        share: of false pairs among those that are taken, 0 to 1.
-
-    Source: the false discovery rate by decoys, as of Elias and Gygi, "Target-decoy search strategy
-    for increased confidence in large-scale protein identifications by mass spectrometry", 2007.
-    """
-    levels = np.arange(CHANCE_INLIERS + 1, max(compared.max(initial=0), CHANCE_INLIERS + 1) + 1)
-    passed = np.array([(compared >= level).mean() for level in levels])
-    chance = np.array([(unlike >= level).mean() for level in levels])
-    enough = chance <= share * passed
-    return int(levels[enough.argmax()] if enough.any() else levels[-1] + 1)
-
-
 @dataclass(frozen=True, eq=False)
 class Groups:
     """What N photos were grouped into, and by what.
@@ -117,19 +98,18 @@ class Groups:
     inliers: Ints
 
 
-def group_photos(originals: Ints, pairs: Pairs, unlike: Ints, min_photos: int = 2) -> Groups:
+def group_photos(originals: Ints, pairs: Pairs, settings: GroupingSettings) -> Groups:
     """Group photos by the pairs that show the same thing.
 
-    Near-duplicates are of one group. Other photos are by pairs with more inliers than chance gives
-    (least_inliers), as far as merge_pairs finds that a group holds together.
+    Near-duplicates are of one group. Other photos are by verified pairs, as far as merge_pairs
+    finds that a group holds together.
 
     Args:
         originals: [N] the photo that each is a near-duplicate of, or its own.
         pairs: of originals, that were compared.
-        unlike: [S] inliers of pairs that show nothing in common.
-        min_photos: a smaller group is none.
+        settings: what a pair and a group need.
     """
-    verified = pairs.inliers >= least_inliers(pairs.inliers, unlike)
+    verified = pairs.inliers >= settings.min_inliers
     label = merge_pairs(len(originals), pairs, verified)[originals]
     kept = pairs.take(verified & (label[pairs.first] == label[pairs.second]))
     joined_to, inliers = _find_strongest(len(originals), kept)
@@ -139,7 +119,7 @@ def group_photos(originals: Ints, pairs: Pairs, unlike: Ints, min_photos: int = 
     lonely, first = np.unique(originals[copies], return_index=True)
     bare = joined_to[lonely] == ALONE
     joined_to[lonely[bare]] = np.flatnonzero(copies)[first[bare]]
-    group = _number_groups(label, min_photos)
+    group = _number_groups(label, settings.min_photos)
     alone = group == ALONE
     joined_to[alone], inliers[alone] = ALONE, ALONE
     return Groups(group, joined_to, inliers)
@@ -160,16 +140,17 @@ def merge_pairs(count: int, pairs: Pairs, verified: NDArray[np.bool_]) -> Ints:
     label = np.arange(count)
     members = {row: [row] for row in range(count)}
     # By group, and by the one on the other side: pairs that are verified, and all.
-    between: list[dict[int, NDArray[np.int64]]] = [{} for _ in range(count)]
-    for first, second, is_verified in zip(pairs.first, pairs.second, verified, strict=True):
-        between[first][second] = between[second][first] = np.array([is_verified, 1])
+    between: list[dict[int, tuple[int, int]]] = [{} for _ in range(count)]
+    columns = (column.tolist() for column in (pairs.first, pairs.second, verified))
+    for first, second, agrees in zip(*columns, strict=True):
+        between[first][second] = between[second][first] = int(agrees), 1
     chosen = np.flatnonzero(verified)
     order = chosen[np.lexsort((chosen, -pairs.inliers[chosen]))]
     merged = True
     while merged:  # a pair that was turned down may be one of many by now
         merged = False
         for place in order:
-            one, other = label[pairs.first[place]], label[pairs.second[place]]
+            one, other = int(label[pairs.first[place]]), int(label[pairs.second[place]])
             if one == other:
                 continue
             agreeing, all_pairs = between[one][other]
@@ -179,10 +160,11 @@ def merge_pairs(count: int, pairs: Pairs, verified: NDArray[np.bool_]) -> Ints:
                 one, other = other, one
             label[members[other]] = one
             members[one] += members.pop(other)
-            for third, counts in between[other].items():
+            for third, (agree, every) in between[other].items():
                 del between[third][other]
                 if third != one:
-                    total = between[one].get(third, 0) + counts
+                    agreed, counted = between[one].get(third, (0, 0))
+                    total = agreed + agree, counted + every
                     between[one][third] = between[third][one] = total
             between[other] = {}
             merged = True

@@ -49,7 +49,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Image.open(heap / "trip" / "0-0.jpg").save(heap / "saved anew.jpg", quality=60)
     end = cairn(
         *("discover", heap, "--into", folder / "groups", "--recipe", recipe(folder)),
-        *("--workers", 0),
+        *("--workers", 0, "--min-inliers", 10),
     )
     assert end.status == 0, end.err
     assert (

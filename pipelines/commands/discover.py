@@ -42,6 +42,9 @@ def discover(
     min_photos: Annotated[
         int, typer.Option(min=2, help="Photos of a group; smaller ones are none.")
     ] = 2,
+    min_inliers: Annotated[
+        int, typer.Option(min=1, help="Inliers by which a photo shows what another does.")
+    ] = 30,
     workers: Workers = None,
     redo: Redo = False,
 ) -> None:
@@ -56,14 +59,16 @@ def discover(
     from pipelines.decorations import draw_missing
     from pipelines.reports.groups_page import write_groups_page
     from pipelines.stages import order
+    from rerank.grouping import GroupingSettings
 
     if names is not None:
         renamed = rename_groups(into, names)
         print(f"{into}: {len(renamed)} folders renamed")
         return
+    settings = GroupingSettings(min_inliers, min_photos)
     job = _start(photos, into, recipe, weights, workers)
     with job.locked():
-        found = order.discover(job, photos, into, min_photos, redo=redo)
+        found = order.discover(job, photos, into, settings, redo=redo)
     drawn = draw_missing(into / PAGE, lambda: write_groups_page(photos, into))
     look = f"look at {into / PAGE}" if drawn else f"{into / TABLE} has all"
     unread = f", {found.failed} could not be read: failures.csv says why" if found.failed else ""

@@ -37,16 +37,14 @@ from pipelines.progress import Advance
 from pipelines.runs.artifact import Artifact
 from pipelines.runs.integrity import intact_parts
 from pipelines.runs.job import Job
-from rerank.grouping import ALONE, Groups, Pairs, draw_unlike, group_photos, mutual_neighbors
+from rerank.grouping import ALONE, GroupingSettings, Groups, Pairs, group_photos, mutual_neighbors
 from rerank.settings import VERIFICATION
 from rerank.verify import verify_candidates
 
 NEIGHBORS = 50  # nearest photos that may show the same thing
-UNLIKE = 5  # pairs a photo that show nothing in common, to tell chance by
 PART_SIZE = 512  # photos in one file; the unit of resuming
 COLUMNS = ("image", "group", "by", "inliers", "joined_to")  # of groups.csv
 
-PAIR_COLUMNS = ("near", "near inliers", "unlike", "unlike inliers")  # of pairs/, a list a photo
 LISTS = pa.list_(pa.int64())
 
 Ints = NDArray[np.int64]
@@ -96,7 +94,6 @@ def verify_neighbors(
         job.run / "pairs",
         {
             "neighbors": NEIGHBORS,
-            "unlike": UNLIKE,
             "verification": geometry.model_dump(include=VERIFICATION),
         },
         {"train": embedded.content, "features train": extracted.content},
@@ -109,66 +106,55 @@ def verify_neighbors(
     store = open_features(job.run, "train", job.recipe)
     assert store is not None  # the recipe names a method
     originals = find_originals(job, images)
-    compared, unlike = choose_pairs(images.vectors, originals)
+    pairs = choose_pairs(images.vectors, originals)
+    others = np.split(pairs[:, 1], np.searchsorted(pairs[:, 0], np.arange(1, len(images.ids))))
 
     def make_part(rows: Sequence[int], advance: Advance) -> tuple[pa.Table, list[Failure]]:
-        def verify(row: int) -> dict[str, list[int]]:
+        def verify(row: int) -> list[int]:
             features = store.get(images.ids[row])
-            found = {}
-            for name, pairs in (("near", compared), ("unlike", unlike)):
-                others = pairs[pairs[:, 0] == row, 1].tolist()
-                loaded = [store.get(images.ids[other]) for other in others]
-                known = [each for each in loaded if each is not None]
-                counts = iter(verify_candidates(features, known, geometry) if features else ())
-                found[name] = others
-                found[f"{name} inliers"] = [
-                    next(counts).n_inliers if features and each is not None else 0
-                    for each in loaded
-                ]
+            near = [store.get(images.ids[other]) for other in others[row]]
+            known = [each for each in near if each is not None]
             advance(1)
-            return found
+            if features is None:
+                return [0] * len(near)
+            counts = iter(verify_candidates(features, known, geometry))
+            return [0 if each is None else next(counts).n_inliers for each in near]
 
-        rows_found = run_parallel(verify, rows)
-        table = {"image_id": [images.ids[row] for row in rows], "original": originals[rows]}
-        lists = {name: [found[name] for found in rows_found] for name in PAIR_COLUMNS}
-        return pa.table({**table, **{n: pa.array(v, LISTS) for n, v in lists.items()}}), []
+        inliers = run_parallel(verify, rows)
+        table = {
+            "image_id": [images.ids[row] for row in rows],
+            "original": originals[rows],
+            "near": pa.array([others[row].tolist() for row in rows], LISTS),
+            "inliers": pa.array(inliers, LISTS),
+        }
+        return pa.table(table), []  # what cannot be read was said when it was embedded
 
     table = ImageTable(job.dataset.load_split("train").path, images.ids, images.landmark_ids)
     return artifact.write_parts(table, PART_SIZE, make_part)
 
 
-def choose_pairs(vectors: NDArray[np.float32], originals: Ints) -> tuple[Ints, Ints]:
-    """Return the pairs that may show the same thing, and some that do not, [P, 2] and [S, 2] rows.
+def choose_pairs(vectors: NDArray[np.float32], originals: Ints) -> Ints:
+    """Return [P, 2] rows of photos that may show the same thing: each is near the other.
 
     Args:
         vectors: [N, dim] descriptors of length 1.
         originals: [N] as find_originals returns; near-duplicates are not compared again.
     """
     rows = np.unique(originals)
-    if len(rows) < 2:
-        return np.empty((0, 2), np.int64), np.empty((0, 2), np.int64)
     kept = vectors[rows]
     names = [str(row) for row in rows]
     found = search(build_index(kept), names, kept, NEIGHBORS + 1)  # the nearest is itself
-    return rows[mutual_neighbors(found.rows)], rows[draw_unlike(kept, UNLIKE * len(rows))]
+    return rows[mutual_neighbors(found.rows)]
 
 
-def read_pairs(run: Path, images: Embeddings) -> tuple[Ints, Pairs, Ints]:
-    """Return what verify_neighbors wrote of the photos of a run.
-
-    Returns:
-        The original of each photo, [N]; the pairs that may show the same thing; and the inliers of
-        those that do not.
-    """
+def read_pairs(run: Path, images: Embeddings) -> tuple[Ints, Pairs]:
+    """Return the original of each photo of a run, [N], and the pairs, as verify_neighbors wrote."""
     table = pa.concat_tables([pq.read_table(path) for path in intact_parts(run / "pairs")])
     places = find_places(table["image_id"], images.ids)
-    order = np.argsort(places)
-    originals = np.asarray(table["original"])[order]
-    lengths = np.asarray(pc.list_value_length(table["near"]))
-    near, inliers = (np.asarray(pc.list_flatten(table[n])) for n in ("near", "near inliers"))
-    pairs = Pairs(np.repeat(places, lengths), near, inliers)
-    unlike = np.asarray(pc.list_flatten(table["unlike inliers"]))
-    return originals, pairs.take(np.lexsort((pairs.second, pairs.first))), unlike
+    first = np.repeat(places, np.asarray(pc.list_value_length(table["near"])))
+    second, inliers = (np.asarray(pc.list_flatten(table[name])) for name in ("near", "inliers"))
+    originals = np.asarray(table["original"])[np.argsort(places)]
+    return originals, Pairs(first, second, inliers).take(np.lexsort((second, first)))
 
 
 def find_done(into: Path, asked: str) -> Discovered | None:
@@ -181,20 +167,22 @@ def find_done(into: Path, asked: str) -> Discovered | None:
     return Discovered(len({*groups} - {""}), len(groups) - alone, alone, failed)
 
 
-def write_groups(job: Job, photos: Path, into: Path, min_photos: int, asked: str) -> Discovered:
+def write_groups(
+    job: Job, photos: Path, into: Path, settings: GroupingSettings, asked: str
+) -> Discovered:
     """Write the folders of the groups and groups.csv; return how many there are.
 
     Args:
         job: of the run whose pairs are verified.
         photos: the folder that the heap was made of.
         into: the folder to write, as check_as_written takes it.
-        min_photos: a smaller group is none.
+        settings: what a pair and a group need.
         asked: the hash of what they are made of, see find_done.
     """
     for name in (PAGE, TABLE, FAILURES):  # of the groups before
         (into / name).unlink(missing_ok=True)
     images = load_split_embeddings(job.run, "train")
-    found = group_photos(*read_pairs(job.run, images), min_photos)
+    found = group_photos(*read_pairs(job.run, images), settings)
     listed = read_rows(job.dataset.require_table("train"))
     files = dict(zip(listed["id"].to_pylist(), listed["file"].to_pylist(), strict=True))
     names = [files[image_id] for image_id in images.ids]

@@ -18,6 +18,7 @@ alone: once a command each artifact is looked for, and each table read. `redo` i
 """
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,7 @@ from .training_set import HELD_OUT, find_held_out
 
 if TYPE_CHECKING:
     from rerank.cleaning import CleaningSettings
+    from rerank.grouping import GroupingSettings
 
     from .clean import CleaningResult
     from .discover import Discovered
@@ -99,7 +101,7 @@ def clean(job: Job, folder: Path, settings: "CleaningSettings") -> "CleaningResu
 
 
 def discover(
-    job: Job, photos: Path, into: Path, min_photos: int, *, redo: bool = False
+    job: Job, photos: Path, into: Path, settings: "GroupingSettings", *, redo: bool = False
 ) -> "Discovered":
     """Write a folder of links for each group of photos that show the same thing.
 
@@ -107,7 +109,7 @@ def discover(
         job: whose train table is the heap of these photos.
         photos: the folder of the heap.
         into: the folder to write.
-        min_photos: a smaller group is none.
+        settings: what a pair and a group need.
         redo: read all photos again.
 
     Raises:
@@ -115,13 +117,13 @@ def discover(
     """
     from .discover import find_done, verify_neighbors, write_groups  # faiss and pandas take seconds
 
-    asked = hash_values([keys.model_artifact(job).key, job.recipe.sha256, min_photos])
+    asked = hash_values([keys.model_artifact(job).key, job.recipe.sha256, asdict(settings)])
     if not redo and (done := find_done(into, asked)):
         return done
     check_as_written(into)
     order = Order(job, ("embed", "features") if redo else ())
     verify_neighbors(job, order.embeddings("train"), order.features("train"), redo=redo)
-    return write_groups(job, photos, into, min_photos, asked)
+    return write_groups(job, photos, into, settings, asked)
 
 
 class Order:
