@@ -90,7 +90,8 @@ class Groups:
     Attributes:
         group: [N] int64, from 0 by falling size, then by the first photo; -1 in none.
         joined_to: [N] int64, the row of the photo of its group that it has most in common with; -1.
-        inliers: [N] int64, of these two; -1 for near-duplicates, which are not compared.
+        inliers: [N] int64, of these two, perhaps fewer than verify a pair (join_alone); -1 for
+            near-duplicates, which are not compared.
     """
 
     group: Ints
@@ -102,7 +103,7 @@ def group_photos(originals: Ints, pairs: Pairs, settings: GroupingSettings) -> G
     """Group photos by the pairs that show the same thing.
 
     Near-duplicates are of one group. Other photos are by verified pairs, as far as merge_pairs
-    finds that a group holds together.
+    finds that a group holds together; what is alone then may join one by join_alone.
 
     Args:
         originals: [N] the photo that each is a near-duplicate of, or its own.
@@ -110,8 +111,9 @@ def group_photos(originals: Ints, pairs: Pairs, settings: GroupingSettings) -> G
         settings: what a pair and a group need.
     """
     verified = pairs.inliers >= settings.min_inliers
-    label = merge_pairs(len(originals), pairs, verified)[originals]
-    kept = pairs.take(verified & (label[pairs.first] == label[pairs.second]))
+    label = join_alone(merge_pairs(len(originals), pairs, verified), pairs)[originals]
+    beyond_chance = pairs.inliers > CHANCE_INLIERS
+    kept = pairs.take(beyond_chance & (label[pairs.first] == label[pairs.second]))
     joined_to, inliers = _find_strongest(len(originals), kept)
     copies = originals != np.arange(len(originals))
     joined_to[copies], inliers[copies] = originals[copies], ALONE
@@ -169,6 +171,34 @@ def merge_pairs(count: int, pairs: Pairs, verified: NDArray[np.bool_]) -> Ints:
             between[other] = {}
             merged = True
     return label
+
+
+def join_alone(label: Ints, pairs: Pairs) -> Ints:
+    """Let photos that are alone join a group in which several are like them; return the labels.
+
+    With two of its photos at least, and MIN_SHARE of those that it was compared with, a photo must
+    have more inliers than chance gives. Of several groups it joins the one with most inliers. None
+    of them becomes larger by who has joined before.
+
+    Args:
+        label: [N] as merge_pairs returns.
+        pairs: all that were compared.
+    """
+    joined, alone = label.copy(), np.bincount(label, minlength=len(label))[label] == 1
+    one = np.concatenate([pairs.first, pairs.second])
+    other = np.concatenate([pairs.second, pairs.first])
+    asks = alone[one] & ~alone[other]
+    inliers = np.tile(pairs.inliers, 2)[asks]
+    found = inliers > CHANCE_INLIERS
+    asked, place = np.unique(np.stack([one[asks], label[other[asks]]]), axis=1, return_inverse=True)
+    compared, like, total = (
+        np.bincount(place, weights, minlength=asked.shape[1])
+        for weights in (None, found, np.where(found, inliers, 0))
+    )
+    enough = (like >= 2) & (like >= MIN_SHARE * compared)
+    for choice in np.flatnonzero(enough)[np.argsort(total[enough], kind="stable")]:
+        joined[asked[0, choice]] = asked[1, choice]  # the last, which counts, has most inliers
+    return joined
 
 
 def _find_strongest(count: int, pairs: Pairs) -> tuple[Ints, Ints]:

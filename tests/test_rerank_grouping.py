@@ -85,6 +85,17 @@ def test_a_group_does_not_depend_on_the_order_of_the_photos() -> None:
     assert ((again[order][:, None] == again[order]) == same).all()
 
 
+def test_a_photo_alone_joins_where_several_are_like_it_though_no_pair_is_verified() -> None:
+    group = complete(range(4), 50)
+    assert find_groups(5, group | {(0, 4): 12, (1, 4): 9, (2, 4): 3}) == [0] * 5
+    assert find_groups(5, group | {(0, 4): 29}) == [0] * 4 + [ALONE]  # one is no several
+    few = {(0, 4): 12, (1, 4): 9, (2, 4): 3, (3, 4): 0}
+    assert find_groups(5, group | few) == [0] * 5
+    assert find_groups(5, group | few | {(1, 4): 6}) == [0] * 4 + [ALONE]  # as chance gives
+    both = complete(range(4, 8), 50) | {(a, 8): 10 + a for a in range(8)}
+    assert find_groups(9, group | both)[8] == find_groups(9, group | both)[7]
+
+
 def test_near_duplicates_are_in_the_group_of_their_original() -> None:
     originals = np.array([0, 1, 0, 3, 3])
     found = group_photos(originals, make_pairs({(0, 1): 40}), GroupingSettings())

@@ -190,7 +190,7 @@ def write_groups(
     folders = [f"group-{number:03d}-{size}-photos" for number, size in enumerate(sizes)]
     write_group_folders(_list_links(found, folders, images.ids, names, photos), into, asked)
     order = np.lexsort((np.array(names), found.group % (len(sizes) + 1)))  # -1, apart, last
-    rows = [_describe(found, folders, names, row) for row in order.tolist()]
+    rows = [_describe(found, settings, folders, names, row) for row in order.tolist()]
     _write_csv(into / TABLE, COLUMNS, rows)
     failures = load_split_failures(job.run, "train")
     failed = [(files[image_id], *why) for image_id, why in failures.items()]
@@ -211,7 +211,11 @@ def _list_links(
 
 
 def _describe(
-    found: Groups, folders: Sequence[str], names: Sequence[str], row: int
+    found: Groups,
+    settings: GroupingSettings,
+    folders: Sequence[str],
+    names: Sequence[str],
+    row: int,
 ) -> tuple[str, str, str, int | str, str]:
     """Return a photo's row of groups.csv."""
     if found.group[row] == ALONE:
@@ -219,7 +223,8 @@ def _describe(
     folder, other, inliers = folders[found.group[row]], names[found.joined_to[row]], found.inliers
     if inliers[row] < 0:
         return names[row], folder, "near-duplicate", "", other
-    return names[row], folder, "verified", int(inliers[row]), other
+    by = "verified" if inliers[row] >= settings.min_inliers else "neighbours"
+    return names[row], folder, by, int(inliers[row]), other
 
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
