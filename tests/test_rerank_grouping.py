@@ -37,7 +37,9 @@ def test_mutual_neighbors_are_those_that_a_loop_finds() -> None:
     neighbors = np.array([rng.permutation(30)[:6] for _ in range(30)])
     neighbors[rng.random(neighbors.shape) < 0.1] = -1
     expected = [
-        [a, b] for a in range(30) for b in range(a + 1, 30)
+        [a, b]
+        for a in range(30)
+        for b in range(a + 1, 30)
         if b in neighbors[a] and a in neighbors[b]
     ]
     assert mutual_neighbors(neighbors).tolist() == expected
@@ -75,7 +77,9 @@ def test_a_group_does_not_depend_on_the_order_of_the_photos() -> None:
     count = 40
     listed = {
         (a, b): int(rng.integers(30, 10_000)) if a // 8 == b // 8 else int(rng.integers(0, 32))
-        for a in range(count) for b in range(a + 1, count) if rng.random() < 0.6
+        for a in range(count)
+        for b in range(a + 1, count)
+        if rng.random() < 0.6
     }
     groups = np.array(find_groups(count, listed))
     order = rng.permutation(count)

@@ -91,7 +91,9 @@ def connect(count: int, pairs: Pairs) -> Ints:
     return np.where(np.bincount(label)[label] > 1, label, ALONE).astype(np.int64)
 
 
-def list_rows(vectors: NDArray[np.float32], originals: Ints, pairs: Pairs, truth: Ints) -> list[Row]:
+def list_rows(
+    vectors: NDArray[np.float32], originals: Ints, pairs: Pairs, truth: Ints
+) -> list[Row]:
     """Return the groups as they are by default, and what is compared with them."""
     settings = GroupingSettings()
     found = group_photos(originals, pairs, settings).group
