@@ -143,3 +143,35 @@ def test_names_of_the_table_become_those_of_the_folders(folder: Path) -> None:
     end = cairn("data", "folders", into, "--data", folder / "data", "--test-every", 0)
     assert end.out == f"{folder / 'data'}: 2 landmarks, 16 train, 0 test, 5 non_landmark\n"
     assert "left out" not in end.err
+
+
+@pytest.mark.parametrize(
+    ("photos", "into", "said"),
+    [
+        ("nowhere", "new", "no folder at"),
+        ("empty", "new", "holds no image"),
+        ("photos", "photos/groups", "among the photos"),
+        ("photos", "mine", "holds something else"),
+        ("photos", "mine/notes.txt", "is no folder"),
+    ],
+)
+def test_what_cannot_be_grouped_is_refused_and_nothing_is_written(
+    photos: str, into: str, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    write_photo(tmp_path, "a", view(0, 0))
+    (tmp_path / "images").rename(tmp_path / "photos")
+    before = sorted(tmp_path.rglob("*"))
+    end = cairn("discover", tmp_path / photos, "--into", tmp_path / into)
+    assert (end.status, end.out) == (1, "")
+    assert said in end.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_one_photo_is_apart(tmp_path: Path) -> None:
+    write_photo(tmp_path, "a", view(0, 0))
+    options = ("--recipe", recipe(tmp_path), "--workers", 0)
+    end = cairn("discover", tmp_path / "images", "--into", tmp_path / "groups", *options)
+    assert "0 groups of 0 photos, 1 photos apart" in end.out

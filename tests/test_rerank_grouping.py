@@ -29,7 +29,8 @@ def complete(members: range, inliers: int) -> dict[tuple[int, int], int]:
 
 def find_groups(count: int, listed: dict[tuple[int, int], int], min_photos: int = 2) -> list[int]:
     settings = GroupingSettings(min_photos=min_photos)
-    return group_photos(np.arange(count), make_pairs(listed), settings).group.tolist()
+    group = group_photos(np.arange(count), make_pairs(listed), settings).group
+    return [int(number) for number in group]
 
 
 def test_mutual_neighbors_are_those_that_a_loop_finds() -> None:

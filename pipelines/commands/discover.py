@@ -85,9 +85,10 @@ def _start(
     from pipelines.datasets.group_folders import WORK, claim_group_folders
     from pipelines.runs.job import read_run
     from pipelines.runs.recipe import load_recipe
-    from pipelines.sources.heap import import_heap
+    from pipelines.sources.heap import import_heap, list_heap
     from pipelines.stages.order import will_train
 
+    list_heap(photos)  # before anything is made
     claim_group_folders(into, photos)
     data, run = into / WORK / "data", into / WORK / "run"
     import_heap(photos, data)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from embed.settings import DecodeSettings
-from pipelines.answers.supporters import say_verified
+from pipelines.answers.supporters import format_inliers
 from pipelines.datasets.group_folders import PAGE, TABLE
 from pipelines.reports.page.pairs import read_photo, show_photo
 from pipelines.reports.page.records import Picture
@@ -90,6 +90,6 @@ def _show(rows: pd.DataFrame, photos: Path, count: int) -> tuple[Picture, ...]:
 
 def _show_photo(row: "pd.Series[str]", photos: Path) -> Picture:
     photo = read_photo(photos / row["image"], DecodeSettings().max_pixels, box=BOX)
-    found = say_verified(int(row["inliers"])) if row["inliers"] else row["by"]
+    found = format_inliers(int(row["inliers"])) if row["inliers"] else row["by"]
     note = f"{found} with {row['joined_to']}" if row["joined_to"] else ""
     return show_photo(photo, row["image"], row["image"], note, box=BOX)

@@ -27,9 +27,9 @@ from index.search import build_index, search
 from pipelines.answers.open_run import load_split_embeddings, load_split_failures, open_features
 from pipelines.artifacts import Manifest
 from pipelines.datasets.checking.catalogue import open_catalogue
+from pipelines.datasets.checking.duplicates import find_duplicates
 from pipelines.datasets.checking.groups import NO_GROUP, number_groups
 from pipelines.datasets.checking.scan import scan_dataset
-from pipelines.datasets.checking.twins import find_twins
 from pipelines.datasets.dataset import ImageTable
 from pipelines.datasets.derive import read_rows
 from pipelines.datasets.group_folders import FAILURES, PAGE, TABLE, is_done, write_group_folders
@@ -66,7 +66,7 @@ def find_originals(job: Job, images: Embeddings) -> Ints:
     Duplicates of duplicates have one original, the largest of them.
     """
     catalogue = open_catalogue(job.dataset, scan_dataset(job.dataset))
-    groups = number_groups(catalogue, find_twins(catalogue, job.data))
+    groups = number_groups(catalogue, find_duplicates(catalogue, job.data))
     places = find_places(pa.array(catalogue.ids, pa.string()), images.ids)
     originals = np.arange(len(images.ids))
     first: dict[int, int] = {}  # the larger photos come first in a catalogue
@@ -204,7 +204,7 @@ def _list_links(
 ) -> dict[str, dict[str, Path]]:
     """Return the photo behind each file of each folder."""
     links: dict[str, dict[str, Path]] = {folder: {} for folder in folders}
-    for row in np.flatnonzero(found.group != ALONE):
+    for row in np.flatnonzero(found.group != ALONE).tolist():
         photo = photos / names[row]
         links[folders[found.group[row]]][f"{ids[row]}{photo.suffix.lower()}"] = photo
     return links
