@@ -26,6 +26,7 @@ from pipelines.commands import (
     check,
     clean,
     data_report,
+    discover,
     explain,
     files,
     gldv2,
@@ -43,6 +44,7 @@ from pipelines.commands import (
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 MAKE, QUERY, EVALUATE = "Make a run, stage by stage", "Query", "Evaluate"
+GROUP = "Begin with photos that nobody has labelled"
 GET, CHOOSE = "Make a dataset folder", "Look at it, choose from it"
 
 
@@ -145,6 +147,7 @@ recipe = _make_app(
 app = _make_app(
     "Which of these known things is in this photo, how sure are we, or is it none of them?",
     {
+        GROUP: (discover.discover,),
         MAKE: (run.run, stages.train, stages.embed, stages.index, stages.submit),
         QUERY: (query.query, explain.explain),
         EVALUATE: (

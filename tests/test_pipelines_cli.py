@@ -27,7 +27,7 @@ COMMANDS = list_commands()
 # What these ask for is done, or not: there is no default to tell.
 OPTIONAL = {"--submission", "--solution", "--steps", "--remove", "--into"}
 OPTIONAL |= {"--ids", "--min-count", "--max-count", "--top", "--cap"}
-OPTIONAL |= {"--test", "--non-landmark"}
+OPTIONAL |= {"--test", "--non-landmark", "--names"}
 STAGES = ("train", "embed", "index", "submit")
 
 

@@ -1,4 +1,4 @@
-"""Put an image into a dataset folder without a second copy of its bytes, where that can be."""
+"""Put an image into another folder without a second copy of its bytes, where that can be."""
 
 import filecmp
 import os
@@ -17,7 +17,11 @@ def link_image(source: Path, target: Path, renewal: Renewal) -> None:
     """
     if list_files(target) == [target] and _is_same(source, target):
         return
-    place = renewal.place_image(target)
+    link_file(source, renewal.place_image(target))
+
+
+def link_file(source: Path, place: Path) -> None:
+    """Make place, which is free, the same file as source, or a copy where that cannot be."""
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
         # There whole or not at all, so no temporary name is needed. A link to a symbolic link

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from embed.errors import MissingFileError
 from embed.printable import printable
+from pipelines.datasets.group_folders import FILES
 from pipelines.datasets.images import SUFFIXES, sniff_file
 from pipelines.datasets.naming import compose, is_text, name_landmark
 
@@ -43,6 +44,8 @@ def list_classes(source: Path) -> dict[str, list[Path]]:
     classes: dict[str, list[Path]] = {}
     folders: dict[str, list[str]] = {}
     for folder in _list_entries(source, "", left_out):
+        if folder.name in FILES:  # what `cairn discover` writes beside the folders
+            continue
         if not folder.is_dir():
             left_out.misplaced.append(folder.name)
             continue

@@ -11,12 +11,14 @@
 | decision/ | decide | index, embeddings and features of the photos held out of the training |
 | submission.csv | submit | decision, embeddings and features of test |
 | clean/ and a dataset folder | clean | embeddings and features of train |
+| pairs/ and folders of groups | discover | embeddings and features of train, its near-duplicates |
 
 A stage takes the manifests of what it needs and calls no other stage. Commands call this file
 alone: once a command each artifact is looked for, and each table read. `redo` is known here only.
 """
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from embed.errors import MissingFileError
 from pipelines.artifacts import Manifest, hash_values
 from pipelines.datasets.dataset import ImageTable
+from pipelines.datasets.group_folders import check_as_written
 from pipelines.decorations import draw_missing
 from pipelines.runs.artifact import Artifact
 from pipelines.runs.decoding import decoding
@@ -38,8 +41,10 @@ from .training_set import HELD_OUT, find_held_out
 
 if TYPE_CHECKING:
     from rerank.cleaning import CleaningSettings
+    from rerank.grouping import GroupingSettings
 
     from .clean import CleaningResult
+    from .discover import Discovered
 
 
 def train(job: Job, *, redo: bool = False) -> Manifest:
@@ -93,6 +98,32 @@ def clean(job: Job, folder: Path, settings: "CleaningSettings") -> "CleaningResu
     order = Order(job)
     verify_training(job, settings, order.embeddings("train"), order.features("train"))
     return write_clean(job, folder, settings)
+
+
+def discover(
+    job: Job, photos: Path, into: Path, settings: "GroupingSettings", *, redo: bool = False
+) -> "Discovered":
+    """Write a folder of links for each group of photos that show the same thing.
+
+    Args:
+        job: whose train table is the heap of these photos.
+        photos: the folder of the heap.
+        into: the folder to write.
+        settings: what a pair and a group need.
+        redo: read all photos again.
+
+    Raises:
+        InputError: somebody has named or moved what was written there.
+    """
+    from .discover import find_done, verify_neighbors, write_groups  # faiss and pandas take seconds
+
+    asked = hash_values([keys.model_artifact(job).key, job.recipe.sha256, asdict(settings)])
+    if not redo and (done := find_done(into, asked)):
+        return done
+    check_as_written(into)
+    order = Order(job, ("embed", "features") if redo else ())
+    verify_neighbors(job, order.embeddings("train"), order.features("train"), redo=redo)
+    return write_groups(job, photos, into, settings, asked)
 
 
 class Order:

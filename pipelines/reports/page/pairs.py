@@ -102,9 +102,15 @@ def _shown(photo: Photo) -> Pixels:
     return placeholder() if photo.pixels is None else photo.pixels
 
 
-def show_photo(photo: Photo, alt: str, title: str = "", note: str = "") -> Picture:
-    """Return the thumbnail of a photo."""
-    thumbnail = fit_tile(Image.fromarray(_shown(photo)), THUMBNAIL_BOX)
+def show_photo(
+    photo: Photo,
+    alt: str,
+    title: str = "",
+    note: str = "",
+    box: tuple[int, int] = THUMBNAIL_BOX,
+) -> Picture:
+    """Return the thumbnail of a photo, in a box of this width and height in pixels."""
+    thumbnail = fit_tile(Image.fromarray(_shown(photo)), box)
     return to_picture(thumbnail, alt, title, note)
 
 

@@ -18,6 +18,7 @@ TITLES = {
     "query": "answers to photos",
     "data_report": "report of a dataset",
     "problems": "check of a dataset",
+    "groups": "groups of photos",
     "side_by_side": "two runs side by side",
 }
 
