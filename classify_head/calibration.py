@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .evidence import Evidence
 from .label_scores import Choice
-from .pair_features import DEFAULT_FEATURES, PAIR_FEATURES, Pairs, make_pairs
+from .pair_features import DEFAULT_FEATURES, PAIR_FEATURES, LabelPairs, make_pairs
 from .promise import LANDMARK, POOL, Kinds, share_weights
 
 Floats = NDArray[np.float64]
@@ -51,7 +51,7 @@ class CalibratedFusion:
         """
         return self.decide_pairs(make_pairs(evidence, self.features), len(evidence))
 
-    def decide_pairs(self, pairs: Pairs, queries: int) -> Choice:
+    def decide_pairs(self, pairs: LabelPairs, queries: int) -> Choice:
         """Return what decide returns, of features that were computed before."""
         scores = self.intercept + pairs.values @ np.array(self.weights)
         probabilities = 1 / (1 + np.exp(-np.clip(scores, -500, 500)))
@@ -152,7 +152,7 @@ def _assign_folds(
 
 
 def _fit(
-    pairs: Pairs,
+    pairs: LabelPairs,
     right: NDArray[np.bool_],
     weights: Floats,
     used: NDArray[np.bool_],

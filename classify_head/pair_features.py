@@ -40,7 +40,7 @@ class LabelStrengths:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class LabelPairs:
     """M pairs of a query and a label, in order of the queries."""
 
     queries: NDArray[np.int64]  # [M] rows of the evidence
@@ -100,7 +100,7 @@ DEFAULT_FEATURES = (
 )
 
 
-def make_pairs(evidence: Evidence, names: Sequence[str]) -> Pairs:
+def make_pairs(evidence: Evidence, names: Sequence[str]) -> LabelPairs:
     """Describe each query's likeliest labels.
 
     Args:
@@ -117,7 +117,7 @@ def make_pairs(evidence: Evidence, names: Sequence[str]) -> Pairs:
         labels.append(of.labels[chosen])
         values.append(np.stack(columns, axis=1))
     empty = np.empty(0, dtype=np.int64)
-    return Pairs(
+    return LabelPairs(
         np.concatenate([empty, *queries]),
         np.concatenate([empty, *labels]),
         np.concatenate(values),
