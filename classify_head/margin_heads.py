@@ -55,7 +55,8 @@ def class_margins(class_sizes: NDArray[np.int64], least: float, most: float) -> 
 
     Source:
         Ha et al.: Google Landmark Recognition 2020 Competition Third Place Solution, 2020,
-        arXiv 2010.05350, section 2.2.
+        arXiv 2010.05350, section 2.2; a and b follow from least and most as in the authors'
+        program, where these are .05 and .5, with a scale of 80 and three centres.
     """
     if class_sizes.ndim != 1 or not len(class_sizes) or class_sizes.min() < 1:
         raise ValueError(

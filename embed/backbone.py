@@ -53,6 +53,7 @@ class LastLayer(NamedTuple):
 
     map: Tensor  # [B, C, h, w]; the patch tokens of a ViT as their grid
     token: Tensor | None = None  # [B, C], of the whole image; None where nobody asked for it
+    earlier: Tensor | None = None  # [B, C', h', w'], the map of an earlier level; None likewise
 
 
 class Backbone(nn.Module):
@@ -60,6 +61,9 @@ class Backbone(nn.Module):
 
     With `token` also to a vector of the whole image: what the attention pooling of SigLIP and its
     like makes of the patches, or else the class token of a ViT. Registers are left out.
+
+    Attributes:
+        level: of an earlier map that forward returns, too; None for no such map.
     """
 
     def __init__(
@@ -76,10 +80,13 @@ class Backbone(nn.Module):
         if hasattr(self.network, "pre_logits"):  # VGG's hidden layers: 120 million parameters
             self.network.pre_logits = nn.Identity()
         self.input_norm: nn.Module = nn.Identity()
+        self.level: Level | None = None
         self.channels = int(self.network.num_features)
 
     def forward(self, images: Tensor) -> LastLayer:
-        """Return the last feature map, and the token of the whole image where it is asked for."""
+        """Return the last feature map, and token and earlier map where they are asked for."""
+        if self.level is not None:
+            return self.forward_both(images, self.level)[1]
         return self._read(self.network.forward_features(self.input_norm(images)), images)
 
     def find_level(self, stride: int = 16) -> Level:
@@ -106,10 +113,13 @@ class Backbone(nn.Module):
 
     def forward_both(self, images: Tensor, level: Level) -> tuple[Tensor, LastLayer]:
         """Return the map of a level [B, C', h', w'] and what forward does, in one pass."""
-        final, (intermediate,) = self.network.forward_intermediates(
-            self.input_norm(images), indices=[level.index]
-        )
-        return intermediate, self._read(final, images)
+        indices = sorted({each.index for each in (level, self.level) if each is not None})
+        final, found = self.network.forward_intermediates(self.input_norm(images), indices=indices)
+        maps = dict(zip(indices, found, strict=True))
+        last = self._read(final, images)
+        if self.level is not None:
+            last = last._replace(earlier=maps[self.level.index])
+        return maps[level.index], last
 
     def forward_to(self, images: Tensor, level: Level) -> Tensor:
         """Return the map of a level [B, C', h', w'] alone; what follows it is not computed."""

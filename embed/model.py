@@ -48,6 +48,14 @@ class ModelSpec:
     # Of the cosine, that a network as it was before training has beside the trained one.
     pretrained_share: float = 0.0
 
+    @property
+    def pretrained(self) -> "ModelSpec":
+        """What there is of the model before any training: backbone and pooling, no new part."""
+        pooling = self.pooling
+        if pooling.kind == "dolg":
+            pooling = GemSettings(p=pooling.p)
+        return ModelSpec(self.backbone, self.image_size, 0, pooling=pooling)
+
     @classmethod
     def of(cls, backbone: BackboneSpec, settings: TrainSettings) -> "ModelSpec":
         """Return the spec of what the settings train, around a backbone."""
@@ -100,12 +108,15 @@ class DescriptorModel(nn.Module):
             self.backbone.input_norm = nn.BatchNorm2d(3)
         attach_stage_attention(self.backbone, spec.attention)
         self.attention = build_attention(spec.attention, self.backbone.channels)
-        self.pool = build_pooling(spec.pooling, self.backbone.channels)
+        earlier = 0
+        if spec.pooling.kind == "dolg":
+            self.backbone.level = self.backbone.find_level(spec.pooling.stride)
+            earlier = self.backbone.level.channels
+        self.pool = build_pooling(spec.pooling, self.backbone.channels, earlier)
         self.dim = self.head_dim = spec.dim or self.pool.out_features
         self.pretrained: DescriptorModel | None = None
         if spec.pretrained_share:
-            before = ModelSpec(spec.backbone, spec.image_size, 0, pooling=spec.pooling)
-            self._attach(DescriptorModel(before), spec.pretrained_share)
+            self._attach(DescriptorModel(spec.pretrained), spec.pretrained_share)
         self.neck: nn.Module = nn.Identity()
         self.neck_norm: nn.Module = nn.Identity()
         if spec.dim:
@@ -129,8 +140,8 @@ class DescriptorModel(nn.Module):
 
     def pool_map(self, last: LastLayer) -> Tensor:
         """Return the features [B, head_dim] of what the backbone makes of images."""
-        weighed = self.attention(last.map)
-        pooled = self.pool(weighed) if last.token is None else self.pool(weighed, last.token)
+        beside = [part for part in (last.token, last.earlier) if part is not None]
+        pooled = self.pool(self.attention(last.map), *beside)
         # Float32 from here on: distances between near neighbours are lost in bfloat16.
         with torch.autocast(pooled.device.type, enabled=False):
             described: Tensor = self.neck_norm(self.neck(pooled.float()))

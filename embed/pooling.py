@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .bilinear import CompactBilinear
+from .dolg import Dolg
 from .settings import PoolingSettings
 
 OVERLAP = 0.4  # share that neighbouring regions of R-MAC's first level have in common, nearly
@@ -186,18 +187,20 @@ def concatenate_weighted(first: Tensor, second: Tensor, share: float) -> Tensor:
     return torch.cat([(1 - share) ** 0.5 * first, share**0.5 * second], dim=1)
 
 
-Pooling = GeM | FixedPooling | CompactBilinear | ClsGeM
+Pooling = GeM | FixedPooling | CompactBilinear | ClsGeM | Dolg
 
 
-def build_pooling(settings: PoolingSettings, channels: int) -> Pooling:
+def build_pooling(settings: PoolingSettings, channels: int, earlier: int = 0) -> Pooling:
     """Make the module that pools maps [B, channels, H, W] to [B, its out_features].
 
-    Kind cls-gem takes tokens [B, channels] beside them.
+    Kind cls-gem takes tokens [B, channels] beside them, dolg maps [B, earlier, H', W'].
     """
     if settings.kind == "gem":
         return GeM(channels, settings.p)
     if settings.kind == "cls-gem":
         return ClsGeM(channels, settings.p, settings.token_share)
+    if settings.kind == "dolg":
+        return Dolg(GeM(channels, settings.p), earlier, settings.width, settings.dilations)
     if settings.kind == "bilinear":
         return CompactBilinear(channels, settings.bilinear_dim)
     if settings.kind == "flatten":

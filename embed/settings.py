@@ -153,6 +153,20 @@ class BilinearSettings(Settings):
     bilinear_dim: int = Field(8192, ge=2, le=MAX_LENGTH)  # length of the sketch
 
 
+class DolgSettings(Settings):
+    """The last map by GeM, beside what an earlier map says that is orthogonal to it."""
+
+    kind: Literal["dolg"] = "dolg"
+    p: float = Field(3.0, ge=1, le=100)  # the exponent that training starts from
+    width: int = Field(1024, ge=2, le=MAX_LENGTH)  # values of either half
+    # Of the earlier map, in pixels from one location to the next; that of a ViT is its patch.
+    stride: int = Field(16, ge=1, le=MAX_SIDE)
+    # Of the convolutions on the earlier map, in locations. 6, 12, 18 are for 512 pixels.
+    dilations: tuple[Annotated[int, Field(ge=1, le=64)], ...] = Field(
+        (6, 12, 18), min_length=1, max_length=8
+    )
+
+
 # How the backbone's last map becomes one vector: see embed.pooling.
 PoolingSettings = Annotated[
     GemSettings
@@ -160,7 +174,8 @@ PoolingSettings = Annotated[
     | PlainPoolingSettings
     | RmacSettings
     | FlattenSettings
-    | BilinearSettings,
+    | BilinearSettings
+    | DolgSettings,
     Field(discriminator="kind"),
 ]
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from pytorch_metric_learning.distances import CosineSimilarity
 from pytorch_metric_learning.losses import ArcFaceLoss
 from torch import Tensor, nn
@@ -103,6 +104,44 @@ def test_each_class_has_the_margin_of_its_size() -> None:
     margins = [0.5, 0.05 + 0.45 * (0.5 - 0.1) / 0.9, 0.05]
     expected = [math.cos(math.acos(0.3) + margin) for margin in margins]
     assert lowered.tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def published_margins(sizes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """As in train.py of github.com/haqishen/Google-Landmark-Recognition-2020-3rd-Place-Solution."""
+    powers = np.sqrt(1 / np.sqrt(sizes))
+    return np.asarray((powers - powers.min()) / (powers.max() - powers.min()) * 0.45 + 0.05)
+
+
+def test_margins_are_those_published() -> None:
+    sizes = np.array([2, 3, 10, 100, 1000, 6272])
+    # a * n ** (-1 / 4) + b, with a = .6177 and b = -.0194 from the first and the last size.
+    expected = [0.5, 0.4499, 0.3279, 0.1759, 0.0904, 0.05]
+    assert class_margins(sizes, 0.05, 0.5).tolist() == pytest.approx(expected, abs=1e-4)
+    drawn = np.random.default_rng(0).zipf(1.6, 500).clip(1, 5000)
+    np.testing.assert_allclose(
+        class_margins(drawn, 0.05, 0.5), published_margins(drawn), rtol=1e-5, atol=1e-7
+    )
+
+
+def test_logits_are_those_published_image_by_image() -> None:
+    sizes, scale = np.array([2, 3, 10, 100, 1000]), 80.0
+    torch.manual_seed(0)
+    head = SubcenterHead(8, 5, scale, margin=0.5, centers=3)
+    head.set_margins(sizes, least=0.05)
+    centers = head.loss.W.detach().double().numpy().T.reshape(5, 3, 8)
+    rows = features()
+    rows[1] = -torch.from_numpy(centers[4].sum(axis=0))  # beyond pi - margin of all centres
+    expected = np.empty((6, 5))
+    for image, label in np.ndindex(6, 5):
+        row = rows[image].double().numpy()
+        cosine = max(row @ c / np.linalg.norm(row) / np.linalg.norm(c) for c in centers[label])
+        if label == LABELS[image]:
+            margin = published_margins(sizes)[label]
+            turned = cosine * np.cos(margin) - np.sqrt(1 - cosine**2) * np.sin(margin)
+            least = cosine - np.sin(np.pi - margin) * margin
+            cosine = turned if cosine > np.cos(np.pi - margin) else least
+        expected[image, label] = scale * cosine
+    np.testing.assert_allclose(head(rows, LABELS).detach().numpy(), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_margins_do_not_depend_on_the_order_of_classes() -> None:

@@ -74,6 +74,22 @@ def test_candidates_are_verified_by_what_was_trained_along(joint: Tiny) -> None:
     assert any(match.inliers for match in answer.neighbors)
 
 
+def test_with_dolg_a_query_is_described_as_its_database_in_the_pass_of_delf(
+    finished: Tiny, tmp_path: Path
+) -> None:
+    dolg = PCA.replace(
+        "[rerank]", '[train.pooling]\nkind = "dolg"\nwidth = 8\ndilations = [1, 2]\n[rerank]', 1
+    )
+    tiny = Tiny(finished.data, make_recipe_file(tmp_path / "tiny.toml", dolg), tmp_path / "run")
+    end = tiny.submit()
+    assert end.status == 0, end.err
+    with (finished.data / "train.csv").open() as file:
+        image_id = next(csv.DictReader(file))["id"]
+    answer = QueryEngine(tiny.run).ask(finished.data / "images" / f"{image_id}.jpg")
+    first = answer.neighbors[0]
+    assert first.image_id == image_id and first.similarity == pytest.approx(1, abs=1e-5)
+
+
 def test_the_model_and_its_head_are_those_of_a_training_without(
     joint: Tiny, finished: Tiny
 ) -> None:

@@ -60,7 +60,9 @@ ZERO = NEGATIVE | {
 KINDS = {
     **{"train.attention.trunk": "se", "train.attention.mask": "se"},
     **{"train.pooling.levels": "rmac", "train.pooling.grid": "flatten"},
-    **{"train.pooling.bilinear_dim": "bilinear", "train.head.dropout": "linear"},
+    **{"train.pooling.bilinear_dim": "bilinear", "train.pooling.token_share": "cls-gem"},
+    "train.head.dropout": "linear",
+    **{f"train.pooling.{name}": "dolg" for name in ("width", "stride", "dilations.0")},
     **{f"train.head.{name}": "subcenter" for name in ("margin", "least_margin", "centers")},
 }
 # Rejects all guesses, or none.

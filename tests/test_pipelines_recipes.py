@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from classify_head.policies import POLICIES
 from embed.backbone import check_backbone
+from embed.settings import SubcenterHeadSettings
 from pipelines.commands.recipes import check, list_, list_differences, show
 from pipelines.datasets.selection.settings import SIZES, Filters, make_split
 from pipelines.runs.recipe import Recipe, Scale, load_recipe, member_recipe
@@ -169,6 +171,35 @@ def test_the_stages_are_three_epochs_of_the_head_and_then_more() -> None:
     assert second.freeze is not None and second.freeze.last_convolutions > 0
 
 
+def test_landmarks_has_what_the_winners_of_2020_and_2021_share() -> None:
+    recipe = load_recipe("landmarks")
+    train, head = recipe.train, recipe.train.head
+    assert (train.pooling.kind, train.dim, train.sampler) == ("gem", 512, "class-balanced")
+    assert isinstance(head, SubcenterHeadSettings) and train.triplet_weight > 0
+    assert (head.centers, head.margin, head.least_margin, train.head_scale) == (3, 0.5, 0.05, 45)
+    sides = [phase.image_size or train.image_size for phase in train.phases]
+    assert sides == sorted(set(sides)) and len(sides) == 3
+    assert POLICIES[recipe.decide.policy].source.startswith("2020 1st place")
+    backbones = [member_recipe(recipe, name).train.backbone for name in recipe.ensemble.members]
+    assert len({name.split("_")[0] for name in backbones}) == len(backbones) == 2
+    for name in backbones:
+        check_backbone(name, published=True)
+        assert not any(side % 14 for side in sides)  # of the ViT's patches
+
+
+def test_landmarks_takes_minutes_at_small_scale() -> None:
+    recipe = load_recipe("landmarks", "small")
+    members = [member_recipe(recipe, name).train for name in recipe.ensemble.members]
+    for train in members:
+        assert (
+            train.image_size <= 128 and train.precision != "auto" and train.head.kind == "subcenter"
+        )
+        assert [phase.image_size for phase in train.phases] == [96, None]
+    assert {train.backbone for train in members} == {"mobilenetv2_100"}  # of one weights file
+    assert len({train.seed for train in members}) == 2
+    assert sum(train.epochs for train in members) <= 12
+
+
 def changes_of(file: str) -> list[str]:
     """Return the changes that the comments of a recipe name, first values alone."""
     folder = Path(str(list_.__code__.co_filename)).parents[1] / "recipes"
@@ -177,7 +208,7 @@ def changes_of(file: str) -> list[str]:
     return [word for word in words if word.partition("=")[2] and "." in word.partition("=")[0]]
 
 
-@pytest.mark.parametrize("name", [*REPORTS, "se-attention-single"])
+@pytest.mark.parametrize("name", [*REPORTS, "se-attention-single", "landmarks"])
 def test_each_change_that_a_comment_names_is_valid(name: str) -> None:
     for change in changes_of(f"{name}.toml"):
         if not change.startswith("ensemble.weights"):  # its list has spaces

@@ -376,8 +376,7 @@ def _build_start(job: Job, sizes: NDArray[np.int64]) -> tuple[DescriptorModel, H
     if not compares_start(job, settings):
         return None
     backbone, spec = _build_backbone(job)
-    plain = ModelSpec(spec, settings.image_size, 0, pooling=settings.pooling)
-    model = DescriptorModel(plain, backbone).eval()
+    model = DescriptorModel(ModelSpec.of(spec, settings).pretrained, backbone).eval()
     return model, build_head(settings.head, model.head_dim, sizes, settings.head_scale)
 
 
