@@ -19,7 +19,8 @@ class Evidence:
     Attributes:
         query_ids: [Q].
         labels: [Q, K] int64, landmark of each neighbour; -1 is padding.
-        similarities: [Q, K] float32, cosine to each neighbour, descending.
+        similarities: [Q, K] float32, cosine to each neighbour, descending; of refined descriptors
+            where the search refines them (rerank.superglobal).
         inliers: [Q, K] int64, matches that one transform explains; -1 where a neighbour was not
             verified.
         residuals: [Q, K] float32, median distance of the inliers from where the transform puts

@@ -47,7 +47,7 @@ class MultiAtrous(nn.Module):
         return merged.relu()
 
 
-class SelfAttention(nn.Module):
+class LocationAttention(nn.Module):
     """Bring the vector of each location to length 1, times a score that is learned and above 0."""
 
     def __init__(self, channels: int) -> None:
@@ -66,7 +66,7 @@ class Dolg(nn.Module):
     """Orthogonal fusion of a global vector with local features of an earlier map.
 
     GeM and a linear layer make the global vector g of the last map. The earlier map goes through
-    MultiAtrous and SelfAttention; of the vector of each location what points along g is taken away,
+    MultiAtrous and LocationAttention; of the vector of each location what points along g is taken away,
     and the mean over locations is laid beside g. Taking away is linear, so the mean comes first
     here: the same numbers, without a map of them.
 
@@ -88,7 +88,7 @@ class Dolg(nn.Module):
         self.gem = gem
         self.project = nn.Linear(int(gem.out_features), width)  # type: ignore[arg-type]
         self.atrous = MultiAtrous(channels, width, dilations)
-        self.attention = SelfAttention(width)
+        self.attention = LocationAttention(width)
 
     def forward(self, last: Tensor, earlier: Tensor) -> Tensor:
         """Pool maps [B, C, h, w] and [B, channels, h', w'] to [B, 2 * width] float32."""

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from .allocator import give_back_memory
@@ -23,7 +23,7 @@ from .image_file import ImageFile
 from .images import ImageFiles, collate
 from .model import DescriptorModel
 from .transforms import normalize, resize_square, to_tensor
-from .views import ONE_VIEW, Views, make_views
+from .views import ONE_VIEW, Views, make_views, merge_views
 
 CPU_BATCH = 8  # images at a time where there are few cores
 
@@ -90,15 +90,11 @@ def describe_and_classify(
             them as they are then needs no pass.
 
     Returns:
-        [B, dim], rows of length 1: the direction of the sum of the views' descriptors; and the
-        likeliest classes by the mean of the views' logits.
+        [B, dim], rows of length 1: the views' descriptors, merged; and the likeliest classes by the
+        mean of the views' logits.
 
     Raises:
         InputError: images of another side, or a backbone that cannot take a view's side.
-
-    Source:
-        Cao, Araujo, Sim: Unifying Deep Local and Global Features for Image Search (DELG), 2020:
-        descriptors of three scales, averaged and brought to length 1.
     """
     side = views.input_side(model)
     if images.shape[-2:] != (side, side):
@@ -113,10 +109,7 @@ def describe_and_classify(
         for view in make_views(model, batch, views)
     ]
     features, described = zip(*shown, strict=True)
-    # A lone view is of length 1 already; another division would change its last bits.
-    merged = described[0]
-    if len(described) > 1:
-        merged = nn.functional.normalize(torch.stack(described).sum(dim=0), dim=1)
+    merged = merge_views(described, views.merge_p)
     vectors = np.asarray(merged.cpu().numpy(), dtype=np.float32)
     if classifier is None:
         return vectors, HeadScores.none(len(vectors))

@@ -131,6 +131,42 @@ def flatten_grid(features: Tensor, grid: int = 4) -> Tensor:
     return cells.flatten(1).to(features.dtype)
 
 
+def superglobal(
+    features: Tensor,
+    *,
+    p: float = 4.6,
+    region: int = 5,
+    region_p: float = 2.5,
+    region_share: float = 0.5,
+    least: float = 0.014,
+) -> Tensor:
+    """Pool by the generalised mean of a map mixed with the generalised means of its regions.
+
+    Args:
+        features: [B, C, H, W] float; values below `least` count as `least` (ReLUP).
+        p: exponent over positions; above training's 3, strong responses count more (GeM+).
+        region: locations, the side of the square around each position; odd.
+        region_p: exponent over a region.
+        region_share: of the mixed map that comes from the regions (regional GeM).
+        least: above 0.
+
+    Returns:
+        [B, C], in the precision of features.
+
+    Source:
+        Shao et al.: Global Features are All You Need for Image Retrieval and Reranking, 2023,
+        section 3.2 and their code, with two differences, so that any backbone and map will do:
+        they raise values within a ResNet, before its last stage, here it is done to the last map;
+        at a border they mirror the map, here a region ends there.
+    """
+    values = features.float().clamp(min=least)
+    means = nn.functional.avg_pool2d(
+        values.pow(region_p), region, stride=1, padding=region // 2, count_include_pad=False
+    )
+    mixed = (1 - region_share) * values + region_share * means.pow(1 / region_p)
+    return gem(mixed, p).to(features.dtype)
+
+
 class GeM(nn.Module):
     """Generalised-mean pooling whose exponent is trained, one for all channels."""
 
@@ -208,4 +244,7 @@ def build_pooling(settings: PoolingSettings, channels: int, earlier: int = 0) ->
         return FixedPooling(partial(flatten_grid, grid=settings.grid), channels * cells)
     if settings.kind == "rmac":
         return FixedPooling(partial(rmac, levels=settings.levels), channels)
+    if settings.kind == "superglobal":
+        numbers = settings.model_dump(exclude={"kind"})
+        return FixedPooling(partial(superglobal, **numbers), channels)
     return FixedPooling(spoc if settings.kind == "spoc" else mac, channels)

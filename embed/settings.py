@@ -167,6 +167,24 @@ class DolgSettings(Settings):
     )
 
 
+class SuperGlobalSettings(Settings):
+    """Generalised means of a map that is mixed with those of its regions; nothing is trained."""
+
+    kind: Literal["superglobal"] = "superglobal"
+    p: float = Field(4.6, ge=1, le=100)  # exponent over the map (GeM+)
+    region: int = Field(5, ge=1, le=MAX_SIDE)  # locations, side of a region, odd; 1: none
+    region_p: float = Field(2.5, ge=1, le=100)  # exponent over a region (regional GeM)
+    region_share: float = Field(0.5, ge=0, le=1)  # of the mixed map that comes from the regions
+    least: float = Field(0.014, gt=0, le=1000)  # value that lower ones are raised to (ReLUP)
+
+    @field_validator("region")
+    @classmethod
+    def _have_a_middle(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError(f"expected an odd number, so that a region has a middle, not {value}")
+        return value
+
+
 # How the backbone's last map becomes one vector: see embed.pooling.
 PoolingSettings = Annotated[
     GemSettings
@@ -175,7 +193,8 @@ PoolingSettings = Annotated[
     | RmacSettings
     | FlattenSettings
     | BilinearSettings
-    | DolgSettings,
+    | DolgSettings
+    | SuperGlobalSettings,
     Field(discriminator="kind"),
 ]
 
@@ -413,8 +432,10 @@ class EmbedSettings(Settings):
         4096, ge=1, le=10_000_000
     )  # images in one Parquet file; the unit of resuming
     dtype: Literal["float16", "float32"] = "float32"  # of the stored values
-    # Factors of image_size; the descriptors of all are summed. A scale costs its square in time.
+    # Factors of image_size; the descriptors of all are merged. A scale costs its square in time.
     scales: tuple[Scale, ...] = Field((1.0,), min_length=1, max_length=MAX_SCALES)
+    # Exponent of the generalised mean that merges the descriptors of all views; 1: their sum.
+    merge_p: float = Field(1.0, ge=1, le=100)
     flip: bool = False  # add the mirror image of each view; twice the time
     # The whole image is squeezed into a square, or the largest square in its middle is taken.
     square: Literal["squeeze", "crop"] = "squeeze"

@@ -1,6 +1,7 @@
-"""Test-time augmentation: the scales, mirror images and crops of an image that are described.
+"""Test-time augmentation: the views of an image that are described, and how they are merged.
 
-Reads and writes no files. The views must be the same for database and queries.
+Views are scales, mirror images and crops; they must be the same for database and queries. Reads and
+writes no files.
 """
 
 import math
@@ -8,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self, get_args
 
+import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import five_crop
 
@@ -20,7 +22,7 @@ CROPS = (0, 1, 10, 12)
 
 @dataclass(frozen=True)
 class Views:
-    """How often an image is described; the descriptors of its views are summed.
+    """How often an image is described; the descriptors of its views are merged.
 
     Raises:
         ValueError: a value is out of range, or crops come with what they do not go with: other
@@ -39,6 +41,7 @@ class Views:
     # 12: the whole beside these, shrunk to the size of a crop, and mirrored too.
     crops: int = 0
     crop_share: float = 0.875  # side of a crop, of that of the square; a crop has image_size
+    merge_p: float = 1.0  # exponent of the generalised mean of the descriptors; 1: their sum
 
     def __post_init__(self) -> None:
         """Check every field, and which of them go together."""
@@ -56,6 +59,8 @@ class Views:
             raise ValueError(
                 f"crop_share is {self.crop_share}, expected {1 / MAX_SCALE:g} or more, and below 1"
             )
+        if not 1 <= self.merge_p < math.inf:
+            raise ValueError(f"merge_p is {self.merge_p}, expected 1 or more")
         if self.crops and self.scales != (1.0,):
             raise ValueError(
                 f"{self.crops} crops at scales {self.scales}: a crop has the model's image_size; "
@@ -76,6 +81,7 @@ class Views:
             square=settings.square,
             crops=settings.crops,
             crop_share=settings.crop_share,
+            merge_p=settings.merge_p,
         )
 
     @property
@@ -156,3 +162,33 @@ def _cut(batch: Tensor, side: int, crops: int) -> Iterator[Tensor]:
     yield middle
     if crops == 12:
         yield from _scale(batch, [side])
+
+
+def merge_views(described: Sequence[Tensor], p: float = 1.0) -> Tensor:
+    """Make one descriptor of those of an image's views: their sum, or a generalised mean.
+
+    Args:
+        described: [B, dim] float32 a view, rows of length 1.
+        p: exponent, 1 or more: 1 is the direction of the sum, towards infinity the largest value
+            that each dimension has in any view (scale-GeM). Values may be negative: they are
+            raised by the image's lowest, and lowered by it again.
+
+    Returns:
+        [B, dim], rows of length 1.
+
+    Source:
+        1: Cao, Araujo, Sim: Unifying Deep Local and Global Features for Image Search (DELG), 2020.
+        Above: Shao et al.: Global Features are All You Need for Image Retrieval and Reranking,
+        2023, section 3.2; in their code the lowest value is that of a whole batch.
+    """
+    # A lone view is of length 1 already; another division would change its last bits.
+    if len(described) == 1:
+        return described[0]
+    views = torch.stack(list(described))
+    if p == 1:
+        return nn.functional.normalize(views.sum(dim=0), dim=1)
+    lowest = views.amin(dim=(0, 2))[:, None]
+    # As shares of the largest, which no exponent takes out of float32's range.
+    largest = (views - lowest).amax(dim=0).clamp(min=torch.finfo(torch.float32).tiny)
+    means = ((views - lowest) / largest).pow(p).mean(dim=0).pow(1 / p)
+    return nn.functional.normalize(largest * means + lowest, dim=1)

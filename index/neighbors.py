@@ -1,6 +1,7 @@
 """The record of a search: for each query the rows of its nearest database images."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ class Neighbors:
 
     query_ids: tuple[str, ...]  # [Q]
     rows: NDArray[np.int64]  # [Q, K] rows of the database, or -1
-    scores: NDArray[np.float32]  # [Q, K] cosine, descending
+    scores: NDArray[np.float32]  # [Q, K] cosine, plain or refined, descending
 
     def __post_init__(self) -> None:
         """Raise ValueError for shapes, an order or a padding other than documented."""
@@ -27,3 +28,7 @@ class Neighbors:
             raise ValueError("scores must descend and be no nan")
         if ((self.rows < 0) != np.isneginf(self.scores)).any():
             raise ValueError("a padded row must be -1 with score -inf, and no other may be")
+
+    def first(self, count: int) -> Self:
+        """Return the first neighbours of each query."""
+        return type(self)(self.query_ids, self.rows[:, :count], self.scores[:, :count])

@@ -1,4 +1,7 @@
-"""Settings of local features and their verification, validated when made. Imports nothing heavy."""
+"""Settings of re-ranking, by global and by local features, validated when made.
+
+Imports nothing heavy.
+"""
 
 from typing import Literal, Self
 
@@ -15,8 +18,11 @@ Model = Literal["affine", "similarity", "homography"]  # what relates two photos
 VERIFICATION = {"max_ratio", "max_distance", "model", "threshold_px", "max_iterations"}
 
 
+MAX_REFINED = 4096  # neighbours of one query that are compared with one another: 64 MB
+
+
 class RerankSettings(Settings):
-    """Which local features verify the candidates, and how.
+    """How neighbours are re-ranked: by global descriptors, then which local features verify them.
 
     Measured with SIFT as area under the ROC curve of the inlier count, of 150 photos of shelves
     against 4 of the same product, the 4 nearest of others, and 4 of any: .71 against the nearest,
@@ -30,6 +36,11 @@ class RerankSettings(Settings):
     with 107, which is what 20 pixels of an image of 96 are; of 8 pixels and pairs of images .994.
     """
 
+    # Neighbours that are put in the order of their refined descriptors, before any local features;
+    # 0: none. See rerank.superglobal.
+    refine: int = Field(0, ge=0, le=MAX_REFINED)
+    refine_nearest: int = Field(9, ge=1, le=MAX_REFINED)  # of them that refine one
+    refine_beta: float = Field(0.15, ge=0, le=1000)  # weight of one of cosine 1, beside its own 1
     method: Literal["sift", "delf", "delf-hub", "none"] = "sift"
     # Which images: the nearest neighbours, or those of the class that the head finds most likely.
     of: Literal["neighbors", "predicted-class"] = "neighbors"

@@ -17,7 +17,7 @@ from embed.head_scores import HeadScores
 from embed.model import DescriptorModel, ModelSpec
 from embed.settings import EmbedSettings
 from embed.transforms import normalize, resize_square, to_tensor
-from embed.views import ONE_VIEW, Views
+from embed.views import ONE_VIEW, Views, make_views, merge_views
 from tests.images import photo
 
 SEVERAL = Views((0.5, 1.0, 2.0), flip=True)
@@ -145,6 +145,16 @@ def test_views_are_summed(model: DescriptorModel) -> None:
     assert SEVERAL.sides(model) == (32, 32, 64)
     found = vector_of(model, pixels, SEVERAL)
     np.testing.assert_allclose(found[0], total / np.linalg.norm(total), atol=1e-6)
+
+
+def test_views_are_merged_by_the_exponent(model: DescriptorModel) -> None:
+    images = to_tensor(resize_square(photo(90, 70), 64))[None]
+    plain, merged = (describe(model, images, Views((1.0, 2.0), merge_p=p)) for p in (1.0, 8.0))
+    small = normalize(images, model.spec.backbone)
+    with torch.inference_mode():
+        described = [model(view) for view in make_views(model, small, Views((1.0, 2.0)))]
+    np.testing.assert_allclose(merged, merge_views(described, 8.0).numpy(), atol=1e-6)
+    assert np.abs(merged - plain).max() > 1e-4
 
 
 @pytest.mark.parametrize("views", [SEVERAL, Views((2.0,)), Views((0.7071, 1.4142)), Views((0.1,))])

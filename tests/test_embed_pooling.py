@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from embed.pooling import (
     ClsGeM,
@@ -21,11 +23,12 @@ from embed.pooling import (
     rmac,
     rmac_regions,
     spoc,
+    superglobal,
 )
 from embed.settings import TrainSettings
 
 Map = NDArray[np.float64]  # [B, C, H, W]
-KINDS = ["gem", "spoc", "mac", "rmac", "flatten", "bilinear"]
+KINDS = ["gem", "spoc", "mac", "rmac", "flatten", "bilinear", "superglobal"]
 
 
 def feature_map(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -84,6 +87,27 @@ def slow_flatten(values: Map, grid: int) -> Map:
     return np.stack(columns, axis=1)
 
 
+def slow_superglobal(
+    values: Map, p: float, region: int, region_p: float, region_share: float, least: float
+) -> Map:
+    """Go from position to position."""
+    raised = np.maximum(values, least)
+    height, width = values.shape[2:]
+    reach, mixed = region // 2, np.empty_like(raised)
+    for row in range(height):
+        for column in range(width):
+            near = raised[
+                :,
+                :,
+                max(0, row - reach) : row + reach + 1,
+                max(0, column - reach) : column + reach + 1,
+            ]
+            mean = (near**region_p).mean(axis=(2, 3)) ** (1 / region_p)
+            here = raised[:, :, row, column]
+            mixed[:, :, row, column] = (1 - region_share) * here + region_share * mean
+    return np.asarray((mixed**p).mean(axis=(2, 3)) ** (1 / p))
+
+
 SHAPES = (st.integers(1, 3), st.integers(1, 5), st.integers(1, 7), st.integers(1, 7))
 
 
@@ -110,6 +134,76 @@ def test_mean_maximum_and_grid_equal_numpy_for_any_spatial_size(
         (flatten_grid(features, grid), slow_flatten(values, grid)),
     ]:
         np.testing.assert_allclose(pooled.numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+NUMBERS = st.fixed_dictionaries(
+    {
+        "p": st.floats(1.0, 8.0),
+        "region": st.sampled_from([1, 3, 5, 9]),
+        "region_p": st.floats(1.0, 8.0),
+        "region_share": st.floats(0.0, 1.0),
+        "least": st.floats(0.001, 0.5),
+    }
+)
+
+
+@settings(max_examples=30)
+@given(*SHAPES, NUMBERS)
+def test_superglobal_equals_numpy_for_any_spatial_size(
+    batch: int, channels: int, height: int, width: int, numbers: dict[str, Any]
+) -> None:
+    features = feature_map(batch, channels, height, width, seed=height * 8 + width)
+    expected = slow_superglobal(features.double().numpy(), **numbers)
+    found = superglobal(features, **numbers).numpy()
+    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=1e-6)
+
+
+def test_superglobal_is_the_value_of_its_formula() -> None:
+    features = torch.tensor([[[[0.0, 0.2, 0.5], [1.0, 0.1, 0.3]]]])
+    # With p 4.6, region 3, region_p 2.5, region_share .5 and least .014, by hand:
+    # v = max(map, .014); r = (mean of v^2.5 over the 3 x 3 around)^.4; mean((v + r) / 2)^4.6)^1/4.6
+    assert superglobal(features, region=3).item() == pytest.approx(0.5483230039, rel=1e-5)
+
+
+def test_superglobal_without_regions_is_gem_of_the_raised_map() -> None:
+    features = feature_map(2, 3, 4, 5)
+    raised = gem(features.clamp(min=0.1), 4.6)
+    torch.testing.assert_close(superglobal(features, region=1, least=0.1), raised)
+    torch.testing.assert_close(superglobal(features, region_share=0.0, least=0.1), raised)
+    mean = superglobal(features, p=1.0, region_share=0.0, least=0.1)
+    torch.testing.assert_close(mean, spoc(features.clamp(min=0.1)))
+
+
+def test_superglobal_of_one_value_everywhere_is_that_value() -> None:
+    features = torch.tensor([0.3, 2.0])[None, :, None, None].expand(1, 2, 4, 6)
+    torch.testing.assert_close(superglobal(features), torch.tensor([[0.3, 2.0]]))
+
+
+def test_a_map_may_be_mirrored_or_turned_but_its_regions_tell_positions_apart() -> None:
+    features = feature_map(2, 3, 6, 7)
+    pooled = superglobal(features)
+    torch.testing.assert_close(superglobal(features.flip(3)), pooled)
+    torch.testing.assert_close(superglobal(features.transpose(2, 3)), pooled)
+    places = torch.randperm(42, generator=torch.Generator().manual_seed(0))
+    moved = features.flatten(2)[:, :, places].reshape(features.shape)
+    assert not torch.allclose(superglobal(moved), pooled, rtol=1e-3)
+    torch.testing.assert_close(superglobal(moved, region=1), superglobal(features, region=1))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"region": 4},
+        {"region": 0},
+        {"least": 0.0},
+        {"p": 0.5},
+        {"region_share": 1.5},
+        {"levels": 2},
+    ],
+)
+def test_senseless_numbers_of_superglobal_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        build("superglobal", 3, **wrong)
 
 
 @pytest.mark.parametrize("shape", [(7, 7), (8, 8), (10, 14), (16, 12), (9, 30), (21, 20)])
@@ -214,6 +308,7 @@ def test_every_kind_takes_any_batch_and_map(kind: str, shape: tuple[int, int], b
         ("rmac", {"levels": 8}, 6),
         ("flatten", {}, 96),
         ("flatten", {"grid": 3}, 54),
+        ("superglobal", {}, 6),
         ("bilinear", {}, 8192),
         ("bilinear", {"bilinear_dim": 33}, 33),
     ],
@@ -230,6 +325,9 @@ def test_settings_reach_the_pooling() -> None:
     features = feature_map(2, 6, 7, 7)
     torch.testing.assert_close(build("gem", 6, p=2.0)(features), gem(features, 2.0))
     torch.testing.assert_close(build("rmac", 6, levels=2)(features), rmac(features, 2))
+    numbers: dict[str, Any] = {"p": 2.0, "region": 3, "region_p": 4.0, "region_share": 0.2}
+    pool = build("superglobal", 6, **numbers, least=0.3)
+    torch.testing.assert_close(pool(features), superglobal(features, **numbers, least=0.3))
     torch.testing.assert_close(build("flatten", 6, grid=2)(features), flatten_grid(features, 2))
 
 
@@ -265,7 +363,7 @@ def test_the_trained_exponent_never_counts_as_less_than_1() -> None:
     torch.testing.assert_close(GeM(2, 0.2)(features), gem(features, 1.0))
 
 
-@pytest.mark.parametrize("kind", ["gem", "spoc", "mac", "rmac", "flatten"])
+@pytest.mark.parametrize("kind", ["gem", "spoc", "mac", "rmac", "flatten", "superglobal"])
 def test_bfloat16_keeps_its_type_and_loses_only_its_own_rounding(kind: str) -> None:
     features = feature_map(4, 8, 7, 7).abs().bfloat16()
     pool = build(kind, 8)

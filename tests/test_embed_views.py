@@ -2,15 +2,18 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor, nn
 
 from embed.backbone import BackboneSpec
 from embed.model import DescriptorModel, ModelSpec
 from embed.settings import EmbedSettings
-from embed.views import ONE_VIEW, Views, make_views
+from embed.views import ONE_VIEW, Views, make_views, merge_views
 
 
 def build(image_size: int = 32) -> DescriptorModel:
@@ -140,6 +143,8 @@ def test_the_input_side_is_that_of_the_papers(size: int, share: float, side: int
         ({"square": "stretch"}, "square is 'stretch', expected one of"),
         ({"crops": 5}, r"crops is 5, expected one of \(0, 1, 10, 12\)"),
         ({"crop_share": 0.1}, "crop_share is 0.1, expected 0.125 or more, and below 1"),
+        ({"merge_p": 0.5}, "merge_p is 0.5, expected 1 or more"),
+        ({"merge_p": float("inf")}, "merge_p is inf"),
         ({"crop_share": 1.0}, "crop_share is 1.0"),
         ({"crop_share": float("nan")}, "crop_share is nan"),
         ({"crops": 10, "scales": (1.0, 2.0)}, r"10 crops at scales .*set scales = \[1.0\]"),
@@ -155,9 +160,57 @@ def test_senseless_views_are_refused(values: dict[str, Any], message: str) -> No
 
 def test_views_are_those_of_the_settings() -> None:
     assert Views.of(EmbedSettings()) == ONE_VIEW
-    settings = EmbedSettings(square="crop", crops=12, crop_share=0.5)
-    assert Views.of(settings) == Views(square="crop", crops=12, crop_share=0.5)
-    settings = EmbedSettings(scales=(1.0, 2.0), flip=True)
-    assert Views.of(settings) == Views((1.0, 2.0), flip=True)
-    with pytest.raises(ValidationError):
-        EmbedSettings.model_validate({"crops": 11})
+    crops = EmbedSettings(square="crop", crops=12, crop_share=0.5)
+    assert Views.of(crops) == Views(square="crop", crops=12, crop_share=0.5)
+    scaled = EmbedSettings(scales=(1.0, 2.0), flip=True)
+    assert Views.of(scaled) == Views((1.0, 2.0), flip=True)
+    assert Views.of(EmbedSettings(merge_p=4.0)) == Views(merge_p=4.0)
+    for wrong in ({"crops": 11}, {"merge_p": 0.9}, {"merge_p": 101}):
+        with pytest.raises(ValidationError):
+            EmbedSettings.model_validate(wrong)
+
+
+def unit_views(count: int, batch: int, dim: int, seed: int = 0) -> list[torch.Tensor]:
+    drawn = torch.randn(count, batch, dim, generator=torch.Generator().manual_seed(seed))
+    return list(torch.nn.functional.normalize(drawn, dim=2))
+
+
+@settings(max_examples=40)
+@given(st.integers(2, 6), st.integers(1, 3), st.integers(1, 40), st.floats(1.01, 100))
+def test_merging_is_the_generalised_mean_in_numpy(
+    count: int, batch: int, dim: int, p: float
+) -> None:
+    described = unit_views(count, batch, dim, seed=dim)
+    values = torch.stack(described).double().numpy()
+    for image in range(batch):
+        lowest = values[:, image].min()
+        means = ((values[:, image] - lowest) ** p).mean(axis=0) ** (1 / p) + lowest
+        found = merge_views(described, p)[image].numpy()
+        np.testing.assert_allclose(found, means / np.linalg.norm(means), atol=2e-4)
+
+
+def test_merging_is_the_value_of_its_formula() -> None:
+    described = [torch.tensor([[0.6, 0.8, 0.0]]), torch.tensor([[0.0, 0.6, -0.8]])]
+    # ((x + .8)^3 + (y + .8)^3) / 2)^(1/3) - .8 of each dimension, brought to length 1, by hand:
+    expected = torch.tensor([[0.4604378212, 0.8644283419, -0.2018926810]])
+    torch.testing.assert_close(merge_views(described, 3.0), expected, rtol=0, atol=1e-6)
+
+
+def test_exponent_1_is_the_sum_and_a_large_one_the_largest_of_each_dimension() -> None:
+    described = unit_views(3, 4, 64)
+    total = torch.nn.functional.normalize(torch.stack(described).sum(dim=0), dim=1)
+    assert torch.equal(merge_views(described), total)
+    torch.testing.assert_close(merge_views(described, 1 + 1e-6), total, rtol=0, atol=1e-5)
+    largest = torch.nn.functional.normalize(torch.stack(described).amax(dim=0), dim=1)
+    assert (merge_views(described, 100.0) * largest).sum(dim=1).min() > 0.999
+
+
+@pytest.mark.parametrize("p", [1.0, 4.6, 100.0])
+def test_one_view_is_itself_and_views_have_no_order(p: float) -> None:
+    described = unit_views(3, 4, 16)
+    assert merge_views(described[:1], p) is described[0]
+    torch.testing.assert_close(merge_views(described[::-1], p), merge_views(described, p))
+    torch.testing.assert_close(merge_views([described[0]] * 3, p), described[0])
+    # An image's descriptor does not depend on the others of its batch.
+    alone = merge_views([view[1:2] for view in described], p)
+    torch.testing.assert_close(merge_views(described, p)[1:2], alone)

@@ -16,15 +16,18 @@ from classify_head.evidence_store import read_evidence, write_evidence
 from classify_head.gap import gap
 from classify_head.policies import POLICIES, decide
 from classify_head.submission import load_solution
+from pipelines.answers.open_run import load_split_embeddings, open_recognizer
 from pipelines.artifacts import load_manifest
 from pipelines.runs.job import Job, open_job
 from pipelines.scores.ablate import (
     NO_GEOMETRY,
     OWN,
+    REFINED,
     Ablation,
     ablate_run,
     forget_geometry,
     load_stored,
+    refine,
 )
 from tests.conftest import Tiny
 from tests.datasets import LANDMARKS, QUERIES, accept_changes, cairn
@@ -58,7 +61,7 @@ def change_evidence(tiny: Tiny, **arrays: Any) -> Evidence:
 
 
 def test_every_policy_has_a_row_below_the_runs_own(ablation: Ablation) -> None:
-    assert [row.policy for row in ablation.rows] == [OWN, *POLICIES, NO_GEOMETRY]
+    assert [row.policy for row in ablation.rows] == [OWN, *POLICIES, REFINED, NO_GEOMETRY]
     assert all(row.figures for row in ablation.rows)
     transductive = {row.policy for row in ablation.rows if row.transductive}
     assert transductive == {"inliers-mix", "frequent-label"}
@@ -146,9 +149,9 @@ def test_a_run_of_another_policy_has_no_calibrated_row(tiny: Tiny) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), "model": None}))
     accept_changes(tiny.run / "decision")
     rows = ablate_run(open_tiny(tiny)).rows
-    assert rows[-1].policy == "calibrated"
-    assert rows[-1].figures is None
-    assert "fitted on a validation split" in rows[-1].missing
+    assert [row.policy for row in rows[-2:]] == ["calibrated", REFINED]
+    assert rows[-2].figures is None
+    assert "fitted on a validation split" in rows[-2].missing
 
 
 def test_the_self_verified_gap_has_its_name_and_a_warning(tiny: Tiny) -> None:
@@ -181,6 +184,21 @@ def test_the_neighbours_rows_are_those_of_the_database(copied: Tiny) -> None:
     stored = load_stored(open_tiny(copied))
     labels = np.append(stored.database.landmark_ids, -1)[stored.rows]
     assert (labels == stored.evidence.labels).all()
+
+
+def test_refined_evidence_is_that_of_a_run_which_refines(copied: Tiny) -> None:
+    job = open_tiny(copied)
+    stored = load_stored(job)
+    rerank = job.recipe.rerank.model_copy(update={"refine": 1000, "method": "none"})
+    recipe = job.recipe.model_copy(update={"rerank": rerank})
+    opened = open_recognizer(job.run, job.recipe, stored.database.fingerprint)
+    recognizer = replace(opened, recipe=recipe, features=None)
+    queries = load_split_embeddings(job.run, "test")
+    _, expected = recognizer.gather(queries, lambda row: None)
+    found = refine(stored, job.recipe.rerank)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    np.testing.assert_allclose(found.similarities, expected.similarities, atol=1e-6)
+    assert (found.similarities != stored.evidence.similarities).any()
 
 
 def test_geometry_forgotten_changes_nothing_else() -> None:

@@ -46,11 +46,11 @@ def recognizer(calibrated: Tiny) -> Recognizer:
     return open_recognizer(calibrated.run, recipe, manifest.model["fingerprint"])
 
 
-def few(recognizer: Recognizer, neighbors: int, candidates: int) -> Recognizer:
+def few(recognizer: Recognizer, neighbors: int, candidates: int, refine: int = 0) -> Recognizer:
     """Return it with fewer neighbours than the database has images."""
     recipe = recognizer.recipe
     search = recipe.search.model_copy(update={"neighbors": neighbors})
-    rerank = recipe.rerank.model_copy(update={"candidates": candidates})
+    rerank = recipe.rerank.model_copy(update={"candidates": candidates, "refine": refine})
     changed = recipe.model_copy(update={"search": search, "rerank": rerank})
     return replace(recognizer, recipe=changed)
 
@@ -87,11 +87,13 @@ def seconds(calibration_set: CalibrationSet, landmark: int, truths: np.ndarray) 
     )
 
 
-@pytest.mark.parametrize(("neighbors", "candidates"), [(24, 24), (7, 3)])
+@pytest.mark.parametrize(
+    ("neighbors", "candidates", "refine"), [(24, 24, 0), (7, 3, 0), (7, 3, 12), (12, 3, 7)]
+)
 def test_a_second_query_is_of_a_database_that_never_had_the_landmark(
-    neighbors: int, candidates: int, recognizer: Recognizer, known: KnownQueries
+    neighbors: int, candidates: int, refine: int, recognizer: Recognizer, known: KnownQueries
 ) -> None:
-    recognizer = few(recognizer, neighbors, candidates)
+    recognizer = few(recognizer, neighbors, candidates, refine)
     calibration_set = build_calibration_set(known.embeddings, recognizer.database)
     _, evidence = calibration_set.gather(known, recognizer)
     for landmark in range(0, LANDMARKS, 2):

@@ -42,6 +42,7 @@ ZERO = NEGATIVE | {
     *(f"train.augment.{name}" for name in AUGMENTATIONS),
     *("search.expand_query", "search.augment_database", "search.alpha"),
     *("search.whiten_dim", "search.whiten_power"),
+    *("train.pooling.region_share", "rerank.refine", "rerank.refine_beta"),
     *("embed.crops", "rerank.delf.seed", "rerank.delf.score_threshold"),
     *("decide.distractor_share", "decide.least_probability", "decide.reject_share"),
     "decide.reject_below",
@@ -63,6 +64,10 @@ KINDS = {
     **{"train.pooling.bilinear_dim": "bilinear", "train.pooling.token_share": "cls-gem"},
     "train.head.dropout": "linear",
     **{f"train.pooling.{name}": "dolg" for name in ("width", "stride", "dilations.0")},
+    **{
+        f"train.pooling.{name}": "superglobal"
+        for name in ("region", "region_p", "region_share", "least")
+    },
     **{f"train.head.{name}": "subcenter" for name in ("margin", "least_margin", "centers")},
 }
 # Rejects all guesses, or none.

@@ -83,6 +83,58 @@ def test_an_image_left_out_is_as_good_as_not_there(
             np.testing.assert_array_equal(array, expected.arrays[name], err_msg=name)
 
 
+@pytest.mark.parametrize(("count", "neighbors"), [(8, 24), (1000, 24), (12, 3)])
+def test_a_refined_image_left_out_is_as_good_as_not_there(
+    recognizer: Recognizer, vectors: np.ndarray, count: int, neighbors: int
+) -> None:
+    """Nor does it refine any other."""
+    recognizer = refining(recognizer, count, neighbors)
+    ids = recognizer.database.image_ids
+    found, evidence = gather(recognizer, ids, vectors, leave_out=True)
+    for row in range(0, len(ids), 5):
+        smaller = without_row(recognizer, vectors, row)
+        expected, other = gather(
+            smaller, ids[row : row + 1], vectors[row : row + 1], leave_out=False
+        )
+        names = [smaller.database.image_ids[place] for place in expected.rows[0] if place >= 0]
+        assert [ids[place] for place in found.rows[row] if place >= 0] == names
+        np.testing.assert_allclose(evidence.similarities[row], other.similarities[0], atol=1e-6)
+        np.testing.assert_array_equal(evidence.inliers[row], other.inliers[0])
+
+
+def refining(recognizer: Recognizer, count: int, neighbors: int) -> Recognizer:
+    """Return it with so many neighbours, of so many that are refined."""
+    recipe = recognizer.recipe
+    rerank = recipe.rerank.model_copy(update={"refine": count, "candidates": 2})
+    search = recipe.search.model_copy(update={"neighbors": neighbors})
+    changed = recipe.model_copy(update={"rerank": rerank, "search": search})
+    return replace(recognizer, recipe=changed)
+
+
+def test_the_refined_order_decides_what_is_verified(
+    recognizer: Recognizer, vectors: np.ndarray
+) -> None:
+    ids = recognizer.database.image_ids
+    plain, _ = gather(refining(recognizer, 0, 24), ids, vectors, leave_out=True)
+    neighbors, evidence = gather(refining(recognizer, 24, 3), ids, vectors, leave_out=True)
+    whole, _ = gather(refining(recognizer, 24, 24), ids, vectors, leave_out=True)
+    np.testing.assert_array_equal(neighbors.rows, whole.rows[:, :3])
+    assert (neighbors.rows != plain.rows[:, :3]).any()
+    verified = evidence.inliers >= 0
+    assert verified[:, :2].all() and not verified[:, 2:].any()
+    assert (np.diff(evidence.similarities, axis=1) <= 0).all()
+
+
+def test_refining_goes_without_local_features(recognizer: Recognizer, vectors: np.ndarray) -> None:
+    ids = recognizer.database.image_ids
+    expected, _ = gather(refining(recognizer, 12, 5), ids, vectors, leave_out=True)
+    alone = replace(refining(recognizer, 12, 5), features=None)
+    excluded = Exclusion.own_rows(ids, recognizer.database)
+    neighbors, evidence = alone.gather(ask(ids, vectors), lambda row: None, excluded)
+    np.testing.assert_array_equal(neighbors.rows, expected.rows)
+    assert (evidence.inliers == -1).all()
+
+
 def test_no_image_finds_itself(recognizer: Recognizer, vectors: np.ndarray) -> None:
     ids = recognizer.database.image_ids
     neighbors, evidence = gather(recognizer, ids, vectors, leave_out=True)

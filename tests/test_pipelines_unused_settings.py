@@ -102,6 +102,8 @@ def test_a_threshold_is_unused_where_another_one_rejects(
             {"max_ratio": 0.9, "of": "predicted-class", "matching": "aggregated"},
             {"rerank.max_ratio"},
         ),
+        ({"refine_nearest": 5}, {"rerank.refine_nearest"}),
+        ({"refine_beta": 0.5, "refine": 100, "method": "none"}, set()),
         ({"max_ratio": 1.0, "of": "predicted-class", "matching": "aggregated"}, set()),
     ],
 )
@@ -116,6 +118,22 @@ def test_no_more_than_the_neighbours_is_looked_at() -> None:
     assert find_unused(make_recipe(values, "test"), ["rerank.candidates", "search.neighbors"]) == {
         "rerank.candidates": "beyond 10: search.neighbors are no more"
     }
+
+
+@pytest.mark.parametrize(
+    ("embed", "unused"),
+    [
+        ({}, {"embed.merge_p"}),
+        ({"scales": [0.5]}, {"embed.merge_p"}),
+        ({"crops": 1}, {"embed.merge_p"}),
+        ({"scales": [1.0, 1.4142]}, set()),
+        ({"flip": True}, set()),
+        ({"crops": 10}, set()),
+    ],
+)
+def test_one_view_needs_no_merging(embed: dict[str, Any], unused: set[str]) -> None:
+    recipe = make_recipe({"embed": {"merge_p": 4.0, **embed}}, "test")
+    assert set(find_unused(recipe, ["embed.merge_p", "embed.flip"])) == unused
 
 
 def test_steps_that_the_calibrated_policy_passes_over_are_unused() -> None:

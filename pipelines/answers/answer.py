@@ -21,7 +21,7 @@ class Match:
     landmark_id: int
     name: str
     rank: int | None  # among the neighbours, from 0 for the nearest; None if behind them
-    similarity: float  # cosine
+    similarity: float  # cosine, refined where the recipe refines
     inliers: int | None  # None where it was not compared
     verified: bool  # there are more inliers than chance gives
 

@@ -21,6 +21,7 @@ from index.search import build_index, nearest_cosines, search
 from pipelines.runs.recipe import Recipe
 from rerank.expansion import expand_queries
 from rerank.store import FeatureStore
+from rerank.superglobal import rerank_neighbors
 from rerank.verifier import FindFeatures, Geometry, Verifier
 
 from .class_candidates import add_class_images
@@ -45,6 +46,7 @@ class Recognizer:
     ) -> tuple[Neighbors, Evidence]:
         """Search the neighbours of Q queries and verify the candidates among them.
 
+        Where the recipe refines, neighbours and candidates are the first in the refined order.
         Where the recipe verifies the predicted class, its images follow the neighbours, if they are
         not among them: there are more columns than the recipe has neighbours.
 
@@ -66,6 +68,8 @@ class Recognizer:
         if self.recipe.search.expand_query:
             searched = self._expand(searched, neighbors)
             neighbors = self._search(ids, searched, excluded)
+        if self.recipe.rerank.refine:
+            neighbors = self._refine(neighbors, searched)
         neighbors, candidates = self._choose_candidates(neighbors, head, searched, excluded)
         rows = neighbors.rows
         # Row -1 is padding: it takes the last value, which is appended for it.
@@ -132,7 +136,7 @@ class Recognizer:
         self, ids: Sequence[str], vectors: NDArray[np.float32], excluded: Exclusion
     ) -> Neighbors:
         """Search all of the database but, for each query, what is excluded."""
-        count = self.recipe.search.neighbors
+        count = self._searched
         most = excluded.max_images(self.database)
         found = search(self.database.index, ids, vectors, count + most)
         if not most:
@@ -145,6 +149,23 @@ class Recognizer:
             np.take_along_axis(found.rows, order, axis=1),
             np.take_along_axis(found.scores, order, axis=1),
         )
+
+    def _refine(self, found: Neighbors, vectors: NDArray[np.float32]) -> Neighbors:
+        """Re-rank what is found by refined descriptors; return as many as the recipe asks for."""
+        settings = self.recipe.rerank
+        ranked = rerank_neighbors(
+            *(found, vectors, self.database.index.reconstruct_batch),
+            count=settings.refine,
+            nearest=settings.refine_nearest,
+            beta=settings.refine_beta,
+        )
+        return ranked.first(self.recipe.search.neighbors)
+
+    @property
+    def _searched(self) -> int:
+        """How many neighbours are looked for: more than are asked for, where more are refined."""
+        refined = min(self.recipe.rerank.refine, len(self.database.image_ids))
+        return max(self.recipe.search.neighbors, refined)
 
     def _choose_candidates(
         self,

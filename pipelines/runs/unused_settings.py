@@ -69,6 +69,8 @@ USED_WITH: dict[str, dict[str, tuple[Any, ...]]] = {
     "search.whiten_dim": {"search.whiten": ("pca",)},
     "search.whiten_power": {"search.whiten": ("pca",)},
     "search.alpha": {"search.expand_query": ()},
+    "rerank.refine_nearest": {"rerank.refine": ()},
+    "rerank.refine_beta": {"rerank.refine": ()},
     "rerank.nearest": {"rerank.matching": ("aggregated",)},
     "rerank.max_ratio": {"rerank.matching": ("pairs",)},
     "rerank.max_side": {"rerank.method": ("sift", "delf-hub")},  # DELF has settings of its own
@@ -136,6 +138,9 @@ def _find_unused(recipe: Recipe) -> dict[str, str]:
         reasons |= {
             f"decide.steps.{name}": reason for name in BEFORE_FUSION if name in recipe.decide.steps
         }
+    views = recipe.embed
+    if views.merge_p > 1 and len(views.scales) == 1 and not views.flip and views.crops < 2:
+        reasons["embed.merge_p"] = "an image has one view: see embed.scales, flip and crops"
     most = recipe.search.neighbors
     for key in ("rerank.candidates", "search.expand_query"):
         if _look_up(recipe, key) > most and recipe.rerank.of == "neighbors":

@@ -24,6 +24,7 @@ from classify_head.rejection import RejectTorino, self_verified_gap
 from classify_head.submission import Solution, match_answers
 from embed.columns import find_places, to_array
 from embed.errors import InputError, MissingFileError
+from index.neighbors import Neighbors
 from pipelines.answers.database import Database, load_database
 from pipelines.answers.decision import load_decision
 from pipelines.answers.extras import make_extras
@@ -34,10 +35,12 @@ from pipelines.runs.job import Job
 from pipelines.stages.calibration_set import build_calibration_set
 from pipelines.stages.decide import fit_known
 from pipelines.stages.known_queries import load_known_queries
+from rerank.settings import RerankSettings
+from rerank.superglobal import rerank_neighbors
 
 from .evaluate import find_submission, load_steps
 
-OWN, NO_GEOMETRY = "this run", "calibrated, no inliers"
+OWN, NO_GEOMETRY, REFINED = "this run", "calibrated, no inliers", "knn-power, refined"
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,10 @@ def ablate_run(job: Job) -> Ablation:
     stored = load_stored(job)
     rows = [Row(OWN, f"policy {job.recipe.decide.policy}", False, _measure(own, own))]
     rows += [_try_policy(name, stored, solution, own) for name in POLICIES]
+    if not job.recipe.rerank.refine:
+        decisions = decide(refine(stored, job.recipe.rerank), POLICIES["knn-power"])
+        answers = stored.match(decisions.answers, solution)
+        rows.append(Row(REFINED, "Shao et al. 2023", False, _measure(answers, own)))
     if stored.model and job.recipe.rerank.method != "none":
         model = _fit_without_geometry(job, stored)
         answers = stored.match(model.decide(forget_geometry(stored.evidence)), solution)
@@ -182,6 +189,28 @@ def _measure(answers: Answers, own: Answers) -> Figures:
         compared.low,
         compared.high,
     )
+
+
+def refine(stored: Stored, settings: RerankSettings) -> Evidence:
+    """Return labels and similarities of the neighbours in the order of refined descriptors.
+
+    All neighbours that a run kept are re-ranked. Nothing else of the evidence is moved: it is for
+    votes of the neighbours alone.
+    """
+    evidence, vectors = stored.evidence, stored.vectors
+    if stored.database.whitening is not None:
+        vectors = stored.database.whitening.apply(vectors)
+    scores = np.where(stored.rows < 0, np.float32(-np.inf), evidence.similarities)
+    ranked = rerank_neighbors(
+        Neighbors(evidence.query_ids, stored.rows, scores),
+        *(vectors, stored.database.index.reconstruct_batch),
+        count=stored.rows.shape[1],
+        nearest=settings.refine_nearest,
+        beta=settings.refine_beta,
+    )
+    labels = np.append(stored.database.landmark_ids, -1)[ranked.rows]
+    similarities = np.maximum(ranked.scores, np.float32(-1))
+    return replace(evidence, labels=labels, similarities=similarities)
 
 
 def forget_geometry(evidence: Evidence) -> Evidence:

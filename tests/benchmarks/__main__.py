@@ -28,6 +28,7 @@ ALONE = {
     "quality": "DATA --into FOLDER --weights FILE",
     "reports": "DATA --into FOLDER",
     "sampling": "",
+    "superglobal": "[RUN...]",
     "tables": "",
     "unseen": "DATA --into FOLDER",
 }
