@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from embed.backbone import BackboneSpec
-from embed.dolg import Dolg, MultiAtrous, SelfAttention, orthogonal_part
+from embed.dolg import Dolg, LocationAttention, MultiAtrous, orthogonal_part
 from embed.explain import grad_cam
 from embed.model import DescriptorModel, ModelSpec, load_model, save_model
 from embed.pooling import GeM, build_pooling
@@ -62,7 +62,7 @@ def slow_atrous(values: Floats, module: MultiAtrous) -> Floats:
     return np.maximum(convolve(np.concatenate(seen, axis=1), module.merge), 0)
 
 
-def slow_attention(values: Floats, module: SelfAttention) -> Floats:
+def slow_attention(values: Floats, module: LocationAttention) -> Floats:
     norm = module.embed[1]
     assert isinstance(norm, nn.BatchNorm2d)
     mean, var = (t.double().numpy() for t in (norm.running_mean, norm.running_var))  # type: ignore[union-attr]
