@@ -66,9 +66,9 @@ class Dolg(nn.Module):
     """Orthogonal fusion of a global vector with local features of an earlier map.
 
     GeM and a linear layer make the global vector g of the last map. The earlier map goes through
-    MultiAtrous and LocationAttention; of the vector of each location what points along g is taken away,
-    and the mean over locations is laid beside g. Taking away is linear, so the mean comes first
-    here: the same numbers, without a map of them.
+    MultiAtrous and LocationAttention; of the vector of each location what points along g is taken
+    away, and the mean over locations is laid beside g. Taking away is linear, so the mean comes
+    first here: the same numbers, without a map of them.
 
     Source: Yang et al.: DOLG, ICCV 2021, section 3; the parts are those of the authors' program.
     The layer behind it is the model's neck (train.dim). Differs: the exponent of GeM is learned.
