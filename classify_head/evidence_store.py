@@ -5,6 +5,7 @@ length 1 where a query has one value, and for the record's third dimension the l
 neighbours one after the other. An array with a default may be missing, as in files of before it.
 """
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ def read_evidence(path: Path) -> Evidence:
         InputError: the file is no evidence.
     """
     if not path.is_file():
-        raise MissingFileError(f"no evidence at {path}; run `cairn submit --redo`")
+        raise MissingFileError(f"no evidence at {path}; {_name_maker(path)}")
     try:
         table = pq.read_table(path, page_checksum_verification=True)
         notes = table.schema.metadata or {}
@@ -50,4 +51,9 @@ def read_evidence(path: Path) -> Evidence:
             arrays[name] = values.reshape(table.num_rows, *shape)
         return Evidence(tuple(table["query_id"].to_pylist()), **arrays)
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is no evidence ({error}); run `cairn submit --redo`") from error
+        raise InputError(f"{path} is no evidence ({error}); {_name_maker(path)}") from error
+
+
+def _name_maker(path: Path) -> str:
+    """Say how the evidence in a run folder is made anew."""
+    return f"make it anew: cairn submit --redo --run {shlex.quote(str(path.parent))}"

@@ -30,6 +30,7 @@ MAKERS = {
     **{"index": "index", "decision": "index", "submit": "submit"},
 }
 SPLIT_FOLDERS = ("embeddings", "features")  # hold an artifact a split, made in parts
+WORK = ".discover"  # the folder, among groups, in which `cairn discover` keeps its run
 
 
 def write_json(values: object, path: Path) -> None:
@@ -190,6 +191,8 @@ def name_maker(folder: Path, *, redo: bool = False) -> str | None:
         folder: of the artifact.
         redo: it is there, and made again; of a split that takes no option.
     """
+    if again := name_discover(folder):
+        return None if folder.name in MAKERS else again
     if folder.is_symlink():  # model/ of an ensemble is its first member's
         folder = folder.parent / folder.readlink()
     if _is_split(folder):
@@ -201,6 +204,23 @@ def name_maker(folder: Path, *, redo: bool = False) -> str | None:
     if run.parent.name == "members":  # the command of the whole run does all its members
         run = run.parent.parent
     return f"cairn {command} {shlex.quote(str(run))}"
+
+
+def name_discover(path: Path) -> str | None:
+    """Return the command that makes a file in a WORK folder anew; None for a file elsewhere."""
+    work = next((folder for folder in path.parents if folder.name == WORK), None)
+    if work is None:
+        return None
+    photos = shlex.quote(read_heap(work) or "PHOTOS")
+    return f"cairn discover {photos} --into {shlex.quote(str(work.parent))} --redo"
+
+
+def read_heap(work: Path) -> str | None:
+    """Return the folder of the photos that a WORK folder is of; None where nothing says so."""
+    try:
+        return str(json.loads((work / "data" / "dataset.json").read_text("utf-8"))["heap"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def _is_split(folder: Path) -> bool:

@@ -82,7 +82,7 @@ def test_a_submission_keeps_the_evidence_of_all_its_queries(finished: Tiny) -> N
 
 
 def test_a_file_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no evidence at .*; run `cairn submit --redo`"):
+    with pytest.raises(FileNotFoundError, match=r"no evidence at .*: cairn submit --redo --run /"):
         read_evidence(tmp_path / "evidence.parquet")
 
 
@@ -141,5 +141,7 @@ def test_a_damaged_file_says_what_to_do(damage: Callable[[Path], None], tmp_path
     path = tmp_path / "evidence.parquet"
     write_evidence(random_evidence(0), path)
     damage(path)
-    with pytest.raises(ValueError, match=r"(?s)evidence\.parquet is no evidence .*submit --redo"):
+    with pytest.raises(
+        ValueError, match=r"(?s)evidence\.parquet is no evidence .*submit --redo --run /"
+    ):
         read_evidence(path)

@@ -207,7 +207,8 @@ def test_the_slides_have_it() -> None:
 
 @pytest.mark.parametrize("text", ["", "{}", '{"head": 3, "folds": []}', "[]"])
 def test_a_damaged_file_says_what_to_do(text: str, tmp_path: Path) -> None:
-    path = tmp_path / LANDMARK_HEAD
+    path = tmp_path / "index" / LANDMARK_HEAD
+    path.parent.mkdir()
     path.write_text(text)
-    with pytest.raises(ValueError, match=r"is no landmark head .*; run `cairn index --redo`"):
+    with pytest.raises(ValueError, match=r"is no landmark head .*: cairn index --redo --run /"):
         load_landmark_head(path)

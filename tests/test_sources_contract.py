@@ -23,7 +23,7 @@ from pipelines.sources.folders import import_folders
 from pipelines.sources.gldv2.catalog import BASE
 from pipelines.sources.gldv2.fetch import Mirror
 from pipelines.sources.gldv2.make import make_gldv2
-from pipelines.sources.heap import import_heap
+from pipelines.sources.heap import import_heap, list_heap
 from pipelines.sources.revisited.make import import_revisited
 from pipelines.sources.table_import.make import import_table
 from tests.datasets import view, write_photo
@@ -105,7 +105,7 @@ def open_heap(inputs: Path) -> Iterator[Make]:
     for number in range(4):
         write_photo(inputs, f"{number}", view(number, 0))
     (inputs / "images" / "3.jpg").rename(inputs / "3.jpg")
-    yield lambda folder: import_heap(inputs, folder)
+    yield lambda folder: import_heap(inputs, list_heap(inputs), folder)
 
 
 # By the name that each has in pipelines/sources/.

@@ -19,7 +19,7 @@ from embed.errors import InputError, MissingFileError
 from embed.sampling import Classes, group_by_class
 from embed.whitening import Whitening, load_whitening
 from index.search import load_index
-from pipelines.artifacts import load_manifest, name_maker
+from pipelines.artifacts import load_manifest, name_maker, remedy
 from pipelines.runs.integrity import has_file, intact_file
 from pipelines.runs.names import load_names
 
@@ -65,12 +65,13 @@ class Database:
         return group_by_class(self.landmark_ids)
 
 
-def load_database(run: Path, fingerprint: str) -> Database:
+def load_database(run: Path, fingerprint: str, names: dict[int, str] | None = None) -> Database:
     """Read the index of a run.
 
     Args:
         run: run folder.
         fingerprint: of the model whose descriptors will be searched for.
+        names: of landmarks, where the dataset is open; None: as load_names returns.
 
     Raises:
         MissingFileError: there is no complete index.
@@ -83,7 +84,7 @@ def load_database(run: Path, fingerprint: str) -> Database:
     if manifest.model["fingerprint"] != fingerprint:
         raise InputError(
             f"{folder} holds descriptors of model {manifest.model['fingerprint'][:12]}, the run's "
-            f"model is {fingerprint[:12]}; run `cairn index` to embed and index with this model"
+            f"model is {fingerprint[:12]}; embed and index with this model: {name_maker(folder)}"
         )
     table = read_parquet(intact_file(folder, "ids.parquet"))
     landmark_ids = to_array(table["landmark_id"])
@@ -95,7 +96,7 @@ def load_database(run: Path, fingerprint: str) -> Database:
         load_index(intact_file(folder, "index.faiss")),
         tuple(table["image_id"].to_pylist()),
         landmark_ids,
-        load_names(run),
+        load_names(run) if names is None else names,
         fingerprint,
         str(manifest.settings["database"]),
         "non_landmark" in manifest.inputs,
@@ -114,6 +115,4 @@ def load_landmark_head(path: Path) -> CrossFittedHead:
     try:
         return CrossFittedHead.from_json(json.loads(path.read_bytes()))
     except (ValueError, TypeError, KeyError) as error:
-        raise InputError(
-            f"{path} is no landmark head ({error}); run `cairn index --redo`"
-        ) from error
+        raise InputError(f"{path} is no landmark head ({error}); {remedy(path.parent)}") from error

@@ -65,19 +65,22 @@ def split_pool(run: Path) -> tuple[Embeddings, Embeddings]:
     return pool.take(slice(0, middle)), pool.take(slice(middle, None))
 
 
-def open_recognizer(run: Path, recipe: Recipe, fingerprint: str) -> Recognizer:
+def open_recognizer(
+    run: Path, recipe: Recipe, fingerprint: str, names: dict[int, str] | None = None
+) -> Recognizer:
     """Load the database of a run, its features and the pool.
 
     Args:
         run: run folder.
         recipe: of the run.
         fingerprint: of the model that describes the queries.
+        names: of landmarks, as load_database takes them.
 
     Raises:
         MissingFileError: the run is not indexed.
         InputError: a file is damaged, or the parts of the run do not belong together.
     """
-    database = load_database(run, fingerprint)
+    database = load_database(run, fingerprint, names)
     _check_recipe(run, database.split, recipe)
     no_pool = np.empty((0, database.index.d), dtype=np.float32)
     return Recognizer(

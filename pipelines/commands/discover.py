@@ -1,5 +1,6 @@
 """The command discover: photos that nobody has labelled, in a folder for each thing they show."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,9 +56,11 @@ def discover(
     groups.html, name the groups there, and make a dataset of the folders: cairn data folders. What
     somebody has named is never replaced.
     """
-    from pipelines.datasets.group_folders import PAGE, TABLE, rename_groups
+    from pipelines.artifacts import WORK
+    from pipelines.datasets.group_folders import PAGE, TABLE, claim_group_folders, rename_groups
     from pipelines.decorations import draw_missing
-    from pipelines.reports.groups_page import write_groups_page
+    from pipelines.runs.job import locking
+    from pipelines.sources.heap import list_heap
     from pipelines.stages import order
     from rerank.grouping import GroupingSettings
 
@@ -66,10 +69,12 @@ def discover(
         print(f"{into}: {len(renamed)} folders renamed")
         return
     settings = GroupingSettings(min_inliers, min_photos)
-    job = _start(photos, into, recipe, weights, workers)
-    with job.locked():
+    listed = list_heap(photos)  # before anything is made
+    claim_group_folders(into, photos)
+    with locking(into / WORK, f"{into}; wait for it, or name another folder: --into FOLDER"):
+        job = _start(photos, listed, into, recipe, weights, workers)
         found = order.discover(job, photos, into, settings, redo=redo)
-    drawn = draw_missing(into / PAGE, lambda: write_groups_page(photos, into))
+        drawn = draw_missing(into / PAGE, lambda: _draw(photos, into))
     look = f"look at {into / PAGE}" if drawn else f"{into / TABLE} has all"
     unread = f", {found.failed} could not be read: failures.csv says why" if found.failed else ""
     print(
@@ -78,21 +83,29 @@ def discover(
     )
 
 
+def _draw(photos: Path, into: Path) -> None:
+    from pipelines.reports.groups_page import write_groups_page  # pandas
+
+    write_groups_page(photos, into)
+
+
 def _start(
-    photos: Path, into: Path, recipe: str | None, weights: Path | None, workers: int | None
+    photos: Path,
+    listed: Mapping[str, Path],
+    into: Path,
+    recipe: str | None,
+    weights: Path | None,
+    workers: int | None,
 ) -> "Job":
     """Make the heap a dataset in the work folder; return its job, which trains nothing."""
-    from pipelines.datasets.group_folders import WORK, claim_group_folders
-    from pipelines.runs.job import read_run
+    from pipelines.artifacts import WORK
     from pipelines.runs.recipe import load_recipe
-    from pipelines.sources.heap import import_heap, list_heap
+    from pipelines.sources.heap import import_heap
     from pipelines.stages.order import will_train
 
-    list_heap(photos)  # before anything is made
-    claim_group_folders(into, photos)
     data, run = into / WORK / "data", into / WORK / "run"
-    import_heap(photos, data)
-    if recipe is None and read_run(run) is None:
+    import_heap(photos, listed, data)
+    if recipe is None and not (run / "run.json").is_file():
         recipe = "untrained"
     trains = recipe is not None and load_recipe(recipe).train.epochs > 0
     changes = ["train.epochs=0"] if trains else []

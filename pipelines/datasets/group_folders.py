@@ -1,10 +1,12 @@
 """A folder of links to photos for each group that was found, until somebody names them.
 
-What is written is remembered in folders.json of a work folder inside, so that nothing is taken away
-that somebody has renamed, moved or added.
+What is written is remembered in folders.json of a work folder inside, which is hidden, so that no
+folder of photos is made of it. So nothing is taken away that somebody has renamed, moved or added.
 """
 
+import csv
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,12 +15,11 @@ from pathlib import Path
 from embed.errors import InputError, MissingFileError
 from embed.printable import printable
 from embed.table_file import as_text, read_table
-from pipelines.artifacts import write_json
+from pipelines.artifacts import WORK, read_heap, write_json
 
 from .linking import link_file
 from .naming import is_text
 
-WORK = ".discover"  # hidden, so that no folder of photos is made of it
 TABLE, PAGE, FAILURES, NAMES = "groups.csv", "groups.html", "failures.csv", "names.csv"
 FILES = frozenset({TABLE, PAGE, FAILURES, NAMES})  # beside the folders
 _RECORD, _NEXT = "folders.json", "next"
@@ -36,27 +37,65 @@ class _Record:
     whole: bool = False  # False: some may be missing, or have but some of the files
 
 
+@dataclass(frozen=True)
+class Discovered:
+    """What was found among photos."""
+
+    groups: int
+    grouped: int  # photos in a group
+    apart: int
+    failed: int  # photos that could not be read
+
+
 def claim_group_folders(into: Path, photos: Path) -> None:
     """Make the work folder in the one that groups are to be written to.
 
     Raises:
-        InputError: into lies in the folder of photos, is no folder, or holds something else.
+        InputError: into lies in the folder of photos, is no folder, cannot be made, or holds
+            something else or groups of other photos.
     """
     if into.resolve().is_relative_to(photos.resolve()):
         raise InputError(f"{into} is among the photos in {photos}; name a folder outside: --into")
     if not is_text(str(into.resolve())):
         raise InputError(f"{printable(str(into))} is no UTF-8; name another: --into FOLDER")
-    if into.exists() and not into.is_dir():
+    if os.path.lexists(into) and not into.is_dir():
         raise InputError(f"{into} is no folder; name another: --into FOLDER")
-    if not (into / WORK).is_dir() and _list_folders(into):
+    if not (into / WORK).is_dir() and any(path.name[0] != "." for path in _list(into)):
         raise InputError(f"{into} holds something else; name a new folder: --into FOLDER")
-    (into / WORK).mkdir(parents=True, exist_ok=True)
+    made_of = read_heap(into / WORK)
+    if made_of not in (None, str(photos.resolve())):
+        raise InputError(
+            f"{into} is of the photos in {made_of}; name another folder: --into FOLDER"
+        )
+    try:
+        (into / WORK).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = os.strerror(error.errno or 0).lower()
+        raise InputError(f"{into}: {why}; name another folder: --into FOLDER") from error
 
 
-def is_done(into: Path, asked: str) -> bool:
-    """Tell whether the folders that are asked for were written, whatever became of them since."""
+def find_done(into: Path, asked: str) -> Discovered | None:
+    """Return what was found, if it is what is asked for, whatever became of the folders since.
+
+    Args:
+        into: the folder of the folders.
+        asked: the hash of what they are made of.
+    """
     record = _read_record(into)
-    return record.whole and record.asked == asked
+    if not record.whole or record.asked != asked or not (into / TABLE).is_file():
+        return None
+    groups = [row["group"] for row in _read_csv(into / TABLE)]
+    alone = groups.count("")
+    failed = len(_read_csv(into / FAILURES))
+    return Discovered(len({*groups} - {""}), len(groups) - alone, alone, failed)
+
+
+def _read_csv(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a table of ours; none where there is no table."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def check_as_written(into: Path) -> None:
@@ -88,7 +127,7 @@ def write_group_folders(folders: Folders, into: Path, asked: str) -> None:
     Args:
         folders: by the names that they get.
         into: the folder of the folders, as check_as_written takes it.
-        asked: the hash of what they were made of, see is_done.
+        asked: the hash of what they were made of, see find_done.
     """
     old = _read_record(into).folders
     new = {name: set(files) for name, files in folders.items()}
@@ -110,12 +149,16 @@ def write_group_folders(folders: Folders, into: Path, asked: str) -> None:
 
 def _list_folders(into: Path) -> dict[str, set[str]]:
     """Return what is in into and not hidden, with the files of each folder."""
-    entries = [path for path in into.iterdir() if path.name[0] != "."] if into.is_dir() else []
     return {
-        path.name: {file.name for file in path.iterdir()} if path.is_dir() else set()
-        for path in entries
-        if path.name not in FILES
+        path.name: {file.name for file in _list(path)}
+        for path in _list(into)
+        if path.name[0] != "." and path.name not in FILES
     }
+
+
+def _list(folder: Path) -> list[Path]:
+    """Return what is in a folder; nothing if it is none, or a link to one."""
+    return list(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []
 
 
 def _read_record(into: Path) -> _Record:

@@ -6,6 +6,7 @@ page are saved as names.csv by the browser; `cairn discover --names` renames the
 
 import base64
 import hashlib
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -15,7 +16,7 @@ import pandas as pd
 
 from embed.settings import DecodeSettings
 from pipelines.answers.supporters import format_inliers
-from pipelines.datasets.group_folders import PAGE, TABLE
+from pipelines.datasets.group_folders import NAMES, PAGE, TABLE
 from pipelines.reports.page.pairs import read_photo, show_photo
 from pipelines.reports.page.records import Picture
 from pipelines.reports.page.render import save_page
@@ -39,8 +40,7 @@ class GroupsPage:
     """All that the page shows."""
 
     title: str
-    photos: str
-    into: str
+    command: str  # that renames the folders
     facts: tuple[tuple[str, str], ...]  # name, value
     groups: tuple[ShownGroup, ...]
     apart: ShownGroup
@@ -67,11 +67,12 @@ def _make_page(table: pd.DataFrame, photos: Path, into: Path) -> GroupsPage:
         ("folders", str(into)),
     )
     shown_apart = ShownGroup("", _lead(apart, SHOWN_APART), _show(apart, photos, SHOWN_APART))
+    command = shlex.join(["cairn", "discover", str(photos), "--into", str(into), "--names", NAMES])
     script = resources.files("pipelines.reports.page").joinpath("templates/names.js")
     text = script.read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
     return GroupsPage(
-        *("Groups of photos", str(photos), str(into), facts, groups, shown_apart),
+        *("Groups of photos", command, facts, groups, shown_apart),
         *(text, digest),
     )
 

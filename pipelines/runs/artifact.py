@@ -5,6 +5,7 @@ stage.
 """
 
 import logging
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from pipelines.artifacts import (
     invalidate,
     load_manifest,
     make_key,
+    name_discover,
     record_file,
     save_manifest,
 )
@@ -179,12 +181,17 @@ class Artifact:
         if failures:
             logger.warning(
                 "%s %s: %d of %d images could not be read; %s says why, the first: %s; when they "
-                "are mended: cairn embed --redo --run %s",
+                "are mended: %s",
                 *(self.stage, table.path.stem, failed, requested, record),
-                *(self._explain(failures[0], table), self.job.run),
+                *(self._explain(failures[0], table), self._name_again()),
             )
         counts = {"requested": requested, "written": requested - failed, "failed": failed}
         return self.sign(outputs, model=model, counts=counts)
+
+    def _name_again(self) -> str:
+        """Return the command that reads all images again."""
+        run = shlex.quote(str(self.job.run))
+        return name_discover(self.folder) or f"cairn embed --redo --run {run}"
 
     def _explain(self, failure: Failure, table: "ImageTable") -> str:
         """Return the message of a failure; of an image that is elsewhere also where."""

@@ -17,6 +17,7 @@ from pipelines.artifacts import (
     FORMAT_VERSION,
     hash_file,
     load_manifest,
+    name_discover,
     read_signed,
     sign,
     write_signed,
@@ -92,14 +93,19 @@ class Job:
             InputError: one is at it.
         """
         self.run.mkdir(parents=True, exist_ok=True)
-        with (self.run / ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise InputError(
-                    f"another process works on {self.run}; wait for it, or name another --run"
-                ) from error
+        with locking(self.run, f"{self.run}; wait for it, or name another --run"):
             yield
+
+
+@contextlib.contextmanager
+def locking(folder: Path, advice: str) -> Iterator[None]:
+    """Keep other processes that lock it out of a folder. Raises InputError if one is at it."""
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(f"another process works on {advice}") from error
+        yield
 
 
 def pick_run(data: Path | None, run: Path | None) -> Path:
@@ -185,9 +191,9 @@ def read_run(run: Path) -> dict[str, Any] | None:
     try:
         values = read_signed(path)
     except InputError as error:
+        again = name_discover(path) or f"cairn submit --run {run} --data FOLDER"
         raise InputError(
-            f"{error}; make it anew: cairn submit --run {run} --data FOLDER --recipe NAME, and "
-            "--weights FILE if it had any"
+            f"{error}; make it anew: {again} --recipe NAME, and --weights FILE if it had any"
         ) from error
     if (version := values.get("format", 1)) != FORMAT_VERSION:
         raise InputError(

@@ -4,6 +4,7 @@ Reads file names. Writes images/ (hard links, or copies across file systems) and
 landmark_id, which is 0, and file, the path below the folder of photos.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,18 +18,17 @@ from pipelines.datasets.origin import claim
 from pipelines.datasets.renewal import renewing
 
 
-def import_heap(source: Path, folder: Path) -> int:
-    """Write a dataset folder of all photos in and below a folder; return how many there are.
+def import_heap(source: Path, photos: Mapping[str, Path], folder: Path) -> None:
+    """Write a dataset folder of all photos in and below a folder.
 
     Args:
-        source: holds photos, in folders or not; what is hidden is left out.
+        source: holds photos, in folders or not.
+        photos: these, as list_heap returns.
         folder: the dataset folder to write.
 
     Raises:
-        MissingFileError: source is no folder, or has no photo.
         InputError: the dataset folder is of other photos.
     """
-    photos = list_heap(source)
     claim(folder, {"heap": str(source.resolve())})
     with renewing(folder, ("train",)) as renewal:
         for image_id, path in photos.items():
@@ -36,11 +36,10 @@ def import_heap(source: Path, folder: Path) -> int:
         files = [path.relative_to(source).as_posix() for path in photos.values()]
         table = {"id": list(photos), "landmark_id": [0] * len(photos), "file": files}
         write_rows(pa.table(table), renewal.waiting / "train")
-    return len(photos)
 
 
 def list_heap(source: Path) -> dict[str, Path]:
-    """Return the photos in and below a folder by their ids, sorted by path.
+    """Return the photos in and below a folder by their ids, sorted by path; none that is hidden.
 
     An id is the path below the folder without its suffix, as far as it is a file name: a/b.jpg is
     a_b.

@@ -65,7 +65,8 @@ def set_decision(artifact: Artifact, indexed: Manifest) -> Manifest:
 def _answer_known(job: Job, indexed: Manifest) -> tuple[CalibratedFusion | None, Answers]:
     """Ask the known queries; return the model of the calibrated policy and the answers."""
     recipe = job.recipe
-    recognizer = open_recognizer(job.run, recipe, str(indexed.model["fingerprint"]))
+    fingerprint = str(indexed.model["fingerprint"])
+    recognizer = open_recognizer(job.run, recipe, fingerprint, job.dataset.names)
     queries = load_known_queries(job)
     # Where the policy rejects by a rule of its own, there is nothing to be set by it.
     twice = recipe.decide.rejection == "none"

@@ -9,7 +9,6 @@ Goes on after the last whole part of an interrupted run. `rerank.grouping` has t
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +31,14 @@ from pipelines.datasets.checking.groups import NO_GROUP, number_groups
 from pipelines.datasets.checking.scan import scan_dataset
 from pipelines.datasets.dataset import ImageTable
 from pipelines.datasets.derive import read_rows
-from pipelines.datasets.group_folders import FAILURES, PAGE, TABLE, is_done, write_group_folders
+from pipelines.datasets.group_folders import (
+    FAILURES,
+    PAGE,
+    TABLE,
+    Discovered,
+    check_as_written,
+    write_group_folders,
+)
 from pipelines.progress import Advance
 from pipelines.runs.artifact import Artifact
 from pipelines.runs.integrity import intact_parts
@@ -48,16 +54,6 @@ COLUMNS = ("image", "group", "by", "inliers", "joined_to")  # of groups.csv
 LISTS = pa.list_(pa.int64())
 
 Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Discovered:
-    """What was found among photos."""
-
-    groups: int
-    grouped: int  # photos in a group
-    apart: int
-    failed: int  # photos that could not be read
 
 
 def find_originals(job: Job, images: Embeddings) -> Ints:
@@ -157,16 +153,6 @@ def read_pairs(run: Path, images: Embeddings) -> tuple[Ints, Pairs]:
     return originals, Pairs(first, second, inliers).take(np.lexsort((second, first)))
 
 
-def find_done(into: Path, asked: str) -> Discovered | None:
-    """Return what was found, if that is what is asked for, by the hash of what it is made of."""
-    if not is_done(into, asked) or not (into / TABLE).is_file():
-        return None
-    groups = read_rows(into / TABLE)["group"].to_pylist()
-    failed = read_rows(into / FAILURES).num_rows if (into / FAILURES).is_file() else 0
-    alone = groups.count("")
-    return Discovered(len({*groups} - {""}), len(groups) - alone, alone, failed)
-
-
 def write_groups(
     job: Job, photos: Path, into: Path, settings: GroupingSettings, asked: str
 ) -> Discovered:
@@ -178,7 +164,11 @@ def write_groups(
         into: the folder to write, as check_as_written takes it.
         settings: what a pair and a group need.
         asked: the hash of what they are made of, see find_done.
+
+    Raises:
+        InputError: somebody has named or moved folders meanwhile.
     """
+    check_as_written(into)
     for name in (PAGE, TABLE, FAILURES):  # of the groups before
         (into / name).unlink(missing_ok=True)
     images = load_split_embeddings(job.run, "train")
@@ -189,12 +179,15 @@ def write_groups(
     sizes = np.bincount(found.group[found.group != ALONE])
     folders = [f"group-{number:03d}-{size}-photos" for number, size in enumerate(sizes)]
     write_group_folders(_list_links(found, folders, images.ids, names, photos), into, asked)
+    failures = load_split_failures(job.run, "train")
+    failed = [
+        (files[image_id], reason, message.removeprefix(f"{job.dataset.locate(image_id)}: "))
+        for image_id, (reason, message) in failures.items()
+    ]
+    _write_csv(into / FAILURES, ("image", "reason", "message"), failed)
     order = np.lexsort((np.array(names), found.group % (len(sizes) + 1)))  # -1, apart, last
     rows = [_describe(found, settings, folders, names, row) for row in order.tolist()]
-    _write_csv(into / TABLE, COLUMNS, rows)
-    failures = load_split_failures(job.run, "train")
-    failed = [(files[image_id], *why) for image_id, why in failures.items()]
-    _write_csv(into / FAILURES, ("image", "reason", "message"), failed)
+    _write_csv(into / TABLE, COLUMNS, rows)  # the last: where it is, all is
     grouped = int((found.group != ALONE).sum())
     return Discovered(len(sizes), grouped, len(names) - grouped, len(failed))
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from embed.errors import MissingFileError
 from pipelines.artifacts import Manifest, hash_values
 from pipelines.datasets.dataset import ImageTable
-from pipelines.datasets.group_folders import check_as_written
+from pipelines.datasets.group_folders import Discovered, check_as_written, find_done
 from pipelines.decorations import draw_missing
 from pipelines.runs.artifact import Artifact
 from pipelines.runs.decoding import decoding
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from rerank.grouping import GroupingSettings
 
     from .clean import CleaningResult
-    from .discover import Discovered
 
 
 def train(job: Job, *, redo: bool = False) -> Manifest:
@@ -102,7 +101,7 @@ def clean(job: Job, folder: Path, settings: "CleaningSettings") -> "CleaningResu
 
 def discover(
     job: Job, photos: Path, into: Path, settings: "GroupingSettings", *, redo: bool = False
-) -> "Discovered":
+) -> Discovered:
     """Write a folder of links for each group of photos that show the same thing.
 
     Args:
@@ -115,12 +114,16 @@ def discover(
     Raises:
         InputError: somebody has named or moved what was written there.
     """
-    from .discover import find_done, verify_neighbors, write_groups  # faiss and pandas take seconds
-
     asked = hash_values([keys.model_artifact(job).key, job.recipe.sha256, asdict(settings)])
     if not redo and (done := find_done(into, asked)):
         return done
     check_as_written(into)
+    from .discover import verify_neighbors, write_groups  # faiss and pandas take seconds
+
+    for member in list_member_jobs(job):
+        model = keys.model_artifact(member)
+        if model.find() is None:  # it is of other photos or weights, and nothing was trained
+            model.forget()
     order = Order(job, ("embed", "features") if redo else ())
     verify_neighbors(job, order.embeddings("train"), order.features("train"), redo=redo)
     return write_groups(job, photos, into, settings, asked)

@@ -58,7 +58,7 @@ def submit(artifact: Artifact, indexed: Manifest) -> Manifest:
 def _recognize(job: Job, indexed: Manifest) -> dict[str, int]:
     """Answer every test image and write the OUTPUTS; return the counts of the manifest."""
     fingerprint = str(indexed.model["fingerprint"])
-    recognizer = open_recognizer(job.run, job.recipe, fingerprint)
+    recognizer = open_recognizer(job.run, job.recipe, fingerprint, job.dataset.names)
     decision = load_decision(job.run, job.recipe, recognizer.database)
     queries = load_split_embeddings(job.run, "test")
     features = open_features(job.run, "test", job.recipe)
