@@ -1,8 +1,8 @@
 """Two things in one photo: how often both are named, and how often a second is where there is one.
 
-Makes photos of two test photos of different landmarks each: side by side, and one in a corner of the
-other, half as wide. Beside them the test photos of one thing as they are. Reads a finished run, which
-is asked for MOST answers whatever its recipe says; its decision stays.
+Makes photos of two test photos of different landmarks each: side by side, and one in a corner of
+the other, half as wide. Beside them the test photos of one thing as they are. Reads a finished run;
+it is asked for MOST answers, whatever its recipe says, by its decision as it is.
 
 python -m tests.benchmarks.bench_several RUN --into FOLDER [--photos 100]
 (minutes)
