@@ -165,6 +165,18 @@ def test_a_refused_photo_has_no_further_answer() -> None:
     assert answer.further == ()
 
 
+CHANGES = """
+[train]
+epochs = 0
+[rerank]
+max_side = 192
+max_features = 400
+[decide]
+max_overlap = 1.0
+most_answers = 2
+"""
+
+
 @pytest.fixture(scope="module")
 def several(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     """Return a run that gives two answers; photo `pair` shows things 4 and 1."""
@@ -172,11 +184,8 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     data = make_dataset(folder / "data")
     write_photo(data, "pair", np.concatenate([view(4, 60), view(1, 60)], axis=1))
     write_table(data / "test.csv", "id", ["pair", "q0", "q7"])
-    changes = (
-        "[train]\nepochs = 0\n[rerank]\nmax_side = 192\nmax_features = 400\n"
-        "[decide]\nmax_overlap = 1.0\nmost_answers = 2\n"
-    )
-    tiny = Tiny(data, make_recipe_file(folder / "tiny.toml", changes), folder / "run")
+    (data / "solution.csv").unlink()
+    tiny = Tiny(data, make_recipe_file(folder / "two.toml", CHANGES), folder / "run")
     end = tiny.submit()
     assert end.status == 0, end.err
     return tiny
@@ -199,7 +208,7 @@ def test_query_says_what_else_is_there_and_where(several: Tiny, tmp_path: Path) 
     assert f"also {further['name']}, confidence" in page.read_text(encoding="utf-8")
 
 
-def test_a_submission_has_one_answer_and_a_table_of_others(several: Tiny) -> None:
+def test_a_submission_has_one_answer_and_a_table_of_others(several: Tiny, tmp_path: Path) -> None:
     rows = pq.read_table(several.run / "further.parquet").to_pylist()
     assert [(row["query_id"], row["place"]) for row in rows] == [("pair", 1)]
     first = pq.read_table(several.run / "predictions.parquet").to_pylist()[0]
@@ -208,7 +217,8 @@ def test_a_submission_has_one_answer_and_a_table_of_others(several: Tiny) -> Non
     submitted = (several.run / "submission.csv").read_bytes()
     decided = (several.run / "decision" / "manifest.json").read_bytes()
     assert cairn("verify", several.run).status == 0
-    end = cairn("submit", *several.options, "--set", "decide.most_answers=1")
+    changes = CHANGES.replace("most_answers = 2", "most_answers = 1")
+    end = replace(several, recipe=make_recipe_file(tmp_path / "one.toml", changes)).submit()
     assert end.status == 0, end.err
     assert (several.run / "submission.csv").read_bytes() == submitted
     assert (several.run / "decision" / "manifest.json").read_bytes() == decided
