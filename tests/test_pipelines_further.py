@@ -40,22 +40,21 @@ def draw(seed: int, left: float, right: float, count: int = 60) -> LocalFeatures
 
 
 def join(*parts: LocalFeatures) -> LocalFeatures:
-    arrays = (
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("keypoints", "descriptors", "scores", "scales")
-    )
-    return LocalFeatures(*arrays, SIZE)
+    keypoints = np.concatenate([each.keypoints for each in parts])
+    descriptors = np.concatenate([each.descriptors for each in parts])
+    ones = np.ones(len(keypoints), dtype=np.float32)
+    return LocalFeatures(keypoints, descriptors, ones, ones, SIZE)
 
 
 def see(thing: LocalFeatures) -> LocalFeatures:
     """Return the features as another photo has them: turned, scaled and shifted."""
-    turned = thing.keypoints @ np.float32([[0.85, 0.1], [-0.1, 0.85]]) + np.float32([20, 40])
-    return replace(thing, keypoints=turned)
+    turned = thing.keypoints @ np.array([[0.85, 0.1], [-0.1, 0.85]]) + np.array([20, 40])
+    return replace(thing, keypoints=turned.astype(np.float32))
 
 
 def part(thing: LocalFeatures, count: int) -> LocalFeatures:
-    names = ("keypoints", "descriptors", "scores", "scales")
-    return LocalFeatures(*(getattr(thing, name)[:count] for name in names), SIZE)
+    ones = np.ones(count, dtype=np.float32)
+    return LocalFeatures(thing.keypoints[:count], thing.descriptors[:count], ones, ones, SIZE)
 
 
 A, B, C = draw(1, 10, 190), draw(2, 210, 390), draw(3, 410, 590)

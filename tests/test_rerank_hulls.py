@@ -23,7 +23,7 @@ def test_a_hull_has_no_inner_point_and_holds_all() -> None:
 
 def test_inside_of_any_hull_is_within() -> None:
     asked = np.array([[50, 20], [150, 20], [350, 50]], dtype=np.float32)
-    hulls = [convex_hull(SQUARE), convex_hull(SQUARE + np.float32([300, 0]))]
+    hulls = [convex_hull(SQUARE), convex_hull(SQUARE + np.array([300, 0], dtype=np.float32))]
     assert mark_within(asked, hulls).tolist() == [True, False, True]
     assert mark_within(asked, []).tolist() == [False] * 3
     assert mark_within(asked[:0], hulls).shape == (0,)
