@@ -1,7 +1,7 @@
 """Hold what is known of queries before they are answered. Knows no policy, reads no files."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -102,6 +102,20 @@ class Evidence:
         ids = tuple(query_id for part in parts for query_id in part.query_ids)
         arrays = [part.arrays for part in parts]
         return cls(ids, **{name: np.concatenate([of[name] for of in arrays]) for name in arrays[0]})
+
+    def without_landmarks(self, landmarks: NDArray[np.int64]) -> Self:
+        """Return the evidence as if neither database nor head knew some landmarks [L]."""
+        found = self.without(np.isin(self.labels, landmarks))
+        unknown = np.isin(self.head_labels, landmarks)
+        order = np.argsort(unknown, axis=1, kind="stable")
+        padding = np.take_along_axis(unknown, order, axis=1)
+        labels = np.take_along_axis(self.head_labels, order, axis=1)
+        scores = np.take_along_axis(self.head_scores, order, axis=1)
+        return replace(
+            found,
+            head_labels=np.where(padding, -1, labels),
+            head_scores=np.where(padding, np.float32(0), scores),
+        )
 
     def without(self, dropped: NDArray[np.bool_]) -> Self:
         """Return the evidence as if the neighbours marked in [Q, K] were not in the database.

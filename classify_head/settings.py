@@ -32,6 +32,8 @@ class DecideSettings(Settings):
     reject_share: float = Field(0.95, ge=0, le=1)  # other policies: of either distractors' kind
     reject_below: float = Field(0.15, ge=0, le=1)  # other policies: the threshold without any
     rejected: Literal["sink", "empty"] = "sink"  # in submission.csv: keep the guess, or no answer
+    # Landmarks named in one photo, each verified in a part of its own; in submission.csv the first.
+    most_answers: int = Field(1, ge=1, le=20)
     # Fit a head that tells landmarks from the non-landmark pool: for the rejection "landmark-head".
     landmark_head: bool = False
 
@@ -62,6 +64,11 @@ class DecideSettings(Settings):
                 f'policy "{self.policy}" has a rejection of its own, "{self.rejection}", and '
                 f"min_precision {self.min_precision:g} would change nothing; leave it away, or set "
                 'steps.rejection.name = "none"'
+            )
+        if self.most_answers > 1 and self.make_policy().fusion.name != "calibrated":
+            raise InputError(
+                f'most_answers {self.most_answers}: policy "{self.policy}" does not say how likely '
+                'a further answer is; set policy = "calibrated", or most_answers = 1'
             )
         return self
 

@@ -61,6 +61,11 @@ class RerankSettings(Settings):
     hub_model: str = ""  # of delf-hub: a folder with a SavedModel; empty is TF Hub's own
     delf: DelfSettings = DelfSettings()  # of delf: its training and extraction
 
+    @property
+    def verifies_several(self) -> bool:
+        """Whether images of several landmarks are verified for a query."""
+        return self.method != "none" and self.of == "neighbors"
+
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         if self.matching == "aggregated" and self.of != "predicted-class":

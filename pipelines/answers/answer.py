@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from classify_head.evidence import Evidence
 from classify_head.label_scores import images_of
 from classify_head.policies import Decisions
+from rerank.hulls import Box
 
 from .recognition import Recognizer
 from .supporters import format_inliers
@@ -27,6 +28,18 @@ class Match:
 
 
 @dataclass(frozen=True)
+class FurtherAnswer:
+    """Another landmark in a photo, verified in another part of it than those answered before."""
+
+    landmark_id: int
+    name: str
+    confidence: float  # that it is right, were those answered before not in the database
+    box: Box  # around its inliers: left, top, right, bottom; pixels of the upright original photo
+    image_id: str  # the database photo that was verified there
+    inliers: int  # of it
+
+
+@dataclass(frozen=True)
 class Answer:
     """The answer to one photo; error is set, and nothing else, where it could not be read.
 
@@ -42,6 +55,7 @@ class Answer:
     guess: int | None = None  # the likeliest landmark, answered or not
     neighbors: tuple[Match, ...] = ()  # what speaks for the guess, then what for another
     best: Match | None = None  # what speaks most for the guess
+    further: tuple[FurtherAnswer, ...] = ()  # in other parts of the photo
     error: str = ""
 
     def __post_init__(self) -> None:

@@ -109,9 +109,13 @@ class Decision:
 
 
 def decision_settings(recipe: Recipe) -> dict[str, Any]:
-    """Return the sections of the recipe that the decision belongs to, as JSON reads them back."""
-    sections = ("search", "rerank", "decide")
-    return {name: getattr(recipe, name).model_dump(mode="json") for name in sections}
+    """Return the sections of the recipe that the decision belongs to, as JSON reads them back.
+
+    Without most_answers: a further answer is given by the decision on the first.
+    """
+    sections = recipe.model_dump(mode="json", include={"search", "rerank", "decide"})
+    del sections["decide"]["most_answers"]
+    return sections
 
 
 def measure_point(known: Answers, threshold: float, share: float) -> Point:

@@ -24,6 +24,7 @@ from .answer import Answer, Match, make_answers
 from .decision import at_precision, load_decision
 from .describer import load_describer
 from .extras import make_extras
+from .further import add_further
 from .open_run import open_recognizer
 from .recognition import Recognizer
 from .supporters import order_supporters
@@ -74,7 +75,9 @@ class QueryEngine:
         matches = order_supporters(self._matches(rows[0], evidence), answer.guess)
         best = matches[0] if matches and matches[0].landmark_id == answer.guess else None
         shown = tuple(order_supporters(matches, answer.guess, neighbors))
-        return replace(answer, neighbors=shown, best=best)
+        answer = replace(answer, neighbors=shown, best=best)
+        gathered = self.recognizer, self.decision, evidence, rows
+        return add_further([answer], *gathered, lambda query: features)[0]
 
     def find_features(self, path: ImageFile) -> LocalFeatures | None:
         """Return the local features of a photo; None where the run compares none.

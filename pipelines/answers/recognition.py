@@ -78,8 +78,8 @@ class Recognizer:
         # one image smaller than it is, and whatever is fitted on that would learn it.
         sizes = np.append(self.database.class_sizes, 0)[rows]
         geometry = Geometry.unknown(rows.shape)
-        if self._verifier is not None:
-            self._verifier.verify(ids, rows, candidates, find_features, geometry)
+        if self.verifier is not None:
+            self.verifier.verify(ids, rows, candidates, find_features, geometry)
         evidence = Evidence(
             ids,
             labels,
@@ -176,7 +176,7 @@ class Recognizer:
     ) -> tuple[Neighbors, NDArray[np.bool_]]:
         """Mark the neighbours [Q, K] that are verified; those of a class are added."""
         settings = self.recipe.rerank
-        if settings.of == "neighbors" or self._verifier is None:
+        if settings.of == "neighbors" or self.verifier is None:
             nearest = np.arange(neighbors.rows.shape[1]) < settings.candidates
             return neighbors, np.broadcast_to(nearest, neighbors.rows.shape)
         if not head.labels.shape[1]:
@@ -200,7 +200,8 @@ class Recognizer:
         return np.concatenate([padding, cosines])[places.reshape(rows.shape)]  # -1 sorts first
 
     @cached_property
-    def _verifier(self) -> Verifier | None:
+    def verifier(self) -> Verifier | None:
+        """What compares local features; None without re-ranking."""
         if self.features is None:
             return None
         return Verifier(self.database.image_ids, self.features, self.recipe.rerank)

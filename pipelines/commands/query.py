@@ -35,7 +35,8 @@ def query(
 
     Photos of the database stand below each answer: first those of the landmark, or of the likeliest
     one where none is known, the strongest first; the last is the strongest of another. "not
-    verified" is what has no more inliers than chance gives.
+    verified" is what has no more inliers than chance gives. "also" names what is in another part of
+    the photo, where the recipe of the run asks for it: decide.most_answers.
     """
     from embed.printable import encodable
     from pipelines.answers.query import QueryEngine

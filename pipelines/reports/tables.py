@@ -253,6 +253,10 @@ def print_answer(answer: "Answer", console: Console) -> None:
         name = _show(answer.name) if answer.name and answer.name != label else "landmark"
         line = f"[green]{name}[/] ({label}), confidence {answer.confidence:.3f}"
     console.print(f"[bold]{image}[/]\n  {line}", highlight=False)
+    for further in answer.further:
+        x0, y0, x1, y1 = further.box
+        also = f"{_show(further.name)} ({further.landmark_id}), confidence {further.confidence:.3f}"
+        console.print(f"  also [green]{also}[/], pixels {x0},{y0} to {x1},{y1}", highlight=False)
     table = Table("neighbour", "landmark", "similarity", "inliers", box=None, padding=(0, 2))
     for match in answer.neighbors:
         inliers = "-" if match.inliers is None else "not verified"

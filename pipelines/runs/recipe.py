@@ -111,6 +111,13 @@ def make_recipe(values: Values, source: str, *, above: tuple[str, ...] = ()) -> 
             f"recipe {source}: search.whiten_dim = {kept}: descriptors have train.dim = {dim} "
             "values, and no more can be kept; lower it"
         )
+    if recipe.decide.most_answers > 1 and not recipe.rerank.verifies_several:
+        raise InputError(
+            f"recipe {source}: decide.most_answers = {recipe.decide.most_answers}: which part of a "
+            "photo shows which landmark is known from local features, compared with images of "
+            f'several; rerank.method is "{recipe.rerank.method}", rerank.of "{recipe.rerank.of}"; '
+            'set a method, and of = "neighbors", or decide.most_answers = 1'
+        )
     for name in recipe.ensemble.members:
         _validate(_member_values(recipe, name), source, (*above, "ensemble", "members", name))
     return recipe

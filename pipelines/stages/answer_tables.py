@@ -12,6 +12,8 @@ from index.neighbors import Neighbors
 from pipelines.answers.answer import Answer
 from pipelines.answers.recognition import Recognizer
 
+BOX = ("left", "top", "right", "bottom")  # pixels of the upright original photo
+
 
 def predictions_table(
     answers: Sequence[Answer],
@@ -58,6 +60,34 @@ def predictions_table(
         + [(f"{name}_confidence", pa.float64()) for name in steps]
     )
     return pa.Table.from_pylist(sorted(rows, key=lambda row: str(row["query_id"])), schema)
+
+
+def further_table(answers: Sequence[Answer]) -> pa.Table:
+    """Return a row a further answer: query_id, its place from 1, what it is, where, and why."""
+    rows = [
+        {
+            "query_id": answer.image,
+            "place": place,
+            "landmark_id": further.landmark_id,
+            "confidence": further.confidence,
+            **dict(zip(BOX, further.box, strict=True)),
+            "image_id": further.image_id,
+            "inliers": further.inliers,
+        }
+        for answer in sorted(answers, key=lambda answer: answer.image)
+        for place, further in enumerate(answer.further, start=1)
+    ]
+    schema = pa.schema(
+        {
+            "query_id": pa.string(),
+            **dict.fromkeys(("place", "landmark_id"), pa.int64()),
+            "confidence": pa.float64(),
+            **dict.fromkeys(BOX, pa.int64()),
+            "image_id": pa.string(),
+            "inliers": pa.int64(),
+        }
+    )
+    return pa.Table.from_pylist(rows, schema)
 
 
 def neighbors_table(recognizer: Recognizer, neighbors: Neighbors, evidence: Evidence) -> pa.Table:

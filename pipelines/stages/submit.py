@@ -2,7 +2,8 @@
 
 Reads index/, features/, decision/ and the test images. Writes submission.csv (a row for every test
 id, sorted by id), predictions.parquet, neighbors.parquet, verified.parquet, evidence.parquet,
-submit/manifest.json. Removes answers.jpg, which shows the submission before.
+submit/manifest.json; further.parquet where decide.most_answers is above 1. Removes answers.jpg,
+which shows the submission before.
 """
 
 from dataclasses import replace
@@ -21,6 +22,7 @@ from embed.shards import Embeddings
 from pipelines.answers.answer import make_answers, measure_guesses
 from pipelines.answers.decision import load_decision
 from pipelines.answers.extras import make_extras
+from pipelines.answers.further import add_further
 from pipelines.answers.open_run import (
     load_split_embeddings,
     load_split_failures,
@@ -30,8 +32,9 @@ from pipelines.answers.open_run import (
 from pipelines.artifacts import Manifest, invalidate, record_file
 from pipelines.runs.artifact import SHEET, Artifact
 from pipelines.runs.job import Job
+from rerank.features import LocalFeatures
 
-from .answer_tables import neighbors_table, predictions_table, verified_table
+from .answer_tables import further_table, neighbors_table, predictions_table, verified_table
 
 OUTPUTS = (
     "submission.csv",
@@ -40,6 +43,7 @@ OUTPUTS = (
     "verified.parquet",
     "evidence.parquet",
 )
+FURTHER = "further.parquet"
 
 # What local features alone add to the votes.
 GEOMETRY_ALONE = adjust(POLICIES["weighted"], {"fusion": {"penalty_weight": 0.0}})
@@ -49,9 +53,11 @@ def submit(artifact: Artifact, indexed: Manifest) -> Manifest:
     """Write the submission of a run whose decision is set and whose test images are described."""
     job = artifact.job
     invalidate(artifact.folder)
-    (job.run / SHEET).unlink(missing_ok=True)
+    for name in (SHEET, FURTHER):
+        (job.run / name).unlink(missing_ok=True)
     counts = _recognize(job, indexed)
-    outputs = [replace(record_file(job.run / name), name=f"../{name}") for name in OUTPUTS]
+    names = [*OUTPUTS, FURTHER] if job.recipe.decide.most_answers > 1 else OUTPUTS
+    outputs = [replace(record_file(job.run / name), name=f"../{name}") for name in names]
     return artifact.sign(outputs, model=indexed.model, counts=counts)
 
 
@@ -62,10 +68,11 @@ def _recognize(job: Job, indexed: Manifest) -> dict[str, int]:
     decision = load_decision(job.run, job.recipe, recognizer.database)
     queries = load_split_embeddings(job.run, "test")
     features = open_features(job.run, "test", job.recipe)
-    neighbors, evidence = recognizer.gather(
-        queries,
-        lambda row: features.get(queries.ids[row]) if features else None,
-    )
+
+    def find_features(query: int) -> LocalFeatures | None:
+        return features.get(queries.ids[query]) if features else None
+
+    neighbors, evidence = recognizer.gather(queries, find_features)
     extras = make_extras(decision.policy, recognizer.database, queries.vectors, neighbors.rows)
     decisions = decision.answer(evidence, extras)
     # Of rejected queries the submission has the guess (sink) or nothing (empty).
@@ -80,6 +87,10 @@ def _recognize(job: Job, indexed: Manifest) -> dict[str, int]:
     ids = [*queries.ids, *failures]
     save_submission(job.run / "submission.csv", ids, steps["final"].pad(len(failures)))
     answers = make_answers(recognizer, evidence, decisions)
+    if job.recipe.decide.most_answers > 1:
+        gathered = recognizer, decision, evidence, neighbors.rows
+        answers = add_further(answers, *gathered, find_features)
+        _write(job, "further", further_table(answers))
     known = measure_guesses(evidence, decisions)
     _write(job, "predictions", predictions_table(answers, known, steps, failures))
     _write(job, "neighbors", neighbors_table(recognizer, neighbors, evidence))

@@ -66,8 +66,9 @@ class _Shower:
         if answer.landmark_id is None:
             title = "No known landmark"
             return Case(title, "refused", "plain", (photo, answer.reason), pairs, neighbors)
-        facts = (photo, f"confidence {answer.confidence:.3f}", f"landmark {answer.landmark_id}")
-        return Case(answer.name or "", "answered", "good", facts, pairs, neighbors)
+        facts = [photo, f"confidence {answer.confidence:.3f}", f"landmark {answer.landmark_id}"]
+        facts += [f"also {each.name}, confidence {each.confidence:.3f}" for each in answer.further]
+        return Case(answer.name or "", "answered", "good", tuple(facts), pairs, neighbors)
 
     def _show_best(self, answer: Answer) -> Picture:
         """Return the photo beside what speaks most for the answer, or alone if nothing does."""
