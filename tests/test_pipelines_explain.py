@@ -12,7 +12,7 @@ from typer import Exit
 from classify_head.settings import EnsembleSettings, MemberSettings
 from embed.explain import Score
 from embed.model import fingerprint_model
-from embed.transforms import normalize, resize_square, to_tensor
+from embed.transforms import normalize, resize_image, to_tensor
 from pipelines.commands.explain import explain
 from pipelines.reports.explain import Explainer
 from pipelines.reports.explain_figure import Panel, draw_panels, find_extent, pick_path
@@ -35,7 +35,7 @@ def read_score(explainer: Explainer, photo: Path, score: Score) -> float:
     model = explainer.first.model
     side = model.spec.image_size
     pixels = explainer.engine.describer.decode(photo).pixels
-    view = to_tensor(resize_square(pixels, side))[None]
+    view = to_tensor(resize_image(pixels, side))[None]
     return float(score(model, normalize(view, model.spec.backbone)).detach()[0])
 
 
@@ -194,7 +194,7 @@ def test_names_that_look_like_formulas_are_drawn(tmp_path: Path) -> None:
 def test_the_extent_of_a_crop_is_the_part_that_the_network_sees(size: tuple[int, int]) -> None:
     y, x = np.indices(size)
     pixels = np.stack([y, x, 0 * y], axis=-1).astype(np.uint8)
-    seen = resize_square(pixels, min(size), "crop")
+    seen = resize_image(pixels, min(size), "crop")
     left, right, bottom, top = find_extent(size, "crop")
     assert (top + 0.5, left + 0.5) == tuple(seen[0, 0, :2])
     assert (bottom - 0.5, right - 0.5) == tuple(seen[-1, -1, :2])
