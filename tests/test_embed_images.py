@@ -13,7 +13,7 @@ SHAPES = [(32, 32), (32, 64), (64, 32), (32, 96)]
 
 
 def make_items(count: int, shapes: int, seed: int = 0) -> list[Item]:
-    """Return items of shapes drawn at random, the value of each its position, modulo 200; some failures."""
+    """Return items of shapes drawn at random, valued by position modulo 200, and failures."""
     rng = np.random.default_rng(seed)
     items: list[Item] = []
     for position in range(count):

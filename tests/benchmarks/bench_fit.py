@@ -29,7 +29,6 @@ from embed.views import Views
 from index.search import search
 from index.settings import SearchSettings
 from pipelines.datasets.dataset import Dataset, ImageTable
-from pipelines.runs.job import count_workers
 from pipelines.stages.fit_search import fit_search
 
 HEADER = """\
@@ -64,7 +63,7 @@ def describe_table(
         dataset.images.locate_all(table.ids),
         batch_size=batch_size,
         max_pixels=MAX_PIXELS,
-        workers=count_workers(),
+        workers=0,
         views=views,
     )
     return Described(found.positions, found.vectors)
