@@ -150,7 +150,7 @@ def test_views_are_summed(model: DescriptorModel) -> None:
 
 
 def test_views_are_merged_by_the_exponent(model: DescriptorModel) -> None:
-    images = to_tensor(resize_square(photo(90, 70), 64))[None]
+    images = to_tensor(resize_image(photo(90, 70), 64))[None]
     plain, merged = (describe(model, images, Views((1.0, 2.0), merge_p=p)) for p in (1.0, 8.0))
     small = normalize(images, model.spec.backbone)
     with torch.inference_mode():
