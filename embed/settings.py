@@ -55,7 +55,8 @@ class AugmentSettings(Settings):
 
     # Where values come from that are not named beside it: a name of embed.presets.
     preset: str = Field("default", exclude=True)
-    # centre: the middle square; none: the whole image, squeezed into a square.
+    # centre: the middle square; none: the whole image, squeezed into a square, also where
+    # embed.square is "fit".
     crop: Literal["random", "centre", "none"] = "random"
     # Share of the area that a random crop keeps at least, a centre crop of its square exactly.
     crop_min_area: float = Field(0.4, gt=0, le=1)

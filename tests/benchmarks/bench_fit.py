@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from classify_head.answers import Answers
 from classify_head.comparison import Comparison, compare_answers
 from classify_head.gap import gap
-from classify_head.submission import Submission, load_solution, match_answers
+from classify_head.label_scores import Choice
+from classify_head.submission import load_solution, match_answers
 from embed.backbone import BackboneSpec, build_backbone
 from embed.extract import extract_all, pick_device
 from embed.model import DescriptorModel, ModelSpec
@@ -87,11 +88,11 @@ def answer(
     whitening, index = fit_search(known.vectors, labels, settings)
     queries = asked.vectors if whitening is None else whitening.apply(asked.vectors)
     nearest = search(index, [test.ids[row] for row in asked.rows], queries, 1)
-    predicted, confidence = np.full(len(test.ids), -1), np.zeros(len(test.ids))
-    predicted[asked.rows] = labels[nearest.rows[:, 0]]
-    confidence[asked.rows] = nearest.scores[:, 0]
+    found, confidences = np.full(len(test.ids), -1), np.zeros(len(test.ids))
+    found[asked.rows] = labels[nearest.rows[:, 0]]
+    confidences[asked.rows] = nearest.scores[:, 0]
     solution = load_solution(dataset.require_table("solution"))
-    return Answered(match_answers(Submission(test.ids, predicted, confidence), solution), seconds)
+    return Answered(match_answers(test.ids, Choice(found, confidences), solution), seconds)
 
 
 def load_pretrained(weights: Path, image_size: int) -> DescriptorModel:
