@@ -83,6 +83,11 @@ class Backbone(nn.Module):
         self.level: Level | None = None
         self.channels = int(self.network.num_features)
 
+    @property
+    def stride(self) -> int:
+        """Pixels of the input from one location of the last map to the next; a ViT's patch."""
+        return int(self.network.feature_info[-1]["reduction"])
+
     def forward(self, images: Tensor) -> LastLayer:
         """Return the last feature map, and token and earlier map where they are asked for."""
         if self.level is not None:

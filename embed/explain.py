@@ -17,7 +17,7 @@ from .model import DescriptorModel
 from .transforms import normalize
 from .whitening import Whitening
 
-# A model and normalised images [B, 3, S, S] to one value an image [B]; it must not mix images.
+# A model and normalised images [B, 3, h, w] to one value an image [B]; it must not mix images.
 Score = Callable[[DescriptorModel, Tensor], Tensor]
 Scored = Callable[[Tensor], Tensor]  # the same of one model
 
@@ -58,11 +58,11 @@ def saliency(model: DescriptorModel, images: Tensor, score: Score) -> Tensor:
 
     Args:
         model: in eval mode, on the device to use.
-        images: [B, 3, S, S] uint8.
+        images: [B, 3, h, w] uint8.
         score: of the features of one view, the whole image.
 
     Returns:
-        [B, S, S] float32: the largest |d score / d value| of a pixel's three values, which go from
+        [B, h, w] float32: the largest |d score / d value| of a pixel's three values, which go from
         0 to 255.
 
     Raises:
@@ -86,7 +86,7 @@ def grad_cam(model: DescriptorModel, images: Tensor, score: Score) -> Tensor:
     the whole image says for it is of no place, and left out. Arguments and errors as saliency.
 
     Returns:
-        [B, S, S] float32, >= 0, enlarged from the map; what speaks against the score is 0.
+        [B, h, w] float32, >= 0, enlarged from the map; what speaks against the score is 0.
 
     Source:
         Selvaraju et al.: Grad-CAM, ICCV 2017, equations 1 and 2.

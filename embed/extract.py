@@ -20,12 +20,13 @@ from .errors import InputError
 from .failure import Failure
 from .head_scores import HeadScores
 from .image_file import ImageFile
-from .images import ImageFiles, collate
+from .images import ImageFiles, collate_shapes, gather_shapes
 from .model import DescriptorModel
-from .transforms import normalize, resize_square, to_tensor
+from .transforms import normalize, to_tensor
 from .views import ONE_VIEW, Views, make_views, merge_views
 
 CPU_BATCH = 8  # images at a time where there are few cores
+WAITING = 4  # batches of fitted images, at most, that wait for others of their shape
 
 
 def pick_device() -> torch.device:
@@ -83,7 +84,7 @@ def describe_and_classify(
 
     Args:
         model: in eval mode, on the device to use.
-        images: [B, 3, S, S] uint8, S the input side of the views.
+        images: [B, 3, h, w] uint8, as Views.resize returns images.
         classifier: on the same device; None gives scores of no class.
         views: what is described of each.
         last: what the backbone makes of the images themselves, if it is known: the view that shows
@@ -94,13 +95,13 @@ def describe_and_classify(
         mean of the views' logits.
 
     Raises:
-        InputError: images of another side, or a backbone that cannot take a view's side.
+        InputError: images of another shape, or a backbone that cannot take a view's.
     """
-    side = views.input_side(model)
-    if images.shape[-2:] != (side, side):
+    if not views.takes(model, (images.shape[-2], images.shape[-1])):
+        side = views.input_side(model)
         raise ValueError(
             f"images have shape {tuple(images.shape)}, expected [B, 3, {side}, {side}] for views "
-            f"{views}; resize them to views.input_side(model)"
+            f"{views}, or what such a square is fitted to; use views.resize"
         )
     device = next(model.parameters()).device
     batch = normalize(images.to(device), model.spec.backbone)
@@ -118,7 +119,7 @@ def describe_and_classify(
 
 
 def _forward(model: DescriptorModel, view: Tensor, last: LastLayer | None) -> tuple[Tensor, Tensor]:
-    """Return features [B, head_dim] and descriptors [B, dim] float32 of a view [B, 3, s, s].
+    """Return features [B, head_dim] and descriptors [B, dim] float32 of a view [B, 3, h, w].
 
     What the backbone makes of it is computed where it is not known.
     """
@@ -127,12 +128,13 @@ def _forward(model: DescriptorModel, view: Tensor, last: LastLayer | None) -> tu
         features = model.features(view) if last is None else model.pool_map(last)
         return features.float(), model.describe(features.float(), view).float()
     except (AssertionError, RuntimeError) as error:  # each architecture says it its own way
-        if view.shape[-1] == model.spec.image_size:
+        size, (height, width) = model.spec.image_size, view.shape[-2:]
+        if height == width == size:
             raise
         raise InputError(
-            f"'{model.spec.backbone.architecture}' failed on views of {view.shape[-1]} pixels, "
-            f"not its {model.spec.image_size} ({error}); some backbones take one size alone: set "
-            "scales = [1.0]"
+            f"'{model.spec.backbone.architecture}' failed on views of {height} x {width} pixels, "
+            f"not its {size} x {size} ({error}); some backbones take one size alone: set scales = "
+            "[1.0] and square = 'squeeze'"
         ) from error
 
 
@@ -146,8 +148,8 @@ def describe_pixels(
 
     To be described as extract_all does, decode with the same min_side.
     """
-    square = to_tensor(resize_square(pixels, views.input_side(model), views.square))
-    return describe_and_classify(model, square[None], classifier, views)
+    image = to_tensor(views.resize(model, pixels))
+    return describe_and_classify(model, image[None], classifier, views)
 
 
 def extract_all(
@@ -162,7 +164,7 @@ def extract_all(
     views: Views = ONE_VIEW,
     classifier: Classifier | None = None,
 ) -> Extracted:
-    """Describe image files, a batch at a time, in order.
+    """Describe image files, a batch at a time; fitted ones with others of their shape.
 
     Args:
         model: in eval mode, on the device to use.
@@ -177,23 +179,26 @@ def extract_all(
         classifier: asked of each image; None for scores of no class.
 
     Raises:
-        InputError: a backbone that cannot take a view's side.
+        InputError: a backbone that cannot take a view's shape.
     """
     size = fit_batch(batch_size, next(model.parameters()).device)
     if parallel := workers > 0 and len(paths) > batch_size:
         # Processes that are forked would keep what is free here once it is written to.
         give_back_memory()
+    side, cell = views.input_side(model), model.backbone.stride
     loader = DataLoader(
-        ImageFiles(paths, views.input_side(model), max_pixels, views.square, min_side=min_side),
+        ImageFiles(paths, side, max_pixels, views.square, cell=cell, min_side=min_side),
         batch_size=size,
-        collate_fn=collate,
+        collate_fn=collate_shapes,
         num_workers=workers if parallel else 0,
     )
+    # Squares have one shape: none waits.
+    most = WAITING * size if views.square == "fit" else 0
     positions: list[int] = []
     failures: list[Failure] = []
     vectors = [np.empty((0, model.dim), dtype=np.float32)]
     scores: list[HeadScores] = []
-    for batch in loader:
+    for batch in gather_shapes(loader, size, most):
         positions += batch.positions
         failures += batch.failures
         if batch.positions:
@@ -201,9 +206,10 @@ def extract_all(
             vectors.append(described)
             scores.append(ranked)
         advance(len(batch.positions) + len(batch.failures))
+    order = np.argsort(positions)
     return Extracted(
-        np.array(positions, dtype=np.int64),
-        np.concatenate(vectors),
-        HeadScores.concatenate(scores) if scores else HeadScores.none(0),
-        tuple(failures),
+        np.array(positions, dtype=np.int64)[order],
+        np.concatenate(vectors)[order],
+        HeadScores.concatenate(scores).take(order) if scores else HeadScores.none(0),
+        tuple(sorted(failures, key=lambda failure: failure.position)),
     )

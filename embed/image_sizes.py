@@ -12,7 +12,10 @@ import torch
 from .errors import InputError
 from .model import DescriptorModel
 from .settings import TrainSettings
+from .transforms import MAX_ASPECT, fit_shape
 from .views import Views
+
+Shape = tuple[int, int]  # height and width in pixels
 
 
 def check_training_sizes(model: DescriptorModel, settings: TrainSettings) -> None:
@@ -21,32 +24,38 @@ def check_training_sizes(model: DescriptorModel, settings: TrainSettings) -> Non
     for number, phase in enumerate(settings.phases):
         if phase.image_size is not None:
             sizes.setdefault(phase.image_size, f"train.phases.{number}.image_size")
-    _try_sizes(model, sizes)
+    _try_shapes(model, {(side, side): origin for side, origin in sizes.items()})
 
 
 def check_view_sizes(model: DescriptorModel, views: Views) -> None:
     """Raise InputError unless a model can describe each view of an image."""
-    sides = zip(views.sides(model), views.scales, strict=True)
-    _try_sizes(
-        model, {side: f"train.image_size times {scale:g} of embed.scales" for side, scale in sides}
-    )
+    shapes: dict[Shape, str] = {}
+    for side, scale in zip(views.sides(model), views.scales, strict=True):
+        origin = f"train.image_size times {scale:g} of embed.scales"
+        shapes[side, side] = origin
+        if views.square == "fit":
+            longest = fit_shape((1, round(MAX_ASPECT)), side, model.backbone.stride)
+            fitted = f"{origin}, fitted (embed.square; 'squeeze' has squares alone)"
+            shapes |= {longest: fitted, longest[::-1]: fitted}
+    _try_shapes(model, shapes)
 
 
-def _try_sizes(model: DescriptorModel, sizes: Mapping[int, str]) -> None:
-    """Raise InputError for a size in pixels that does not work, by what it comes from."""
+def _try_shapes(model: DescriptorModel, shapes: Mapping[Shape, str]) -> None:
+    """Raise InputError for a shape that does not work, by what it comes from."""
     training, device = model.training, next(model.parameters()).device
     model.eval()  # batch norms learn nothing, and take a batch of one
-    for side, origin in sizes.items():
+    for (height, width), origin in shapes.items():
         try:
             with torch.inference_mode():
-                model(torch.zeros(1, 3, side, side, device=device))
+                model(torch.zeros(1, 3, height, width, device=device))
         except Exception as error:  # each network has its own way to refuse
             name = model.spec.backbone.architecture
             reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
             config = timm.get_pretrained_cfg(name)
             hint = f", {config.input_size[-1]} it was made for" if config else ""
+            size = f"{height}" if height == width else f"{height} x {width}"
             raise InputError(
-                f"the network '{name}' takes no images of {side} pixels, {origin}: {reason}; take "
+                f"the network '{name}' takes no images of {size} pixels, {origin}: {reason}; take "
                 f"another size{hint}"
             ) from error
     model.train(training)

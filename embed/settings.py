@@ -55,7 +55,8 @@ class AugmentSettings(Settings):
 
     # Where values come from that are not named beside it: a name of embed.presets.
     preset: str = Field("default", exclude=True)
-    # centre: the middle square; none: the whole image, squeezed into a square.
+    # centre: the middle square; none: the whole image, squeezed into a square, also where
+    # embed.square is "fit".
     crop: Literal["random", "centre", "none"] = "random"
     # Share of the area that a random crop keeps at least, a centre crop of its square exactly.
     crop_min_area: float = Field(0.4, gt=0, le=1)
@@ -437,8 +438,9 @@ class EmbedSettings(Settings):
     # Exponent of the generalised mean that merges the descriptors of all views; 1: their sum.
     merge_p: float = Field(1.0, ge=1, le=100)
     flip: bool = False  # add the mirror image of each view; twice the time
-    # The whole image is squeezed into a square, or the largest square in its middle is taken.
-    square: Literal["squeeze", "crop"] = "squeeze"
+    # The whole image is squeezed into a square; crop: the largest square in its middle is taken;
+    # fit: the whole image keeps its aspect ratio, up to 3 : 1, in about as many pixels.
+    square: Literal["squeeze", "crop", "fit"] = "squeeze"
     # 1: the middle; 10: the corners, too, each mirrored; 12: the whole image beside them.
     crops: Literal[0, 1, 10, 12] = 0
     # Side of a crop, of that of the image.
@@ -448,6 +450,8 @@ class EmbedSettings(Settings):
     def _fit_together(self) -> Self:
         if self.crops and self.scales != (1.0,):
             raise ValueError("crops have the model's image_size: set scales = [1.0], or crops = 0")
+        if self.crops and self.square == "fit":
+            raise ValueError("crops are cut from a square: set square = 'squeeze', or crops = 0")
         if self.crops > 1 and self.flip:
             raise ValueError("10 or 12 crops are mirrored anyway: set flip = false")
         return self

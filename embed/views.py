@@ -9,13 +9,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self, get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import five_crop
 
 from .model import DescriptorModel
 from .settings import MAX_SCALE, MAX_SCALES, EmbedSettings
-from .transforms import Square
+from .transforms import Square, fit_shape, resize_image
 
 CROPS = (0, 1, 10, 12)
 
@@ -26,7 +28,7 @@ class Views:
 
     Raises:
         ValueError: a value is out of range, or crops come with what they do not go with: other
-            scales than 1, or `flip` where crops are mirrored anyway.
+            scales than 1, images that are no squares, or `flip` where crops are mirrored anyway.
 
     Source:
         10 crops: Krizhevsky, Sutskever, Hinton: ImageNet Classification with Deep Convolutional
@@ -36,7 +38,7 @@ class Views:
 
     scales: tuple[float, ...] = (1.0,)  # factors of the model's image_size
     flip: bool = False  # each scale, or the one crop, a second time, mirrored left to right
-    square: Square = "squeeze"  # how an image becomes a square: see transforms.resize_square
+    square: Square = "squeeze"  # how an image becomes a square, or not: see transforms
     # 0: the whole square. 1: its middle. 10: its four corners and the middle, each mirrored too.
     # 12: the whole beside these, shrunk to the size of a crop, and mirrored too.
     crops: int = 0
@@ -66,6 +68,11 @@ class Views:
                 f"{self.crops} crops at scales {self.scales}: a crop has the model's image_size; "
                 "set scales = [1.0], or crops = 0"
             )
+        if self.crops and self.square == "fit":
+            raise ValueError(
+                f"{self.crops} crops of an image that is no square; set square = 'squeeze' or "
+                "'crop', or crops = 0"
+            )
         if self.crops > 1 and self.flip:
             raise ValueError(
                 f"{self.crops} crops are mirrored anyway, flip would count them twice; set flip = "
@@ -86,8 +93,8 @@ class Views:
 
     @property
     def whole(self) -> bool:
-        """Whether the largest view is all of the image, squeezed into a square."""
-        return self.square == "squeeze" and not self.crops
+        """Whether the largest view is all of the image."""
+        return self.square != "crop" and not self.crops
 
     @property
     def mirrors(self) -> bool:
@@ -97,28 +104,33 @@ class Views:
     def sides(self, model: DescriptorModel) -> tuple[int, ...]:
         """Return the side in pixels of each scale's square; image_size alone with crops.
 
-        Backbones work in cells (patches of a ViT, the stride of a CNN). A side is rounded to as
-        many pixels as divide both the cell and image_size, so scale 1 is image_size itself.
+        Of a fitted image it is that of the square of as many pixels. Backbones work in cells
+        (patches of a ViT, the stride of a CNN). A side is rounded to as many pixels as divide both
+        the cell and image_size, so scale 1 is image_size itself.
         """
         size = model.spec.image_size
-        cell = int(model.backbone.network.feature_info[-1]["reduction"])
-        step = math.gcd(size, cell)
+        step = math.gcd(size, model.backbone.stride)
         return tuple(max(1, round(scale * size / step)) * step for scale in self.scales)
-
-    def view_sides(self, model: DescriptorModel) -> tuple[int, ...]:
-        """Return the side in pixels of every view that make_views yields."""
-        # 10 and 12 are counted with their mirror images, 1 is not.
-        views = self.crops // 2 if self.crops > 1 else max(self.crops, 1)
-        return tuple(side for side in self.sides(model) * views for _ in range(1 + self.mirrors))
 
     def input_side(self, model: DescriptorModel) -> int:
         """Return the side in pixels of the square that all views are made of.
 
-        It is what images are decoded for and resized to.
+        Of a fitted image it is that of the square of as many pixels: see `resize`.
         """
         if self.crops:
             return round(model.spec.image_size / self.crop_share)
         return max(self.sides(model))
+
+    def resize(self, model: DescriptorModel, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return what all views are made of, [h, w, 3], of an image [H, W, 3]."""
+        return resize_image(pixels, self.input_side(model), self.square, model.backbone.stride)
+
+    def takes(self, model: DescriptorModel, shape: tuple[int, int]) -> bool:
+        """Tell whether `resize` may return an image of such a height and width."""
+        side = self.input_side(model)
+        if self.square != "fit":
+            return shape == (side, side)
+        return all(length > 0 and (length - side) % model.backbone.stride == 0 for length in shape)
 
 
 ONE_VIEW = Views()
@@ -129,29 +141,34 @@ def make_views(model: DescriptorModel, batch: Tensor, views: Views) -> Iterator[
 
     Args:
         model: what the views are for.
-        batch: [B, 3, S, S] float, normalised; S the input side of the views.
+        batch: [B, 3, h, w] float, normalised, as Views.resize returns images.
         views: which there are.
 
     Returns:
-        An iterator of [B, 3, s, s] float, s the view_sides: scales in their order; of crops the
-        corners (top left, top right, bottom left, bottom right), the middle, the whole.
+        An iterator of [B, 3, s, s] float, s the sides, or of what fit_shape makes of them: scales
+        in their order; of crops the corners (top left, top right, bottom left, bottom right), the
+        middle, the whole.
     """
     sides = views.sides(model)
-    for view in _cut(batch, sides[0], views.crops) if views.crops else _scale(batch, sides):
+    shapes = [(side, side) for side in sides]
+    if views.square == "fit":
+        size = (batch.shape[-2], batch.shape[-1])
+        # The largest is the batch itself; the others follow from it, not from the images.
+        cell, largest = model.backbone.stride, max(sides)
+        shapes = [size if side == largest else fit_shape(size, side, cell) for side in sides]
+    for view in _cut(batch, sides[0], views.crops) if views.crops else _scale(batch, shapes):
         yield view
         if views.mirrors:
             yield view.flip(-1)
 
 
-def _scale(batch: Tensor, sides: Sequence[int]) -> Iterator[Tensor]:
-    """Yield the batch at each side."""
-    for side in sides:
-        if side == batch.shape[-1]:
+def _scale(batch: Tensor, shapes: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
+    """Yield the batch at each height and width."""
+    for shape in shapes:
+        if shape == batch.shape[-2:]:
             yield batch
         else:
-            yield nn.functional.interpolate(
-                batch, size=(side, side), mode="bilinear", antialias=True
-            )
+            yield nn.functional.interpolate(batch, size=shape, mode="bilinear", antialias=True)
 
 
 def _cut(batch: Tensor, side: int, crops: int) -> Iterator[Tensor]:
@@ -161,7 +178,7 @@ def _cut(batch: Tensor, side: int, crops: int) -> Iterator[Tensor]:
         yield from corners
     yield middle
     if crops == 12:
-        yield from _scale(batch, [side])
+        yield from _scale(batch, [(side, side)])
 
 
 def merge_views(described: Sequence[Tensor], p: float = 1.0) -> Tensor:

@@ -11,12 +11,14 @@ from pydantic import ValidationError
 
 from embed.backbone import BackboneSpec
 from embed.decode import decode_image
+from embed.errors import InputError
 from embed.extract import describe, describe_pixels, extract_all, pick_device
 from embed.failure import Failure
 from embed.head_scores import HeadScores
+from embed.image_sizes import check_view_sizes
 from embed.model import DescriptorModel, ModelSpec
 from embed.settings import EmbedSettings
-from embed.transforms import normalize, resize_square, to_tensor
+from embed.transforms import normalize, resize_image, to_tensor
 from embed.views import ONE_VIEW, Views, make_views, merge_views
 from tests.images import photo
 
@@ -121,7 +123,7 @@ def test_one_view_is_the_bare_model_to_the_last_bit(
     model: DescriptorModel, paths: list[Path]
 ) -> None:
     pixels = decode_image(paths[0], min_side=32).pixels
-    images = to_tensor(resize_square(pixels, 32))[None]
+    images = to_tensor(resize_image(pixels, 32))[None]
     batch = normalize(images, model.spec.backbone).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         expected = model(batch).numpy()
@@ -132,7 +134,7 @@ def test_one_view_is_the_bare_model_to_the_last_bit(
 
 def test_views_are_summed(model: DescriptorModel) -> None:
     pixels = photo(90, 70)
-    large = to_tensor(resize_square(pixels, 64))[None]
+    large = to_tensor(resize_image(pixels, 64))[None]
     batch = normalize(large, model.spec.backbone)
     total = np.zeros(8)
     for side in (32, 64):  # half of 32 is less than the one cell of 32 pixels that there must be
@@ -148,7 +150,7 @@ def test_views_are_summed(model: DescriptorModel) -> None:
 
 
 def test_views_are_merged_by_the_exponent(model: DescriptorModel) -> None:
-    images = to_tensor(resize_square(photo(90, 70), 64))[None]
+    images = to_tensor(resize_image(photo(90, 70), 64))[None]
     plain, merged = (describe(model, images, Views((1.0, 2.0), merge_p=p)) for p in (1.0, 8.0))
     small = normalize(images, model.spec.backbone)
     with torch.inference_mode():
@@ -227,7 +229,7 @@ def test_a_backbone_of_one_size_says_so(monkeypatch: pytest.MonkeyPatch) -> None
         raise AssertionError("input height does not match")
 
     monkeypatch.setattr(model, "features", refuse)
-    with pytest.raises(ValueError, match=r"'test_resnet' failed on views of 64 .*set scales"):
+    with pytest.raises(ValueError, match=r"'test_resnet' failed on views of 64 x 64 .*set scales"):
         vector_of(model, photo(64, 64), Views((2.0,)))
     with pytest.raises(AssertionError):  # at its own size nothing is explained away
         vector_of(model, photo(64, 64))
@@ -268,10 +270,76 @@ class Doubler:
         return HeadScores(labels, scores, scores.copy())
 
 
+FITTED = [(40, 80), (80, 40), (64, 64), (1, 300), (200, 3), (50, 90), (90, 50), (61, 40)] * 2
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Write images of many shapes, two of which cannot be read."""
+    folder = tmp_path_factory.mktemp("fitted")
+    found = [folder / f"{number}.png" for number in range(len(FITTED))]
+    for number, path in enumerate(found):
+        Image.fromarray(photo(*FITTED[number], seed=number)).save(path)
+        if number in BROKEN:
+            path.write_bytes(BROKEN[number])
+    return found
+
+
+@pytest.mark.parametrize("architecture", ["test_resnet", "test_vit"])
+@pytest.mark.parametrize("scales", [(1.0,), (0.5, 2.0)])
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (3, 0), (100, 0), (3, 2)])
+def test_fitted_files_are_described_alike_in_any_batch_and_order(
+    fitted: list[Path],
+    architecture: str,
+    scales: tuple[float, ...],
+    batch_size: int,
+    workers: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("embed.extract.WAITING", 1)  # so that some have to go early
+    model, views = build(architecture, 64), Views(scales, square="fit")
+    for paths in (fitted, fitted[::-1]):
+        found = extract_all(
+            model, paths, batch_size=batch_size, max_pixels=10**6, workers=workers, views=views
+        )
+        broken = [row for row, path in enumerate(paths) if fitted.index(path) in BROKEN]
+        assert [failure.position for failure in found.failures] == broken
+        rows = sorted({*range(len(paths))} - {*broken})
+        assert found.positions.tolist() == rows
+        alone = [vector_of(model, decode_image(paths[row]).pixels, views) for row in rows]
+        np.testing.assert_allclose(found.vectors, np.concatenate(alone), rtol=0, atol=1e-5)
+
+
+def test_a_square_is_fitted_as_it_is_squeezed(model: DescriptorModel) -> None:
+    pixels = photo(70, 70)
+    first, second = (vector_of(model, pixels, Views(square=s)) for s in ("squeeze", "fit"))
+    assert first.tobytes() == second.tobytes()
+    wide = photo(70, 140)
+    first, second = (vector_of(model, wide, Views(square=s)) for s in ("squeeze", "fit"))
+    assert np.abs(first - second).max() > 1e-4
+
+
+def test_with_pretrained_features_beside_both_networks_see_the_fitted_image() -> None:
+    joined = build(image_size=64).with_pretrained(build(image_size=64), 0.5).eval()
+    found = vector_of(joined, photo(70, 140), Views(square="fit"))
+    assert found.shape == (1, 16)
+    np.testing.assert_allclose(found[0, :8], found[0, 8:], atol=1e-6)
+
+
+def test_a_backbone_of_one_size_takes_no_fitted_images() -> None:
+    model, views = build("test_maxvit", 160), Views(square="fit")
+    check_view_sizes(model, ONE_VIEW)
+    with pytest.raises(InputError, match=r"no images of 96 x 288 pixels, .*'squeeze' has squares"):
+        check_view_sizes(model, views)
+    with pytest.raises(InputError, match=r"views of 128 x 256 pixels, .*square = 'squeeze'"):
+        vector_of(model, photo(40, 80), views)
+    assert vector_of(model, photo(40, 40), views).shape == (1, 8)
+
+
 def test_the_head_reads_the_mean_logit_of_the_views(model: DescriptorModel) -> None:
     pixels, views = photo(64, 64), Views(flip=True)
     _, found = describe_pixels(model, pixels, views, Doubler())
-    batch = normalize(to_tensor(resize_square(pixels, 32))[None], model.spec.backbone)
+    batch = normalize(to_tensor(resize_image(pixels, 32))[None], model.spec.backbone)
     with torch.inference_mode():
         first = [model.features(view)[0, 0].item() for view in (batch, batch.flip(-1))]
     np.testing.assert_allclose(found.scores, [[np.mean(first), 2 * np.mean(first)]], rtol=1e-4)

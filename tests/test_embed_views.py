@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from embed.backbone import BackboneSpec
 from embed.model import DescriptorModel, ModelSpec
 from embed.settings import EmbedSettings
+from embed.transforms import Square
 from embed.views import ONE_VIEW, Views, make_views, merge_views
 
 
@@ -112,19 +113,41 @@ def test_a_mirrored_image_has_the_same_crops(model: DescriptorModel, crops: int)
         Views(crops=1, flip=True),
         Views(crops=10),
         Views(crops=12, square="crop"),
+        Views((1.0, 2.0), flip=True, square="fit"),
     ],
 )
-def test_sides_are_told_before_the_views_are_made(model: DescriptorModel, views: Views) -> None:
+def test_mirror_images_come_in_pairs(model: DescriptorModel, views: Views) -> None:
     made = list(make_views(model, make_batch(model, views), views))
-    assert views.view_sides(model) == tuple(view.shape[-1] for view in made)
     assert len(made) % 2 == 0 if views.mirrors else len(made) == 1
 
 
 @pytest.mark.parametrize("views", [Views((0.5, 2.0), flip=True), Views(crops=12)])
 def test_an_empty_batch_has_empty_views(model: DescriptorModel, views: Views) -> None:
-    found = list(make_views(model, make_batch(model, views, count=1)[:0], views))
-    sides = views.view_sides(model)
-    assert [tuple(view.shape) for view in found] == [(0, 3, side, side) for side in sides]
+    one = make_batch(model, views, count=1)
+    found = [view.shape for view in make_views(model, one[:0], views)]
+    assert found == [(0, *view.shape[1:]) for view in make_views(model, one, views)]
+
+
+def test_scales_of_a_fitted_batch_keep_its_shape() -> None:
+    model = build(128)
+    views = Views((0.5, 1.0, 2.0), flip=True, square="fit")
+    image = views.resize(model, np.zeros((300, 400, 3), np.uint8))
+    batch = torch.rand(2, 3, *image.shape[:2], generator=torch.Generator().manual_seed(0))
+    found = list(make_views(model, batch, views))
+    assert [tuple(view.shape[-2:]) for view in found[::2]] == [(64, 64), (128, 160), (224, 288)]
+    assert found[4] is batch and same(found[5], torch.from_numpy(batch.numpy()[..., ::-1].copy()))
+    small = nn.functional.interpolate(batch, size=(64, 64), mode="bilinear", antialias=True)
+    assert same(found[0], small)
+
+
+@pytest.mark.parametrize(
+    ("square", "shapes"), [("fit", {(32, 32), (64, 32)}), ("crop", {(32, 32)})]
+)
+def test_a_batch_has_a_shape_that_images_are_resized_to(
+    model: DescriptorModel, square: Square, shapes: set[tuple[int, int]]
+) -> None:
+    asked = [(32, 32), (64, 32), (64, 33), (0, 32)]
+    assert {shape for shape in asked if Views(square=square).takes(model, shape)} == shapes
 
 
 @pytest.mark.parametrize(
@@ -149,6 +172,7 @@ def test_the_input_side_is_that_of_the_papers(size: int, share: float, side: int
         ({"crop_share": float("nan")}, "crop_share is nan"),
         ({"crops": 10, "scales": (1.0, 2.0)}, r"10 crops at scales .*set scales = \[1.0\]"),
         ({"crops": 1, "scales": (0.5,)}, "1 crops at scales"),
+        ({"crops": 1, "square": "fit"}, "no square; set square = 'squeeze' or 'crop', or crops"),
         ({"crops": 10, "flip": True}, "mirrored anyway.*set flip = false"),
         ({"crops": 12, "flip": True}, "mirrored anyway"),
     ],
@@ -168,6 +192,8 @@ def test_views_are_those_of_the_settings() -> None:
     for wrong in ({"crops": 11}, {"merge_p": 0.9}, {"merge_p": 101}):
         with pytest.raises(ValidationError):
             EmbedSettings.model_validate(wrong)
+    with pytest.raises(ValidationError, match="cut from a square: set square = 'squeeze', or"):
+        EmbedSettings(square="fit", crops=1)
 
 
 def unit_views(count: int, batch: int, dim: int, seed: int = 0) -> list[torch.Tensor]:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from embed import decode
 from embed.backbone import BackboneSpec
+from embed.images import ImageFiles
 from embed.model import DescriptorModel, ModelSpec
 from embed.views import Views
 from pipelines.answers import stored_model
@@ -41,6 +42,7 @@ max_features = 60
 score_threshold = 0.0
 """
 VIEWS = "[embed]\nscales = [0.5, 1.0, 3.4]\nflip = true\n"  # of 32 pixels: larger than SIFT's 96
+FITTED = "[embed]\nsquare = 'fit'\nscales = [0.5, 2.0]\nbatch_size = 2\n"
 # Photos and how they are stored: EXIF turns a photo on its side upright.
 SIZES = {"q0": (400, 300, 1), "q1": (20, 24, 1), "q2": (410, 290, 6), "q3": (30, 18, 8)}
 
@@ -56,8 +58,11 @@ def write_odd_photos(data: Path) -> None:
 
 @pytest.fixture(
     scope="module",
-    params=["", VIEWS, DELF, VIEWS.replace(", 3.4", "") + DELF],
-    ids=["sift", "sift, several views", "delf", "delf, several views"],
+    params=["", VIEWS, DELF, VIEWS.replace(", 3.4", "") + DELF, FITTED, FITTED + DELF],
+    ids=[
+        *("sift", "sift, several views", "delf", "delf, several views"),
+        *("sift, fitted", "delf, fitted"),
+    ],
 )
 def asked(
     request: pytest.FixtureRequest, finished: Tiny, tmp_path_factory: pytest.TempPathFactory
@@ -184,6 +189,20 @@ def test_photos_are_decoded_large_enough_for_every_use(name: str) -> None:
         assert decode_side(changed) >= recipe.train.image_size
         if method == "sift":
             assert decode_side(changed) >= build_extractor(Path(), changed.rerank).min_side
+
+
+@pytest.mark.parametrize("scales", [(1.0,), (0.7, 1.0, 1.4142), (0.5,), (3.3,)])
+@pytest.mark.parametrize("architecture", ["test_resnet", "test_vit"])
+def test_the_recipe_knows_what_fitted_images_are_decoded_for(
+    architecture: str, scales: tuple[float, ...]
+) -> None:
+    values = {"image_size": 64, "backbone": architecture}
+    embed = {"scales": scales, "square": "fit"}
+    recipe = Recipe.model_validate({"train": values, "embed": embed, "rerank": {"method": "none"}})
+    model = DescriptorModel(ModelSpec(BackboneSpec(architecture), 64, 8))
+    side, cell = Views(scales=scales).input_side(model), model.backbone.stride
+    files = ImageFiles([], side, 1, "fit", cell=cell)
+    assert files.min_side <= decode_side(recipe) <= files.min_side + 64
 
 
 @pytest.mark.parametrize("scales", [(1.0,), (0.7, 1.0, 1.4142), (0.5,), (3.3,)])

@@ -12,7 +12,8 @@ from typer import Exit
 from classify_head.settings import EnsembleSettings, MemberSettings
 from embed.explain import Score
 from embed.model import fingerprint_model
-from embed.transforms import normalize, resize_square, to_tensor
+from embed.transforms import normalize, resize_image, to_tensor
+from embed.views import Views
 from pipelines.commands.explain import explain
 from pipelines.reports.explain import Explainer
 from pipelines.reports.explain_figure import Panel, draw_panels, find_extent, pick_path
@@ -20,6 +21,7 @@ from rerank.delf.extractor import DelfExtractor
 from rerank.delf.model import LocalModel, LocalSpec
 from rerank.delf.settings import DelfSettings
 from tests.conftest import Tiny
+from tests.datasets import texture
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def read_score(explainer: Explainer, photo: Path, score: Score) -> float:
     model = explainer.first.model
     side = model.spec.image_size
     pixels = explainer.engine.describer.decode(photo).pixels
-    view = to_tensor(resize_square(pixels, side))[None]
+    view = to_tensor(resize_image(pixels, side))[None]
     return float(score(model, normalize(view, model.spec.backbone)).detach()[0])
 
 
@@ -101,6 +103,21 @@ def test_a_photo_its_neighbour_and_both_maps_are_shown(
         assert panel.heat is not None
         assert panel.heat.shape == (32, 32)
         assert panel.heat.max() > 0
+
+
+def test_the_maps_of_a_fitted_photo_have_its_shape(
+    explainer: Explainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = tmp_path / "wide.png"
+    Image.fromarray(texture(0)).resize((300, 100)).save(photo)
+    fitted = replace(explainer.first, views=Views(square="fit"))
+    monkeypatch.setattr(explainer, "first", fitted)
+    answer = explainer.engine.ask(photo)
+    subject = explainer._choose_subject(answer)
+    panels = explainer._make_panels(photo, answer, subject)
+    shapes = [panel.heat.shape for panel in panels if panel.heat is not None]
+    assert shapes == [(32, 64), (32, 64)]
+    assert find_extent((100, 300), "fit") == find_extent((100, 300), "squeeze")
 
 
 def test_the_attention_of_delf_is_shown_where_the_run_has_it(finished: Tiny) -> None:
@@ -194,7 +211,7 @@ def test_names_that_look_like_formulas_are_drawn(tmp_path: Path) -> None:
 def test_the_extent_of_a_crop_is_the_part_that_the_network_sees(size: tuple[int, int]) -> None:
     y, x = np.indices(size)
     pixels = np.stack([y, x, 0 * y], axis=-1).astype(np.uint8)
-    seen = resize_square(pixels, min(size), "crop")
+    seen = resize_image(pixels, min(size), "crop")
     left, right, bottom, top = find_extent(size, "crop")
     assert (top + 0.5, left + 0.5) == tuple(seen[0, 0, :2])
     assert (bottom - 0.5, right - 0.5) == tuple(seen[-1, -1, :2])

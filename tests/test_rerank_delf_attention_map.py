@@ -25,12 +25,12 @@ def test_scores_are_interpolated_between_the_centres_of_locations(
     places = (np.arange(SIDE) - center) / stride
     grid = np.meshgrid(places, places, indexing="ij")
     expected = map_coordinates(scores, grid, order=1, mode="nearest")
-    found = spread_scores(torch.from_numpy(scores)[None], SIDE, stride, center)
+    found = spread_scores(torch.from_numpy(scores)[None], (SIDE, SIDE), stride, center)
     np.testing.assert_allclose(found[0].numpy(), expected, atol=1e-12)
 
 
 def test_a_map_of_one_location_is_the_same_everywhere() -> None:
-    found = spread_scores(torch.full((2, 1, 1), 3.0), 5, 32, 15.5)
+    found = spread_scores(torch.full((2, 1, 1), 3.0), (5, 5), 32, 15.5)
     assert torch.equal(found, torch.full((2, 5, 5), 3.0))
 
 

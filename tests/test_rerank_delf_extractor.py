@@ -1,5 +1,7 @@
 """DELF features of whole images: where they lie, in what order, alone or in batches."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -120,6 +122,28 @@ def test_what_describes_an_image_finds_its_features_too(
         np.testing.assert_allclose(vector, expected, atol=1e-6)
     # Of the largest view nothing: it is a square of the pyramid.
     assert len(run) == passes * len(SHAPES)
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
+@pytest.mark.parametrize(("shape", "passes"), [((96, 96), 0), ((40, 200), 1), ((300, 90), 1)])
+def test_a_fitted_image_shares_the_pass_of_a_square_alone(
+    shape: tuple[int, int], passes: int, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extractor, image, views = make_extractor(name=name), decoded(*shape), Views(square="fit")
+    expected, _ = describe_pixels(extractor.model, image.pixels, views)
+    run: list[torch.Size] = []
+    backbone = type(extractor.model.backbone)
+    forward = backbone.forward
+
+    def count(self: Backbone, images: Tensor) -> Any:
+        run.append(images.shape)
+        return forward(self, images)
+
+    monkeypatch.setattr(backbone, "forward", count)
+    features, vector, _ = extractor.describe(image, views)
+    assert len(run) == passes
+    np.testing.assert_allclose(vector, expected, atol=1e-6)
+    assert_same_features(features, extractor.extract(image))
 
 
 def test_no_images_give_no_features() -> None:

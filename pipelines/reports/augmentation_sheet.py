@@ -17,7 +17,7 @@ from embed.errors import InputError
 from embed.files import writing
 from embed.presets import PRESETS
 from embed.settings import AugmentSettings
-from embed.transforms import resize_square, to_tensor
+from embed.transforms import resize_image, to_tensor
 from embed.variants import TRANSFORMS, make_variant
 from pipelines.datasets.dataset import Dataset
 from pipelines.lettering import write_line
@@ -127,6 +127,6 @@ def _draw(images: Sequence[NDArray[np.uint8]], rows: dict[str, Change]) -> Image
         top = GAP + number * step
         write_line(draw, (GAP * 2, top + TILE // 2), name, 13, INK, width=LABEL - 3 * GAP)
         for place, pixels in enumerate(images):
-            tile = Image.fromarray(resize_square(change(pixels, place), TILE))
+            tile = Image.fromarray(resize_image(change(pixels, place), TILE))
             sheet.paste(tile, (LABEL + place * step, top))
     return sheet

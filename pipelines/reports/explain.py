@@ -17,7 +17,7 @@ from torch import Tensor
 from embed.decode import ImageError, decode_image
 from embed.errors import InputError
 from embed.explain import Score, class_logit, cosine_to, grad_cam, saliency
-from embed.transforms import resize_square, to_tensor
+from embed.transforms import resize_image, to_tensor
 from pipelines.answers.answer import Answer, Match
 from pipelines.answers.open_run import load_split_embeddings
 from pipelines.answers.query import QueryEngine
@@ -128,7 +128,8 @@ class Explainer:
         model, limit = self.first.model, self.engine.recipe.decode.max_pixels
         # Decoded for the network as it is when it answers, and again large enough to look at.
         side, seen = model.spec.image_size, self.engine.describer.decode(photo).pixels
-        view = to_tensor(resize_square(seen, side, self.first.views.square))[None]
+        square, stride = self.first.views.square, model.backbone.stride
+        view = to_tensor(resize_image(seen, side, square, stride))[None]
         shown = decode_image(photo, min_side=PHOTO_SIDE, max_pixels=limit).pixels
         slopes = _to_numpy(saliency(model, view, subject.score))
         panels = [Panel(_describe_answer(answer), shown), *self._show_neighbor(subject.neighbor)]

@@ -39,7 +39,7 @@ class Panel:
 
     title: str
     pixels: NDArray[np.uint8]  # [H, W, 3] RGB
-    heat: NDArray[np.float32] | None = None  # [S, S], >= 0
+    heat: NDArray[np.float32] | None = None  # [h, w], >= 0
     top: float = 1.0  # value that is drawn brightest, with all above it
     opacity: float = 0.55  # of the map
 
@@ -49,7 +49,7 @@ def draw_panels(panels: Sequence[Panel], square: Square, photo: Path, path: Path
 
     Args:
         panels: at least one.
-        square: how the network's view was made of the photo, see embed.transforms.resize_square.
+        square: how the network's view was made of the photo, see embed.transforms.resize_image.
         photo: that is explained; its content is noted in the file.
         path: the .png file to write, of pick_path.
     """
@@ -117,7 +117,7 @@ def _draw_panel(axes: "Axes", panel: Panel, square: Square) -> None:
 
 
 def find_extent(size: tuple[int, int], square: Square) -> tuple[float, float, float, float]:
-    """Return the part of a photo that becomes the network's square view.
+    """Return the part of a photo that becomes the network's view.
 
     Args:
         size: (height, width) of the photo in pixels.
@@ -130,7 +130,7 @@ def find_extent(size: tuple[int, int], square: Square) -> tuple[float, float, fl
     (2.5, 6.5, 3.5, -0.5)
     """
     height, width = size
-    if square == "squeeze":
+    if square != "crop":
         return -0.5, width - 0.5, height - 0.5, -0.5
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2

@@ -33,12 +33,13 @@ def decoding(recipe: Recipe) -> dict[str, Any]:
 
 
 def _view_side(recipe: Recipe) -> int:
-    """Return at least what embed.views.Views.input_side does for the recipe's model."""
+    """Return at least what embed.images.ImageFiles decodes for the views of the recipe's model."""
     size, embed = recipe.train.image_size, recipe.embed
     if embed.crops:
         return round(size / embed.crop_share)
     scale = max(embed.scales)
-    return size if scale == 1 else math.ceil(scale * size) + CELL // 2
+    rounded = (scale != 1) + (embed.square == "fit")  # times that a side goes up to a whole cell
+    return math.ceil(scale * size) + rounded * CELL // 2
 
 
 def _local_side(recipe: Recipe) -> int:

@@ -23,6 +23,7 @@ from embed.image_file import ImageFile
 from embed.model import DescriptorModel
 from embed.pooling import concatenate_weighted
 from embed.sampling import group_by_class
+from embed.transforms import Square
 from embed.views import Views
 from index.metrics import recall_at_k
 from index.search import search
@@ -54,7 +55,7 @@ class Validation:
     head: Head  # that is trained beside the model
     judge: Literal["neighbors", "head"]  # whose answers are scored
     search: SearchSettings
-    square: Literal["squeeze", "crop"]  # how images become square
+    square: Square  # how images become square, or not
     batch_size: int
     max_pixels: int
     workers: int

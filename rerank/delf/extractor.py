@@ -17,7 +17,7 @@ from embed.errors import InputError
 from embed.extract import Classifier, describe_and_classify
 from embed.head_scores import HeadScores
 from embed.model import DescriptorModel, fingerprint_model
-from embed.transforms import Square, normalize, resize_square, to_tensor
+from embed.transforms import normalize, resize_image, to_tensor
 from embed.views import ONE_VIEW, Views
 from rerank.features import LocalFeatures
 
@@ -29,8 +29,8 @@ from .settings import DelfSettings, fingerprint_extraction, pyramid_sides
 class DelfExtractor:
     """Local features of an image pyramid, the best by attention first.
 
-    An image is resized to squares, as for the global descriptor; where both want the same square
-    one pass of the backbone gives both: see `describe`. Pyramid, attention and reduction are those
+    An image is squeezed into squares; where the global descriptor wants one of them, one pass of
+    the backbone gives both: see `describe`. Pyramid, attention and reduction are those
     of DELF (Noh et al., ICCV 2017) and DELG (Cao et al., 2020).
     """
 
@@ -123,11 +123,11 @@ class DelfExtractor:
             The features; the global descriptor [1, D], of length 1, and what the head says: those
             of embed.extract.describe_pixels for the same image.
         """
-        side = views.input_side(self.model)
-        maps, last = self._forward([image], side if views.whole else None)
+        seen = to_tensor(views.resize(self.model, image.pixels))[None]
+        height, width = seen.shape[-2:]
+        maps, last = self._forward([image], width if views.whole and height == width else None)
         (features,) = self._find([image], maps)
-        square = _make_squares([image], side, views.square)
-        return features, *describe_and_classify(self.model, square, classifier, views, last)
+        return features, *describe_and_classify(self.model, seen, classifier, views, last)
 
     def _forward(
         self, images: Sequence[DecodedImage], shared: int | None = None
@@ -193,6 +193,6 @@ class DelfExtractor:
         )
 
 
-def _make_squares(images: Sequence[DecodedImage], side: int, square: Square = "squeeze") -> Tensor:
+def _make_squares(images: Sequence[DecodedImage], side: int) -> Tensor:
     """Return [B, 3, side, side] uint8 of images of any sizes."""
-    return torch.stack([to_tensor(resize_square(i.pixels, side, square)) for i in images])
+    return torch.stack([to_tensor(resize_image(image.pixels, side)) for image in images])
