@@ -20,8 +20,10 @@ from .errors import InputError
 from .failure import Failure
 from .head_scores import HeadScores
 from .image_file import ImageFile
-from .images import ImageFiles, collate
+from .images import NO_REGIONS, ImageFiles, collate
 from .model import DescriptorModel
+from .regions import cut_regions, region_boxes
+from .settings import RegionSettings
 from .transforms import normalize, resize_square, to_tensor
 from .views import ONE_VIEW, Views, make_views, merge_views
 
@@ -62,6 +64,7 @@ class Extracted:
     vectors: NDArray[np.float32]  # [N, dim], rows of length 1
     head: HeadScores  # of the N images
     failures: tuple[Failure, ...]
+    regions: NDArray[np.float32] | None = None  # [N, R, dim], rows of length 1; None: not asked for
 
 
 def describe(
@@ -150,6 +153,30 @@ def describe_pixels(
     return describe_and_classify(model, square[None], classifier, views)
 
 
+def describe_regions(
+    model: DescriptorModel, regions: Tensor, views: Views = ONE_VIEW
+) -> NDArray[np.float32]:
+    """Return the descriptors [B, R, dim] of the regions [B, R, 3, S, S] uint8 of images.
+
+    Each is described as an image is.
+    """
+    described = [describe(model, regions[:, place], views) for place in range(regions.shape[1])]
+    return np.stack(described, axis=1)
+
+
+def describe_pixel_regions(
+    model: DescriptorModel,
+    pixels: NDArray[np.uint8],
+    regions: RegionSettings,
+    views: Views = ONE_VIEW,
+) -> NDArray[np.float32] | None:
+    """Return the descriptors [1, R, dim] of the regions of one decoded image; None for none."""
+    side = views.input_side(model)
+    parts = cut_regions(pixels, region_boxes(regions))
+    squares = [to_tensor(resize_square(part, side, views.square)) for part in parts]
+    return describe(model, torch.stack(squares), views)[None] if squares else None
+
+
 def extract_all(
     model: DescriptorModel,
     paths: Sequence[ImageFile],
@@ -161,6 +188,7 @@ def extract_all(
     advance: Callable[[int], None] = lambda count: None,
     views: Views = ONE_VIEW,
     classifier: Classifier | None = None,
+    regions: RegionSettings = NO_REGIONS,
 ) -> Extracted:
     """Describe image files, a batch at a time, in order.
 
@@ -175,6 +203,7 @@ def extract_all(
         advance: called with the number of images that are done since the last call.
         views: what is described of each image; it is decoded once.
         classifier: asked of each image; None for scores of no class.
+        regions: that are described beside each image, in the same way.
 
     Raises:
         InputError: a backbone that cannot take a view's side.
@@ -184,7 +213,11 @@ def extract_all(
         # Processes that are forked would keep what is free here once it is written to.
         give_back_memory()
     loader = DataLoader(
-        ImageFiles(paths, views.input_side(model), max_pixels, views.square, min_side=min_side),
+        ImageFiles(
+            *(paths, views.input_side(model), max_pixels, views.square),
+            min_side=min_side,
+            regions=regions,
+        ),
         batch_size=size,
         collate_fn=collate,
         num_workers=workers if parallel else 0,
@@ -193,12 +226,15 @@ def extract_all(
     failures: list[Failure] = []
     vectors = [np.empty((0, model.dim), dtype=np.float32)]
     scores: list[HeadScores] = []
+    parts = [np.empty((0, len(region_boxes(regions)), model.dim), dtype=np.float32)]
     for batch in loader:
         positions += batch.positions
         failures += batch.failures
         if batch.positions:
             described, ranked = describe_and_classify(model, batch.images, classifier, views)
             vectors.append(described)
+            if regions.grids:
+                parts.append(describe_regions(model, batch.regions, views))
             scores.append(ranked)
         advance(len(batch.positions) + len(batch.failures))
     return Extracted(
@@ -206,4 +242,5 @@ def extract_all(
         np.concatenate(vectors),
         HeadScores.concatenate(scores) if scores else HeadScores.none(0),
         tuple(failures),
+        np.concatenate(parts) if regions.grids else None,
     )

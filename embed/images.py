@@ -13,9 +13,13 @@ from torch.utils.data import Dataset
 from .decode import ImageError, decode_image
 from .failure import Failure
 from .image_file import ImageFile
+from .regions import cut_regions, decode_side, region_boxes
+from .settings import RegionSettings
 from .transforms import Square, resize_square, to_tensor
 
-Item = tuple[int, Tensor] | Failure
+Item = tuple[int, Tensor] | Failure  # position, [1 + R, 3, S, S]: an image and its regions
+
+NO_REGIONS = RegionSettings()
 
 
 @dataclass(frozen=True)
@@ -24,19 +28,20 @@ class Batch:
 
     positions: tuple[int, ...]  # [B], of the images in the list of all
     images: Tensor  # [B, 3, S, S] uint8
+    regions: Tensor  # [B, R, 3, S, S] uint8
     failures: tuple[Failure, ...]
 
 
 def collate(items: Sequence[Item]) -> Batch:
     """Put readable images into one tensor and unreadable ones on record."""
     read = [item for item in items if not isinstance(item, Failure)]
-    images = torch.stack([image for _, image in read]) if read else torch.empty(0, 3, 1, 1)
+    images = torch.stack([image for _, image in read]) if read else torch.empty(0, 1, 3, 1, 1)
     failures = tuple(item for item in items if isinstance(item, Failure))
-    return Batch(tuple(position for position, _ in read), images, failures)
+    return Batch(tuple(position for position, _ in read), images[:, 0], images[:, 1:], failures)
 
 
 class ImageFiles(Dataset[Item]):
-    """Images as the network sees them in inference: uint8 [3, size, size]."""
+    """Images, and regions of each, as the network sees them: uint8 [1 + R, 3, size, size]."""
 
     def __init__(
         self,
@@ -46,6 +51,7 @@ class ImageFiles(Dataset[Item]):
         square: Square = "squeeze",
         *,
         min_side: int = 1,
+        regions: RegionSettings = NO_REGIONS,
     ) -> None:
         """Take the files.
 
@@ -54,11 +60,14 @@ class ImageFiles(Dataset[Item]):
             size: side in pixels.
             max_pixels: limit of the decoder.
             square: how an image becomes one.
-            min_side: pixels that a decoded image's shorter side keeps at least; `size` if larger.
+            min_side: pixels that a decoded image's shorter side keeps at least; `size` if larger,
+                more for regions.
+            regions: that follow the image, which they are cut from.
         """
         self.paths, self.size, self.max_pixels, self.square = paths, size, max_pixels, square
         # The shorter side keeps at least size pixels: enough for the square in the middle, too.
-        self.min_side = max(size, min_side)
+        self.min_side = max(decode_side(regions, size), min_side)
+        self.boxes = region_boxes(regions)
 
     def __len__(self) -> int:
         """Return the number of files."""
@@ -72,4 +81,6 @@ class ImageFiles(Dataset[Item]):
             )
         except ImageError as error:
             return Failure(position, error.reason, str(error))
-        return position, to_tensor(resize_square(image.pixels, self.size, self.square))
+        shown = [image.pixels, *cut_regions(image.pixels, self.boxes)]
+        squares = [to_tensor(resize_square(part, self.size, self.square)) for part in shown]
+        return position, torch.stack(squares)

@@ -419,9 +419,19 @@ class TrainSettings(Settings):
         return self.images_per_class if grouped else 1
 
 
+MAX_GRIDS, MAX_GRID = 3, 8  # of regions
 MAX_SCALES = 8
 MAX_SCALE = 8.0
 Scale = Annotated[float, Field(gt=0, le=MAX_SCALE)]
+
+
+class RegionSettings(Settings):
+    """Which regions of an image are described beside the whole: see embed.regions."""
+
+    # Regions along each side of each grid; () none. Each region costs the time of an image, and its
+    # descriptor the bytes of one. (2, 3) with an overlap of 0.5: those of R-MAC with 3 levels.
+    grids: tuple[Annotated[int, Field(ge=2, le=MAX_GRID)], ...] = Field((), max_length=MAX_GRIDS)
+    overlap: float = Field(0.5, ge=0, le=0.9)  # share of its side that a region has with the next
 
 
 class EmbedSettings(Settings):
@@ -443,6 +453,7 @@ class EmbedSettings(Settings):
     crops: Literal[0, 1, 10, 12] = 0
     # Side of a crop, of that of the image.
     crop_share: float = Field(0.875, ge=1 / MAX_SCALE, lt=1)
+    regions: RegionSettings = RegionSettings()
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:

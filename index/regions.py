@@ -49,9 +49,7 @@ class ImageIndex:
         found = self.rows.reconstruct_batch(places.ravel())
         return np.asarray(found).reshape(len(images), self.per_image, self.rows.d)
 
-    def search(
-        self, query_ids: Sequence[str], queries: NDArray[np.floating], k: int
-    ) -> Neighbors:
+    def search(self, query_ids: Sequence[str], queries: NDArray[np.floating], k: int) -> Neighbors:
         """Find the k nearest images of each query, exactly; of equal ones the lower row is first.
 
         Args:
@@ -90,9 +88,7 @@ class ImageIndex:
             return np.empty((0, count), dtype=np.float32)
         return self.search([str(row) for row in range(len(queries))], queries, count).scores
 
-    def cosines(
-        self, query: NDArray[np.float32], images: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
+    def cosines(self, query: NDArray[np.float32], images: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return [n] the cosines of one query [U, dim] to images."""
         vectors = self.vectors(images).reshape(-1, self.rows.d)
         products = np.stack([vectors @ one for one in query])
