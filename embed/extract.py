@@ -231,10 +231,12 @@ def extract_all(
         positions += batch.positions
         failures += batch.failures
         if batch.positions:
-            described, ranked = describe_and_classify(model, batch.images, classifier, views)
-            vectors.append(described)
+            images = batch.images
             if regions.grids:
-                parts.append(describe_regions(model, batch.regions, views))
+                images = batch.images[:, 0]
+                parts.append(describe_regions(model, batch.images[:, 1:], views))
+            described, ranked = describe_and_classify(model, images, classifier, views)
+            vectors.append(described)
             scores.append(ranked)
         advance(len(batch.positions) + len(batch.failures))
     return Extracted(

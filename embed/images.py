@@ -17,7 +17,7 @@ from .regions import cut_regions, decode_side, region_boxes
 from .settings import RegionSettings
 from .transforms import Square, resize_square, to_tensor
 
-Item = tuple[int, Tensor] | Failure  # position, [1 + R, 3, S, S]: an image and its regions
+Item = tuple[int, Tensor] | Failure
 
 NO_REGIONS = RegionSettings()
 
@@ -27,21 +27,23 @@ class Batch:
     """What could be read of some images."""
 
     positions: tuple[int, ...]  # [B], of the images in the list of all
-    images: Tensor  # [B, 3, S, S] uint8
-    regions: Tensor  # [B, R, 3, S, S] uint8
+    images: Tensor  # [B, 3, S, S] uint8; [B, 1 + R, 3, S, S] with regions
     failures: tuple[Failure, ...]
 
 
 def collate(items: Sequence[Item]) -> Batch:
     """Put readable images into one tensor and unreadable ones on record."""
     read = [item for item in items if not isinstance(item, Failure)]
-    images = torch.stack([image for _, image in read]) if read else torch.empty(0, 1, 3, 1, 1)
+    images = torch.stack([image for _, image in read]) if read else torch.empty(0, 3, 1, 1)
     failures = tuple(item for item in items if isinstance(item, Failure))
-    return Batch(tuple(position for position, _ in read), images[:, 0], images[:, 1:], failures)
+    return Batch(tuple(position for position, _ in read), images, failures)
 
 
 class ImageFiles(Dataset[Item]):
-    """Images, and regions of each, as the network sees them: uint8 [1 + R, 3, size, size]."""
+    """Images as the network sees them in inference: uint8 [3, size, size].
+
+    With regions [1 + R, 3, size, size]: the image, then its regions.
+    """
 
     def __init__(
         self,
@@ -81,6 +83,9 @@ class ImageFiles(Dataset[Item]):
             )
         except ImageError as error:
             return Failure(position, error.reason, str(error))
-        shown = [image.pixels, *cut_regions(image.pixels, self.boxes)]
-        squares = [to_tensor(resize_square(part, self.size, self.square)) for part in shown]
-        return position, torch.stack(squares)
+        whole = to_tensor(resize_square(image.pixels, self.size, self.square))
+        if not len(self.boxes):
+            return position, whole
+        parts = cut_regions(image.pixels, self.boxes)
+        squares = [to_tensor(resize_square(part, self.size, self.square)) for part in parts]
+        return position, torch.stack([whole, *squares])

@@ -70,7 +70,7 @@ class ImageIndex:
             undecided = []
             step = max(MOST_HITS // (each * fetch), 1)
             for places in np.split(pending, range(step, len(pending), step)):
-                names = [query_ids[place] for place in np.repeat(places, each)]
+                names = [query_ids[place] for place in np.repeat(places, each).tolist()]
                 hits = search(self.rows, names, queries[places].reshape(-1, dim), fetch)
                 found = merge_hits(hits, self.per_image, each, k)
                 rows[places], scores[places] = found
@@ -92,7 +92,8 @@ class ImageIndex:
         """Return [n] the cosines of one query [U, dim] to images."""
         vectors = self.vectors(images).reshape(-1, self.rows.d)
         products = np.stack([vectors @ one for one in query])
-        return products.reshape(len(query), len(images), self.per_image).max(axis=(0, 2))
+        pairs = products.reshape(len(query), len(images), self.per_image)
+        return np.asarray(pairs.max(axis=(0, 2)))
 
     def best_pair(self, query: NDArray[np.float32], image: int) -> tuple[int, int]:
         """Return which vector of a query [U, dim] and which of an image are nearest; 0: whole."""

@@ -220,7 +220,7 @@ def test_regions_lie_beside_the_descriptor_of_their_image(count: int, tmp_path: 
     write_shard(other, more)
     both = Embeddings.concatenate([written, more])
     np.testing.assert_array_equal(read([other, path], written, more).regions, both.regions)
-    np.testing.assert_array_equal(both.take([count + 2]).regions, more.regions[2:3])
+    np.testing.assert_array_equal(both.take([count + 2]).regions, more.all_vectors[2:3, 1:])
 
 
 def test_a_shard_without_regions_has_no_column_for_them(tmp_path: Path) -> None:
@@ -235,6 +235,6 @@ def test_a_shard_without_regions_has_no_column_for_them(tmp_path: Path) -> None:
 def test_regions_of_other_images_or_another_length_are_refused() -> None:
     written = with_regions(embeddings(4), 3)
     with pytest.raises(ValueError, match=r"regions have shape \(4, 3, 2\), expected \[4, R, 4\]"):
-        replace(written, regions=written.regions[:, :, :2])
+        replace(written, regions=written.all_vectors[:, 1:, :2])
     with pytest.raises(ValueError, match="regions"):
         Embeddings.concatenate([written, embeddings(2, seed=1)])

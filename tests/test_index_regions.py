@@ -97,3 +97,12 @@ def test_hits_of_one_image_count_once_by_the_best() -> None:
     images, best = merge_hits(Neighbors(("a", "a"), rows, scores), per_image=2, each=2, k=4)
     assert images.tolist() == [[2, 0, 1, -1]]
     assert best.tolist() == [[0.75, 0.25, 0.25, -np.inf]]
+
+
+@pytest.mark.parametrize("count", [1, 3, 10])
+def test_nearest_cosines_are_the_largest(count: int) -> None:
+    vectors = random_rows(20, 0)
+    index = ImageIndex.build(vectors[:7, None])
+    expected = -np.sort(-(vectors @ vectors[:7].T), axis=1)[:, :count]
+    np.testing.assert_allclose(index.nearest_cosines(vectors[:, None], count), expected, atol=1e-6)
+    assert index.nearest_cosines(vectors[:0, None], count).shape == (0, min(count, 7))

@@ -4,7 +4,7 @@ Reads a run folder and the photos. Writes nothing. Everything is loaded once, th
 one forward pass, one search and the verification of its candidates.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from classify_head.evidence import Evidence
 from embed.decode import ImageError
 from embed.errors import MissingFileError
 from embed.image_file import ImageFile
+from embed.regions import region_boxes, to_pixels
+from embed.shards import Embeddings
 from pipelines.runs.job import read_run
 from pipelines.runs.recipe import Recipe, make_recipe
 from rerank.features import LocalFeatures
@@ -74,10 +76,31 @@ class QueryEngine:
         answer = make_answers(self.recognizer, evidence, decisions)[0]
         matches = order_supporters(self._matches(rows[0], evidence), answer.guess)
         best = matches[0] if matches and matches[0].landmark_id == answer.guess else None
-        shown = tuple(order_supporters(matches, answer.guess, neighbors))
-        answer = replace(answer, neighbors=shown, best=best)
+        shown = order_supporters(matches, answer.guess, neighbors)
+        if asked.regions is not None:
+            shown = self._place(shown, asked, image.original_size)
+            best = self._place([best], asked, image.original_size)[0] if best else None
+        answer = replace(answer, neighbors=tuple(shown), best=best)
         gathered = self.recognizer, self.decision, evidence, rows
         return add_further([answer], *gathered, lambda query: features)[0]
+
+    def _place(
+        self, matches: Sequence[Match], asked: Embeddings, size: tuple[int, int]
+    ) -> list[Match]:
+        """Say where in a photo of size (width, height), and where in theirs, matches are alike."""
+        boxes = region_boxes(self.recipe.embed.regions)
+        pixels = to_pixels(boxes, size).tolist()
+        rows = [self.recognizer.database.row_of[match.image_id] for match in matches]
+        return [
+            replace(
+                match,
+                query_box=tuple(pixels[mine - 1]) if mine else None,
+                box=tuple(boxes[other - 1].round(4).tolist()) if other else None,
+            )
+            for match, (mine, other) in zip(
+                matches, self.recognizer.best_regions(asked, rows), strict=True
+            )
+        ]
 
     def find_features(self, path: ImageFile) -> LocalFeatures | None:
         """Return the local features of a photo; None where the run compares none.
