@@ -143,7 +143,7 @@ def _check_regions(recipe: Recipe, source: str) -> None:
     for name, value in moving.items():
         if value:
             raise InputError(
-                f"recipe {source}: {name} = {value} with embed.regions: it moves the descriptors of "
+                f"recipe {source}: {name} = {value} with embed.regions: it moves descriptors of "
                 f"whole images alone; set {name} = 0, or embed.regions.grids = []"
             )
 
