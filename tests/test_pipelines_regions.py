@@ -32,7 +32,8 @@ REGIONS = "[embed.regions]\ngrids = [2]\n"
 
 def unit(*shape: int, seed: int = 0) -> NDArray[np.float32]:
     values = np.random.default_rng(seed).normal(size=(*shape, DIM))
-    return (values / np.linalg.norm(values, axis=-1, keepdims=True)).astype(np.float32)
+    values /= np.linalg.norm(values, axis=-1, keepdims=True)
+    return np.asarray(values, dtype=np.float32)
 
 
 def recognizer_of(

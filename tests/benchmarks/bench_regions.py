@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from embed.backbone import BackboneSpec, build_backbone
+from embed.backbone import BackboneSpec, LastLayer, build_backbone
 from embed.decode import decode_image
 from embed.model import DescriptorModel, ModelSpec
 from embed.regions import cut_regions, region_boxes, to_pixels
@@ -63,18 +63,18 @@ def describe(model: DescriptorModel, images: Iterator[Pixels]) -> Described:
     found, seconds = [], np.zeros(3)
     for pixels in images:
         times = [time.perf_counter()]
-        last = model.backbone(to_batch(model, [pixels]))
+        last = model.backbone(to_batch(model, [pixels])).map
         whole = pool(model, [last])
         times.append(time.perf_counter())
         places = to_pixels(BOXES, (last.shape[3], last.shape[2])).tolist()
         of_map = pool(model, [last[:, :, t:b, left:r] for left, t, r, b in places])
         times.append(time.perf_counter())
         parts = to_batch(model, cut_regions(pixels, BOXES))
-        found.append((whole, of_map, pool(model, [model.backbone(parts)])))
+        found.append((whole, of_map, pool(model, [model.backbone(parts).map])))
         times.append(time.perf_counter())
         seconds += np.diff(times)
-    wholes, maps, parts = (np.stack(each) for each in zip(*found, strict=True))
-    return Described(wholes, maps, parts, seconds / len(found))
+    wholes, maps, regions = (np.stack(each) for each in zip(*found, strict=True))
+    return Described(wholes, maps, regions, seconds / len(found))
 
 
 def to_batch(model: DescriptorModel, parts: Sequence[Pixels]) -> Tensor:
@@ -86,7 +86,7 @@ def to_batch(model: DescriptorModel, parts: Sequence[Pixels]) -> Tensor:
 
 def pool(model: DescriptorModel, maps: Sequence[Tensor]) -> Floats:
     """Return the descriptors [n, dim] of maps, one behind the other."""
-    pooled = torch.cat([model.pool_map(each) for each in maps])
+    pooled = torch.cat([model.pool_map(LastLayer(each)) for each in maps])
     return np.asarray(torch.nn.functional.normalize(pooled, dim=1).numpy())
 
 
