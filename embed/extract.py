@@ -22,7 +22,7 @@ from .head_scores import HeadScores
 from .image_file import ImageFile
 from .images import NO_REGIONS, ImageFiles, collate
 from .model import DescriptorModel
-from .regions import cut_regions, region_boxes
+from .regions import cut_regions
 from .settings import RegionSettings
 from .transforms import normalize, resize_square, to_tensor
 from .views import ONE_VIEW, Views, make_views, merge_views
@@ -172,7 +172,7 @@ def describe_pixel_regions(
 ) -> NDArray[np.float32] | None:
     """Return the descriptors [1, R, dim] of the regions of one decoded image; None for none."""
     side = views.input_side(model)
-    parts = cut_regions(pixels, region_boxes(regions))
+    parts = cut_regions(pixels, regions)
     squares = [to_tensor(resize_square(part, side, views.square)) for part in parts]
     return describe(model, torch.stack(squares), views)[None] if squares else None
 
@@ -226,7 +226,7 @@ def extract_all(
     failures: list[Failure] = []
     vectors = [np.empty((0, model.dim), dtype=np.float32)]
     scores: list[HeadScores] = []
-    parts = [np.empty((0, len(region_boxes(regions)), model.dim), dtype=np.float32)]
+    parts = [np.empty((0, regions.count, model.dim), dtype=np.float32)]
     for batch in loader:
         positions += batch.positions
         failures += batch.failures

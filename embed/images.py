@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from .decode import ImageError, decode_image
 from .failure import Failure
 from .image_file import ImageFile
-from .regions import cut_regions, decode_side, region_boxes
+from .regions import cut_regions, decode_side
 from .settings import RegionSettings
 from .transforms import Square, resize_square, to_tensor
 
@@ -69,7 +69,7 @@ class ImageFiles(Dataset[Item]):
         self.paths, self.size, self.max_pixels, self.square = paths, size, max_pixels, square
         # The shorter side keeps at least size pixels: enough for the square in the middle, too.
         self.min_side = max(decode_side(regions, size), min_side)
-        self.boxes = region_boxes(regions)
+        self.regions = regions
 
     def __len__(self) -> int:
         """Return the number of files."""
@@ -84,8 +84,8 @@ class ImageFiles(Dataset[Item]):
         except ImageError as error:
             return Failure(position, error.reason, str(error))
         whole = to_tensor(resize_square(image.pixels, self.size, self.square))
-        if not len(self.boxes):
+        if not self.regions.grids:
             return position, whole
-        parts = cut_regions(image.pixels, self.boxes)
+        parts = cut_regions(image.pixels, self.regions)
         squares = [to_tensor(resize_square(part, self.size, self.square)) for part in parts]
         return position, torch.stack([whole, *squares])

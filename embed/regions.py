@@ -11,45 +11,69 @@ from numpy.typing import NDArray
 from .settings import RegionSettings
 
 
-def region_boxes(settings: RegionSettings) -> NDArray[np.float64]:
-    """Return where the regions of every image are: [R, 4] left, top, right, bottom.
+def region_boxes(settings: RegionSettings, size: tuple[int, int]) -> NDArray[np.float64]:
+    """Return where the regions of an image are: [R, 4] left, top, right, bottom.
 
-    They are shares of its width and height, grid by grid and row by row. A grid of n has n x n
-    regions that cover the image; grids of 2 to L with an overlap of 0.5 are the regions of R-MAC
-    with L levels, whose first is the whole square.
+    They are shares of its width and height, grid by grid and row by row. A grid of n has n * n
+    regions that cover the image, in as many rows as make them most nearly square: n of a square
+    image, fewer of a wide one. On a square image grids of 2 to L with an overlap of 0.5 are the
+    regions of R-MAC with L levels, whose first is the whole.
+
+    Args:
+        settings: which regions there are.
+        size: width and height in pixels; only their ratio counts.
 
     Source:
         Tolias, Sicre, Jégou: Particular Object Retrieval with Integral Max-Pooling of CNN
-        Activations, 2016, section 3.2: sides of 2 / (l + 1), which an overlap of 0.5 gives.
+        Activations, 2016, section 3.2: sides of 2 / (l + 1), which an overlap of 0.5 gives. Theirs
+        are squares, more on wider images; here all images have the same number.
 
-    >>> region_boxes(RegionSettings(grids=(2,), overlap=0.5))[1].round(3).tolist()
+    >>> region_boxes(RegionSettings(grids=(2,), overlap=0.5), (640, 640))[1].round(3).tolist()
     [0.333, 0.0, 1.0, 0.667]
+    >>> region_boxes(RegionSettings(grids=(2,), overlap=0.0), (800, 200))[1].tolist()
+    [0.25, 0.0, 0.5, 1.0]
     """
-    boxes = [
-        (column * step, row * step, column * step + side, row * step + side)
-        for side, step, grid in ((*_place(grid, settings.overlap), grid) for grid in settings.grids)
-        for row in range(grid)
-        for column in range(grid)
-    ]
+    overlap, boxes = settings.overlap, []
+    for grid in settings.grids:
+        rows = _count_rows(grid, overlap, size)
+        (height, down), (width, right) = _place(rows, overlap), _place(grid**2 // rows, overlap)
+        boxes += [
+            (column * right, row * down, column * right + width, row * down + height)
+            for row in range(rows)
+            for column in range(grid**2 // rows)
+        ]
     return np.array(boxes, dtype=np.float64).reshape(-1, 4)
 
 
-def _place(grid: int, overlap: float) -> tuple[float, float]:
-    """Return side and distance of the regions of a grid, as shares of the image's."""
-    side = 1 / (grid - (grid - 1) * overlap)
-    return side, side * (1 - overlap)
+def _count_rows(grid: int, overlap: float, size: tuple[int, int]) -> int:
+    """Return the rows of grid * grid regions that are most nearly square; of two nearer to grid."""
+
+    def stretch(rows: int) -> tuple[float, int]:
+        sides = _place(grid**2 // rows, overlap)[0] * size[0], _place(rows, overlap)[0] * size[1]
+        return round(abs(math.log(sides[0] / sides[1])), 6), abs(rows - grid)
+
+    return min((rows for rows in range(1, grid**2 + 1) if grid**2 % rows == 0), key=stretch)
+
+
+def _place(count: int, overlap: float) -> tuple[float, float]:
+    """Return length and distance of so many regions along a side, as shares of it."""
+    length = 1 / (count - (count - 1) * overlap)
+    return length, length * (1 - overlap)
 
 
 def decode_side(settings: RegionSettings, side: int) -> int:
-    """Return the pixels that an image's shorter side needs for all regions to have so many."""
+    """Return the pixels that an image's shorter side needs for all regions to have so many.
+
+    Regions have the smallest share of it where there are the most rows: on a square image.
+    """
     shares = [_place(grid, settings.overlap)[0] for grid in settings.grids]
     return math.ceil(side / min(shares, default=1.0))
 
 
-def cut_regions(pixels: NDArray[np.uint8], boxes: NDArray[np.float64]) -> list[NDArray[np.uint8]]:
-    """Return views of an image [H, W, 3], one a box [R, 4]; each has a pixel at least."""
+def cut_regions(pixels: NDArray[np.uint8], settings: RegionSettings) -> list[NDArray[np.uint8]]:
+    """Return the R regions of an image [H, W, 3] as views of it; each has a pixel at least."""
     height, width = pixels.shape[:2]
-    places = to_pixels(boxes, (width, height))
+    places = to_pixels(region_boxes(settings, (width, height)), (width, height))
     return [pixels[top:bottom, left:right] for left, top, right, bottom in places.tolist()]
 
 

@@ -428,10 +428,15 @@ Scale = Annotated[float, Field(gt=0, le=MAX_SCALE)]
 class RegionSettings(Settings):
     """Which regions of an image are described beside the whole: see embed.regions."""
 
-    # Regions along each side of each grid; () none. Each region costs the time of an image, and its
-    # descriptor the bytes of one. (2, 3) with an overlap of 0.5: those of R-MAC with 3 levels.
+    # n for n * n regions, on a square image n along each side, on a wide one in fewer rows; () none.
+    # A region takes the time of an image, and its descriptor the bytes. (2, 3): R-MAC of 3 levels.
     grids: tuple[Annotated[int, Field(ge=2, le=MAX_GRID)], ...] = Field((), max_length=MAX_GRIDS)
-    overlap: float = Field(0.5, ge=0, le=0.9)  # share of its side that a region has with the next
+    overlap: float = Field(0.5, ge=0, le=0.9)  # share that a region has in common with the next
+
+    @property
+    def count(self) -> int:
+        """How many regions an image has: R."""
+        return sum(grid**2 for grid in self.grids)
 
 
 class EmbedSettings(Settings):

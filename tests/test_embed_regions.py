@@ -30,7 +30,7 @@ def model() -> DescriptorModel:
 
 def test_there_are_none_unless_they_are_asked_for() -> None:
     assert EmbedSettings().regions.grids == ()
-    assert region_boxes(RegionSettings()).shape == (0, 4)
+    assert region_boxes(RegionSettings(), (4, 3)).shape == (0, 4)
     assert decode_side(RegionSettings(), 224) == 224
 
 
@@ -39,7 +39,7 @@ def test_there_are_none_unless_they_are_asked_for() -> None:
 def test_a_grid_covers_the_image_with_neighbours_that_overlap_as_asked(
     grid: int, overlap: float
 ) -> None:
-    boxes = region_boxes(RegionSettings(grids=(grid,), overlap=overlap))
+    boxes = region_boxes(RegionSettings(grids=(grid,), overlap=overlap), (7, 7))
     assert boxes.shape == (grid**2, 4)
     assert boxes.min() == 0 and boxes.max() == pytest.approx(1)
     first, second, below = boxes[0], boxes[1], boxes[grid]
@@ -52,7 +52,7 @@ def test_a_grid_covers_the_image_with_neighbours_that_overlap_as_asked(
 
 
 def test_grids_of_two_and_three_are_the_levels_of_rmac() -> None:
-    boxes, side = region_boxes(BOTH), 12  # a map whose regions fall on whole locations
+    boxes, side = region_boxes(BOTH, (9, 9)), 12  # a map whose regions fall on whole locations
     expected = [
         (left, top, left + level.side, top + level.side)
         for level in rmac_regions(side, side, 3)[1:]
@@ -62,20 +62,35 @@ def test_grids_of_two_and_three_are_the_levels_of_rmac() -> None:
     np.testing.assert_allclose(boxes * side, expected, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("size", "rows"), [((400, 100), 2), ((640, 480), 4), ((300, 640), 8), ((4000, 100), 1)]
+)
+def test_a_wide_image_has_as_many_regions_in_fewer_rows(size: tuple[int, int], rows: int) -> None:
+    boxes = region_boxes(RegionSettings(grids=(4,), overlap=0.0), size)
+    assert boxes.shape == (16, 4) and len(np.unique(boxes[:, 1])) == rows
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    assert area.sum() == pytest.approx(1)
+    assert boxes.min() == 0 and boxes.max() == pytest.approx(1)
+    turned = region_boxes(RegionSettings(grids=(4,), overlap=0.0), size[::-1])
+    flipped = turned[:, [1, 0, 3, 2]]
+    np.testing.assert_allclose(boxes, flipped[np.lexsort((flipped[:, 0], flipped[:, 1]))])
+
+
 def test_boxes_in_pixels_lie_in_the_image_and_hold_a_pixel() -> None:
-    boxes = region_boxes(RegionSettings(grids=(8,), overlap=0.0))
     for size in ((1, 1), (3, 1), (1000, 7), (640, 480)):
-        places = to_pixels(boxes, size)
+        places = to_pixels(region_boxes(RegionSettings(grids=(8,), overlap=0.0), size), size)
         assert (places[:, :2] >= 0).all() and (places[:, 2:] <= size).all()
         assert (places[:, 2:] > places[:, :2]).all()
-    assert to_pixels(region_boxes(RegionSettings(grids=(3,))), (640, 480))[4].tolist() == [
+    assert to_pixels(region_boxes(RegionSettings(grids=(3,)), (640, 480)), (640, 480))[
+        4
+    ].tolist() == [
         *(160, 120, 480, 360),
     ]
 
 
 def test_regions_are_cut_where_their_boxes_are() -> None:
     pixels = photo(60, 90, seed=3)
-    parts = cut_regions(pixels, region_boxes(BOTH))
+    parts = cut_regions(pixels, BOTH)
     assert len(parts) == 13
     np.testing.assert_array_equal(parts[1], pixels[:40, 30:])  # top right of 2 x 2
 
@@ -94,7 +109,7 @@ def test_a_region_is_described_as_a_photo_of_it_would_be(
     )
     assert found.regions is not None and found.regions.shape == (2, 13, 8)
     np.testing.assert_allclose(np.linalg.norm(found.regions, axis=2), 1, atol=1e-5)
-    for part, vector in zip(cut_regions(pixels, region_boxes(BOTH)), found.regions[1], strict=True):
+    for part, vector in zip(cut_regions(pixels, BOTH), found.regions[1], strict=True):
         expected, _ = describe_pixels(model, part, views)
         np.testing.assert_allclose(vector, expected[0], atol=1e-5)
     alone = describe_pixel_regions(model, pixels, BOTH, views)

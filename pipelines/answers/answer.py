@@ -31,7 +31,7 @@ class Match:
     query_box: Box | None = (
         None  # in the photo that was asked about, pixels of the upright original
     )
-    box: tuple[float, ...] | None = None  # in the database photo, shares of its width and height
+    box: Box | None = None  # in the database photo likewise; None also where it is gone
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,15 @@ from pipelines.runs.recipe import load_recipe
 from pipelines.stages.fit_search import fit_search
 
 K = 10  # neighbours that are looked at
-HEIGHT = 480  # pixels, of a wide photo
+HEIGHT = 560  # pixels, of a wide photo
 SHARES = (0.04, 0.1)  # of its area that the thing has, least and most
-BOXES = region_boxes(RegionSettings(grids=(2, 3)))  # [13, 4]
-KINDS = {"2 x 2": slice(0, 4), "3 x 3": slice(4, 13), "R-MAC, 3 levels": slice(0, 13)}
+ALL = RegionSettings(grids=(2, 3, 4))  # R = 29
+KINDS = {
+    "2 x 2": slice(0, 4),
+    "3 x 3": slice(4, 13),
+    "R-MAC, 3 levels": slice(0, 13),
+    "4 x 4": slice(13, 29),
+}
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -48,8 +53,8 @@ class Described:
     """N images: the whole, and all regions of the last map and of the pixels."""
 
     whole: Floats  # [N, 1, dim]
-    map: Floats  # [N, 13, dim]
-    pixels: Floats  # [N, 13, dim]
+    map: Floats  # [N, R, dim]
+    pixels: Floats  # [N, R, dim]
     seconds: NDArray[np.float64]  # [3] an image, of each of these
 
     def vectors(self, source: str, rows: slice) -> Floats:
@@ -66,10 +71,11 @@ def describe(model: DescriptorModel, images: Iterator[Pixels]) -> Described:
         last = model.backbone(to_batch(model, [pixels])).map
         whole = pool(model, [last])
         times.append(time.perf_counter())
-        places = to_pixels(BOXES, (last.shape[3], last.shape[2])).tolist()
+        boxes = region_boxes(ALL, (pixels.shape[1], pixels.shape[0]))
+        places = to_pixels(boxes, (last.shape[3], last.shape[2])).tolist()
         of_map = pool(model, [last[:, :, t:b, left:r] for left, t, r, b in places])
         times.append(time.perf_counter())
-        parts = to_batch(model, cut_regions(pixels, BOXES))
+        parts = to_batch(model, cut_regions(pixels, ALL))
         found.append((whole, of_map, pool(model, [model.backbone(parts).map])))
         times.append(time.perf_counter())
         seconds += np.diff(times)
@@ -127,7 +133,7 @@ def load_queries(
 
 
 def read(dataset: Dataset, image_id: str) -> Pixels:
-    """Return the pixels of a photo, large enough for regions of both grids."""
+    """Return the pixels of a photo, large enough for its regions."""
     return decode_image(dataset.locate(image_id), min_side=HEIGHT).pixels
 
 
@@ -198,7 +204,7 @@ def _lines(
                 yield (
                     f"| {name} of the {source} | {of} | {found.mean():.3f} | "
                     f"{found.mean() - without.mean():+.3f} ({low:+.3f} to {high:+.3f}) | "
-                    f"{whole + cost * each / len(BOXES):.0f} | {4 * dim * searched.shape[1]} |"
+                    f"{whole + cost * each / ALL.count:.0f} | {4 * dim * searched.shape[1]} |"
                 )
 
 
