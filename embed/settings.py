@@ -428,7 +428,7 @@ Scale = Annotated[float, Field(gt=0, le=MAX_SCALE)]
 class RegionSettings(Settings):
     """Which regions of an image are described beside the whole: see embed.regions."""
 
-    # n for n * n regions, n along each side of a square image, in fewer rows of a wide one; () none.
+    # n for n * n regions, n along each side of a square image, of a wide one in fewer rows.
     # A region takes the time of an image, and its descriptor the bytes. (2, 3): R-MAC of 3 levels.
     grids: tuple[Annotated[int, Field(ge=2, le=MAX_GRID)], ...] = Field((), max_length=MAX_GRIDS)
     overlap: float = Field(0.5, ge=0, le=0.9)  # share that a region has in common with the next
