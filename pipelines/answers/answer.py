@@ -13,8 +13,6 @@ from rerank.hulls import Box
 from .recognition import Recognizer
 from .supporters import format_inliers
 
-Box = tuple[int, ...]  # left, top, right, bottom; right and bottom are outside
-
 
 @dataclass(frozen=True)
 class Match:
@@ -27,10 +25,9 @@ class Match:
     similarity: float  # cosine, refined where the recipe refines
     inliers: int | None  # None where it was not compared
     verified: bool  # there are more inliers than chance gives
-    # Where regions are described: the two that are most similar. None: the whole photo.
-    query_box: Box | None = (
-        None  # in the photo that was asked about, pixels of the upright original
-    )
+    # Where regions are described: the two that are most similar; left, top, right, bottom in pixels
+    # of the upright original. None: the whole photo.
+    query_box: Box | None = None  # in the photo that was asked about
     box: Box | None = None  # in the database photo likewise; None also where it is gone
 
 

@@ -22,8 +22,9 @@ from pipelines.runs.job import read_run
 from pipelines.runs.recipe import Recipe, make_recipe
 from rerank.features import LocalFeatures
 from rerank.geometry import is_verified
+from rerank.hulls import Box
 
-from .answer import Answer, Box, Match, make_answers
+from .answer import Answer, Match, make_answers
 from .decision import at_precision, load_decision
 from .describer import load_describer
 from .extras import make_extras
@@ -106,7 +107,8 @@ class QueryEngine:
             return None
         height, width = image.pixels.shape[:2]
         boxes = region_boxes(self.recipe.embed.regions, (width, height))
-        return tuple(to_pixels(boxes, image.original_size)[place - 1].tolist())
+        left, top, right, bottom = to_pixels(boxes, image.original_size)[place - 1].tolist()
+        return left, top, right, bottom
 
     def _decode(self, match: Match) -> DecodedImage | None:
         """Decode a database photo; None where it is not there any more."""
