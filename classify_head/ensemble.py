@@ -88,20 +88,35 @@ def combine_embeddings(
         weights: [M] of the members; only their ratios count. None: all the same.
 
     Returns:
-        Descriptors side by side, rows of length 1, and the classes by the rule.
+        Descriptors side by side, those of regions too, rows of length 1; the classes by the rule.
 
     Raises:
-        InputError: parts of different images.
+        InputError: parts of different images, or with different regions.
         ValueError: what combine_heads and concatenate_descriptors refuse.
     """
     if any(part.ids != parts[0].ids for part in parts):
         raise InputError("the members of an ensemble describe different images; embed them again")
+    regions = [part.regions for part in parts if part.regions is not None]
+    if len(regions) not in (0, len(parts)) or len({found.shape[1] for found in regions}) > 1:
+        raise InputError(
+            "the members of an ensemble describe different regions; set the same embed.regions"
+        )
     return Embeddings(
         parts[0].ids,
         parts[0].landmark_ids,
         concatenate_descriptors([part.vectors for part in parts], weights),
         combine_heads([part.head for part in parts], rule, weights),
+        _concatenate_regions(regions, weights) if regions else None,
     )
+
+
+def _concatenate_regions(
+    parts: Sequence[NDArray[np.float32]], weights: Sequence[float] | None
+) -> NDArray[np.float32]:
+    """Join [N, R, D_m] as concatenate_descriptors does [N, D_m]."""
+    flat = [part.reshape(-1, part.shape[2]) for part in parts]
+    joined = concatenate_descriptors(flat, weights)
+    return joined.reshape(*parts[0].shape[:2], joined.shape[1])
 
 
 def keep_shared(parts: Sequence[Embeddings]) -> list[Embeddings]:

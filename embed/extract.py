@@ -20,8 +20,10 @@ from .errors import InputError
 from .failure import Failure
 from .head_scores import HeadScores
 from .image_file import ImageFile
-from .images import ImageFiles, collate_shapes, gather_shapes
+from .images import NO_REGIONS, ImageFiles, collate_shapes, gather_shapes
 from .model import DescriptorModel
+from .regions import cut_regions
+from .settings import RegionSettings
 from .transforms import normalize, to_tensor
 from .views import ONE_VIEW, Views, make_views, merge_views
 
@@ -63,6 +65,7 @@ class Extracted:
     vectors: NDArray[np.float32]  # [N, dim], rows of length 1
     head: HeadScores  # of the N images
     failures: tuple[Failure, ...]
+    regions: NDArray[np.float32] | None = None  # [N, R, dim], rows of length 1; None: not asked for
 
 
 def describe(
@@ -152,6 +155,29 @@ def describe_pixels(
     return describe_and_classify(model, image[None], classifier, views)
 
 
+def describe_regions(
+    model: DescriptorModel, regions: Tensor, views: Views = ONE_VIEW
+) -> NDArray[np.float32]:
+    """Return the descriptors [B, R, dim] of the regions [B, R, 3, S, S] uint8 of images.
+
+    Each is described as an image is.
+    """
+    described = [describe(model, regions[:, place], views) for place in range(regions.shape[1])]
+    return np.stack(described, axis=1)
+
+
+def describe_pixel_regions(
+    model: DescriptorModel,
+    pixels: NDArray[np.uint8],
+    regions: RegionSettings,
+    views: Views = ONE_VIEW,
+) -> NDArray[np.float32] | None:
+    """Return the descriptors [1, R, dim] of the regions of one decoded image; None for none."""
+    parts = cut_regions(pixels, regions)
+    squares = [to_tensor(views.resize(model, part)) for part in parts]
+    return describe(model, torch.stack(squares), views)[None] if squares else None
+
+
 def extract_all(
     model: DescriptorModel,
     paths: Sequence[ImageFile],
@@ -163,6 +189,7 @@ def extract_all(
     advance: Callable[[int], None] = lambda count: None,
     views: Views = ONE_VIEW,
     classifier: Classifier | None = None,
+    regions: RegionSettings = NO_REGIONS,
 ) -> Extracted:
     """Describe image files, a batch at a time; fitted ones with others of their shape.
 
@@ -177,6 +204,7 @@ def extract_all(
         advance: called with the number of images that are done since the last call.
         views: what is described of each image; it is decoded once.
         classifier: asked of each image; None for scores of no class.
+        regions: that are described beside each image, in the same way.
 
     Raises:
         InputError: a backbone that cannot take a view's shape.
@@ -187,7 +215,12 @@ def extract_all(
         give_back_memory()
     side, cell = views.input_side(model), model.backbone.stride
     loader = DataLoader(
-        ImageFiles(paths, side, max_pixels, views.square, cell=cell, min_side=min_side),
+        ImageFiles(
+            *(paths, side, max_pixels, views.square),
+            cell=cell,
+            min_side=min_side,
+            regions=regions,
+        ),
         batch_size=size,
         collate_fn=collate_shapes,
         num_workers=workers if parallel else 0,
@@ -198,11 +231,16 @@ def extract_all(
     failures: list[Failure] = []
     vectors = [np.empty((0, model.dim), dtype=np.float32)]
     scores: list[HeadScores] = []
+    parts = [np.empty((0, regions.count, model.dim), dtype=np.float32)]
     for batch in gather_shapes(loader, size, most):
         positions += batch.positions
         failures += batch.failures
         if batch.positions:
-            described, ranked = describe_and_classify(model, batch.images, classifier, views)
+            images = batch.images
+            if regions.grids:
+                images = batch.images[:, 0]
+                parts.append(describe_regions(model, batch.images[:, 1:], views))
+            described, ranked = describe_and_classify(model, images, classifier, views)
             vectors.append(described)
             scores.append(ranked)
         advance(len(batch.positions) + len(batch.failures))
@@ -212,4 +250,5 @@ def extract_all(
         np.concatenate(vectors)[order],
         HeadScores.concatenate(scores).take(order) if scores else HeadScores.none(0),
         tuple(sorted(failures, key=lambda failure: failure.position)),
+        np.concatenate(parts)[order] if regions.grids else None,
     )

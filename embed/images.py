@@ -7,16 +7,22 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from .decode import ImageError, decode_image
 from .failure import Failure
 from .image_file import ImageFile
+from .regions import cut_regions, decode_side
+from .settings import RegionSettings
 from .transforms import Square, resize_image, to_tensor
 
 Item = tuple[int, Tensor] | Failure
+
+NO_REGIONS = RegionSettings()
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,7 @@ class Batch:
     """What could be read of some images: those of one shape."""
 
     positions: tuple[int, ...]  # [B], of the images in the list of all
-    images: Tensor  # [B, 3, h, w] uint8
+    images: Tensor  # [B, 3, h, w] uint8; [B, 1 + R, 3, h, w] with regions
     failures: tuple[Failure, ...]
 
     def split(self, count: int) -> tuple["Batch", "Batch"]:
@@ -83,7 +89,10 @@ def _join(first: Batch, second: Batch) -> Batch:
 
 
 class ImageFiles(Dataset[Item]):
-    """Images as the network sees them in inference: uint8 [3, size, size], if they are squares."""
+    """Images as the network sees them in inference: uint8 [3, size, size], if they are squares.
+
+    With regions, which squares alone have, [1 + R, 3, size, size]: the image, then its regions.
+    """
 
     def __init__(
         self,
@@ -94,6 +103,7 @@ class ImageFiles(Dataset[Item]):
         *,
         cell: int = 1,
         min_side: int = 1,
+        regions: RegionSettings = NO_REGIONS,
     ) -> None:
         """Take the files.
 
@@ -103,13 +113,16 @@ class ImageFiles(Dataset[Item]):
             max_pixels: limit of the decoder.
             square: how an image becomes one, if it does: see transforms.resize_image.
             cell: pixels, of which a fitted side has a few more or less than `size`.
-            min_side: pixels that a decoded image's shorter side keeps at least; `size` if larger.
+            min_side: pixels that a decoded image's shorter side keeps at least; `size` if larger,
+                more for regions.
+            regions: that follow the image, which they are cut from.
         """
         self.paths, self.size, self.max_pixels = paths, size, max_pixels
-        self.square, self.cell = square, cell
+        self.square, self.cell, self.regions = square, cell, regions
         # The shorter side keeps at least size pixels: enough for the square in the middle, too. Of
         # a fitted image it needs more where the longer side was rounded up.
-        self.min_side = max(size + (cell // 2 if square == "fit" else 0), min_side)
+        side = size + (cell // 2 if square == "fit" else 0)
+        self.min_side = max(decode_side(regions, side), min_side)
 
     def __len__(self) -> int:
         """Return the number of files."""
@@ -123,4 +136,11 @@ class ImageFiles(Dataset[Item]):
             )
         except ImageError as error:
             return Failure(position, error.reason, str(error))
-        return position, to_tensor(resize_image(image.pixels, self.size, self.square, self.cell))
+        whole = self._resize(image.pixels)
+        if not self.regions.grids:
+            return position, whole
+        parts = cut_regions(image.pixels, self.regions)
+        return position, torch.stack([whole, *map(self._resize, parts)])
+
+    def _resize(self, pixels: NDArray[np.uint8]) -> Tensor:
+        return to_tensor(resize_image(pixels, self.size, self.square, self.cell))

@@ -420,9 +420,24 @@ class TrainSettings(Settings):
         return self.images_per_class if grouped else 1
 
 
+MAX_GRIDS, MAX_GRID = 3, 8  # of regions
 MAX_SCALES = 8
 MAX_SCALE = 8.0
 Scale = Annotated[float, Field(gt=0, le=MAX_SCALE)]
+
+
+class RegionSettings(Settings):
+    """Which regions of an image are described beside the whole: see embed.regions."""
+
+    # n for n * n regions, n along each side of a square image, of a wide one in fewer rows.
+    # A region takes the time of an image, and its descriptor the bytes. (2, 3): R-MAC of 3 levels.
+    grids: tuple[Annotated[int, Field(ge=2, le=MAX_GRID)], ...] = Field((), max_length=MAX_GRIDS)
+    overlap: float = Field(0.5, ge=0, le=0.9)  # share that a region has in common with the next
+
+    @property
+    def count(self) -> int:
+        """How many regions an image has: R."""
+        return sum(grid**2 for grid in self.grids)
 
 
 class EmbedSettings(Settings):
@@ -445,6 +460,7 @@ class EmbedSettings(Settings):
     crops: Literal[0, 1, 10, 12] = 0
     # Side of a crop, of that of the image.
     crop_share: float = Field(0.875, ge=1 / MAX_SCALE, lt=1)
+    regions: RegionSettings = RegionSettings()
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
@@ -452,6 +468,10 @@ class EmbedSettings(Settings):
             raise ValueError("crops have the model's image_size: set scales = [1.0], or crops = 0")
         if self.crops and self.square == "fit":
             raise ValueError("crops are cut from a square: set square = 'squeeze', or crops = 0")
+        if self.regions.grids and self.square == "fit":
+            raise ValueError(
+                "regions are described as squares: set square = 'squeeze', or regions.grids = []"
+            )
         if self.crops > 1 and self.flip:
             raise ValueError("10 or 12 crops are mirrored anyway: set flip = false")
         return self

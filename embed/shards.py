@@ -1,9 +1,10 @@
-"""The file format of global descriptors: Parquet shards of id, vector and head scores.
+"""The file format of global descriptors: Parquet shards of id, vectors and head scores.
 
 Reads part-*.parquet (see embed.parts), which know no label and no order; reads and writes what
 does, images.parquet, and failures.parquet.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -32,6 +33,7 @@ class Embeddings:
     landmark_ids: NDArray[np.int64]  # [N]; -1 where unknown
     vectors: NDArray[np.float32]  # [N, dim], rows of length 1
     head: HeadScores  # what the classification head says of the N images
+    regions: NDArray[np.float32] | None = None  # [N, R, dim], rows of length 1; None for none
 
     def __post_init__(self) -> None:
         """Raise ValueError unless there are one id, one label and scores a vector."""
@@ -40,6 +42,17 @@ class Embeddings:
             raise ValueError(
                 "{} ids, {} labels, {} vectors and head scores of {} images".format(*counts)
             )
+        count, dim = self.vectors.shape
+        if self.regions is not None and self.regions.shape[::2] != (count, dim):
+            raise ValueError(
+                f"regions have shape {self.regions.shape}, expected [{count}, R, {dim}]"
+            )
+
+    @property
+    def all_vectors(self) -> NDArray[np.float32]:
+        """Return [N, 1 + R, dim]: of each image, then of its regions."""
+        whole = self.vectors[:, None]
+        return whole if self.regions is None else np.concatenate([whole, self.regions], axis=1)
 
     def take(self, rows: Any) -> Self:
         """Return the embeddings of some images: a slice, or an index array."""
@@ -49,21 +62,28 @@ class Embeddings:
             self.landmark_ids[places],
             self.vectors[places],
             self.head.take(places),
+            None if self.regions is None else self.regions[places],
         )
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
-        """Return the embeddings of all parts, one part after the other."""
+        """Return the embeddings of all parts, one after the other, all with regions or none."""
+        regions = [part.regions for part in parts if part.regions is not None]
         return cls(
             tuple(image_id for part in parts for image_id in part.ids),
             np.concatenate([part.landmark_ids for part in parts]),
             np.concatenate([part.vectors for part in parts]),
             HeadScores.concatenate([part.head for part in parts]),
+            np.concatenate(regions) if regions else None,
         )
 
 
 def make_rows(
-    ids: Sequence[str], vectors: NDArray[np.float32], head: HeadScores, dtype: str
+    ids: Sequence[str],
+    vectors: NDArray[np.float32],
+    head: HeadScores,
+    dtype: str,
+    regions: NDArray[np.float32] | None = None,
 ) -> pa.Table:
     """Return the rows of a shard.
 
@@ -72,12 +92,15 @@ def make_rows(
         vectors: [N, dim] their descriptors.
         head: what the classification head says of them.
         dtype: float16 or float32, of the stored descriptors.
+        regions: [N, R, dim] the descriptors of their regions; None for none.
     """
     columns = HEAD_COLUMNS.items() if head.labels.shape[1] else ()
+    flat = None if regions is None else regions.reshape(len(regions), math.prod(regions.shape[1:]))
     return pa.table(
         {
             "image_id": pa.array(ids, pa.string()),
             "embedding": _to_lists(vectors.astype(dtype)),
+            **({} if flat is None else {"regions": _to_lists(flat.astype(dtype))}),
             **{name: _to_lists(getattr(head, of)) for name, of in columns},
         }
     )
@@ -109,6 +132,11 @@ def read_embeddings(paths: Sequence[Path], images: Path) -> Embeddings:
         table = join_rows([read_parquet(path) for path in paths])
         listed = read_parquet(images)
         vectors = _from_lists(table["embedding"]).astype(np.float32)
+        regions = None
+        if "regions" in table.column_names:
+            values = _from_lists(table["regions"]).astype(np.float32)
+            dim = vectors.shape[1]
+            regions = values.reshape(len(vectors), values.shape[1] // dim, dim)
         head = HeadScores.none(len(table))
         if set(HEAD_COLUMNS) <= set(table.column_names):
             head = HeadScores(**{of: _from_lists(table[name]) for name, of in HEAD_COLUMNS.items()})
@@ -128,9 +156,10 @@ def read_embeddings(paths: Sequence[Path], images: Path) -> Embeddings:
         raise ValueError(f"{images} names {len(order)} of the {len(vectors)} images of the shards")
     if (order[1:] < order[:-1]).any():  # a copy, which most need not pay for
         vectors, head = vectors[order], head.take(order)
+        regions = None if regions is None else regions[order]
     ids = compress(listed["image_id"].to_pylist(), present)
     labels = to_array(listed["landmark_id"]).astype(np.int64)[present]
-    return Embeddings(tuple(ids), labels, vectors, head)
+    return Embeddings(tuple(ids), labels, vectors, head, regions)
 
 
 def write_images(path: Path, ids: Sequence[str], landmark_ids: NDArray[np.int64]) -> None:

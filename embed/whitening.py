@@ -74,6 +74,11 @@ class Whitening:
         centred = _unit(np.asarray(vectors, dtype=np.float32)) - self.mean
         return _unit(centred @ self.projection.T)
 
+    def apply_all(self, vectors: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Whiten the V descriptors of each of N images: [N, V, D] to [N, V, D']; as apply."""
+        whitened = self.apply(vectors.reshape(-1, vectors.shape[2]))
+        return whitened.reshape(*vectors.shape[:2], whitened.shape[1])
+
     def save(self, path: Path) -> None:
         """Write mean and projection; the same whitening gives the same bytes."""
         tensors = {

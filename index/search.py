@@ -71,21 +71,6 @@ def search(
     return Neighbors(tuple(query_ids), rows, scores)
 
 
-def nearest_cosines(
-    vectors: NDArray[np.floating], index: faiss.Index | None, count: int
-) -> NDArray[np.float32]:
-    """Return [N, min(count, P)] each vector's largest cosines to an index of P, descending.
-
-    No index (None) is one of no rows.
-    """
-    if index is None:
-        return np.empty((len(vectors), 0), dtype=np.float32)
-    count = min(count, index.ntotal)
-    if not len(vectors):
-        return np.empty((0, count), dtype=np.float32)
-    return search(index, [str(row) for row in range(len(vectors))], vectors, count).scores
-
-
 def save_index(index: faiss.Index, path: Path) -> None:
     """Write an index to a file."""
     faiss.write_index(index, str(path))

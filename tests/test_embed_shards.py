@@ -37,7 +37,9 @@ def embeddings(count: int, dim: int = 4, seed: int = 0) -> Embeddings:
 
 
 def write_shard(path: Path, written: Embeddings, dtype: str = "float32") -> None:
-    write_part(path, make_rows(written.ids, written.vectors, written.head, dtype), {}, "k")
+    write_part(
+        path, make_rows(written.ids, written.vectors, written.head, dtype, written.regions), {}, "k"
+    )
 
 
 def read(paths: list[Path], *tables: Embeddings) -> Embeddings:
@@ -198,3 +200,41 @@ def test_failures_come_back_by_image_id(failures: list[Failure], tmp_path: Path)
     write_failures(path, ids, failures)
     expected = {f"id{f.position}": (f.reason, f.message) for f in failures}
     assert read_failures(path) == expected
+
+
+def with_regions(written: Embeddings, each: int) -> Embeddings:
+    regions = np.stack([np.roll(written.vectors, by + 1, axis=1) for by in range(each)], axis=1)
+    return replace(written, regions=regions)
+
+
+@pytest.mark.parametrize("count", [0, 1, 50])
+def test_regions_lie_beside_the_descriptor_of_their_image(count: int, tmp_path: Path) -> None:
+    written = with_regions(embeddings(count), 3)
+    path, other = tmp_path / "part-0.parquet", tmp_path / "part-1.parquet"
+    write_shard(path, written)
+    assert read([path], written).all_vectors.shape == (count, 4, 4)
+    np.testing.assert_array_equal(read([path], written).all_vectors, written.all_vectors)
+    np.testing.assert_array_equal(written.all_vectors[:, 0], written.vectors)
+    # Shards in another order than their table.
+    more = with_regions(embeddings(5, seed=1), 3)
+    write_shard(other, more)
+    both = Embeddings.concatenate([written, more])
+    np.testing.assert_array_equal(read([other, path], written, more).regions, both.regions)
+    np.testing.assert_array_equal(both.take([count + 2]).regions, more.all_vectors[2:3, 1:])
+
+
+def test_a_shard_without_regions_has_no_column_for_them(tmp_path: Path) -> None:
+    written = embeddings(4)
+    path = tmp_path / "part-0.parquet"
+    write_shard(path, written)
+    assert "regions" not in pq.read_schema(path).names
+    assert read([path], written).regions is None
+    np.testing.assert_array_equal(written.all_vectors, written.vectors[:, None])
+
+
+def test_regions_of_other_images_or_another_length_are_refused() -> None:
+    written = with_regions(embeddings(4), 3)
+    with pytest.raises(ValueError, match=r"regions have shape \(4, 3, 2\), expected \[4, R, 4\]"):
+        replace(written, regions=written.all_vectors[:, 1:, :2])
+    with pytest.raises(ValueError, match="regions"):
+        Embeddings.concatenate([written, embeddings(2, seed=1)])

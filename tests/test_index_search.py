@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from index.neighbors import Neighbors
-from index.search import build_index, load_index, nearest_cosines, save_index, search
+from index.search import build_index, load_index, save_index, search
 
 
 def exact_rows(count: int, seed: int, dim: int = 8) -> NDArray[np.float32]:
@@ -191,14 +191,3 @@ def test_a_record_that_is_not_as_documented_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         Neighbors(ids, np.array(rows, np.int64), np.array(scores, np.float32))
-
-
-@pytest.mark.parametrize("count", [1, 3, 10])
-def test_nearest_cosines_are_the_largest(count: int) -> None:
-    vectors = random_rows(20, 0)
-    pool = vectors[:7]
-    found = nearest_cosines(vectors, build_index(pool), count)
-    expected = -np.sort(-(vectors @ pool.T), axis=1)[:, :count]
-    np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert nearest_cosines(vectors, None, count).shape == (len(vectors), 0)
-    assert nearest_cosines(vectors[:0], build_index(pool), count).shape == (0, min(count, 7))

@@ -144,7 +144,7 @@ def test_so_it_is_for_any_database(seed: int, neighbors: int, expand: int, label
         {"search": {"neighbors": neighbors, "expand_query": expand}, "rerank": {"method": "none"}},
         "test",
     )
-    recognizer = Recognizer(database, unit(4), None, recipe)
+    recognizer = Recognizer(database, unit(4)[:, None], None, recipe)
     calibration_set = build_calibration_set(known, database)
     assert calibration_set.queries.ids == (*known.ids, *known.ids[:-1])
     found, evidence = calibration_set.gather(

@@ -128,7 +128,7 @@ def test_a_class_is_merged_as_by_sorting_everything(
         np.take_along_axis(found.rows, left, axis=1)[:, :count],
         np.take_along_axis(found.scores, left, axis=1)[:, :count],
     )
-    merged, chosen = add_class_images(near, database, vectors, classes, most=most, own=own)
+    merged, chosen = add_class_images(near, database, vectors[:, None], classes, most=most, own=own)
     np.testing.assert_array_equal(merged.rows[:, :count], near.rows)
     assert merged.rows.shape == chosen.shape == (5, count + min(most, database.class_sizes.max()))
     for query, label in enumerate(classes.tolist()):
@@ -140,16 +140,18 @@ def test_a_class_is_merged_as_by_sorting_everything(
 
 def test_the_width_does_not_depend_on_the_queries(database: Database) -> None:
     near = search(database.index, ["a", "b", "c"], VECTORS, 6)
-    whole, _ = add_class_images(near, database, VECTORS, np.array([0, 1, 2]), most=1000)
+    whole, _ = add_class_images(near, database, VECTORS[:, None], np.array([0, 1, 2]), most=1000)
     one = Neighbors(("b",), near.rows[1:2], near.scores[1:2])
-    alone, _ = add_class_images(one, database, VECTORS[1:2], np.array([1]), most=1000)
+    alone, _ = add_class_images(one, database, VECTORS[1:2, None], np.array([1]), most=1000)
     np.testing.assert_array_equal(alone.rows, whole.rows[1:2])
     assert whole.rows.shape == (3, 6 + PHOTOS)
 
 
 def test_no_queries_get_no_images(database: Database) -> None:
     none = Neighbors((), np.empty((0, 6), np.int64), np.empty((0, 6), np.float32))
-    merged, chosen = add_class_images(none, database, VECTORS[:0], np.empty(0, np.int64), most=3)
+    merged, chosen = add_class_images(
+        none, database, VECTORS[:0, None], np.empty(0, np.int64), most=3
+    )
     assert merged.rows.shape == chosen.shape == (0, 9)
 
 

@@ -31,7 +31,7 @@ ZERO = NEGATIVE | {
     *("train.freeze.stride", "train.phases.0.freeze.stride"),
     *("train.unseen_share", "train.pretrained_share"),
     *("data.cap", "data.keep", "data.max_count", "data.min_count", "data.seed", "data.top"),
-    *("data.test", "data.validation"),
+    *("data.test", "data.validation", "embed.regions.overlap"),
     *("train.dim", "train.epochs", "train.batch_size", "train.epoch_steps", "train.memory"),
     *("train.warmup", "train.patience", "train.validation_share", "train.seed"),
     *("train.weight_decay", "train.momentum", "train.focal_gamma"),

@@ -25,6 +25,10 @@ class Match:
     similarity: float  # cosine, refined where the recipe refines
     inliers: int | None  # None where it was not compared
     verified: bool  # there are more inliers than chance gives
+    # Where regions are described: the two that are most similar; left, top, right, bottom in pixels
+    # of the upright original. None: the whole photo.
+    query_box: Box | None = None  # in the photo that was asked about
+    box: Box | None = None  # in the database photo likewise; None also where it is gone
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def add_class_images(
     Args:
         neighbors: the K nearest of Q queries.
         database: that was searched.
-        vectors: [Q, dim] the queries as they were searched, rows of length 1.
+        vectors: [Q, U, dim] the queries as they were searched, of length 1.
         classes: [Q] landmark_id of the class of each query; -1, or a class that the database does
             not have, for none.
         most: images of the class that are chosen, the most similar; ties go to the lower row.
@@ -64,10 +64,10 @@ def add_class_images(
     return merged, of_class & (np.cumsum(of_class, axis=1) <= most)
 
 
-def _nearest(database: Database, rows: Ints, vector: Floats, most: int) -> tuple[Ints, Floats]:
-    """Return the rows that are most similar to one vector, and their cosines, descending."""
+def _nearest(database: Database, rows: Ints, query: Floats, most: int) -> tuple[Ints, Floats]:
+    """Return the rows most similar to a query [U, dim], and their cosines, descending."""
     if not len(rows) or most <= 0:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
-    cosines = database.index.reconstruct_batch(rows) @ vector
+    cosines = database.images.cosines(query, rows)
     order = np.lexsort((rows, -cosines))[:most]
     return rows[order], cosines[order]

@@ -18,6 +18,7 @@ from embed.columns import read_parquet, to_array
 from embed.errors import InputError, MissingFileError
 from embed.sampling import Classes, group_by_class
 from embed.whitening import Whitening, load_whitening
+from index.regions import ImageIndex
 from index.search import load_index
 from pipelines.artifacts import load_manifest, name_maker, remedy
 from pipelines.runs.integrity import has_file, intact_file
@@ -30,7 +31,7 @@ WHITENING, LANDMARK_HEAD = "whitening.safetensors", "landmark_head.json"
 class Database:
     """What is searched: the index and what its rows stand for."""
 
-    index: Any  # faiss.Index of N rows
+    index: Any  # faiss.Index of N rows, or N * V where images have V vectors
     image_ids: tuple[str, ...]  # [N]
     landmark_ids: NDArray[np.int64]  # [N]
     names: dict[int, str]  # of landmarks; empty if the dataset has none
@@ -40,6 +41,11 @@ class Database:
     key: str  # of the index and all that belongs to it
     whitening: Whitening | None = None  # of descriptors before they are searched
     landmark_head: CrossFittedHead | None = None  # over descriptors before any whitening
+
+    @cached_property
+    def images(self) -> ImageIndex:
+        """The index, an image a row however many vectors it has."""
+        return ImageIndex(self.index, self.index.ntotal // len(self.image_ids))
 
     @cached_property
     def row_of(self) -> dict[str, int]:
@@ -54,10 +60,8 @@ class Database:
 
     @cached_property
     def centroids(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The landmarks [C], ascending, and the mean descriptor [C, dim] of each, of length 1."""
-        # Not reconstruct_n: of faiss with torch support it returns a tensor.
-        vectors = self.index.reconstruct_batch(np.arange(self.index.ntotal))
-        return class_centroids(vectors, self.landmark_ids)
+        """The landmarks [C], ascending, and the mean [C, dim] of their whole photos, length 1."""
+        return class_centroids(self.images.whole(np.arange(len(self.images))), self.landmark_ids)
 
     @cached_property
     def by_landmark(self) -> Classes:

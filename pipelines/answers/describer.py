@@ -12,9 +12,10 @@ import numpy as np
 from classify_head.ensemble import combine_embeddings
 from classify_head.trained_head import TrainedHead
 from embed.decode import DecodedImage, decode_image
-from embed.extract import describe_pixels, pick_device
+from embed.extract import describe_pixel_regions, describe_pixels, pick_device
 from embed.image_file import ImageFile
 from embed.model import DescriptorModel
+from embed.settings import RegionSettings
 from embed.shards import Embeddings
 from embed.views import Views
 from pipelines.runs.decoding import decode_side
@@ -34,6 +35,7 @@ class Describer:
     model: DescriptorModel
     classifier: TrainedHead
     views: Views
+    regions: RegionSettings
 
     def describe(
         self, image: DecodedImage, extractor: FeatureExtractor | None
@@ -44,7 +46,9 @@ class Describer:
             features, vector, head = extractor.describe(image, self.views, self.classifier)
         else:
             vector, head = describe_pixels(self.model, image.pixels, self.views, self.classifier)
-        return Embeddings(("",), np.full(1, -1, dtype=np.int64), vector, head), features
+        regions = describe_pixel_regions(self.model, image.pixels, self.regions, self.views)
+        unknown = np.full(1, -1, dtype=np.int64)
+        return Embeddings(("",), unknown, vector, head, regions), features
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +89,8 @@ def load_describer(run: Path, recipe: Recipe) -> RunDescriber:
     members, fingerprints = [], []
     for folder, settings in list_members(run, recipe).items():
         model, fingerprint = open_model(folder)
-        views = Views.of(settings.embed)
-        members.append(Describer(model.to(device), open_head(folder, device), views))
+        views, regions = Views.of(settings.embed), settings.embed.regions
+        members.append(Describer(model.to(device), open_head(folder, device), views, regions))
         fingerprints.append(fingerprint)
     together = fingerprints[0]
     if recipe.ensemble.members:

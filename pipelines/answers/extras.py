@@ -43,7 +43,7 @@ def label_support(database: Database, rows: NDArray[np.int64]) -> NDArray[np.flo
 
     0 for padding, and for an image that is its landmark's only one.
     """
-    support = np.zeros(database.index.ntotal + 1, dtype=np.float32)  # the last is for padding
+    support = np.zeros(len(database.images) + 1, dtype=np.float32)  # the last is for padding
     classes = database.by_landmark
     labels = database.landmark_ids[classes.rows[classes.starts]]
     wanted = np.unique(database.landmark_ids[np.unique(rows[rows >= 0])])
@@ -51,7 +51,7 @@ def label_support(database: Database, rows: NDArray[np.int64]) -> NDArray[np.flo
         start = classes.starts[place]
         members = classes.rows[start : start + classes.sizes[place]]
         if len(members) > 1:
-            vectors = database.index.reconstruct_batch(members)
+            vectors = database.images.whole(members)
             cosines = vectors @ vectors.T
             np.fill_diagonal(cosines, -np.inf)
             support[members] = cosines.max(axis=1)

@@ -4,7 +4,7 @@ Reads a run folder and the photos. Writes nothing. Everything is loaded once, th
 one forward pass, one search and the verification of its candidates.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classify_head.evidence import Evidence
-from embed.decode import ImageError
+from embed.decode import DecodedImage, ImageError
 from embed.errors import MissingFileError
 from embed.image_file import ImageFile
+from embed.regions import region_boxes, to_pixels
+from embed.shards import Embeddings
+from pipelines.datasets.dataset import Dataset
 from pipelines.runs.job import read_run
 from pipelines.runs.recipe import Recipe, make_recipe
 from rerank.features import LocalFeatures
 from rerank.geometry import is_verified
+from rerank.hulls import Box
 
 from .answer import Answer, Match, make_answers
 from .decision import at_precision, load_decision
@@ -74,10 +78,44 @@ class QueryEngine:
         answer = make_answers(self.recognizer, evidence, decisions)[0]
         matches = order_supporters(self._matches(rows[0], evidence), answer.guess)
         best = matches[0] if matches and matches[0].landmark_id == answer.guess else None
-        shown = tuple(order_supporters(matches, answer.guess, neighbors))
-        answer = replace(answer, neighbors=shown, best=best)
+        shown = order_supporters(matches, answer.guess, neighbors)
+        if asked.regions is not None:
+            shown = self._place(shown, asked, image)
+            best = self._place([best], asked, image)[0] if best else None
+        answer = replace(answer, neighbors=tuple(shown), best=best)
         gathered = self.recognizer, self.decision, evidence, rows
         return add_further([answer], *gathered, lambda query: features)[0]
+
+    def _place(
+        self, matches: Sequence[Match], asked: Embeddings, image: DecodedImage
+    ) -> list[Match]:
+        """Say where in a photo, and where in theirs, matches are most alike."""
+        rows = [self.recognizer.database.row_of[match.image_id] for match in matches]
+        pairs = zip(matches, self.recognizer.best_regions(asked, rows), strict=True)
+        return [
+            replace(
+                match,
+                query_box=self._find_box(mine, image) if mine else None,
+                box=self._find_box(other, self._decode(match)) if other else None,
+            )
+            for match, (mine, other) in pairs
+        ]
+
+    def _find_box(self, place: int, image: DecodedImage | None) -> Box | None:
+        """Return where the region is that is vector `place` of an image, from 1."""
+        if image is None:
+            return None
+        height, width = image.pixels.shape[:2]
+        boxes = region_boxes(self.recipe.embed.regions, (width, height))
+        left, top, right, bottom = to_pixels(boxes, image.original_size)[place - 1].tolist()
+        return left, top, right, bottom
+
+    def _decode(self, match: Match) -> DecodedImage | None:
+        """Decode a database photo; None where it is not there any more."""
+        try:
+            return self.describer.decode(Dataset(self.data).locate(match.image_id))
+        except (FileNotFoundError, ImageError):
+            return None
 
     def find_features(self, path: ImageFile) -> LocalFeatures | None:
         """Return the local features of a photo; None where the run compares none.

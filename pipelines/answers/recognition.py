@@ -7,7 +7,6 @@ features of the run folder; writes nothing. Imports no torch: it starts from des
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from embed.errors import InputError
 from embed.head_scores import HeadScores
 from embed.shards import Embeddings
 from index.neighbors import Neighbors
-from index.search import build_index, nearest_cosines, search
+from index.regions import ImageIndex
 from pipelines.runs.recipe import Recipe
 from rerank.expansion import expand_queries
 from rerank.store import FeatureStore
@@ -34,7 +33,7 @@ class Recognizer:
     """A database ready to be searched."""
 
     database: Database
-    pool: NDArray[np.float32]  # [P, dim] descriptors of images without a landmark
+    pool: NDArray[np.float32]  # [P, V, dim] descriptors of images without a landmark
     features: FeatureStore | None  # of the database images; None without re-ranking
     recipe: Recipe
 
@@ -60,7 +59,7 @@ class Recognizer:
         Raises:
             InputError: the predicted class is to be verified, and there is no head to predict it.
         """
-        ids, searched = queries.ids, self._transform(queries.vectors)
+        ids, searched = queries.ids, self._transform(queries.all_vectors)
         if excluded is None:
             excluded = Exclusion.none(len(ids))
         head = excluded.mask_head(queries.head)
@@ -88,7 +87,7 @@ class Recognizer:
             geometry.residuals,
             geometry.overlaps,
             sizes,
-            nearest_cosines(searched, self._pool_index, NEAREST_OF_POOL),
+            self._pool_cosines(searched, NEAREST_OF_POOL),
             self._neighbor_pool(rows),
             head.labels,
             head.scores,
@@ -96,26 +95,32 @@ class Recognizer:
         )
         return neighbors, evidence
 
+    def best_regions(self, query: Embeddings, rows: Sequence[int]) -> list[tuple[int, int]]:
+        """Return which vector of one query, and which of each image, are nearest; 0: the whole."""
+        (vectors,) = self._transform(query.all_vectors)
+        return [self.database.images.best_pair(vectors, row) for row in rows]
+
     def _transform(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return descriptors as the database was indexed with."""
+        """Return descriptors [n, V, dim] as the database was indexed with."""
         whitening = self.database.whitening
-        return vectors if whitening is None else whitening.apply(vectors)
+        return vectors if whitening is None else whitening.apply_all(vectors)
 
     def _expand(self, vectors: NDArray[np.float32], found: Neighbors) -> NDArray[np.float32]:
-        """Add to each query what it finds."""
+        """Add to each query [Q, 1, dim] what it finds."""
         settings = self.recipe.search
         rows = found.rows[:, : settings.expand_query]
         distinct, places = np.unique(rows, return_inverse=True)
-        known = self.database.index.reconstruct_batch(distinct[distinct >= 0])
+        known = self.database.images.whole(distinct[distinct >= 0])
         first = int(distinct[0] < 0)  # padding sorts first, and stays -1
-        return expand_queries(
-            vectors,
+        expanded = expand_queries(
+            vectors[:, 0],
             known,
             places.reshape(rows.shape) - first,
             found.scores[:, : settings.expand_query],
             count=settings.expand_query,
             alpha=settings.alpha,
         )
+        return expanded[:, None]
 
     def _score_landmarks(
         self, vectors: NDArray[np.float32], excluded: Exclusion
@@ -138,7 +143,7 @@ class Recognizer:
         """Search all of the database but, for each query, what is excluded."""
         count = self._searched
         most = excluded.max_images(self.database)
-        found = search(self.database.index, ids, vectors, count + most)
+        found = self.database.images.search(ids, vectors, count + most)
         if not most:
             return found
         # Stable: what is excluded goes last and is cut off, and so are the farthest neighbours.
@@ -154,7 +159,7 @@ class Recognizer:
         """Re-rank what is found by refined descriptors; return as many as the recipe asks for."""
         settings = self.recipe.rerank
         ranked = rerank_neighbors(
-            *(found, vectors, self.database.index.reconstruct_batch),
+            *(found, vectors[:, 0], self.database.images.whole),
             count=settings.refine,
             nearest=settings.refine_nearest,
             beta=settings.refine_beta,
@@ -194,8 +199,7 @@ class Recognizer:
         """Return [Q, K, G] the largest cosines of each neighbour to the pool; 0 for padding."""
         distinct, places = np.unique(rows, return_inverse=True)
         known = distinct[distinct >= 0]
-        vectors = self.database.index.reconstruct_batch(known)
-        cosines = nearest_cosines(vectors, self._pool_index, NEAREST_OF_NEIGHBOR)
+        cosines = self._pool_cosines(self.database.images.vectors(known), NEAREST_OF_NEIGHBOR)
         padding = np.zeros((len(distinct) - len(known), cosines.shape[1]), dtype=np.float32)
         return np.concatenate([padding, cosines])[places.reshape(rows.shape)]  # -1 sorts first
 
@@ -206,9 +210,19 @@ class Recognizer:
             return None
         return Verifier(self.database.image_ids, self.features, self.recipe.rerank)
 
+    def _pool_cosines(self, vectors: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+        """Return [n, min(count, P)] the largest cosines of images [n, V, dim] to the pool.
+
+        They are measured as those to the database are, of the best regions: a photo with many is
+        then no nearer to the one for chance alone than to the other.
+        """
+        if self._pool_index is None:
+            return np.empty((len(vectors), 0), dtype=np.float32)
+        return self._pool_index.nearest_cosines(vectors, count)
+
     @cached_property
-    def _pool_index(self) -> Any:
-        return build_index(self._transform(self.pool)) if len(self.pool) else None
+    def _pool_index(self) -> ImageIndex | None:
+        return ImageIndex.build(self._transform(self.pool)) if len(self.pool) else None
 
     def name(self, landmark_id: int) -> str:
         """Return the landmark's name, or its id where it has none."""

@@ -3,7 +3,7 @@
 The one order that the sheet of answers, the pages, the terminal and JSON have. Knows no run.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from rerank.geometry import is_verified
@@ -55,6 +55,18 @@ def measure_strength(near: Supporter) -> tuple[int, float]:
 def name_landmark(near: Supporter, label: int | None, name: str) -> str:
     """Return the name of what a photo shows, marked where that is not what was answered."""
     return name if label is None or near.landmark_id == label else f"another: {name}"
+
+
+def format_box(box: Sequence[int] | None) -> str:
+    """Say where in a photo something is.
+
+    >>> format_box((120, 60, 480, 420))
+    'x 120 to 480, y 60 to 420'
+    """
+    if box is None:
+        return "all of it"
+    left, top, right, bottom = box
+    return f"x {left} to {right}, y {top} to {bottom}"
 
 
 def format_inliers(inliers: int | None) -> str:

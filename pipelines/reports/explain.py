@@ -116,8 +116,11 @@ class Explainer:
             score = cosine_to(stored.vectors[stored.ids.index(near.image_id)])
             return Subject(score, f"the first model's similarity to {near.image_id}", near)
         row = np.array([database.row_of[near.image_id]])
-        descriptor = np.asarray(database.index.reconstruct_batch(row)[0], dtype=np.float32)
-        title = f"similarity {near.similarity:.2f} to {near.image_id}, {near.name}"
+        descriptor = database.images.whole(row)[0]
+        of = f"similarity {near.similarity:.2f}"
+        if database.images.per_image > 1:  # which that of the best regions is not
+            of = "similarity of the whole photos"
+        title = f"{of} to {near.image_id}, {near.name}"
         return Subject(cosine_to(descriptor, database.whitening), title, near)
 
     def _explain_class(self, landmark_id: int) -> Subject:

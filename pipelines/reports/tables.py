@@ -8,7 +8,7 @@ from rich.markup import escape as escape_markup
 from rich.table import Table
 
 from embed.printable import printable
-from pipelines.answers.supporters import name_landmark
+from pipelines.answers.supporters import format_box, name_landmark
 
 if TYPE_CHECKING:  # what makes them takes seconds to import
     from pipelines.answers.answer import Answer
@@ -258,13 +258,17 @@ def print_answer(answer: "Answer", console: Console) -> None:
         also = f"{_show(further.name)} ({further.landmark_id}), confidence {further.confidence:.3f}"
         console.print(f"  also [green]{also}[/], pixels {x0},{y0} to {x1},{y1}", highlight=False)
     table = Table("neighbour", "landmark", "similarity", "inliers", box=None, padding=(0, 2))
+    placed = any(match.query_box or match.box for match in answer.neighbors)
+    if placed:
+        table.add_column("where in the photo")
     for match in answer.neighbors:
         inliers = "-" if match.inliers is None else "not verified"
         if match.verified:
             inliers = str(match.inliers)
         name = name_landmark(match, answer.guess, match.name)
         shown = [_show(text) for text in (match.image_id, name)]
-        table.add_row(*shown, f"{match.similarity:.3f}", inliers)
+        where = [format_box(match.query_box)] if placed else []
+        table.add_row(*shown, f"{match.similarity:.3f}", inliers, *where)
     console.print(table)
 
 

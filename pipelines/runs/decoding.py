@@ -9,6 +9,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from embed import regions
 from rerank.delf.settings import pyramid_sides
 
 from .members import list_members
@@ -33,13 +34,14 @@ def decoding(recipe: Recipe) -> dict[str, Any]:
 
 
 def _view_side(recipe: Recipe) -> int:
-    """Return at least what embed.images.ImageFiles decodes for the views of the recipe's model."""
+    """Return at least what embed.views.Views.input_side and regions need for the recipe's model."""
     size, embed = recipe.train.image_size, recipe.embed
-    if embed.crops:
-        return round(size / embed.crop_share)
     scale = max(embed.scales)
     rounded = (scale != 1) + (embed.square == "fit")  # times that a side goes up to a whole cell
-    return math.ceil(scale * size) + rounded * CELL // 2
+    side = math.ceil(scale * size) + rounded * CELL // 2
+    if embed.crops:
+        side = round(size / embed.crop_share)
+    return regions.decode_side(embed.regions, side)
 
 
 def _local_side(recipe: Recipe) -> int:

@@ -118,9 +118,34 @@ def make_recipe(values: Values, source: str, *, above: tuple[str, ...] = ()) -> 
             f'several; rerank.method is "{recipe.rerank.method}", rerank.of "{recipe.rerank.of}"; '
             'set a method, and of = "neighbors", or decide.most_answers = 1'
         )
+    _check_regions(recipe, source)
     for name in recipe.ensemble.members:
-        _validate(_member_values(recipe, name), source, (*above, "ensemble", "members", name))
+        place = (*above, "ensemble", "members", name)
+        member = _validate(_member_values(recipe, name), source, place)
+        if member.embed.regions != recipe.embed.regions:
+            raise InputError(
+                f"recipe {source}: [{'.'.join(place)}.embed.regions] differs from [embed.regions]: "
+                "a region has one descriptor of all members; set it there alone"
+            )
     return recipe
+
+
+def _check_regions(recipe: Recipe, source: str) -> None:
+    """Raise InputError for what is not done to the descriptors of regions."""
+    if not recipe.embed.regions.grids:
+        return
+    search, rerank = recipe.search, recipe.rerank
+    moving = {
+        "search.expand_query": search.expand_query,
+        "search.augment_database": search.augment_database,
+        "rerank.refine": rerank.refine,
+    }
+    for name, value in moving.items():
+        if value:
+            raise InputError(
+                f"recipe {source}: {name} = {value} with embed.regions: it moves descriptors of "
+                f"whole images alone; set {name} = 0, or embed.regions.grids = []"
+            )
 
 
 def member_recipe(recipe: Recipe, name: str) -> Recipe:

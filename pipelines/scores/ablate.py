@@ -203,7 +203,7 @@ def refine(stored: Stored, settings: RerankSettings) -> Evidence:
     scores = np.where(stored.rows < 0, np.float32(-np.inf), evidence.similarities)
     ranked = rerank_neighbors(
         Neighbors(evidence.query_ids, stored.rows, scores),
-        *(vectors, stored.database.index.reconstruct_batch),
+        *(vectors, stored.database.images.whole),
         count=stored.rows.shape[1],
         nearest=settings.refine_nearest,
         beta=settings.refine_beta,

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from embed.columns import find_places, to_array
 from embed.errors import InputError, MissingFileError
 from index.revisited import LEVELS, PRECISION_AT, Ints, Relevance, Scores, score_rankings
-from index.search import search
 from index.settings import SearchSettings
 from pipelines.answers.database import Database, load_database
 from pipelines.answers.open_run import load_split_embeddings, load_split_failures
@@ -119,19 +118,20 @@ def _compare(run: Path, ids: tuple[str, ...], database: Database) -> _Queries:
             f"{run} has not described query '{unknown[0]}'; run `cairn submit --run {run}`"
         )
     row_of = {query_id: row for row, query_id in enumerate(queries.ids)}
-    vectors = queries.vectors
+    vectors = queries.all_vectors
     if database.whitening is not None:
-        vectors = database.whitening.apply(vectors)
+        vectors = database.whitening.apply_all(vectors)
     indexed = load_manifest(run / "index")
     assert indexed is not None  # load_database has read it
     settings = SearchSettings.model_validate(indexed.settings["search"])
     vectors = _expand(vectors, database, settings)
-    count = database.index.ntotal
-    scores = np.empty((len(vectors), count), dtype=np.float32)
-    for start in range(0, count, CHUNK):
-        # Not reconstruct_n: of faiss with torch support it returns a tensor.
-        part = database.index.reconstruct_batch(np.arange(start, min(start + CHUNK, count)))
-        scores[:, start : start + len(part)] = vectors @ part.T
+    images = database.images
+    scores = np.empty((len(vectors), len(images)), dtype=np.float32)
+    for start in range(0, len(images), CHUNK):
+        part = images.vectors(np.arange(start, min(start + CHUNK, len(images))))
+        products = vectors.reshape(-1, part.shape[2]) @ part.reshape(-1, part.shape[2]).T
+        pairs = products.reshape(*vectors.shape[:2], *part.shape[:2])
+        scores[:, start : start + len(part)] = pairs.max(axis=(1, 3))
     return _Queries(ids, row_of, scores)
 
 
@@ -139,14 +139,17 @@ def _expand(
     vectors: NDArray[np.float32], database: Database, settings: SearchSettings
 ) -> NDArray[np.float32]:
     """Add to each query what it finds, where the run does."""
-    count = min(settings.expand_query, database.index.ntotal)
+    count = min(settings.expand_query, len(database.images))
     if not count:
         return vectors
-    found = search(database.index, [str(row) for row in range(len(vectors))], vectors, count)
+    found = database.images.search([str(row) for row in range(len(vectors))], vectors, count)
     distinct, places = np.unique(found.rows, return_inverse=True)
-    known = database.index.reconstruct_batch(distinct)
+    known = database.images.whole(distinct)
     rows = places.reshape(found.rows.shape)
-    return expand_queries(vectors, known, rows, found.scores, count=count, alpha=settings.alpha)
+    expanded = expand_queries(
+        *(vectors[:, 0], known, rows, found.scores), count=count, alpha=settings.alpha
+    )
+    return expanded[:, None]
 
 
 def _rank(queries: _Queries) -> Iterator[Ints]:

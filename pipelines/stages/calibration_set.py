@@ -101,7 +101,7 @@ def build_calibration_set(
     labels = np.where(second, -1, queries.landmark_ids)
     kinds = np.where(second, REMOVED, np.where(labels >= 0, LANDMARK, POOL))
     return CalibrationSet(
-        Embeddings(queries.ids, labels, queries.vectors, queries.head),
+        replace(queries, landmark_ids=labels),
         kinds,
         photos,
         Exclusion(own.rows[photos], np.where(second, queries.landmark_ids, -1)),

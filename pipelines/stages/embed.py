@@ -53,10 +53,14 @@ def embed_table(artifact: Artifact, table: ImageTable, trained: Manifest) -> Man
             views=Views.of(job.recipe.embed),
             classifier=classifier,
             advance=advance,
+            regions=job.recipe.embed.regions,
         )
         failures = [Failure(rows[f.position], f.reason, f.message) for f in extracted.failures]
         found = [ids[position] for position in extracted.positions]
-        dtype = job.recipe.embed.dtype
-        return make_rows(found, extracted.vectors, extracted.head, dtype), failures
+        rows = make_rows(
+            *(found, extracted.vectors, extracted.head, job.recipe.embed.dtype),
+            regions=extracted.regions,
+        )
+        return rows, failures
 
     return artifact.write_parts(table, job.recipe.embed.shard_size, make_part, model=trained.model)

@@ -56,7 +56,8 @@ def combine_members(artifact: Artifact, table: ImageTable, made: Sequence[Manife
         ]
         part = together.take(np.array(read, dtype=np.int64))
         advance(len(rows))
-        return make_rows(part.ids, part.vectors, part.head, job.recipe.embed.dtype), failures
+        dtype = job.recipe.embed.dtype
+        return make_rows(part.ids, part.vectors, part.head, dtype, part.regions), failures
 
     fingerprints = [str(manifest.model["fingerprint"]) for manifest in made]
     model = {**made[0].model, "fingerprint": ensemble_fingerprint(fingerprints, settings)}

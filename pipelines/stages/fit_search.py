@@ -21,10 +21,11 @@ def fit_search(
     settings: SearchSettings,
     fitted: NDArray[np.bool_] | None = None,
 ) -> tuple[Whitening | None, Any]:
-    """Return the whitening of a database, if any, and its index.
+    """Return the whitening of a database, if any, and its index, of N or N * V rows.
 
     Args:
-        vectors: [N, dim] descriptors as embedded.
+        vectors: [N, dim] descriptors as embedded, or [N, V, dim] of images with V: the first, of
+            the whole image, is what whitening is fitted on.
         landmark_ids: [N].
         settings: of the search.
         fitted: [N] the images that whitening is fitted on; None for all.
@@ -33,7 +34,9 @@ def fit_search(
         InputError: more dimensions are to be kept than there are.
     """
     used = slice(None) if fitted is None else fitted
-    whitening = _fit_whitening(vectors[used], landmark_ids[used], settings)
+    whole = vectors if vectors.ndim == 2 else vectors[:, 0]
+    whitening = _fit_whitening(whole[used], landmark_ids[used], settings)
+    vectors = vectors.reshape(-1, vectors.shape[-1])
     if whitening is not None:
         vectors = whitening.apply(vectors)
     if settings.augment_database:

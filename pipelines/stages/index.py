@@ -36,7 +36,9 @@ def index_database(artifact: Artifact, embedded: Manifest) -> Manifest:
     invalidate(folder)
     embeddings = load_split_embeddings(job.run, job.dataset.database_split)
     _fit_landmark_head(job, embeddings.vectors, folder / LANDMARK_HEAD)
-    whitening, index = fit_search(embeddings.vectors, embeddings.landmark_ids, job.recipe.search)
+    whitening, index = fit_search(
+        embeddings.all_vectors, embeddings.landmark_ids, job.recipe.search
+    )
     (folder / WHITENING).unlink(missing_ok=True)  # where it is, it is applied
     if whitening is not None:
         with writing(folder / WHITENING) as temporary:

@@ -27,7 +27,7 @@ class KnownQueries:
 
     embeddings: Embeddings  # of Q images; landmark_ids are the truths, -1 without a landmark
     find_features: Callable[[int], LocalFeatures | None]  # by place
-    database: NDArray[np.float32]  # [N, dim] descriptors of the database, as embedded
+    database: NDArray[np.float32]  # [N, V, dim] descriptors of the database, as embedded
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -61,7 +61,7 @@ def load_known_queries(job: Job) -> KnownQueries:
         return store.get(image_id) if store else None
 
     queries = Embeddings.concatenate([part for _, part in parts])
-    return KnownQueries(queries, find_features, searched.vectors)
+    return KnownQueries(queries, find_features, searched.all_vectors)
 
 
 def _trained_ids(job: Job) -> set[str]:

@@ -26,6 +26,7 @@ ALONE = {
     "memory": "DATA --into FOLDER",
     "promise": "DATA --into FOLDER",
     "quality": "DATA --into FOLDER --weights FILE",
+    "regions": "DATA --weights FILE",
     "reports": "DATA --into FOLDER",
     "sampling": "",
     "superglobal": "[RUN...]",

@@ -72,10 +72,10 @@ class Album:
         place = self._query_rows.get(query_id)
         if place is None or not len(rows):
             return None
-        vector = self._queries.vectors[place : place + 1]
+        vectors = self._queries.all_vectors[place : place + 1]
         if self.database.whitening is not None:
-            vector = self.database.whitening.apply(vector)
-        cosines = self.database.index.reconstruct_batch(rows) @ vector[0]
+            vectors = self.database.whitening.apply_all(vectors)
+        cosines = self.database.images.cosines(vectors[0], rows)
         best = int(np.argmax(cosines))
         image_id = self.database.image_ids[rows[best]]
         return Neighbor(image_id, landmark_id, None, float(cosines[best]), None)
