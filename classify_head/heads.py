@@ -19,7 +19,7 @@ from torch import Tensor
 
 from embed.errors import InputError, MissingFileError
 from embed.head_scores import MOST_CLASSES, HeadScores
-from embed.settings import HeadSettings
+from embed.network_settings import HeadSettings
 
 from .hadamard import HadamardHead
 from .margin_heads import ArcFaceHead, CosFaceHead, SubcenterHead

@@ -15,7 +15,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from .backbone import Backbone
 from .errors import InputError
-from .settings import AttentionSettings
+from .network_settings import AttentionSettings
 
 FIRST_STRIDE = 4  # pixels; a map of a smaller stride is the stem's, not a stage's
 MASK_START = -4.0  # of the mask before its sigmoid, which makes it .018

@@ -10,7 +10,7 @@ from torch import nn
 from .attention import SEAttention
 from .errors import InputError
 from .model import DescriptorModel
-from .settings import FreezeSettings
+from .train_settings import FreezeSettings
 
 
 def freeze(model: DescriptorModel, head: nn.Module, settings: FreezeSettings) -> None:

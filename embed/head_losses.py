@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, nll_loss
 
-from .settings import TrainSettings
+from .train_settings import TrainSettings
 
 
 def head_loss(logits: Tensor, labels: Tensor, settings: TrainSettings) -> Tensor:

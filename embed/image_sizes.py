@@ -11,7 +11,7 @@ import torch
 
 from .errors import InputError
 from .model import DescriptorModel
-from .settings import TrainSettings
+from .train_settings import TrainSettings
 from .transforms import MAX_ASPECT, fit_shape
 from .views import Views
 

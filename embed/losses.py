@@ -21,7 +21,7 @@ from pytorch_metric_learning.utils.loss_and_miner_utils import get_random_triple
 from torch import Tensor, nn
 
 from .errors import InputError
-from .settings import TrainSettings
+from .train_settings import TrainSettings
 
 
 class MinedLoss(nn.Module):

@@ -20,14 +20,9 @@ from torch import Tensor, nn
 from .attention import attach_stage_attention, build_attention
 from .backbone import Backbone, BackboneSpec, LastLayer
 from .errors import InputError, MissingFileError
+from .network_settings import AttentionSettings, GemSettings, MapAttentionSettings, PoolingSettings
 from .pooling import build_pooling, concatenate_weighted
-from .settings import (
-    AttentionSettings,
-    GemSettings,
-    MapAttentionSettings,
-    PoolingSettings,
-    TrainSettings,
-)
+from .train_settings import TrainSettings
 
 FORMAT_VERSION = 2
 ATTENTION: TypeAdapter[AttentionSettings] = TypeAdapter(AttentionSettings)

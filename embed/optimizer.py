@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from .attention import SEAttention
-from .settings import TrainSettings
+from .train_settings import TrainSettings
 
 
 def build_optimizer(module: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:

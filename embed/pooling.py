@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .bilinear import CompactBilinear
 from .dolg import Dolg
-from .settings import PoolingSettings
+from .network_settings import PoolingSettings
 
 OVERLAP = 0.4  # share that neighbouring regions of R-MAC's first level have in common, nearly
 

@@ -16,7 +16,7 @@ import torch
 from .errors import InputError
 from .files import writing
 from .model import DescriptorModel
-from .settings import TrainSettings
+from .train_settings import TrainSettings
 
 logger = logging.getLogger(__name__)
 

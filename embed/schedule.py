@@ -6,7 +6,7 @@ All of it follows from the step and the history, so a resumed training has the s
 import math
 from collections.abc import Mapping, Sequence
 
-from .settings import TrainSettings
+from .train_settings import TrainSettings
 
 
 def scheduled_factor(

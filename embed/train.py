@@ -32,7 +32,8 @@ from .model import DescriptorModel
 from .optimizer import build_optimizer
 from .sampling import CurrentBatches, EpochBatches, epoch_order
 from .schedule import judged_values, scheduled_factor
-from .settings import DecodeSettings, Phase, TrainSettings
+from .settings import DecodeSettings
+from .train_settings import Phase, TrainSettings
 from .training_model import LocalObjective, Losses, TrainingModel
 from .transforms import normalize
 from .upsampling import Examples

@@ -10,7 +10,7 @@ import torch
 from classify_head.ensemble import combine_heads
 from classify_head.submission import load_submission
 from embed.model import load_model
-from embed.settings import FreezeSettings, PhaseSettings, TrainSettings
+from embed.train_settings import FreezeSettings, PhaseSettings, TrainSettings
 from pipelines.datasets.dataset import Dataset, ImageTable
 from pipelines.runs.job import Job
 from pipelines.runs.members import list_member_jobs

@@ -28,7 +28,8 @@ from classify_head.heads import (
 )
 from classify_head.plain_heads import LinearHead
 from embed.head_scores import MOST_CLASSES
-from embed.settings import DirectionHeadSettings, TrainSettings
+from embed.network_settings import DirectionHeadSettings
+from embed.train_settings import TrainSettings
 
 LANDMARKS = np.array([2**40, 7, 30, 8], dtype=np.int64)
 DIRECTIONS = ("cosine", "arcface", "cosface", "subcenter")
@@ -235,7 +236,7 @@ def test_logits_that_are_not_finite_are_refused() -> None:
 STEPS = """
 import resource, numpy, torch
 from classify_head.heads import build_head
-from embed.settings import DirectionHeadSettings
+from embed.network_settings import DirectionHeadSettings
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 start = peak()
 head = build_head(DirectionHeadSettings(), 256, numpy.arange(1, 203_095), 16.0)

@@ -21,7 +21,8 @@ from embed.attention import (
     build_attention,
 )
 from embed.backbone import Backbone, BackboneSpec
-from embed.settings import AttentionSettings, SEAttentionSettings, TrainSettings
+from embed.network_settings import AttentionSettings, SEAttentionSettings
+from embed.train_settings import TrainSettings
 
 SE = SEAttentionSettings()
 

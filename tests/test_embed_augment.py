@@ -15,7 +15,7 @@ from embed.augment import AugmentedFiles, build_augmentation
 from embed.decode import decode_image
 from embed.failure import Failure
 from embed.presets import PRESETS
-from embed.settings import AugmentSettings
+from embed.train_settings import AugmentSettings
 from tests.images import photo
 
 STRONG = AugmentSettings(mirror=0.5, blur=0.5, grey=0.5, erase=0.5)

@@ -9,8 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from embed.backbone import CLASSIFIERS, Backbone, BackboneSpec, load_weights
-from embed.pooling import build_pooling
-from embed.settings import (
+from embed.network_settings import (
     BilinearSettings,
     FlattenSettings,
     GemSettings,
@@ -18,6 +17,7 @@ from embed.settings import (
     PoolingSettings,
     RmacSettings,
 )
+from embed.pooling import build_pooling
 
 # timm name, side of the image, map [C, h, w], parameters; inputs of other sizes are the reports'.
 # for name in ...: print(sum(p.numel() for p in Backbone(BackboneSpec(name)).parameters()))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from embed.balance import cap_classes, draw_set, erus_sets, keep_large_classes
-from embed.settings import BalanceSettings
+from embed.train_settings import BalanceSettings
 from embed.upsampling import Examples
 
 SIZES = (3, 10, 59, 60, 61, 120, 400)

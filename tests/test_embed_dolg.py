@@ -13,8 +13,9 @@ from embed.backbone import BackboneSpec
 from embed.dolg import Dolg, LocationAttention, MultiAtrous, orthogonal_part
 from embed.explain import grad_cam
 from embed.model import DescriptorModel, ModelSpec, load_model, save_model
+from embed.network_settings import DolgSettings, GemSettings
 from embed.pooling import GeM, build_pooling
-from embed.settings import DolgSettings, GemSettings, TrainSettings
+from embed.train_settings import TrainSettings
 from rerank.delf.joint import build_joint_objective
 from rerank.delf.settings import DelfSettings
 

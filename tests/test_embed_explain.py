@@ -16,7 +16,7 @@ from embed.explain import (
     saliency,
 )
 from embed.model import DescriptorModel, ModelSpec
-from embed.settings import ClsGemSettings
+from embed.network_settings import ClsGemSettings
 from embed.transforms import normalize, to_tensor
 from embed.whitening import Whitening
 from tests.images import photo

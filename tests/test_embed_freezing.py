@@ -7,7 +7,7 @@ from torch import nn
 from embed.backbone import BackboneSpec
 from embed.freezing import freeze, freeze_batch_norm, keep_frozen_norms
 from embed.model import DescriptorModel, ModelSpec
-from embed.settings import FreezeSettings, TrainSettings
+from embed.train_settings import FreezeSettings, TrainSettings
 
 HEAD = 5  # classes
 

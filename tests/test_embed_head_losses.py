@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from embed.head_losses import focal_loss, head_loss
-from embed.settings import TrainSettings
+from embed.train_settings import TrainSettings
 
 LABELS = torch.tensor([0, 2, 1, 2, 2])
 

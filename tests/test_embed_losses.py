@@ -18,7 +18,7 @@ from embed.losses import (
     check_collapse,
     mean_cosine,
 )
-from embed.settings import TrainSettings
+from embed.train_settings import TrainSettings
 
 MARGIN = 0.3
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from embed.backbone import BackboneSpec
 from embed.errors import InputError
 from embed.model import DescriptorModel, ModelSpec, fingerprint_model, load_model, save_model
-from embed.settings import ClsGemSettings
+from embed.network_settings import ClsGemSettings
 
 SPEC = ModelSpec(BackboneSpec("test_resnet"), image_size=32, dim=8)
 

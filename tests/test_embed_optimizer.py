@@ -7,7 +7,7 @@ from torch.nn.utils import parametrizations
 
 from embed.attention import SEAttention
 from embed.optimizer import build_optimizer
-from embed.settings import TrainSettings
+from embed.train_settings import TrainSettings
 
 
 class Parts(nn.Module):

@@ -25,7 +25,7 @@ from embed.pooling import (
     spoc,
     superglobal,
 )
-from embed.settings import TrainSettings
+from embed.train_settings import TrainSettings
 
 Map = NDArray[np.float64]  # [B, C, H, W]
 KINDS = ["gem", "spoc", "mac", "rmac", "flatten", "bilinear", "superglobal"]

@@ -10,7 +10,7 @@ from embed import precision
 from embed.backbone import BackboneSpec
 from embed.model import DescriptorModel, ModelSpec, fingerprint_model
 from embed.precision import cpu_has_bfloat16, measure_precisions, pick_precision
-from embed.settings import TrainSettings
+from embed.train_settings import TrainSettings
 
 AUTO = TrainSettings(precision="auto", image_size=32)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau, StepLR
 
 from embed.schedule import cosine_factor, count_drops, judged_values, scheduled_factor
-from embed.settings import TrainSettings
+from embed.train_settings import TrainSettings
 
 
 def settings(**changes: object) -> TrainSettings:

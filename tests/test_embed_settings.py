@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from embed.settings import FreezeSettings, Phase, PhaseSettings, TrainSettings
+from embed.train_settings import FreezeSettings, Phase, PhaseSettings, TrainSettings
 
 FROZEN = FreezeSettings(last_convolutions=0)
 

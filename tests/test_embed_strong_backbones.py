@@ -7,8 +7,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from embed.backbone import Backbone, BackboneSpec, check_backbone
 from embed.pooling import build_pooling
-from embed.settings import TrainSettings
 from embed.strong_backbones import RANKED, STRONG_BACKBONES, StrongBackbone
+from embed.train_settings import TrainSettings
 from pipelines.runs.recipe import load_recipe
 
 ROWS = STRONG_BACKBONES.items()

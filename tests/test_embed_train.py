@@ -18,8 +18,9 @@ from embed import train
 from embed.backbone import BackboneSpec
 from embed.losses import TrainingCollapsed
 from embed.model import DescriptorModel, ModelSpec
-from embed.settings import DecodeSettings, FreezeSettings, PhaseSettings, TrainSettings
+from embed.settings import DecodeSettings
 from embed.train import Trainer, TrainingImages
+from embed.train_settings import FreezeSettings, PhaseSettings, TrainSettings
 from embed.upsampling import upsample
 from tests.images import photo
 

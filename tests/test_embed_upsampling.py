@@ -12,7 +12,8 @@ from PIL import Image
 from embed.augment import AugmentedFiles
 from embed.decode import decode_image
 from embed.failure import Failure
-from embed.settings import MAX_VARIANTS, AugmentSettings
+from embed.settings import MAX_VARIANTS
+from embed.train_settings import AugmentSettings
 from embed.upsampling import Examples, upsample
 from embed.variants import BRIGHTER, CROP_AREA, DARKER, ROUND, SUBSETS, make_variant
 from embed.variants import TRANSFORMS as NAMES

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from embed.balance import erus_sets
 from embed.decode import decode_image
 from embed.errors import InputError
-from embed.settings import AugmentSettings, BalanceSettings
+from embed.train_settings import AugmentSettings, BalanceSettings
 from embed.variants import TRANSFORMS, make_variant
 from pipelines.commands.augmentations import augmentations
 from pipelines.commands.balance import balance

@@ -8,7 +8,8 @@ import pytest
 from pydantic.fields import FieldInfo
 
 from classify_head.policy import Policy
-from embed.settings import AugmentSettings, Settings
+from embed.settings import Settings
+from embed.train_settings import AugmentSettings
 from pipelines.runs.recipe import Recipe, make_recipe
 from pipelines.runs.recipe_files import Values
 

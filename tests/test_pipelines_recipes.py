@@ -8,7 +8,7 @@ import pytest
 
 from classify_head.policies import POLICIES
 from embed.backbone import check_backbone
-from embed.settings import SubcenterHeadSettings
+from embed.network_settings import SubcenterHeadSettings
 from pipelines.commands.recipes import check, list_, list_differences, show
 from pipelines.datasets.selection.settings import SIZES, Filters, make_split
 from pipelines.runs.recipe import Recipe, Scale, load_recipe, member_recipe

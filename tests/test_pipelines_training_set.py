@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from embed.sampling import split_validation
-from embed.settings import TrainSettings
 from embed.shards import read_failures
+from embed.train_settings import TrainSettings
 from pipelines.artifacts import load_manifest
 from pipelines.datasets.dataset import Dataset
 from pipelines.stages.known_queries import load_known_queries

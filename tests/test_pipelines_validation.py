@@ -16,7 +16,7 @@ from classify_head.heads import build_head
 from embed.backbone import Backbone, BackboneSpec
 from embed.history import load_rows
 from embed.model import DescriptorModel, ModelSpec, load_model
-from embed.settings import TrainSettings
+from embed.train_settings import TrainSettings
 from pipelines.artifacts import load_manifest
 from pipelines.datasets.dataset import Dataset
 from pipelines.runs.recipe import load_recipe

@@ -13,7 +13,8 @@ from embed.backbone import BackboneSpec, build_backbone
 from embed.decode import DecodedImage
 from embed.losses import TrainingCollapsed
 from embed.model import DescriptorModel, ModelSpec, fingerprint_model
-from embed.settings import AugmentSettings, DecodeSettings
+from embed.settings import DecodeSettings
+from embed.train_settings import AugmentSettings
 from rerank.delf.attention import Attention
 from rerank.delf.extractor import DelfExtractor
 from rerank.delf.model import fingerprint_delf

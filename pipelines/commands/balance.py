@@ -39,7 +39,7 @@ def balance(
     darker. Without --materialise variants.csv lists them and train.csv has none: section
     train.balance of a recipe makes them while training. All images stay in the database.
     """
-    from embed.settings import BalanceSettings
+    from embed.train_settings import BalanceSettings
     from pipelines.datasets.balance.make import balance_dataset
     from pipelines.datasets.dataset import Dataset
 

@@ -16,7 +16,7 @@ from embed.decode import ImageError, decode_image
 from embed.errors import InputError
 from embed.files import writing
 from embed.presets import PRESETS
-from embed.settings import AugmentSettings
+from embed.train_settings import AugmentSettings
 from embed.transforms import resize_image, to_tensor
 from embed.variants import TRANSFORMS, make_variant
 from pipelines.datasets.dataset import Dataset

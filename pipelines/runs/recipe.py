@@ -12,12 +12,8 @@ from pydantic import Field, ValidationError
 
 from classify_head.settings import DecideSettings, EnsembleSettings
 from embed.errors import InputError
-from embed.settings import (
-    DecodeSettings,
-    EmbedSettings,
-    Settings,
-    TrainSettings,
-)
+from embed.settings import DecodeSettings, EmbedSettings, Settings
+from embed.train_settings import TrainSettings
 from index.settings import SearchSettings
 from pipelines.artifacts import hash_values
 from rerank.settings import RerankSettings

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from classify_head.policies import POLICIES
-from embed.settings import AugmentSettings, Settings
+from embed.settings import Settings
+from embed.train_settings import AugmentSettings
 from rerank.delf.settings import DelfSettings
 
 from .recipe import Recipe, member_recipe

@@ -31,9 +31,9 @@ from embed.image_sizes import check_training_sizes, check_view_sizes
 from embed.model import DescriptorModel, ModelSpec, fingerprint_model, save_model
 from embed.precision import NAMES, FabricPrecision, pick_precision
 from embed.processes import Report, run_processes, start_fabric
-from embed.settings import FreezeSettings, TrainSettings
 from embed.shards import write_failures
 from embed.train import Trainer, TrainingImages
+from embed.train_settings import FreezeSettings, TrainSettings
 from embed.views import Views
 from pipelines.artifacts import Manifest, invalidate, load_manifest, record_file
 from pipelines.decorations import draw

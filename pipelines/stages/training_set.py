@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from embed.balance import draw_set, keep_large_classes
 from embed.errors import InputError
 from embed.sampling import split_validation
-from embed.settings import TrainSettings
+from embed.train_settings import TrainSettings
 from embed.upsampling import Examples
 from pipelines.datasets.dataset import Dataset, ImageTable
 

@@ -22,7 +22,8 @@ from embed.images import Batch, ImageFiles, collate
 from embed.model import DescriptorModel
 from embed.sampling import EpochBatches
 from embed.schedule import cosine_factor
-from embed.settings import AugmentSettings, DecodeSettings
+from embed.settings import DecodeSettings
+from embed.train_settings import AugmentSettings
 
 from .calibration import Remedies, calibrate
 from .model import LocalModel

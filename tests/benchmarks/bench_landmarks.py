@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from embed.backbone import Backbone, BackboneSpec
-from embed.settings import TrainSettings
+from embed.train_settings import TrainSettings
 from pipelines.runs.recipe import load_recipe, member_recipe
 
 IMAGES, CLASSES, TEST = 1_580_470, 81_313, 117_577  # of GLDv2's clean set, and of its test set

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from classify_head.heads import KINDS, build_head
-from embed.settings import TrainSettings
+from embed.train_settings import TrainSettings
 
 CLASSES, DIM, BATCH, STEPS = 203_094, 512, 64, 5
 IMAGES = 4_132_914  # of GLDv2's training set, for an epoch

@@ -25,7 +25,8 @@ from embed.backbone import BackboneSpec, LastLayer, build_backbone
 from embed.decode import decode_image
 from embed.model import DescriptorModel, ModelSpec
 from embed.regions import cut_regions, region_boxes, to_pixels
-from embed.settings import RegionSettings, TrainSettings
+from embed.settings import RegionSettings
+from embed.train_settings import TrainSettings
 from embed.transforms import normalize, resize_image, to_tensor
 from embed.whitening import Whitening
 from index.regions import ImageIndex

@@ -27,8 +27,8 @@ from embed.head_scores import HeadScores
 from embed.losses import TrainingCollapsed
 from embed.model import DescriptorModel
 from embed.precision import pick_precision
-from embed.settings import BalanceSettings, FreezeSettings, TrainSettings
 from embed.train import Trainer, TrainingImages
+from embed.train_settings import BalanceSettings, FreezeSettings, TrainSettings
 from embed.views import Views
 from pipelines.answers.stored_model import open_model
 from pipelines.artifacts import hash_values, load_manifest

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from embed.balance import erus_sets, keep_large_classes
 from embed.errors import InputError
 from embed.failure import Failure
-from embed.settings import BalanceSettings
+from embed.train_settings import BalanceSettings
 from embed.upsampling import Examples
 from embed.variants import ROUND, name_transforms
 from pipelines.datasets.dataset import SPLITS, Dataset
