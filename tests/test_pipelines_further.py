@@ -86,7 +86,9 @@ def recognise(
     neighbors, evidence = recognizer.gather(asked, lambda query: photo)
     answers = make_answers(recognizer, evidence, decision.answer(evidence))
     find = find or (lambda query: photo)
-    return add_further(answers, recognizer, decision, evidence, neighbors.rows, find)[0]
+    return add_further(answers, recognizer, decision, evidence, neighbors.rows, find_features=find)[
+        0
+    ]
 
 
 def labels_of(answer: Answer) -> list[int]:

@@ -37,6 +37,7 @@ def add_further(
     decision: Decision,
     evidence: Evidence,
     rows: NDArray[np.int64],
+    *,
     find_features: FindFeatures,
 ) -> list[Answer]:
     """Return the answers to Q queries with what else is in the photos; mostly that is nothing.

@@ -84,7 +84,7 @@ class QueryEngine:
             best = self._place([best], asked, image)[0] if best else None
         answer = replace(answer, neighbors=tuple(shown), best=best)
         gathered = self.recognizer, self.decision, evidence, rows
-        return add_further([answer], *gathered, lambda query: features)[0]
+        return add_further([answer], *gathered, find_features=lambda query: features)[0]
 
     def _place(
         self, matches: Sequence[Match], asked: Embeddings, image: DecodedImage

@@ -89,7 +89,7 @@ def _recognize(job: Job, indexed: Manifest) -> dict[str, int]:
     answers = make_answers(recognizer, evidence, decisions)
     if job.recipe.decide.most_answers > 1:
         gathered = recognizer, decision, evidence, neighbors.rows
-        answers = add_further(answers, *gathered, find_features)
+        answers = add_further(answers, *gathered, find_features=find_features)
         _write(job, "further", further_table(answers))
     known = measure_guesses(evidence, decisions)
     _write(job, "predictions", predictions_table(answers, known, steps, failures))
