@@ -12,6 +12,7 @@ from embed.errors import InputError, MissingFileError
 PIPELINES = Path(__file__).resolve().parents[1] / "pipelines"
 # Files whose plain errors are contracts between functions, or are caught and told by another.
 CONTRACTS = {
+    "answers/answer.py",
     "artifacts.py",
     "datasets/checking/hash_pairs.py",
     "sources/city/landmarks.py",

@@ -155,9 +155,9 @@ def test_a_damaged_row_group_is_named_with_what_to_do(verified: Tiny, copied: Ti
     end = cairn("query", photo, "--run", copied.run)
     assert end.status == 1
     assert f"error: {part} is damaged: " in end.err
-    assert end.err.endswith(f"; delete it, and make it anew: cairn submit --run {copied.run}\n")
+    assert end.err.endswith(f"; delete it, and make it anew: cairn index --run {copied.run}\n")
     part.unlink()
-    assert cairn("submit", "--run", copied.run, "--workers", 0).status == 0
+    assert cairn("index", "--run", copied.run, "--workers", 0).status == 0
     assert cairn("query", photo, "--run", copied.run).status == 0
     assert results(copied.run) == results(verified.run)
 
@@ -195,7 +195,7 @@ def test_features_of_another_extractor_are_refused(copied: Tiny, finished: Tiny)
     end = cairn("query", copied.data / "images" / "q0.jpg", "--run", copied.run)
     assert end.status == 1
     assert f"{part_of(copied)} was made by extractor" in end.err
-    assert f"or make it anew: cairn submit --run {copied.run}" in end.err
+    assert f"or make it anew: cairn index --run {copied.run}" in end.err
     assert cairn("index", *copied.options).status == 0
     assert QueryEngine(copied.run).recognizer.features is not None
 

@@ -158,7 +158,7 @@ def test_members_are_jobs_with_recipes_of_their_own(tmp_path: Path) -> None:
         ("members/other/model/model.safetensors", "train"),
         ("members/other/embeddings/test/part-00000.parquet", "submit"),
         ("members/small/model/model.json", "train"),
-        ("embeddings/train/part-00000.parquet", "submit"),
+        ("embeddings/train/part-00000.parquet", "index"),
     ],
 )
 def test_damage_to_a_member_is_repaired_by_the_command_that_is_named(
@@ -171,7 +171,7 @@ def test_damage_to_a_member_is_repaired_by_the_command_that_is_named(
     (run / name).write_bytes(content)
     end = cairn("verify", run)
     assert end.status == 1
-    in_parts = command == "submit"
+    in_parts = name.endswith(".parquet")
     named = f"cairn {command}{' --redo' * (not in_parts)} --run {run}"
     assert f"{run / name} is damaged: its sha256" in end.out
     assert f"{'delete it, and make it anew' if in_parts else 'make it anew'}: {named}" in end.out

@@ -96,7 +96,10 @@ def test_an_unknown_key_is_what_people_call_a_setting(key: str, hint: str) -> No
             "'train.head.margin'; it is of the kind 'arcface' or 'cosface' or 'subcenter', this is",
         ),
         ("train.pooling.q=3", "unknown key 'train.pooling.q'; known: kind, p"),
-        ("train.pooling.kind=gemm", "train.pooling.kind = 'gemm': input should be 'gem', 'spoc'"),
+        (
+            "train.pooling.kind=gemm",
+            "train.pooling.kind = 'gemm': input should be 'gem', 'cls-gem'",
+        ),
         ("train.pooling.p=0", "train.pooling.p = 0: input should be greater than"),
         ("train.pooling=3", "train.pooling = 3: train.pooling is a section; set one of its keys"),
     ],

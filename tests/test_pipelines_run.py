@@ -132,7 +132,7 @@ def test_training_otherwise_is_refused_until_asked_for(tiny: Tiny) -> None:
     assert changed(before, tiny.run) == set()
     assert cairn("train", *tiny.options, "--redo").status == 0
     fingerprint = fingerprint_of(tiny.run)
-    with pytest.raises(ValueError, match=r"holds descriptors of model .*run `cairn index`"):
+    with pytest.raises(ValueError, match=r"holds descriptors of model .*: cairn index --run"):
         load_database(tiny.run, fingerprint)
     assert tiny.submit().status == 0
     assert load_database(tiny.run, fingerprint).fingerprint == fingerprint

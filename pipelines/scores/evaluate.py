@@ -211,9 +211,12 @@ def _load_promise(run: Path) -> tuple[dict[str, Any], float | None]:
     Nothing if the submission was not made by its threshold.
     """
     decided, submitted = load_manifest(run / "decision"), load_manifest(run / "submit")
-    if not decided or not submitted or decided.settings["decide"] != submitted.settings["decide"]:
+    if not decided or not submitted:
+        return {}, None
+    made_by = submitted.settings["decide"]
+    if made_by | decided.settings["decide"] != made_by:  # which has most_answers besides
         return {}, None  # the decision was set anew since
-    settings = DecideSettings.model_validate(submitted.settings["decide"])
+    settings = DecideSettings.model_validate(made_by)
     if settings.rejection != "none":
         return {}, None  # the policy has a rule of its own
     return load_decision_values(run), settings.distractor_share
