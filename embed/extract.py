@@ -28,7 +28,7 @@ from .transforms import normalize, to_tensor
 from .views import ONE_VIEW, Views, make_views, merge_views
 
 CPU_BATCH = 8  # images at a time where there are few cores
-WAITING = 4  # batches of fitted images, at most, that wait for others of their shape
+WAITING = 64 << 20  # bytes of fitted images, nearly, that wait for others of their shape
 
 
 def pick_device() -> torch.device:
@@ -226,7 +226,7 @@ def extract_all(
         num_workers=workers if parallel else 0,
     )
     # Squares have one shape: none waits.
-    most = WAITING * size if views.square == "fit" else 0
+    most = WAITING // (3 * side**2) if views.square == "fit" else 0
     positions: list[int] = []
     failures: list[Failure] = []
     vectors = [np.empty((0, model.dim), dtype=np.float32)]

@@ -296,7 +296,7 @@ def test_fitted_files_are_described_alike_in_any_batch_and_order(
     workers: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("embed.extract.WAITING", 1)  # so that some have to go early
+    monkeypatch.setattr("embed.extract.WAITING", 3 * 128**2 * 4)  # some have to go early
     model, views = build(architecture, 64), Views(scales, square="fit")
     for paths in (fitted, fitted[::-1]):
         found = extract_all(
