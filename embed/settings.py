@@ -59,6 +59,13 @@ class RegionSettings(Settings):
     grids: tuple[Annotated[int, Field(ge=2, le=MAX_GRID)], ...] = Field((), max_length=MAX_GRIDS)
     overlap: float = Field(0.5, ge=0, le=0.9)  # share that a region has in common with the next
 
+    @field_validator("grids")
+    @classmethod
+    def _differ(cls, grids: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(grids)) < len(grids):
+            raise ValueError("a grid named twice describes the same regions twice; name each once")
+        return grids
+
     @property
     def count(self) -> int:
         """How many regions an image has: R."""

@@ -143,7 +143,10 @@ def test_images_are_decoded_large_enough_for_their_regions() -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"grids": [1]}, {"grids": [9]}, {"grids": [2, 3, 4, 5]}, {"overlap": 0.95}, {"overlap": -0.1}],
+    [
+        *({"grids": [1]}, {"grids": [9]}, {"grids": [2, 2]}, {"grids": [2, 3, 4, 5]}),
+        *({"overlap": 0.95}, {"overlap": -0.1}),
+    ],
 )
 def test_senseless_grids_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValidationError):

@@ -79,6 +79,7 @@ def test_an_unknown_key_names_the_closest(
         ("train.whitten", "'search.whiten'"),
         ("train.min_precision", "'decide.min_precision'"),
         ("train.learning-rate", "'learning_rate'"),
+        ("embed.region", "'regions'"),  # nearer than train.pooling.region
     ],
 )
 def test_an_unknown_key_is_what_people_call_a_setting(key: str, hint: str) -> None:

@@ -5,6 +5,7 @@ import fcntl
 import json
 import math
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -128,9 +129,10 @@ def test_training_otherwise_is_refused_until_asked_for(tiny: Tiny) -> None:
     end = tiny.submit()
     assert end.status == 1
     assert "holds a model trained with other train.seed" in end.err
-    assert "name another --run, or train it anew: cairn train --redo" in end.err
+    assert f"train it anew: delete {tiny.run / 'model'}, and give the same command" in end.err
     assert changed(before, tiny.run) == set()
-    assert cairn("train", *tiny.options, "--redo").status == 0
+    shutil.rmtree(tiny.run / "model")
+    assert cairn("train", *tiny.options).status == 0
     fingerprint = fingerprint_of(tiny.run)
     with pytest.raises(ValueError, match=r"holds descriptors of model .*: cairn index --run"):
         load_database(tiny.run, fingerprint)

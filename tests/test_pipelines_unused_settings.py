@@ -136,6 +136,12 @@ def test_one_view_needs_no_merging(embed: dict[str, Any], unused: set[str]) -> N
     assert set(find_unused(recipe, ["embed.merge_p", "embed.flip"])) == unused
 
 
+@pytest.mark.parametrize(("grids", "unused"), [([], {"embed.regions.overlap"}), ([2], set())])
+def test_without_regions_none_overlap(grids: list[int], unused: set[str]) -> None:
+    recipe = make_recipe({"embed": {"regions": {"overlap": 0.2, "grids": grids}}}, "test")
+    assert set(find_unused(recipe, ["embed.regions.overlap"])) == unused
+
+
 def test_steps_that_the_calibrated_policy_passes_over_are_unused() -> None:
     values: dict[str, Any] = {"steps": {"vote": {"most": 3}}}
     said = ["decide.steps.vote.most"]

@@ -39,6 +39,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
 }
 MOST = 3  # keys that an answer names
 NEARLY = 0.8  # least likeness of the name of another section's key
+SAME = 0.9  # least likeness of a key of the section that wins over another section's of that name
 
 
 def suggest_setting(place: Sequence[str], known: Sequence[str], root: type[Settings]) -> str:
@@ -57,6 +58,8 @@ def suggest_setting(place: Sequence[str], known: Sequence[str], root: type[Setti
         return _did_you_mean(here)
     if aliases:
         return _did_you_mean(aliases)
+    if close := difflib.get_close_matches(name, known, n=1, cutoff=SAME):
+        return _did_you_mean(close)
     elsewhere: dict[str, list[str]] = {}
     for key in sorted(list_settings(root), key=lambda key: key.count(".")):
         elsewhere.setdefault(_bare(key), []).append(key)

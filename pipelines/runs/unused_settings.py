@@ -67,6 +67,7 @@ USED_WITH: dict[str, dict[str, tuple[Any, ...]]] = {
     "train.step_epochs": {"train.schedule": ("step",)},
     "train.plateau_epochs": {"train.schedule": ("plateau",)},
     "embed.crop_share": {"embed.crops": ()},
+    "embed.regions.overlap": {"embed.regions.grids": ()},
     "search.whiten_dim": {"search.whiten": ("pca",)},
     "search.whiten_power": {"search.whiten": ("pca",)},
     "search.alpha": {"search.expand_query": ()},

@@ -118,7 +118,7 @@ def _refuse_other_model(artifact: Artifact) -> None:
         changed += [f"{section}.{k}" for k in before | values if before.get(k) != values.get(k)]
     raise InputError(
         f"{folder} holds a model trained with other {', '.join(changed[:6])}; "
-        f"name another --run, or train it anew: cairn train --redo --run {artifact.job.run}"
+        f"name another --run, or train it anew: delete {folder}, and give the same command again"
     )
 
 

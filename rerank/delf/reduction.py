@@ -59,7 +59,7 @@ class Moments:
         if self.count <= dim:
             raise InputError(
                 f"{self.count} local descriptors are too few for {dim} principal components; "
-                "train on more images or lower dim"
+                "train on more images, or lower rerank.delf.dim"
             )
         mean = self.total / self.count
         variances, vectors = torch.linalg.eigh(self.products / self.count - mean.outer(mean))
