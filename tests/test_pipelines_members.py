@@ -128,6 +128,20 @@ def test_another_rule_needs_no_training(together: Tiny, tmp_path: Path) -> None:
     assert found.probabilities.tolist() != before.probabilities.tolist()
 
 
+def test_a_model_in_place_of_an_ensemble_leaves_its_members_alone(
+    together: Tiny, tmp_path: Path
+) -> None:
+    run, recipe = tmp_path / "run", make_recipe_file(tmp_path / "single.toml")
+    shutil.copytree(together.run, run, symlinks=True)
+    models = {path: path.read_bytes() for path in (run / "members").glob("*/model/*")}
+    assert (run / "model").is_symlink()
+    single = ("--data", together.data, "--run", run, "--recipe", recipe, "--workers", 0)
+    end = cairn("train", "--redo", *single)
+    assert end.status == 0, end.err
+    assert not (run / "model").is_symlink()
+    assert {path: path.read_bytes() for path in models} == models
+
+
 def test_the_seconds_of_every_member_are_counted(together: Tiny) -> None:
     seconds = json.loads((together.run / "metrics.json").read_text())["seconds"]
     assert {"members/small/model", "members/other/model", "embeddings/test"} <= set(seconds)

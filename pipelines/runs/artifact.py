@@ -98,6 +98,8 @@ class Artifact:
 
     def forget(self) -> None:
         """Take away the manifest, and what making it anew would go on from."""
+        if self.folder.is_symlink():  # of an ensemble: the model is its first member's
+            self.folder.unlink()
         invalidate(self.folder)
         for pattern in RESUMED:
             for path in self.folder.glob(pattern):
