@@ -368,13 +368,9 @@ class Trainer:
         progress.history.append(row)
         progress.collapsed = progress.collapsed + 1 if alarm else 0
         if is_good_as_best(progress.history):
-            progress.best = {
-                "epoch": progress.epoch,
-                "module": {
-                    name: tensor.detach().cpu().clone()
-                    for name, tensor in self.module.state_dict().items()
-                },
-            }
+            state = self.module.state_dict().items()
+            copied = {name: tensor.detach().cpu().clone() for name, tensor in state}
+            progress.best = {"epoch": progress.epoch, "module": copied}
         if progress.collapsed >= 2:
             raise TrainingCollapsed(alarm)
         if alarm:

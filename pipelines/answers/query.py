@@ -70,28 +70,28 @@ class QueryEngine:
             image = self.describer.decode(path)
         except ImageError as error:
             return Answer(str(path), error=str(error))
-        asked, features = self.describer.describe(image, str(path))
-        neighbors_found, evidence = self.recognizer.gather(asked, lambda query: features)
+        query, features = self.describer.describe(image, str(path))
+        neighbors_found, evidence = self.recognizer.gather(query, lambda row: features)
         database, rows = self.recognizer.database, neighbors_found.rows
-        extras = make_extras(self.decision.policy, database, asked.vectors, rows)
+        extras = make_extras(self.decision.policy, database, query.vectors, rows)
         decisions = self.decision.answer(evidence, extras)
         answer = make_answers(self.recognizer, evidence, decisions)[0]
         matches = order_supporters(self._matches(rows[0], evidence), answer.guess)
         best = matches[0] if matches and matches[0].landmark_id == answer.guess else None
         shown = order_supporters(matches, answer.guess, neighbors)
-        if asked.regions is not None:
-            shown = self._place(shown, asked, image)
-            best = self._place([best], asked, image)[0] if best else None
+        if query.regions is not None:
+            shown = self._place(shown, query, image)
+            best = self._place([best], query, image)[0] if best else None
         answer = replace(answer, neighbors=tuple(shown), best=best)
         gathered = self.recognizer, self.decision, evidence, rows
-        return add_further([answer], *gathered, find_features=lambda query: features)[0]
+        return add_further([answer], *gathered, find_features=lambda row: features)[0]
 
     def _place(
-        self, matches: Sequence[Match], asked: Embeddings, image: DecodedImage
+        self, matches: Sequence[Match], query: Embeddings, image: DecodedImage
     ) -> list[Match]:
         """Say where in a photo, and where in theirs, matches are most alike."""
         rows = [self.recognizer.database.row_of[match.image_id] for match in matches]
-        pairs = zip(matches, self.recognizer.best_regions(asked, rows), strict=True)
+        pairs = zip(matches, self.recognizer.best_regions(query, rows), strict=True)
         return [
             replace(
                 match,
