@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from embed.columns import to_array
 from embed.errors import InputError, MissingFileError
-from embed.parts import read_ids, write_part
+from embed.parts import read_ids
 from embed.sealed import BrokenSealError, SealedFile
 
 from .features import LocalFeatures
@@ -30,17 +30,6 @@ DIM_KEY = b"descriptor_dim"
 FORMAT_KEY = b"features_format"
 REMAKE = "extract features again"
 COLUMNS = ("image_id", "width", "height", "keypoints", "scores", "scales", "descriptors")
-
-
-def write_features_part(
-    path: Path,
-    image_ids: Sequence[str],
-    features: Sequence[LocalFeatures],
-    extractor_fingerprint: str,
-) -> None:
-    """Write the features of some images, as make_rows takes them, as a part without failures."""
-    rows = make_rows(image_ids, features, extractor_fingerprint)
-    write_part(path, rows, {}, extractor_fingerprint, group_rows=ROWS_PER_GROUP)
 
 
 def make_rows(

@@ -26,6 +26,20 @@ from pipelines.datasets.dataset import Dataset
 from pipelines.runs.job import Job
 from pipelines.runs.recipe import load_recipe
 
+# A recipe of small local features, learned from the photos.
+DELF = """
+[rerank]
+method = "delf"
+[rerank.delf]
+stride = 4
+hidden = 16
+dim = 16
+epochs = 1
+batch_size = 8
+scales = [1.0, 2.0]
+max_features = 60
+score_threshold = 0.0
+"""
 SIDE = 96  # pixels of a photo
 LANDMARKS, PHOTOS = 6, 4
 QUERIES = tuple(f"q{number}" for number in range(8))  # the last two show no landmark

@@ -26,9 +26,10 @@ from rerank.aggregated import build_aggregated_index, verify_aggregated
 from rerank.features import LocalFeatures
 from rerank.settings import RerankSettings
 from rerank.sift import SiftExtractor
-from rerank.store import FeatureStore, write_features_part
+from rerank.store import FeatureStore
 from rerank.verify import verify_candidates
 from tests.datasets import SIDE, view
+from tests.features import write_features_part
 
 LANDMARKS, PHOTOS, DIM = 4, 5, 8
 ABSENT = 77  # a class of the head that the database does not show

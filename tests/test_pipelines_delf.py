@@ -15,6 +15,7 @@ from pipelines.artifacts import load_manifest
 from pipelines.runs.recipe import load_recipe
 from tests.conftest import Tiny
 from tests.datasets import (
+    DELF,
     LANDMARKS,
     PHOTOS,
     QUERIES,
@@ -24,19 +25,6 @@ from tests.datasets import (
     results,
 )
 
-DELF = """
-[rerank]
-method = "delf"
-[rerank.delf]
-stride = 4
-hidden = 16
-dim = 16
-epochs = 1
-batch_size = 8
-scales = [1.0, 2.0]
-max_features = 60
-score_threshold = 0.0
-"""
 OTHER = DELF.replace("max_features = 60", "max_features = 40")
 
 

@@ -26,21 +26,8 @@ from pipelines.runs.recipe import Recipe, load_recipe, make_recipe
 from pipelines.runs.recipe_files import list_recipes
 from rerank.delf import extractor as delf_extractor
 from tests.conftest import Tiny
-from tests.datasets import cairn, make_recipe_file, texture
+from tests.datasets import DELF, cairn, make_recipe_file, texture
 
-DELF = """
-[rerank]
-method = "delf"
-[rerank.delf]
-stride = 4
-hidden = 16
-dim = 16
-epochs = 1
-batch_size = 8
-scales = [1.0, 2.0]
-max_features = 60
-score_threshold = 0.0
-"""
 VIEWS = "[embed]\nscales = [0.5, 1.0, 3.4]\nflip = true\n"  # of 32 pixels: larger than SIFT's 96
 FITTED = "[embed]\nsquare = 'fit'\nscales = [0.5, 2.0]\nbatch_size = 2\n"
 # Photos and how they are stored: EXIF turns a photo on its side upright.

@@ -12,24 +12,12 @@ from pipelines.answers.describer import load_describer
 from pipelines.answers.open_run import load_split_embeddings
 from pipelines.runs.recipe import load_recipe
 from tests.conftest import Tiny
-from tests.datasets import cairn, make_recipe_file
+from tests.datasets import DELF, cairn, make_recipe_file
 
 CLS_GEM = "dim = 0\nepochs = 0\npooling = { kind = 'cls-gem', token_share = 0.3 }\n"
 FROZEN = f"[train]\nbackbone = 'test_vit'\n{CLS_GEM}"
 # DELF reads a map of the pass that describes the photo: the token has to come along.
-DELF = f"""{FROZEN}
-[rerank]
-method = "delf"
-[rerank.delf]
-stride = 16
-hidden = 16
-dim = 16
-epochs = 1
-batch_size = 8
-scales = [1.0, 2.0]
-max_features = 60
-score_threshold = 0.0
-"""
+FROZEN_DELF = FROZEN + DELF.replace("stride = 4", "stride = 16")
 # The attention pooling of SigLIP, trained, with that of the weights file beside it.
 TRAINED = f"""[train]
 backbone = 'test_vit3'
@@ -38,7 +26,9 @@ pretrained_share = 0.4
 """
 
 
-@pytest.mark.parametrize("changes", [FROZEN, DELF, TRAINED], ids=["frozen", "delf", "trained"])
+@pytest.mark.parametrize(
+    "changes", [FROZEN, FROZEN_DELF, TRAINED], ids=["frozen", "delf", "trained"]
+)
 def test_a_query_is_described_as_by_embed(changes: str, fresh: Tiny, tmp_path: Path) -> None:
     recipe = make_recipe_file(tmp_path / "token.toml", changes)
     names = ["--data", fresh.data, "--run", fresh.run, "--recipe", recipe, "--workers", 0]

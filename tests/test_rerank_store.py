@@ -17,7 +17,8 @@ import pytest
 from embed.errors import InputError, MissingFileError
 from embed.sealed import SealedFile, write_sealed
 from rerank.features import LocalFeatures
-from rerank.store import FeatureStore, write_features_part
+from rerank.store import FeatureStore
+from tests.features import write_features_part
 
 PRINT = "a" * 64
 

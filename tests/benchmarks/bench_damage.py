@@ -25,9 +25,10 @@ from index.search import build_index, load_index, save_index
 from pipelines.artifacts import hash_file
 from pipelines.progress import progress_bar
 from rerank.features import LocalFeatures
-from rerank.store import COLUMNS, FeatureStore, write_features_part
+from rerank.store import COLUMNS, FeatureStore
 from tests.damage import KINDS, OUTCOMES, count_outcomes, list_loaded, load_all
 from tests.datasets import cairn, make_dataset, make_recipe_file, options
+from tests.features import write_features_part
 
 DAMAGES, BATCH, SEED, ROUNDS = 2000, 100, 7, 7
 ROWS, DIM, IMAGES, FEATURES = 200_000, 256, 512, 500  # of the files that reading is timed with

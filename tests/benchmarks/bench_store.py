@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rerank.features import LocalFeatures
-from rerank.store import FeatureStore, write_features_part
+from rerank.store import FeatureStore
+from tests.features import write_features_part
 
 PARTS, IMAGES, FEATURES = 4, 128, 600  # parts, images in each, features of an image
 ROUNDS, SEED = 11, 7
