@@ -13,6 +13,7 @@ from typing import Literal
 
 import torch
 
+from .depthwise import Float32Depthwise
 from .errors import InputError
 from .files import writing
 from .model import DescriptorModel
@@ -97,7 +98,8 @@ def measure_precisions(model: DescriptorModel, image_size: int) -> dict[str, flo
     for _ in range(ROUNDS + 1):
         for name, taken in seconds.items():
             started = time.perf_counter()
-            with torch.autocast("cpu", torch.bfloat16, enabled=name == "bfloat16"):
+            bfloat16 = torch.autocast("cpu", torch.bfloat16, enabled=name == "bfloat16")
+            with bfloat16, Float32Depthwise():
                 descriptors = trial(images)
             descriptors.square().sum().backward()
             taken.append(time.perf_counter() - started)

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from torch import Tensor, nn
 
 from .backbone import Level
+from .depthwise import Float32Depthwise
 from .model import DescriptorModel
 
 
@@ -43,6 +44,10 @@ class TrainingModel(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor) -> Losses:
         """Describe and classify normalised images [B, 3, S, S] of classes [B]."""
+        with Float32Depthwise():
+            return self._forward(images, labels)
+
+    def _forward(self, images: Tensor, labels: Tensor) -> Losses:
         lost = images.new_zeros(())
         if self.local is None:
             features = self.model.features(images)

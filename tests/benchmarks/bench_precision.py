@@ -4,7 +4,12 @@ from embed.backbone import BackboneSpec
 from embed.model import DescriptorModel, ModelSpec
 from embed.precision import measure_precisions
 
-BACKBONES = (("resnet18", 112), ("mobilenetv2_100", 224), ("lcnet_100", 112), ("resnet50", 224))
+BACKBONES = (
+    ("resnet18", 112),
+    ("mobilenetv2_100", 224),
+    ("tf_efficientnet_lite0", 224),
+    ("resnet50", 224),
+)
 
 
 def run() -> str:
