@@ -21,8 +21,8 @@ from .decode import ImageError, decode_image
 from .failure import Failure
 from .image_file import ImageFile
 from .images import Item
+from .tensors import to_tensor
 from .train_settings import AugmentSettings
-from .transforms import to_tensor
 from .upsampling import Examples
 from .variants import make_variant, name_transforms
 

@@ -189,7 +189,7 @@ def _tokens_to_map(tokens: Tensor, network: nn.Module, image_size: torch.Size) -
     patches = tokens[:, int(getattr(network, "num_prefix_tokens", 0)) :]
     patch_height, patch_width = network.patch_embed.patch_size  # type: ignore[union-attr, misc]
     height, width = image_size[0] // int(patch_height), image_size[1] // int(patch_width)
-    return patches.transpose(1, 2).reshape(len(tokens), -1, height, width)
+    return patches.transpose(1, 2).reshape(tokens.shape[0], -1, height, width)
 
 
 def check_backbone(name: str, *, published: bool = False, token: bool = False) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .model import DescriptorModel
-from .transforms import normalize
+from .tensors import normalize
 from .whitening import Whitening
 
 # A model and normalised images [B, 3, h, w] to one value an image [B]; it must not mix images.

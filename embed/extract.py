@@ -1,4 +1,4 @@
-"""Compute global descriptors of images with a trained model, from one view or several.
+"""Compute global descriptors of image files with an engine, from one view or several.
 
 The classification head is asked in the same pass. Reads image files, writes nothing. The views must
 be the same for database and queries.
@@ -6,55 +6,21 @@ be the same for database and queries.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from .allocator import give_back_memory
-from .backbone import LastLayer
-from .errors import InputError
+from .engine import Engine, describe_regions
 from .failure import Failure
 from .head_scores import HeadScores
 from .image_file import ImageFile
 from .images import NO_REGIONS, ImageFiles, collate_shapes, gather_shapes
-from .model import DescriptorModel
-from .regions import cut_regions
 from .settings import RegionSettings
-from .transforms import normalize, to_tensor
-from .views import ONE_VIEW, Views, make_views, merge_views
+from .views import ONE_VIEW, Views
 
-CPU_BATCH = 8  # images at a time where there are few cores
 WAITING = 64 << 20  # bytes of fitted images, nearly, that wait for others of their shape
-
-
-def pick_device() -> torch.device:
-    """Return CUDA where there is a GPU, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def fit_batch(batch_size: int, device: torch.device) -> int:
-    """Return how many of so many images are described at a time: on a CPU as many as pay.
-
-    Beyond some images for all cores, a larger batch is no faster there, but takes memory in
-    proportion: 64 images of 317 pixels take a MobileNetV2 to 2.6 GB, 8 to 1.0 GB.
-    """
-    if device.type != "cpu":
-        return batch_size
-    return min(batch_size, max(CPU_BATCH, torch.get_num_threads()))
-
-
-class Classifier(Protocol):
-    """A classification head and the landmarks of its classes."""
-
-    def logits(self, features: Tensor) -> Tensor:
-        """Return [B, C] for features [B, dim] of any length."""
-
-    def rank(self, logits: Tensor) -> HeadScores:
-        """Return the likeliest classes of each row of [B, C]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,118 +34,8 @@ class Extracted:
     regions: NDArray[np.float32] | None = None  # [N, R, dim], rows of length 1; None: not asked for
 
 
-def describe(
-    model: DescriptorModel, images: Tensor, views: Views = ONE_VIEW
-) -> NDArray[np.float32]:
-    """Return the descriptors [B, dim] of images; as describe_and_classify."""
-    return describe_and_classify(model, images, None, views)[0]
-
-
-@torch.inference_mode()
-def describe_and_classify(
-    model: DescriptorModel,
-    images: Tensor,
-    classifier: Classifier | None,
-    views: Views = ONE_VIEW,
-    last: LastLayer | None = None,
-) -> tuple[NDArray[np.float32], HeadScores]:
-    """Describe images, and ask the classification head of the same pass.
-
-    Args:
-        model: in eval mode, on the device to use.
-        images: [B, 3, h, w] uint8, as Views.resize returns images.
-        classifier: on the same device; None gives scores of no class.
-        views: what is described of each.
-        last: what the backbone makes of the images themselves, if it is known: the view that shows
-            them as they are then needs no pass.
-
-    Returns:
-        [B, dim], rows of length 1: the views' descriptors, merged; and the likeliest classes by the
-        mean of the views' logits.
-
-    Raises:
-        InputError: images of another shape, or a backbone that cannot take a view's.
-    """
-    if not views.takes(model, (images.shape[-2], images.shape[-1])):
-        side = views.input_side(model)
-        raise ValueError(
-            f"images have shape {tuple(images.shape)}, expected [B, 3, {side}, {side}] for views "
-            f"{views}, or what such a square is fitted to; use views.resize"
-        )
-    device = next(model.parameters()).device
-    batch = normalize(images.to(device), model.spec.backbone)
-    shown = [
-        _forward(model, view, last if view is batch else None)
-        for view in make_views(model, batch, views)
-    ]
-    features, described = zip(*shown, strict=True)
-    merged = merge_views(described, views.merge_p)
-    vectors = np.asarray(merged.cpu().numpy(), dtype=np.float32)
-    if classifier is None:
-        return vectors, HeadScores.none(len(vectors))
-    logits = torch.stack([classifier.logits(view) for view in features]).mean(dim=0)
-    return vectors, classifier.rank(logits)
-
-
-def _forward(model: DescriptorModel, view: Tensor, last: LastLayer | None) -> tuple[Tensor, Tensor]:
-    """Return features [B, head_dim] and descriptors [B, dim] float32 of a view [B, 3, h, w].
-
-    What the backbone makes of it is computed where it is not known.
-    """
-    view = view.contiguous(memory_format=torch.channels_last)
-    try:
-        features = model.features(view) if last is None else model.pool_map(last)
-        return features.float(), model.describe(features.float(), view).float()
-    except (AssertionError, RuntimeError) as error:  # each architecture says it its own way
-        size, (height, width) = model.spec.image_size, view.shape[-2:]
-        if height == width == size:
-            raise
-        raise InputError(
-            f"'{model.spec.backbone.architecture}' failed on views of {height} x {width} pixels, "
-            f"not its {size} x {size} ({error}); some backbones take one size alone: set scales = "
-            "[1.0] and square = 'squeeze'"
-        ) from error
-
-
-def describe_pixels(
-    model: DescriptorModel,
-    pixels: NDArray[np.uint8],
-    views: Views = ONE_VIEW,
-    classifier: Classifier | None = None,
-) -> tuple[NDArray[np.float32], HeadScores]:
-    """Describe and classify one decoded image [H, W, 3]; as describe_and_classify, B = 1.
-
-    To be described as extract_all does, decode with the same min_side.
-    """
-    image = to_tensor(views.resize(model, pixels))
-    return describe_and_classify(model, image[None], classifier, views)
-
-
-def describe_regions(
-    model: DescriptorModel, regions: Tensor, views: Views = ONE_VIEW
-) -> NDArray[np.float32]:
-    """Return the descriptors [B, R, dim] of the regions [B, R, 3, S, S] uint8 of images.
-
-    Each is described as an image is.
-    """
-    described = [describe(model, regions[:, place], views) for place in range(regions.shape[1])]
-    return np.stack(described, axis=1)
-
-
-def describe_pixel_regions(
-    model: DescriptorModel,
-    pixels: NDArray[np.uint8],
-    regions: RegionSettings,
-    views: Views = ONE_VIEW,
-) -> NDArray[np.float32] | None:
-    """Return the descriptors [1, R, dim] of the regions of one decoded image; None for none."""
-    parts = cut_regions(pixels, regions)
-    squares = [to_tensor(views.resize(model, part)) for part in parts]
-    return describe(model, torch.stack(squares), views)[None] if squares else None
-
-
 def extract_all(
-    model: DescriptorModel,
+    engine: Engine,
     paths: Sequence[ImageFile],
     *,
     batch_size: int,
@@ -188,32 +44,30 @@ def extract_all(
     min_side: int = 1,
     advance: Callable[[int], None] = lambda count: None,
     views: Views = ONE_VIEW,
-    classifier: Classifier | None = None,
     regions: RegionSettings = NO_REGIONS,
 ) -> Extracted:
     """Describe image files, a batch at a time; fitted ones with others of their shape.
 
     Args:
-        model: in eval mode, on the device to use.
+        engine: that describes them.
         paths: [N] files.
-        batch_size: images at a time; on a CPU fewer, see fit_batch.
+        batch_size: images at a time; on a CPU fewer, see Engine.fit_batch.
         max_pixels: limit of the decoder.
         workers: processes that decode; 0 decodes in this one.
         min_side: pixels that the shorter side of a decoded image keeps at least; the views' input
             side if that is more.
         advance: called with the number of images that are done since the last call.
         views: what is described of each image; it is decoded once.
-        classifier: asked of each image; None for scores of no class.
         regions: that are described beside each image, in the same way.
 
     Raises:
         InputError: a backbone that cannot take a view's shape.
     """
-    size = fit_batch(batch_size, next(model.parameters()).device)
+    size = engine.fit_batch(batch_size)
     if parallel := workers > 0 and len(paths) > batch_size:
         # Processes that are forked would keep what is free here once it is written to.
         give_back_memory()
-    side, cell = views.input_side(model), model.backbone.stride
+    side, cell = views.input_side(engine), engine.stride
     loader = DataLoader(
         ImageFiles(
             *(paths, side, max_pixels, views.square),
@@ -229,18 +83,18 @@ def extract_all(
     most = WAITING // (3 * side**2) if views.square == "fit" else 0
     positions: list[int] = []
     failures: list[Failure] = []
-    vectors = [np.empty((0, model.dim), dtype=np.float32)]
+    vectors = [np.empty((0, engine.dim), dtype=np.float32)]
     scores: list[HeadScores] = []
-    parts = [np.empty((0, regions.count, model.dim), dtype=np.float32)]
+    parts = [np.empty((0, regions.count, engine.dim), dtype=np.float32)]
     for batch in gather_shapes(loader, size, most):
         positions += batch.positions
         failures += batch.failures
         if batch.positions:
-            images = batch.images
+            images = batch.images.numpy()
             if regions.grids:
-                images = batch.images[:, 0]
-                parts.append(describe_regions(model, batch.images[:, 1:], views))
-            described, ranked = describe_and_classify(model, images, classifier, views)
+                parts.append(describe_regions(engine, images[:, 1:], views))
+                images = images[:, 0]
+            described, ranked = engine.describe(images, views)
             vectors.append(described)
             scores.append(ranked)
         advance(len(batch.positions) + len(batch.failures))

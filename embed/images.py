@@ -18,7 +18,8 @@ from .failure import Failure
 from .image_file import ImageFile
 from .regions import cut_regions, decode_side
 from .settings import RegionSettings
-from .transforms import Square, resize_image, to_tensor
+from .tensors import to_tensor
+from .transforms import Square, resize_image
 
 Item = tuple[int, Tensor] | Failure
 

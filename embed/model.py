@@ -118,6 +118,16 @@ class DescriptorModel(nn.Module):
             self.neck = nn.Linear(self.pool.out_features, spec.dim, bias=False)
             self.neck_norm = nn.BatchNorm1d(spec.dim)
 
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of the square that it was made for."""
+        return self.spec.image_size
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the input from one location of the last map to the next."""
+        return self.backbone.stride
+
     def forward(self, images: Tensor) -> Tensor:
         """Describe a batch.
 

@@ -75,6 +75,9 @@ class RegionSettings(Settings):
 class EmbedSettings(Settings):
     """How descriptors are computed and stored."""
 
+    # What computes: the exported graph (openvino), torch, or what was faster when the model was
+    # trained. On a GPU it is torch, unless the graph is asked for by name.
+    engine: Literal["auto", "torch", "openvino"] = "auto"
     batch_size: int = Field(64, ge=1, le=MAX_BATCH)
     shard_size: int = Field(
         4096, ge=1, le=10_000_000

@@ -33,9 +33,9 @@ from .optimizer import build_optimizer
 from .sampling import CurrentBatches, EpochBatches, epoch_order
 from .schedule import judged_values, scheduled_factor
 from .settings import DecodeSettings
+from .tensors import normalize
 from .train_settings import Phase, TrainSettings
 from .training_model import LocalObjective, Losses, TrainingModel
-from .transforms import normalize
 from .upsampling import Examples
 
 logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Turn pixels into the network's input."""
+"""Give an image the size and shape that the network takes. Imports no torch."""
 
 import itertools
 import math
@@ -6,11 +6,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-
-from .backbone import BackboneSpec
 
 # How an image becomes a square. squeeze: its aspect ratio is lost, no part of it is. crop: what
 # lies outside the largest square in its middle is lost. fit: none, it becomes a rectangle of as
@@ -83,15 +79,3 @@ def _middle_square(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     return pixels[top : top + side, left : left + side]
-
-
-def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
-    """Return [3, H, W] uint8 of [H, W, 3]."""
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
-
-
-def normalize(images: Tensor, spec: BackboneSpec) -> Tensor:
-    """Map uint8 [B, 3, H, W] to float32 with the mean and standard deviation of the spec."""
-    mean = torch.tensor(spec.mean, device=images.device).view(1, 3, 1, 1) * 255
-    std = torch.tensor(spec.std, device=images.device).view(1, 3, 1, 1) * 255
-    return (images.float() - mean) / std

@@ -1,25 +1,34 @@
 """Test-time augmentation: the views of an image that are described, and how they are merged.
 
 Views are scales, mirror images and crops; they must be the same for database and queries. Reads and
-writes no files.
+writes no files. Imports no torch: what does views of any scale is `tensor_views`.
 """
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self, get_args
+from typing import Protocol, Self, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torchvision.transforms.v2.functional import five_crop
 
-from .model import DescriptorModel
 from .settings import MAX_SCALE, MAX_SCALES, EmbedSettings
-from .transforms import Square, fit_shape, resize_image
+from .transforms import Square, resize_image
 
+Floats = NDArray[np.float32]
 CROPS = (0, 1, 10, 12)
+
+
+class Sized(Protocol):
+    """What takes images of one size, and works in cells."""
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of the square that it was made for."""
+
+    @property
+    def stride(self) -> int:
+        """Pixels of a cell: the patch of a ViT, the stride of a CNN."""
 
 
 @dataclass(frozen=True)
@@ -101,111 +110,92 @@ class Views:
         """Whether each view is described mirrored, too."""
         return self.flip or self.crops > 1
 
-    def sides(self, model: DescriptorModel) -> tuple[int, ...]:
+    def sides(self, model: Sized) -> tuple[int, ...]:
         """Return the side in pixels of each scale's square; image_size alone with crops.
 
         Of a fitted image it is that of the square of as many pixels. Backbones work in cells
         (patches of a ViT, the stride of a CNN). A side is rounded to as many pixels as divide both
         the cell and image_size, so scale 1 is image_size itself.
         """
-        size = model.spec.image_size
-        step = math.gcd(size, model.backbone.stride)
+        size = model.image_size
+        step = math.gcd(size, model.stride)
         return tuple(max(1, round(scale * size / step)) * step for scale in self.scales)
 
-    def input_side(self, model: DescriptorModel) -> int:
+    def input_side(self, model: Sized) -> int:
         """Return the side in pixels of the square that all views are made of.
 
         Of a fitted image it is that of the square of as many pixels: see `resize`.
         """
         if self.crops:
-            return round(model.spec.image_size / self.crop_share)
+            return round(model.image_size / self.crop_share)
         return max(self.sides(model))
 
-    def resize(self, model: DescriptorModel, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def resize(self, model: Sized, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return what all views are made of, [h, w, 3], of an image [H, W, 3]."""
-        return resize_image(pixels, self.input_side(model), self.square, model.backbone.stride)
+        return resize_image(pixels, self.input_side(model), self.square, model.stride)
 
-    def takes(self, model: DescriptorModel, shape: tuple[int, int]) -> bool:
+    def takes(self, model: Sized, shape: tuple[int, int]) -> bool:
         """Tell whether `resize` may return an image of such a height and width."""
         side = self.input_side(model)
         if self.square != "fit":
             return shape == (side, side)
-        return all(length > 0 and (length - side) % model.backbone.stride == 0 for length in shape)
+        return all(length > 0 and (length - side) % model.stride == 0 for length in shape)
+
+    @property
+    def cut(self) -> bool:
+        """Whether all views are parts of the image as it is, or mirrored: none is scaled."""
+        return self.scales == (1.0,) and self.crops != 12
 
 
 ONE_VIEW = Views()
 
 
-def make_views(model: DescriptorModel, batch: Tensor, views: Views) -> Iterator[Tensor]:
-    """Yield the views of a batch, each followed by its mirror image where there is one.
+def cut_views(images: NDArray[np.uint8], side: int, views: Views) -> Iterator[NDArray[np.uint8]]:
+    """Yield the views of images, none of which is scaled, in the order of tensor_views.make_views.
 
     Args:
-        model: what the views are for.
-        batch: [B, 3, h, w] float, normalised, as Views.resize returns images.
-        views: which there are.
+        images: [B, 3, h, w], as Views.resize returns images.
+        side: of a crop, in pixels: the model's image_size.
+        views: which there are; `cut` is true of them.
 
     Returns:
-        An iterator of [B, 3, s, s] float, s the sides, or of what fit_shape makes of them: scales
-        in their order; of crops the corners (top left, top right, bottom left, bottom right), the
-        middle, the whole.
+        An iterator of [B, 3, side, side] with crops, else of [B, 3, h, w]; not copied.
     """
-    sides = views.sides(model)
-    shapes = [(side, side) for side in sides]
-    if views.square == "fit":
-        size = (batch.shape[-2], batch.shape[-1])
-        # The largest is the batch itself; the others follow from it, not from the images.
-        cell, largest = model.backbone.stride, max(sides)
-        shapes = [size if side == largest else fit_shape(size, side, cell) for side in sides]
-    for view in _cut(batch, sides[0], views.crops) if views.crops else _scale(batch, shapes):
+    for view in _cut_crops(images, side, views.crops) if views.crops else (images,):
         yield view
         if views.mirrors:
-            yield view.flip(-1)
+            yield view[..., ::-1]
 
 
-def _scale(batch: Tensor, shapes: Sequence[tuple[int, int]]) -> Iterator[Tensor]:
-    """Yield the batch at each height and width."""
-    for shape in shapes:
-        if shape == batch.shape[-2:]:
-            yield batch
-        else:
-            yield nn.functional.interpolate(batch, size=shape, mode="bilinear", antialias=True)
+def _cut_crops(images: NDArray[np.uint8], side: int, crops: int) -> Iterator[NDArray[np.uint8]]:
+    rest = images.shape[-2] - side
+    middle = round(rest / 2)
+    corners = [(0, 0), (0, rest), (rest, 0), (rest, rest)] if crops > 1 else []
+    for top, left in [*corners, (middle, middle)]:
+        yield images[..., top : top + side, left : left + side]
 
 
-def _cut(batch: Tensor, side: int, crops: int) -> Iterator[Tensor]:
-    """Yield the crops of the batch, without their mirror images."""
-    *corners, middle = five_crop(batch, [side, side])
-    if crops > 1:
-        yield from corners
-    yield middle
-    if crops == 12:
-        yield from _scale(batch, [(side, side)])
-
-
-def merge_views(described: Sequence[Tensor], p: float = 1.0) -> Tensor:
-    """Make one descriptor of those of an image's views: their sum, or a generalised mean.
+def merge_descriptors(described: Sequence[Floats], p: float = 1.0) -> Floats:
+    """Make one descriptor of those of an image's views, as tensor_views.merge_views does.
 
     Args:
-        described: [B, dim] float32 a view, rows of length 1.
-        p: exponent, 1 or more: 1 is the direction of the sum, towards infinity the largest value
-            that each dimension has in any view (scale-GeM). Values may be negative: they are
-            raised by the image's lowest, and lowered by it again.
+        described: [B, dim] a view, rows of length 1.
+        p: exponent of the generalised mean, 1 or more.
 
     Returns:
         [B, dim], rows of length 1.
-
-    Source:
-        1: Cao, Araujo, Sim: Unifying Deep Local and Global Features for Image Search (DELG), 2020.
-        Above: Shao et al.: Global Features are All You Need for Image Retrieval and Reranking,
-        2023, section 3.2; in their code the lowest value is that of a whole batch.
     """
-    # A lone view is of length 1 already; another division would change its last bits.
     if len(described) == 1:
         return described[0]
-    views = torch.stack(list(described))
+    views = np.stack(described)
     if p == 1:
-        return nn.functional.normalize(views.sum(dim=0), dim=1)
-    lowest = views.amin(dim=(0, 2))[:, None]
-    # As shares of the largest, which no exponent takes out of float32's range.
-    largest = (views - lowest).amax(dim=0).clamp(min=torch.finfo(torch.float32).tiny)
-    means = ((views - lowest) / largest).pow(p).mean(dim=0).pow(1 / p)
-    return nn.functional.normalize(largest * means + lowest, dim=1)
+        return _to_length_1(views.sum(axis=0))
+    lowest = views.min(axis=(0, 2))[:, None]
+    largest = np.maximum((views - lowest).max(axis=0), np.finfo(np.float32).tiny)
+    means = (((views - lowest) / largest) ** p).mean(axis=0) ** (1 / p)
+    return _to_length_1(largest * means + lowest)
+
+
+def _to_length_1(rows: Floats) -> Floats:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.maximum(lengths, 1e-12), dtype=np.float32)

@@ -58,6 +58,7 @@ precision = "float32"
 validation_share = 0.25
 
 [embed]
+engine = "torch"
 batch_size = 4
 shard_size = 6
 

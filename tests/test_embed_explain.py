@@ -17,7 +17,7 @@ from embed.explain import (
 )
 from embed.model import DescriptorModel, ModelSpec
 from embed.network_settings import ClsGemSettings
-from embed.transforms import normalize, to_tensor
+from embed.tensors import normalize, to_tensor
 from embed.whitening import Whitening
 from tests.images import photo
 

@@ -11,15 +11,19 @@ from pydantic import ValidationError
 
 from embed.backbone import BackboneSpec
 from embed.decode import decode_image
+from embed.engine import describe_pixels
 from embed.errors import InputError
-from embed.extract import describe, describe_pixels, extract_all, pick_device
+from embed.extract import extract_all
 from embed.failure import Failure
 from embed.head_scores import HeadScores
 from embed.image_sizes import check_view_sizes
 from embed.model import DescriptorModel, ModelSpec
 from embed.settings import EmbedSettings
-from embed.transforms import normalize, resize_image, to_tensor
-from embed.views import ONE_VIEW, Views, make_views, merge_views
+from embed.tensor_views import make_views, merge_views
+from embed.tensors import normalize, to_tensor
+from embed.torch_engine import TorchEngine, pick_device
+from embed.transforms import resize_image
+from embed.views import ONE_VIEW, Views
 from tests.images import photo
 
 SEVERAL = Views((0.5, 1.0, 2.0), flip=True)
@@ -51,14 +55,16 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def extract(
     model: DescriptorModel, paths: list[Path], batch_size: int = 4, workers: int = 0
 ) -> tuple[np.ndarray, np.ndarray, list[Failure]]:
-    found = extract_all(model, paths, batch_size=batch_size, max_pixels=10**6, workers=workers)
+    found = extract_all(
+        TorchEngine(model), paths, batch_size=batch_size, max_pixels=10**6, workers=workers
+    )
     return found.positions, found.vectors, list(found.failures)
 
 
 def vector_of(
     model: DescriptorModel, pixels: np.ndarray, views: Views = ONE_VIEW
 ) -> NDArray[np.float32]:
-    return describe_pixels(model, pixels, views)[0]
+    return describe_pixels(TorchEngine(model), pixels, views)[0]
 
 
 @pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (4, 0), (9, 0), (100, 2), (2, 2)])
@@ -104,12 +110,14 @@ def test_no_files_give_no_rows(model: DescriptorModel) -> None:
 
 def test_progress_adds_up_to_all_files(model: DescriptorModel, paths: list[Path]) -> None:
     steps: list[int] = []
-    extract_all(model, paths, batch_size=4, max_pixels=10**6, workers=0, advance=steps.append)
+    extract_all(
+        TorchEngine(model), paths, batch_size=4, max_pixels=10**6, workers=0, advance=steps.append
+    )
     assert steps == [4, 4, 1]
 
 
 def test_the_limit_of_the_decoder_holds(model: DescriptorModel, paths: list[Path]) -> None:
-    found = extract_all(model, paths[:2], batch_size=4, max_pixels=80 * 45, workers=0)
+    found = extract_all(TorchEngine(model), paths[:2], batch_size=4, max_pixels=80 * 45, workers=0)
     assert [(f.position, f.reason) for f in found.failures] == [(1, "too_large")]
 
 
@@ -128,7 +136,7 @@ def test_one_view_is_the_bare_model_to_the_last_bit(
     with torch.inference_mode():
         expected = model(batch).numpy()
     assert vector_of(model, pixels).tobytes() == expected.tobytes()
-    assert describe(model, images).tobytes() == expected.tobytes()
+    assert TorchEngine(model).describe(images.numpy())[0].tobytes() == expected.tobytes()
     assert extract(model, paths[:1])[1].tobytes() == expected.tobytes()
 
 
@@ -151,7 +159,10 @@ def test_views_are_summed(model: DescriptorModel) -> None:
 
 def test_views_are_merged_by_the_exponent(model: DescriptorModel) -> None:
     images = to_tensor(resize_image(photo(90, 70), 64))[None]
-    plain, merged = (describe(model, images, Views((1.0, 2.0), merge_p=p)) for p in (1.0, 8.0))
+    plain, merged = (
+        TorchEngine(model).describe(images.numpy(), Views((1.0, 2.0), merge_p=p))[0]
+        for p in (1.0, 8.0)
+    )
     small = normalize(images, model.spec.backbone)
     with torch.inference_mode():
         described = [model(view) for view in make_views(model, small, Views((1.0, 2.0)))]
@@ -165,7 +176,7 @@ def test_files_and_pixels_get_the_same_views(
     model: DescriptorModel, paths: list[Path], views: Views, batch_size: int
 ) -> None:
     found = extract_all(
-        model, paths, batch_size=batch_size, max_pixels=10**6, workers=0, views=views
+        TorchEngine(model), paths, batch_size=batch_size, max_pixels=10**6, workers=0, views=views
     )
     positions, vectors = found.positions, found.vectors
     side = views.input_side(model)
@@ -194,7 +205,9 @@ def test_an_image_is_decoded_once_at_the_largest_side(
         return decode_image(path, min_side=min_side, max_pixels=max_pixels)
 
     monkeypatch.setattr("embed.images.decode_image", count)
-    extract_all(model, paths[:2], batch_size=4, max_pixels=10**6, workers=0, views=SEVERAL)
+    extract_all(
+        TorchEngine(model), paths[:2], batch_size=4, max_pixels=10**6, workers=0, views=SEVERAL
+    )
     assert asked == [64, 64]
 
 
@@ -237,9 +250,9 @@ def test_a_backbone_of_one_size_says_so(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_images_of_another_side_are_refused(model: DescriptorModel) -> None:
     images = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
-    assert describe(model, images).shape == (2, 8)
+    assert TorchEngine(model).describe(images.numpy())[0].shape == (2, 8)
     with pytest.raises(ValueError, match=r"\(2, 3, 32, 32\), expected \[B, 3, 64, 64\]"):
-        describe(model, images, SEVERAL)
+        TorchEngine(model).describe(images.numpy(), SEVERAL)
 
 
 @pytest.mark.parametrize("scales", [(), (0.0,), (-1.0,), (9.0,), (float("nan"),), (1.0,) * 9])
@@ -300,7 +313,12 @@ def test_fitted_files_are_described_alike_in_any_batch_and_order(
     model, views = build(architecture, 64), Views(scales, square="fit")
     for paths in (fitted, fitted[::-1]):
         found = extract_all(
-            model, paths, batch_size=batch_size, max_pixels=10**6, workers=workers, views=views
+            TorchEngine(model),
+            paths,
+            batch_size=batch_size,
+            max_pixels=10**6,
+            workers=workers,
+            views=views,
         )
         broken = [row for row, path in enumerate(paths) if fitted.index(path) in BROKEN]
         assert [failure.position for failure in found.failures] == broken
@@ -338,21 +356,21 @@ def test_a_backbone_of_one_size_takes_no_fitted_images() -> None:
 
 def test_the_head_reads_the_mean_logit_of_the_views(model: DescriptorModel) -> None:
     pixels, views = photo(64, 64), Views(flip=True)
-    _, found = describe_pixels(model, pixels, views, Doubler())
+    _, found = describe_pixels(TorchEngine(model, Doubler()), pixels, views)
     batch = normalize(to_tensor(resize_image(pixels, 32))[None], model.spec.backbone)
     with torch.inference_mode():
         first = [model.features(view)[0, 0].item() for view in (batch, batch.flip(-1))]
     np.testing.assert_allclose(found.scores, [[np.mean(first), 2 * np.mean(first)]], rtol=1e-4)
-    assert describe_pixels(model, pixels, views)[1].labels.shape == (1, 0)
+    assert describe_pixels(TorchEngine(model), pixels, views)[1].labels.shape == (1, 0)
 
 
 def test_head_scores_belong_to_the_images_that_could_be_read(
     model: DescriptorModel, paths: list[Path]
 ) -> None:
     found = extract_all(
-        model, paths, batch_size=2, max_pixels=10**6, workers=0, classifier=Doubler()
+        TorchEngine(model, Doubler()), paths, batch_size=2, max_pixels=10**6, workers=0
     )
     assert len(found.head) == len(found.positions) == len(paths) - len(BROKEN)
     pixels = decode_image(paths[3], min_side=32).pixels
-    _, alone = describe_pixels(model, pixels, classifier=Doubler())
+    _, alone = describe_pixels(TorchEngine(model, Doubler()), pixels)
     np.testing.assert_allclose(found.head.scores[2], alone.scores[0], atol=1e-5)

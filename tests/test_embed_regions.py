@@ -9,12 +9,14 @@ from PIL import Image
 from pydantic import ValidationError
 
 from embed.backbone import BackboneSpec
-from embed.extract import describe_pixel_regions, describe_pixels, extract_all
+from embed.engine import describe_pixel_regions, describe_pixels
+from embed.extract import extract_all
 from embed.images import ImageFiles
 from embed.model import DescriptorModel, ModelSpec
 from embed.pooling import rmac_regions
 from embed.regions import cut_regions, decode_side, region_boxes, to_pixels
 from embed.settings import EmbedSettings, RegionSettings
+from embed.torch_engine import TorchEngine
 from embed.views import Views
 
 from .images import photo
@@ -105,14 +107,20 @@ def test_a_region_is_described_as_a_photo_of_it_would_be(
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     files = [tmp_path / "broken.jpg", path, path]
     found = extract_all(
-        model, files, batch_size=3, max_pixels=10**6, workers=0, views=views, regions=BOTH
+        TorchEngine(model),
+        files,
+        batch_size=3,
+        max_pixels=10**6,
+        workers=0,
+        views=views,
+        regions=BOTH,
     )
     assert found.regions is not None and found.regions.shape == (2, 13, 8)
     np.testing.assert_allclose(np.linalg.norm(found.regions, axis=2), 1, atol=1e-5)
     for part, vector in zip(cut_regions(pixels, BOTH), found.regions[1], strict=True):
-        expected, _ = describe_pixels(model, part, views)
+        expected, _ = describe_pixels(TorchEngine(model), part, views)
         np.testing.assert_allclose(vector, expected[0], atol=1e-5)
-    alone = describe_pixel_regions(model, pixels, BOTH, views)
+    alone = describe_pixel_regions(TorchEngine(model), pixels, BOTH, views)
     assert alone is not None
     np.testing.assert_allclose(alone[0], found.regions[0], atol=1e-5)
 
@@ -122,8 +130,10 @@ def test_regions_leave_the_descriptor_of_the_whole_as_it_is(
 ) -> None:
     path = tmp_path / "photo.png"
     Image.fromarray(photo(120, 180, seed=1)).save(path)
-    without = extract_all(model, [path], batch_size=3, max_pixels=10**6, workers=0)
-    beside = extract_all(model, [path], batch_size=3, max_pixels=10**6, workers=0, regions=BOTH)
+    without = extract_all(TorchEngine(model), [path], batch_size=3, max_pixels=10**6, workers=0)
+    beside = extract_all(
+        TorchEngine(model), [path], batch_size=3, max_pixels=10**6, workers=0, regions=BOTH
+    )
     assert without.regions is None
     np.testing.assert_array_equal(without.vectors, beside.vectors)
 
@@ -131,7 +141,11 @@ def test_regions_leave_the_descriptor_of_the_whole_as_it_is(
 def test_without_a_readable_image_there_are_no_rows(model: DescriptorModel, tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     found = extract_all(
-        *(model, [tmp_path / "broken.jpg"]), batch_size=3, max_pixels=9, workers=0, regions=BOTH
+        *(TorchEngine(model), [tmp_path / "broken.jpg"]),
+        batch_size=3,
+        max_pixels=9,
+        workers=0,
+        regions=BOTH,
     )
     assert found.regions is not None and found.regions.shape == (0, 13, 8)
 

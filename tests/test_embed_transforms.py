@@ -10,7 +10,8 @@ from PIL import Image
 
 from embed.backbone import BackboneSpec
 from embed.images import ImageFiles
-from embed.transforms import MAX_ASPECT, Square, fit_shape, normalize, resize_image, to_tensor
+from embed.tensors import normalize, to_tensor
+from embed.transforms import MAX_ASPECT, Square, fit_shape, resize_image
 from tests.images import photo
 
 

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from embed.backbone import BackboneSpec
 from embed.model import DescriptorModel, ModelSpec
 from embed.settings import EmbedSettings
+from embed.tensor_views import make_views, merge_views
 from embed.transforms import Square
-from embed.views import ONE_VIEW, Views, make_views, merge_views
+from embed.views import ONE_VIEW, Views
 
 
 def build(image_size: int = 32) -> DescriptorModel:

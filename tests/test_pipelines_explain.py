@@ -12,7 +12,8 @@ from typer import Exit
 from classify_head.settings import EnsembleSettings, MemberSettings
 from embed.explain import Score
 from embed.model import fingerprint_model
-from embed.transforms import normalize, resize_image, to_tensor
+from embed.tensors import normalize, to_tensor
+from embed.transforms import resize_image
 from embed.views import Views
 from pipelines.commands.explain import explain
 from pipelines.reports.explain import Explainer
@@ -34,7 +35,7 @@ def query(tiny: Tiny, number: int) -> Path:
 
 
 def read_score(explainer: Explainer, photo: Path, score: Score) -> float:
-    model = explainer.first.model
+    model = explainer.model
     side = model.spec.image_size
     pixels = explainer.engine.describer.decode(photo).pixels
     view = to_tensor(resize_image(pixels, side))[None]
@@ -123,7 +124,7 @@ def test_the_maps_of_a_fitted_photo_have_its_shape(
 def test_the_attention_of_delf_is_shown_where_the_run_has_it(finished: Tiny) -> None:
     explainer = Explainer(finished.run)
     assert explainer._delf is None
-    model = explainer.first.model
+    model = explainer.model
     level, settings = model.backbone.find_level(16), DelfSettings(dim=8, scales=(1.0,))
     spec = LocalSpec(fingerprint_model(model), 16, level.channels, 0.0, settings.hidden, 8)
     answer = explainer.engine.ask(query(finished, 0))

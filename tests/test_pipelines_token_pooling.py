@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from pipelines.answers.describer import load_describer
 from pipelines.answers.open_run import load_split_embeddings
+from pipelines.answers.stored_model import open_model
 from pipelines.runs.recipe import load_recipe
 from tests.conftest import Tiny
 from tests.datasets import DELF, cairn, make_recipe_file
@@ -41,7 +42,7 @@ def test_a_query_is_described_as_by_embed(changes: str, fresh: Tiny, tmp_path: P
     assert end.status == 0, end.err
     stored = load_split_embeddings(fresh.run, "test")
     describer = load_describer(fresh.run, load_recipe(str(recipe)))
-    model = describer.members[0].model
+    model, _ = open_model(fresh.run)
     widths = 2 * model.backbone.channels * (1 + (model.pretrained is not None))
     assert stored.vectors.shape == (8, widths)
     for row, name in enumerate(stored.ids):

@@ -7,7 +7,7 @@ from scipy.ndimage import map_coordinates
 
 from embed.backbone import BackboneSpec
 from embed.model import DescriptorModel, ModelSpec, fingerprint_model
-from embed.transforms import normalize, to_tensor
+from embed.tensors import normalize, to_tensor
 from rerank.delf.attention_map import attention_map, spread_scores
 from rerank.delf.model import LocalModel, LocalSpec
 from tests.images import photo

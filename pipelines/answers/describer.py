@@ -4,49 +4,51 @@ Each is decoded once, for descriptors and local features; where both want the sa
 both come from one pass of the network. Reads model/ of a run, or those of its members, and delf/.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from classify_head.ensemble import combine_embeddings
-from classify_head.trained_head import TrainedHead
 from embed.decode import DecodedImage, decode_image
-from embed.extract import describe_pixel_regions, describe_pixels, pick_device
+from embed.engine import Engine, describe_pixel_regions, describe_pixels
+from embed.head_scores import HeadScores
 from embed.image_file import ImageFile
-from embed.model import DescriptorModel
 from embed.settings import RegionSettings
 from embed.shards import Embeddings
 from embed.views import Views
 from pipelines.runs.decoding import decode_side
+from pipelines.runs.engines import TORCH
 from pipelines.runs.members import ensemble_fingerprint, list_members
 from pipelines.runs.recipe import Recipe
-from rerank.delf.extractor import DelfExtractor
 from rerank.features import FeatureExtractor, LocalFeatures
 
+from .engines import open_engine
 from .extractors import build_extractor
-from .stored_model import open_head, open_model
+
+Joint = Callable[[DecodedImage], tuple[LocalFeatures, NDArray[np.float32], HeadScores]]
 
 
 @dataclass(frozen=True, eq=False)
 class Describer:
     """One model of a run, loaded."""
 
-    model: DescriptorModel
-    classifier: TrainedHead
+    engine: Engine
     views: Views
     regions: RegionSettings
+    joint: Joint | None = None  # what finds features in the same pass of the network
 
-    def describe(
-        self, image: DecodedImage, extractor: FeatureExtractor | None
-    ) -> tuple[Embeddings, LocalFeatures | None]:
+    def describe(self, image: DecodedImage) -> tuple[Embeddings, LocalFeatures | None]:
         """Describe a photo as stage `embed` does; find its features where that is the same pass."""
         features = None
-        if isinstance(extractor, DelfExtractor) and extractor.model is self.model:
-            features, vector, head = extractor.describe(image, self.views, self.classifier)
+        if self.joint is not None:
+            features, vector, head = self.joint(image)
         else:
-            vector, head = describe_pixels(self.model, image.pixels, self.views, self.classifier)
-        regions = describe_pixel_regions(self.model, image.pixels, self.regions, self.views)
+            vector, head = describe_pixels(self.engine, image.pixels, self.views)
+        regions = describe_pixel_regions(self.engine, image.pixels, self.regions, self.views)
         unknown = np.full(1, -1, dtype=np.int64)
         return Embeddings(("",), unknown, vector, head, regions), features
 
@@ -72,7 +74,7 @@ class RunDescriber:
             image: from decode.
             name: what the photo is called in the answer.
         """
-        described = [member.describe(image, self.extractor) for member in self.members]
+        described = [member.describe(image) for member in self.members]
         parts = [replace(embeddings, ids=(name,)) for embeddings, _ in described]
         features = next((found for _, found in described if found is not None), None)
         if features is None and self.extractor is not None:
@@ -83,19 +85,42 @@ class RunDescriber:
         return combine_embeddings(parts, settings.rule, settings.weights or None), features
 
 
-def load_describer(run: Path, recipe: Recipe) -> RunDescriber:
-    """Load the models of a run. Errors are those of open_model and build_extractor."""
-    device = pick_device()
+def load_describer(run: Path, recipe: Recipe, *, engine: str = "") -> RunDescriber:
+    """Load the models of a run.
+
+    Errors are those of open_engine and build_extractor.
+
+    Args:
+        run: run folder.
+        recipe: of the run.
+        engine: instead of the recipe's embed.engine; with DELF, which finds its features in the
+            pass that describes, it is torch.
+    """
+    extractor = None
+    if recipe.rerank.method != "none":
+        extractor = build_extractor(run, recipe.rerank)
+    if recipe.rerank.method == "delf":
+        engine = TORCH
     members, fingerprints = [], []
     for folder, settings in list_members(run, recipe).items():
-        model, fingerprint = open_model(folder)
         views, regions = Views.of(settings.embed), settings.embed.regions
-        members.append(Describer(model.to(device), open_head(folder, device), views, regions))
+        found, fingerprint = open_engine(folder, engine or settings.embed.engine, views)
+        joint = _join(extractor, found, views) if recipe.rerank.method == "delf" else None
+        members.append(Describer(found, views, regions, joint))
         fingerprints.append(fingerprint)
     together = fingerprints[0]
     if recipe.ensemble.members:
         together = ensemble_fingerprint(fingerprints, recipe.ensemble)
-    extractor = None
-    if recipe.rerank.method != "none":
-        extractor = build_extractor(run, recipe.rerank)
     return RunDescriber(tuple(members), extractor, recipe, together)
+
+
+def _join(extractor: FeatureExtractor | None, engine: Engine, views: Views) -> Joint | None:
+    """Return what describes a photo and finds its features at once; None for other models."""
+    from embed.torch_engine import TorchEngine  # torch, which DELF needs
+    from rerank.delf.extractor import DelfExtractor
+
+    if not (isinstance(extractor, DelfExtractor) and isinstance(engine, TorchEngine)):
+        return None
+    if extractor.model is not engine.model:
+        return None
+    return partial(extractor.describe, views=views, classifier=engine.classifier)

@@ -27,7 +27,7 @@ def _build_sift(run: Path, settings: RerankSettings) -> FeatureExtractor:
 
 def _build_delf(run: Path, settings: RerankSettings) -> FeatureExtractor:
     # torch takes seconds that SIFT has no need of
-    from embed.extract import pick_device
+    from embed.torch_engine import pick_device
     from rerank.delf.extractor import DelfExtractor
 
     from .stored_model import open_delf, open_model

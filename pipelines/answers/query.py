@@ -4,6 +4,7 @@ Reads a run folder and the photos. Writes nothing. Everything is loaded once, th
 one forward pass, one search and the verification of its candidates.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +18,10 @@ from embed.errors import MissingFileError
 from embed.image_file import ImageFile
 from embed.regions import region_boxes, to_pixels
 from embed.shards import Embeddings
+from pipelines.artifacts import load_manifest
 from pipelines.datasets.dataset import Dataset
 from pipelines.runs.job import read_run
+from pipelines.runs.members import list_members
 from pipelines.runs.recipe import Recipe, make_recipe
 from rerank.features import LocalFeatures
 from rerank.geometry import is_verified
@@ -33,14 +36,17 @@ from .open_run import open_recognizer
 from .recognition import Recognizer
 from .supporters import order_supporters
 
+logger = logging.getLogger(__name__)
+
 
 class QueryEngine:
     """A run, loaded and ready to be asked."""
 
-    def __init__(self, run: Path, min_precision: float | None = None) -> None:
+    def __init__(self, run: Path, min_precision: float | None = None, *, engine: str = "") -> None:
         """Load model, index, features and decision.
 
         Answers shall be right so often: min_precision; None for what the run was made with.
+        Photos are described by the engine, as embed.engine names it; empty: by the recipe's.
 
         Raises:
             MissingFileError: the run is not there, or not indexed.
@@ -53,11 +59,24 @@ class QueryEngine:
             )
         self.run, self.data = run, Path(recorded["data"])
         self.recipe: Recipe = make_recipe(recorded["settings"], str(run))
-        self.describer = load_describer(run, self.recipe)
+        self.describer = load_describer(run, self.recipe, engine=engine)
         self.recognizer: Recognizer = open_recognizer(run, self.recipe, self.describer.fingerprint)
+        self._compare_engines()
         self.decision = load_decision(run, self.recipe, self.recognizer.database)
         if min_precision is not None:
             self.decision = at_precision(self.decision, run, min_precision)
+
+    def _compare_engines(self) -> None:
+        """Say so where photos are described by another engine than those of the database."""
+        folders = list_members(self.run, self.recipe)
+        for folder, member in zip(folders, self.describer.members, strict=True):
+            made = load_manifest(folder / "embeddings" / self.recognizer.database.split)
+            if made and (before := made.model["described_by"]) != member.engine.name:
+                logger.info(
+                    "photos are described by %s, those of the database were by %s: cosines differ "
+                    "by less than .001",
+                    *(member.engine.name, before),
+                )
 
     def ask(self, path: ImageFile, neighbors: int = 5) -> Answer:
         """Recognise one photo; a photo that cannot be read is an answer with an error.

@@ -16,8 +16,9 @@ from embed.decode import ImageError, decode_image
 from embed.errors import InputError
 from embed.files import writing
 from embed.presets import PRESETS
+from embed.tensors import to_tensor
 from embed.train_settings import AugmentSettings
-from embed.transforms import resize_image, to_tensor
+from embed.transforms import resize_image
 from embed.variants import TRANSFORMS, make_variant
 from pipelines.datasets.dataset import Dataset
 from pipelines.lettering import write_line

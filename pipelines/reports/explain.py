@@ -17,11 +17,15 @@ from torch import Tensor
 from embed.decode import ImageError, decode_image
 from embed.errors import InputError
 from embed.explain import Score, class_logit, cosine_to, grad_cam, saliency
-from embed.transforms import resize_image, to_tensor
+from embed.tensors import to_tensor
+from embed.torch_engine import pick_device
+from embed.transforms import resize_image
 from pipelines.answers.answer import Answer, Match
 from pipelines.answers.open_run import load_split_embeddings
 from pipelines.answers.query import QueryEngine
+from pipelines.answers.stored_model import open_head, open_model
 from pipelines.datasets.dataset import Dataset
+from pipelines.runs.engines import TORCH
 from pipelines.runs.members import list_members
 from rerank.delf.attention_map import attention_map
 from rerank.delf.extractor import DelfExtractor
@@ -70,10 +74,12 @@ class Explainer:
             FileNotFoundError: the run is not there, or not indexed.
             InputError: its parts do not belong together, or its head does not know the landmark.
         """
-        self.engine = QueryEngine(run)
+        self.engine = QueryEngine(run, engine=TORCH)
         self.folder = into or run / FOLDER
         self.first = self.engine.describer.members[0]
-        labels = self.first.classifier.landmark_ids.tolist()
+        folder, device = next(iter(list_members(run, self.engine.recipe))), pick_device()
+        self.model, self.head = open_model(folder)[0].to(device), open_head(folder, device)
+        labels = self.head.landmark_ids.tolist()
         self.place_of = {label: place for place, label in enumerate(labels)}
         if landmark_id is not None and landmark_id not in self.place_of:
             known = sorted(self.place_of)
@@ -124,11 +130,11 @@ class Explainer:
         return Subject(cosine_to(descriptor, database.whitening), title, near)
 
     def _explain_class(self, landmark_id: int) -> Subject:
-        score = class_logit(self.first.classifier.logits, self.place_of[landmark_id])
+        score = class_logit(self.head.logits, self.place_of[landmark_id])
         return Subject(score, f"the head's class {self.engine.recognizer.name(landmark_id)}")
 
     def _make_panels(self, photo: Path, answer: Answer, subject: Subject) -> list[Panel]:
-        model, limit = self.first.model, self.engine.recipe.decode.max_pixels
+        model, limit = self.model, self.engine.recipe.decode.max_pixels
         # Decoded for the network as it is when it answers, and again large enough to look at.
         side, seen = model.spec.image_size, self.engine.describer.decode(photo).pixels
         square, stride = self.first.views.square, model.backbone.stride

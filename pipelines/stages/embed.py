@@ -11,18 +11,19 @@ from functools import cache
 
 import pyarrow as pa
 
-from classify_head.trained_head import TrainedHead
-from embed.extract import extract_all, pick_device
+from embed.engine import Engine
+from embed.extract import extract_all
 from embed.failure import Failure
 from embed.image_sizes import check_view_sizes
-from embed.model import DescriptorModel
 from embed.shards import make_rows
+from embed.torch_engine import TorchEngine, pick_device
 from embed.views import Views
-from pipelines.answers.stored_model import open_head, open_model
+from pipelines.answers.engines import open_engine, open_torch_engine
 from pipelines.artifacts import Manifest
 from pipelines.datasets.dataset import ImageTable
 from pipelines.progress import Advance
 from pipelines.runs.artifact import Artifact
+from pipelines.runs.engines import pick_engine
 
 
 def embed_table(artifact: Artifact, table: ImageTable, trained: Manifest) -> Manifest:
@@ -33,25 +34,31 @@ def embed_table(artifact: Artifact, table: ImageTable, trained: Manifest) -> Man
     """
     job = artifact.job
 
+    by = pick_engine(job.recipe.embed.engine, trained.model)
+    described = {**trained.model, "described_by": by}
+
     @cache  # loaded only if a shard is missing
-    def open_both() -> tuple[DescriptorModel, TrainedHead]:
-        device = pick_device()
-        model, _ = open_model(job.run)
-        check_view_sizes(model, Views.of(job.recipe.embed))
-        return model.to(device), open_head(job.run, device)
+    def open_once() -> Engine:
+        settings = job.recipe.embed
+        views, engine = Views.of(settings), None
+        if settings.engine != "auto" or pick_device().type == "cpu":
+            engine, _ = open_engine(job.run, settings.engine, views)
+        engine = engine or open_torch_engine(job.run)
+        described["described_by"] = engine.name
+        if isinstance(engine, TorchEngine):  # a graph has told what it takes
+            check_view_sizes(engine.model, views)
+        return engine
 
     def make_part(rows: Sequence[int], advance: Advance) -> tuple[pa.Table, list[Failure]]:
         ids = [table.ids[row] for row in rows]
-        model, classifier = open_both()
         extracted = extract_all(
-            model,
+            open_once(),
             job.dataset.images.locate_all(ids),
             batch_size=job.recipe.embed.batch_size,
             max_pixels=job.max_pixels,
             workers=job.workers,
             min_side=artifact.settings["decode"]["min_side"],
             views=Views.of(job.recipe.embed),
-            classifier=classifier,
             advance=advance,
             regions=job.recipe.embed.regions,
         )
@@ -63,4 +70,4 @@ def embed_table(artifact: Artifact, table: ImageTable, trained: Manifest) -> Man
         )
         return rows, failures
 
-    return artifact.write_parts(table, job.recipe.embed.shard_size, make_part, model=trained.model)
+    return artifact.write_parts(table, job.recipe.embed.shard_size, make_part, model=described)

@@ -12,6 +12,7 @@ from pipelines.answers.extractors import find_fingerprint
 from pipelines.artifacts import Manifest, hash_values, load_manifest
 from pipelines.runs.artifact import HEAD_FILE, Artifact
 from pipelines.runs.decoding import decoding
+from pipelines.runs.engines import pick_engine
 from pipelines.runs.job import Job, weights_inputs
 from pipelines.runs.members import list_member_jobs
 from rerank.delf.settings import LOCAL_FILE, joint_settings
@@ -86,6 +87,7 @@ def embeddings_artifact(
         name: table_hash,
         "model": str(trained.model["fingerprint"]),
         "head": _hash_output(trained, HEAD_FILE),
+        "engine": pick_engine(job.recipe.embed.engine, trained.model),
     }
     return Artifact(job, "embed", job.run / "embeddings" / name, settings, inputs, table=name)
 

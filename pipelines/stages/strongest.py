@@ -9,13 +9,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import torch
+import numpy as np
 
 from embed.backbone import BackboneSpec
-from embed.extract import describe, fit_batch, pick_device
 from embed.hub import find_problem
 from embed.model import DescriptorModel, ModelSpec
 from embed.strong_backbones import RANKED, STRONG_BACKBONES
+from embed.torch_engine import TorchEngine, pick_device
 from embed.views import Views
 from pipelines.runs.job import Job, read_run
 from pipelines.runs.networks import is_trained
@@ -130,13 +130,14 @@ def measure(recipe: Recipe) -> float:
     device, train = pick_device(), recipe.train
     spec = BackboneSpec(train.backbone)
     model = DescriptorModel(ModelSpec.of(spec, train)).to(device).eval()
-    views, batch = Views.of(recipe.embed), fit_batch(recipe.embed.batch_size, device)
+    engine, views = TorchEngine(model), Views.of(recipe.embed)
+    batch = engine.fit_batch(recipe.embed.batch_size)
     side = views.input_side(model)
-    images = torch.zeros(batch, 3, side, side, dtype=torch.uint8)
+    images = np.zeros((batch, 3, side, side), dtype=np.uint8)
 
     def describe_first(count: int) -> float:
         started = time.perf_counter()
-        describe(model, images[:count], views)
+        engine.describe(images[:count], views)
         return time.perf_counter() - started
 
     if describe_first(1) * batch > PATIENCE:  # this one warms up, too

@@ -10,7 +10,7 @@ along.
 import copy
 import logging
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 
 from classify_head.heads import Head, build_head, save_head
 from embed.backbone import Backbone, BackboneSpec, build_backbone
+from embed.engine_choice import EngineChoice, choose_engine
 from embed.errors import InputError
+from embed.graph import GRAPH_FILES
 from embed.history import (
     CURVES,
     save_history,
@@ -28,6 +30,7 @@ from embed.history import (
     write_tensorboard,
 )
 from embed.image_sizes import check_training_sizes, check_view_sizes
+from embed.images import ImageFiles
 from embed.model import DescriptorModel, ModelSpec, fingerprint_model, save_model
 from embed.precision import NAMES, FabricPrecision, pick_precision
 from embed.processes import Report, run_processes, start_fabric
@@ -39,6 +42,7 @@ from pipelines.artifacts import Manifest, invalidate, load_manifest, record_file
 from pipelines.decorations import draw
 from pipelines.progress import progress_to
 from pipelines.runs.artifact import HEAD_FILE, Artifact
+from pipelines.runs.engines import TORCH
 from pipelines.runs.job import Job
 from rerank.delf.joint import build_joint_objective, save_joint
 from rerank.delf.objective import MapObjective
@@ -59,6 +63,8 @@ OUTPUTS = (
     "metrics.csv",
     "failures.parquet",
 )
+
+COMPARED = 16  # photos by which engines are compared
 
 
 def train(artifact: Artifact) -> Manifest:
@@ -81,11 +87,14 @@ def train(artifact: Artifact) -> Manifest:
     ids = training.ids  # failures count among the images trained on
     save_model(model, folder)
     save_head(trained.head, training.landmarks, folder / HEAD_FILE)
+    engines = _choose_engine(job, training, model, folder)
     _save_record(trained, ids, folder)
     outputs = list(OUTPUTS)
     if isinstance(trainer.local, MapObjective):
         save_joint(trainer.local, folder / LOCAL_FILE)
         outputs.append(LOCAL_FILE)
+    if engines.graph:
+        outputs += GRAPH_FILES
     failed = len(trainer.failures)
     manifest = artifact.sign(
         [record_file(folder / name) for name in outputs],
@@ -95,6 +104,7 @@ def train(artifact: Artifact) -> Manifest:
             # What `auto` took, or what the processor has.
             "training_precision": trained.precision,
             "tuned": trained.tuned,
+            **asdict(engines),
         },
         counts={"requested": len(ids), "written": len(ids) - failed, "failed": failed},
     )
@@ -102,6 +112,26 @@ def train(artifact: Artifact) -> Manifest:
         checkpoint.unlink()
     draw(folder / CURVES, lambda: draw_curves(folder))
     return manifest
+
+
+def _choose_engine(
+    job: Job, training: TrainingSet, model: DescriptorModel, folder: Path
+) -> EngineChoice:
+    """Export the graph of a model, and choose by some of its photos what describes images."""
+    for name in GRAPH_FILES:
+        (folder / name).unlink(missing_ok=True)
+    if job.recipe.embed.engine == TORCH:
+        return EngineChoice()
+    paths = job.dataset.images.locate_all(training.table.ids[:COMPARED])
+    photos = ImageFiles(paths, model.image_size, job.max_pixels)
+    found = [
+        item[1].numpy()
+        for item in map(photos.__getitem__, range(len(paths)))
+        if isinstance(item, tuple)
+    ]
+    if not found:
+        return EngineChoice()
+    return choose_engine(model, fingerprint_model(model), folder, np.stack(found))
 
 
 def _refuse_other_model(artifact: Artifact) -> None:

@@ -8,10 +8,10 @@ with it (train.local_weight), what is left to do is to finish that.
 import csv
 from pathlib import Path
 
-from embed.extract import pick_device
 from embed.files import writing
 from embed.model import DescriptorModel
 from embed.shards import write_failures
+from embed.torch_engine import pick_device
 from pipelines.answers.stored_model import open_model
 from pipelines.artifacts import Manifest, invalidate, record_file
 from pipelines.datasets.dataset import ImageTable

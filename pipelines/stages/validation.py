@@ -23,6 +23,7 @@ from embed.image_file import ImageFile
 from embed.model import DescriptorModel
 from embed.pooling import concatenate_weighted
 from embed.sampling import group_by_class
+from embed.torch_engine import TorchEngine
 from embed.transforms import Square
 from embed.views import Views
 from index.metrics import recall_at_k
@@ -217,14 +218,14 @@ class Validation:
         self, model: DescriptorModel, paths: list[ImageFile], *, with_head: bool
     ) -> Extracted:
         device = next(model.parameters()).device
+        head = TrainedHead(self.head.to(device), self.trained) if with_head else None
         return extract_all(
-            model,
+            TorchEngine(model, head),
             paths,
             batch_size=self.batch_size,
             max_pixels=self.max_pixels,
             workers=self.workers,
             views=Views(square=self.square),
-            classifier=TrainedHead(self.head.to(device), self.trained) if with_head else None,
         )
 
 

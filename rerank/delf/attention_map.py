@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from embed.model import DescriptorModel
-from embed.transforms import normalize
+from embed.tensors import normalize
 
 from .model import LocalModel
 

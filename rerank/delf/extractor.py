@@ -14,10 +14,11 @@ from torch import Tensor
 from embed.backbone import LastLayer
 from embed.decode import DecodedImage
 from embed.errors import InputError
-from embed.extract import Classifier, describe_and_classify
 from embed.head_scores import HeadScores
 from embed.model import DescriptorModel, fingerprint_model
-from embed.transforms import normalize, resize_image, to_tensor
+from embed.tensors import normalize, to_tensor
+from embed.torch_engine import Classifier, describe_and_classify
+from embed.transforms import resize_image
 from embed.views import ONE_VIEW, Views
 from rerank.features import LocalFeatures
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from embed.backbone import Level
 from embed.model import DescriptorModel, fingerprint_model
-from embed.transforms import normalize
+from embed.tensors import normalize
 
 from .attention import Attention, pool_attended
 from .model import LocalModel, LocalSpec

@@ -23,8 +23,9 @@ from classify_head.gap import gap
 from classify_head.label_scores import Choice
 from classify_head.submission import load_solution, match_answers
 from embed.backbone import BackboneSpec, build_backbone
-from embed.extract import extract_all, pick_device
+from embed.extract import extract_all
 from embed.model import DescriptorModel, ModelSpec
+from embed.torch_engine import TorchEngine, pick_device
 from embed.transforms import Square
 from embed.views import Views
 from index.search import search
@@ -60,7 +61,7 @@ def describe_table(
 ) -> Described:
     """Describe the photos of a table."""
     found = extract_all(
-        model,
+        TorchEngine(model),
         dataset.images.locate_all(table.ids),
         batch_size=batch_size,
         max_pixels=MAX_PIXELS,

@@ -26,8 +26,9 @@ from embed.decode import decode_image
 from embed.model import DescriptorModel, ModelSpec
 from embed.regions import cut_regions, region_boxes, to_pixels
 from embed.settings import RegionSettings
+from embed.tensors import normalize, to_tensor
 from embed.train_settings import TrainSettings
-from embed.transforms import normalize, resize_image, to_tensor
+from embed.transforms import resize_image
 from embed.whitening import Whitening
 from index.regions import ImageIndex
 from pipelines.datasets.dataset import Dataset

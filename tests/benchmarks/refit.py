@@ -27,6 +27,7 @@ from embed.head_scores import HeadScores
 from embed.losses import TrainingCollapsed
 from embed.model import DescriptorModel
 from embed.precision import pick_precision
+from embed.torch_engine import TorchEngine
 from embed.train import Trainer, TrainingImages
 from embed.train_settings import BalanceSettings, FreezeSettings, TrainSettings
 from embed.views import Views
@@ -74,13 +75,12 @@ class RefittedHead:
     def answer(self, table: ImageTable) -> HeadScores:
         """Return what the head says of a table's N images; nothing where one cannot be read."""
         found = extract_all(
-            self.model,
+            TorchEngine(self.model, self.classifier),
             self.job.dataset.images.locate_all(table.ids),
             batch_size=self.job.recipe.embed.batch_size,
             max_pixels=self.job.max_pixels,
             workers=self.job.workers,
             views=Views.of(self.job.recipe.embed),
-            classifier=self.classifier,
         )
         scores = HeadScores.none(len(table.ids), found.head.labels.shape[1])
         for name in ("labels", "scores", "probabilities"):
