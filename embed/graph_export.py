@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from .graph import GraphSpec, write_graph
 from .model import DescriptorModel
@@ -72,7 +73,8 @@ def _convert(described: nn.Module, size: int) -> Any:
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
     example = torch.zeros(TRACED, 3, size, size)
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad(), parametrize.cached():
+        described(example)  # fixes weights that are computed in each pass: spectral norm
         # torch.jit is superseded by torch.export, which takes three times as long, and whose graphs
         # fix the batch of a ViT; what a trace may get wrong is told by comparing.
         warnings.simplefilter("ignore")

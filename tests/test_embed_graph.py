@@ -1,0 +1,264 @@
+"""An exported graph describes images as torch does, and one that will not do is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from embed.backbone import Backbone, BackboneSpec, undo_zero_init
+from embed.engine_choice import choose_engine
+from embed.errors import InputError, MissingFileError
+from embed.graph import GraphEngine, GraphSpec, Precision, list_precisions, read_graph_spec
+from embed.graph_export import export_graph
+from embed.model import DescriptorModel, ModelSpec
+from embed.network_settings import (
+    AttentionSettings,
+    BilinearSettings,
+    ClsGemSettings,
+    DolgSettings,
+    FlattenSettings,
+    GemSettings,
+    MapAttentionSettings,
+    PlainPoolingSettings,
+    PoolingSettings,
+    RmacSettings,
+    SEAttentionSettings,
+    SuperGlobalSettings,
+)
+from embed.torch_engine import TorchEngine
+from embed.views import ONE_VIEW, Views
+from tests.images import photo
+
+pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'cairn[openvino]'")
+
+FINGERPRINT = "f" * 64
+# One small network of each family.
+FAMILIES = {
+    "resnet10t": 64,
+    "mobilenetv2_035": 64,
+    "tf_efficientnet_b0": 64,
+    "convnext_atto": 64,
+    "densenet121": 64,
+    "inception_v3": 107,
+    "vgg11_bn": 64,
+    "legacy_xception": 107,
+    "vit_tiny_patch16_224": 64,
+}
+POOLINGS: list[PoolingSettings] = [
+    *(GemSettings(), PlainPoolingSettings(kind="spoc"), PlainPoolingSettings(kind="mac")),
+    *(RmacSettings(), FlattenSettings(grid=2), SuperGlobalSettings(), DolgSettings(width=32)),
+]
+ATTENTIONS: list[AttentionSettings] = [
+    *(MapAttentionSettings(kind="spatial"), MapAttentionSettings(kind="self")),
+    SEAttentionSettings(),
+]
+
+
+def build(
+    name: str = "test_resnet",
+    size: int = 64,
+    pooling: PoolingSettings | None = None,
+    attention: AttentionSettings | None = None,
+    dim: int = 16,
+) -> DescriptorModel:
+    torch.manual_seed(0)
+    pooling = pooling or GemSettings()
+    spec = BackboneSpec(name)
+    backbone = Backbone(spec, token=pooling.kind == "cls-gem")
+    made = ModelSpec(spec, size, dim, False, attention or MapAttentionSettings(), pooling)
+    model = DescriptorModel(made, backbone)
+    undo_zero_init(backbone)
+    for module in model.modules():  # norms that have learned something
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d) and module.running_mean is not None:
+            nn.init.normal_(module.running_mean, std=0.05)
+    return model.eval()
+
+
+def photos(size: int, count: int = 3) -> NDArray[np.uint8]:
+    return np.stack([photo(size, size, seed).transpose(2, 0, 1) for seed in range(count)])
+
+
+def export(model: DescriptorModel, folder: Path) -> GraphSpec:
+    spec = export_graph(model, FINGERPRINT, folder)
+    assert spec is not None
+    assert read_graph_spec(folder, FINGERPRINT) == spec
+    return spec
+
+
+def least_cosine(
+    model: DescriptorModel,
+    folder: Path,
+    spec: GraphSpec,
+    precision: Precision = "f32",
+    views: Views = ONE_VIEW,
+) -> float:
+    images = photos(views.input_side(model))
+    expected, _ = TorchEngine(model).describe(images, views)
+    found, _ = GraphEngine(folder, spec, precision, views=views).describe(images, views)
+    assert found.shape == expected.shape and found.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-4)
+    return float((found * expected).sum(axis=1).min())
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_is_exported_and_agrees_with_torch(name: str, tmp_path: Path) -> None:
+    model = build(name, FAMILIES[name], dim=0)
+    spec = export(model, tmp_path)
+    assert least_cosine(model, tmp_path, spec) > 0.9999
+    for precision in list_precisions():  # random weights lose more: trained ones .0002
+        assert least_cosine(model, tmp_path, spec, precision) > 0.998
+
+
+@pytest.mark.parametrize("pooling", POOLINGS, ids=lambda settings: settings.kind)
+def test_every_pooling_is_exported(pooling: PoolingSettings, tmp_path: Path) -> None:
+    model = build(size=128, pooling=pooling)
+    assert least_cosine(model, tmp_path, export(model, tmp_path)) > 0.9999
+
+
+def test_compact_bilinear_pooling_is_left_to_torch(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pooling = BilinearSettings(bilinear_dim=64)  # its products are complex numbers
+    assert export_graph(build(pooling=pooling), FINGERPRINT, tmp_path) is None
+    assert "cannot be exported as a graph" in caplog.text
+
+
+def test_the_token_of_a_vit_is_exported(tmp_path: Path) -> None:
+    model = build("test_vit", 32, ClsGemSettings())
+    assert least_cosine(model, tmp_path, export(model, tmp_path)) > 0.9999
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS, ids=lambda settings: settings.kind)
+def test_every_attention_is_exported(attention: AttentionSettings, tmp_path: Path) -> None:
+    model = build(attention=attention)
+    assert least_cosine(model, tmp_path, export(model, tmp_path)) > 0.9999
+
+
+def test_features_before_training_are_in_the_graph(tmp_path: Path) -> None:
+    model = build().with_pretrained(build(dim=0), 0.5).eval()
+    assert least_cosine(model, tmp_path, export(model, tmp_path)) > 0.9999
+
+
+@pytest.mark.parametrize(
+    "views", [Views(flip=True), Views(crops=1), Views(crops=10), Views(flip=True, merge_p=4.0)]
+)
+def test_views_that_are_not_scaled_are_those_of_torch(views: Views, tmp_path: Path) -> None:
+    model = build()
+    spec = export(model, tmp_path)
+    assert spec.takes(views)
+    assert least_cosine(model, tmp_path, spec, views=views) > 0.99999
+
+
+def test_fitted_images_have_any_shape(tmp_path: Path) -> None:
+    model, views = build(), Views(square="fit")
+    spec = export(model, tmp_path)
+    assert spec.any_shape and spec.takes(views)
+    engine = GraphEngine(tmp_path, spec, "f32", views=views)
+    for shape in ((32, 96), (64, 64), (96, 64)):
+        images = photos(96)[:, :, : shape[0], : shape[1]]
+        expected, _ = TorchEngine(model).describe(images, views)
+        np.testing.assert_allclose(engine.describe(images, views)[0], expected, atol=1e-4)
+
+
+def test_scaled_views_are_left_to_torch(tmp_path: Path) -> None:
+    spec = export(build(), tmp_path)
+    assert not spec.takes(Views((1.0, 2.0))) and not spec.takes(Views(crops=12))
+
+
+def test_images_of_another_side_are_refused(tmp_path: Path) -> None:
+    engine = GraphEngine(tmp_path, export(build(), tmp_path), "f32")
+    with pytest.raises(ValueError, match=r"\(3, 3, 32, 32\), expected \[B, 3, 64, 64\]"):
+        engine.describe(photos(32))
+
+
+def test_no_image_gives_no_row_and_a_batch_changes_nothing(tmp_path: Path) -> None:
+    engine = GraphEngine(tmp_path, export(build(), tmp_path), "f32")
+    images = photos(64, 5)
+    together = engine.describe(images)[0]
+    alone = np.concatenate([engine.describe(images[[row]])[0] for row in range(5)])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    assert engine.describe(images)[0].tobytes() == together.tobytes()
+
+
+def test_the_same_model_gives_the_same_graph(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        export(build(), tmp_path / name)
+    for name in ("graph.json", "graph.bin"):  # names in graph.xml are numbered by the process
+        first, second = (tmp_path / folder / name for folder in ("first", "second"))
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_bfloat16_is_left_out_where_the_processor_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = export(build(), tmp_path)
+    monkeypatch.setattr("embed.graph.list_precisions", lambda: ("f32",))
+    with caplog.at_level("INFO"):
+        assert GraphEngine(tmp_path, spec, "bf16").name == "openvino-f32"
+    assert "no bfloat16" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 9}, "format 9, this one has 1"),
+        ({"model": "0" * 64}, "graph of model 000000000000, not of ffffffffffff"),
+        ({"colour": 1}, "is damaged"),
+    ],
+)
+def test_a_description_that_does_not_fit_is_refused(
+    changes: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    export(build(), tmp_path)
+    path = tmp_path / "graph.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    with pytest.raises(InputError, match=message):
+        read_graph_spec(tmp_path, FINGERPRINT)
+    path.write_text("[]")
+    with pytest.raises(InputError, match="is damaged"):
+        read_graph_spec(tmp_path, FINGERPRINT)
+    path.unlink()
+    with pytest.raises(MissingFileError, match=r"no graph in .*embed.engine = 'torch'"):
+        read_graph_spec(tmp_path, FINGERPRINT)
+
+
+@pytest.mark.parametrize("name", ["graph.xml", "graph.bin"])
+def test_a_truncated_graph_is_refused(name: str, tmp_path: Path) -> None:
+    spec = export(build(), tmp_path)
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"cannot be loaded .*cairn train --redo"):
+        GraphEngine(tmp_path, spec, "f32")
+
+
+def test_the_graph_of_a_model_of_other_length_is_refused(tmp_path: Path) -> None:
+    other, folder = export(build(dim=8), tmp_path), tmp_path / "mine"
+    folder.mkdir()
+    spec = export(build(dim=16), folder)
+    assert (other.dim, spec.dim) == (8, 16)
+    with pytest.raises(InputError, match=r"returns vectors of 8, 8 values, graph\.json says 16"):
+        GraphEngine(tmp_path, spec, "f32")
+
+
+def test_a_network_that_cannot_be_exported_leaves_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*given: object) -> object:
+        raise RuntimeError("no conversion rule")
+
+    monkeypatch.setattr("embed.graph_export._convert", refuse)
+    choice = choose_engine(build(), FINGERPRINT, tmp_path, photos(64))
+    assert (choice.engine, choice.graph) == ("torch", "")
+    assert "cannot be exported as a graph (no conversion rule)" in caplog.text
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_chosen_agrees_with_torch(tmp_path: Path) -> None:
+    choice = choose_engine(build(), FINGERPRINT, tmp_path, photos(64))
+    assert choice.graph.startswith("openvino-") and choice.engine in ("torch", choice.graph)
+    assert choice.cosines[choice.graph] >= 0.999 and set(choice.rates) == set(choice.cosines)
