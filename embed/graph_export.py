@@ -4,6 +4,7 @@ Imports torch and openvino. Writes graph.json, graph.xml and graph.bin. The runt
 for this, convert_model, is not called: it reports its use over the network.
 """
 
+import copy
 import logging
 import warnings
 from pathlib import Path
@@ -43,7 +44,7 @@ def export_graph(model: DescriptorModel, fingerprint: str, folder: Path) -> Grap
 
     It takes any number of images, and of any shape if that gives the same as torch does.
     """
-    described = _Described(model).eval()
+    described = _Described(_fix_weights(model)).eval()
     size = model.image_size
     try:
         graph = _convert(described, size)
@@ -67,14 +68,24 @@ def export_graph(model: DescriptorModel, fingerprint: str, folder: Path) -> Grap
     return spec
 
 
+def _fix_weights(model: DescriptorModel) -> DescriptorModel:
+    """Return a copy whose convolutions have weights, instead of computing them: spectral norm."""
+    fixed = copy.deepcopy(model)
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d) and parametrize.is_parametrized(module):
+            plain = nn.Conv2d(module.in_channels, module.out_channels, 1, bias=False)
+            plain.weight.data = module.weight.detach()
+            fixed.set_submodule(name, plain)
+    return fixed
+
+
 def _convert(described: nn.Module, size: int) -> Any:
     """Return the openvino.Model of a module, for [?, 3, ?, ?]."""
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
     example = torch.zeros(TRACED, 3, size, size)
-    with warnings.catch_warnings(), torch.no_grad(), parametrize.cached():
-        described(example)  # fixes weights that are computed in each pass: spectral norm
+    with warnings.catch_warnings(), torch.no_grad():
         # torch.jit is superseded by torch.export, which takes three times as long, and whose graphs
         # fix the batch of a ViT; what a trace may get wrong is told by comparing.
         warnings.simplefilter("ignore")

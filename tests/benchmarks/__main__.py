@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.docs_map import describe
 
 OF_RUN = ("demo", "query", "rerank")  # read a finished run
-OF_NOTHING = ("precision", "decode", "store", "damage")
+OF_NOTHING = ("engine", "precision", "decode", "store", "damage")
 # They take long, or processes of their own, and what they take is not a run alone.
 ALONE = {
     "allocator": "",
