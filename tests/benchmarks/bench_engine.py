@@ -60,7 +60,8 @@ def _measure(source: str | Path) -> list[str]:
     rates = {each: BATCH / statistics.median(taken) for each, taken in seconds.items()}
     expected = found["torch"]
     return [
-        f"| {spec.architecture} | {each} | {rates[each]:.0f} | {rates[each] / rates['torch']:.1f} | "
+        f"| {spec.architecture} | {each} | {rates[each]:.0f} | "
+        f"{rates[each] / rates['torch']:.1f} | "
         f"{(vectors * expected).sum(axis=1).min():.5f} | "
         f"{(_nearest(vectors, expected) == _nearest(expected, expected)).mean():.3f} |"
         for each, vectors in found.items()
