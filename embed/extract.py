@@ -236,7 +236,8 @@ def extract_parts(
         sizes: files of each part.
         batch_size: images of one shape at a time; on a CPU fewer, see fit_batch.
         max_pixels: limit of the decoder.
-        workers: threads that decode; 0 decodes in this one.
+        workers: cores beside that of the model, for threads that decode; 0 decodes in this
+            thread.
         min_side: pixels that the shorter side of a decoded image keeps at least; what the views
             need if that is more.
         meter: told of images that are done, and of the time that each step takes.
@@ -264,11 +265,15 @@ def extract_parts(
     # Squares have one shape: none waits.
     most = WAITING // (3 * side**2) if views.square == "fit" else size
 
+    # Beside those that are asked for one more: it decodes on the core that is free while the model
+    # waits for images.
+    threads = workers + 1 if workers else 0
+
     def load(numbered: tuple[int, ImageFile]) -> Item:
         return loader.load(*numbered, meter)
 
     with closing(
-        map_ahead(load, enumerate(files), threads=workers, ahead=BATCHES_AHEAD * size + workers)
+        map_ahead(load, enumerate(files), threads=threads, ahead=BATCHES_AHEAD * size + threads)
     ) as loaded:
         items, start = meter.awaited(loaded), 0
         for count in sizes:

@@ -21,7 +21,7 @@ class Meter:
         """Take what is called with the number of items done since the last call."""
         self.done = 0  # items, without those that were skipped
         self._move = move
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a bar that is moved asks for the shares
         self._threads = defaultdict[Part, float](float)  # seconds, of all threads together
         self._held = defaultdict[Part, float](float)  # seconds that the pipeline stood still for
         self._waited = 0.0  # seconds, for whatever the threads do

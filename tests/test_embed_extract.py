@@ -138,7 +138,7 @@ def test_images_of_the_next_part_are_decoded_while_one_is_described(
     assert len(taken) > 2
     before = threading.active_count()
     found.close()
-    assert threading.active_count() == before - 1
+    assert threading.active_count() == before - 2
 
 
 def test_progress_adds_up_to_all_files(model: DescriptorModel, paths: list[Path]) -> None:
