@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+from rich.console import Console
 
 from pipelines import progress
 from pipelines.progress import progress_meter
@@ -31,9 +32,7 @@ def test_a_terminal_shows_rate_and_bottleneck(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    monkeypatch.setattr(
-        progress, "console", progress.Console(stderr=True, force_terminal=True, width=200)
-    )
+    monkeypatch.setattr(progress, "console", Console(stderr=True, force_terminal=True, width=200))
     with progress_meter("embed train", 8) as meter:
         for _ in range(4):
             with meter.held_up("writing"):
