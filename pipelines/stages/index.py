@@ -35,14 +35,14 @@ def index_database(artifact: Artifact, embedded: Manifest) -> Manifest:
     job, folder = artifact.job, artifact.folder
     invalidate(folder)
     embeddings = load_split_embeddings(job.run, job.dataset.database_split)
-    # The second half of the pool is not learned from: it sets the decision.
-    has_pool = job.dataset.find_table("non_landmark") is not None
-    pool = split_pool(job.run)[0] if has_pool else embeddings.take(slice(0))
-    _fit_landmark_head(job, embeddings.vectors, pool.vectors, folder / LANDMARK_HEAD)
-    whitening, index = fit_search(
-        *(embeddings.all_vectors, embeddings.landmark_ids, job.recipe.search),
-        pool=pool.all_vectors,
-    )
+    vectors, recipe = embeddings.all_vectors, job.recipe
+    pool = vectors[:0]
+    asked = recipe.decide.landmark_head or vectors.shape[1] > 1
+    if asked and job.dataset.find_table("non_landmark") is not None:
+        # The second half of the pool is not learned from: it sets the decision.
+        pool = split_pool(job.run)[0].all_vectors
+    _fit_landmark_head(job, vectors[:, 0], pool[:, 0], folder / LANDMARK_HEAD)
+    whitening, index = fit_search(vectors, embeddings.landmark_ids, recipe.search, pool=pool)
     (folder / WHITENING).unlink(missing_ok=True)  # where it is, it is applied
     if whitening is not None:
         with writing(folder / WHITENING) as temporary:
