@@ -35,7 +35,11 @@ _PNG_KEPT = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"iCCP", b"zTXt", b"iT
 
 
 def decode_image(
-    source: ImageFile | bytes, *, min_side: int | None = None, max_pixels: int = 50_000_000
+    source: ImageFile | bytes,
+    *,
+    min_side: int | None = None,
+    max_pixels: int = 50_000_000,
+    name: str = "",
 ) -> DecodedImage:
     """Decode one JPEG, PNG or WebP file (first frame if animated), orientation applied.
 
@@ -44,6 +48,7 @@ def decode_image(
         min_side: pixels. A JPEG may be decoded at 1/2, 1/4 or 1/8 while its shorter side keeps at
             least this many; None decodes at full size. Never enlarges.
         max_pixels: width x height above which the image is refused, from its header.
+        name: of content, in errors.
 
     Raises:
         ImageError: the image cannot or must not be decoded; `reason` says why.
@@ -51,12 +56,11 @@ def decode_image(
     """
     if (min_side is not None and min_side < 1) or max_pixels < 1:
         raise ValueError(f"min_side {min_side}, max_pixels {max_pixels}: both must be >= 1")
-    name = f"{len(source)} bytes of image data" if isinstance(source, bytes) else str(source)
+    if isinstance(source, bytes):
+        data, name = source, name or f"{len(source)} bytes of image data"
+    else:
+        data, name = read_image_file(source, limit_bytes(max_pixels)), str(source)
     try:
-        if isinstance(source, bytes):
-            data = source
-        else:
-            data = read_image_file(source, limit_bytes(max_pixels))
         return _reader(data)(data, min_side, max_pixels)
     except ImageError as error:
         raise ImageError(error.reason, error.found, name) from error

@@ -4,22 +4,25 @@ The classification head is asked in the same pass. Reads image files, writes not
 be the same for database and queries.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 
-from .allocator import give_back_memory
 from .engine import Engine, describe_regions
 from .failure import Failure
 from .head_scores import HeadScores
 from .image_file import ImageFile
-from .images import NO_REGIONS, ImageFiles, collate_shapes, gather_shapes
+from .images import NO_REGIONS, Batch, ImageLoader, Item, batch_shapes
+from .meter import Meter
+from .parallel import map_ahead
 from .settings import RegionSettings
 from .views import ONE_VIEW, Views
 
+BATCHES_AHEAD = 2  # that are decoded while one is described
 WAITING = 64 << 20  # bytes of fitted images, nearly, that wait for others of their shape
 
 
@@ -42,67 +45,129 @@ def extract_all(
     max_pixels: int,
     workers: int,
     min_side: int = 1,
-    advance: Callable[[int], None] = lambda count: None,
+    meter: Meter | None = None,
     views: Views = ONE_VIEW,
     regions: RegionSettings = NO_REGIONS,
 ) -> Extracted:
-    """Describe image files, a batch at a time; fitted ones with others of their shape.
+    """Describe image files; as extract_parts, of one part."""
+    (found,) = extract_parts(
+        engine,
+        paths,
+        [len(paths)],
+        batch_size=batch_size,
+        max_pixels=max_pixels,
+        workers=workers,
+        min_side=min_side,
+        meter=meter,
+        views=views,
+        regions=regions,
+    )
+    return found
+
+
+def extract_parts(
+    engine: Engine,
+    files: Iterable[ImageFile],
+    sizes: Iterable[int],
+    *,
+    batch_size: int,
+    max_pixels: int,
+    workers: int,
+    min_side: int = 1,
+    meter: Meter | None = None,
+    views: Views = ONE_VIEW,
+    regions: RegionSettings = NO_REGIONS,
+) -> Generator[Extracted]:
+    """Describe image files in parts of so many, while threads decode the images to come.
+
+    They decode across the ends of parts, but no batch has images of two: a part is the same
+    whatever came before it.
 
     Args:
         engine: that describes them.
-        paths: [N] files.
-        batch_size: images at a time; on a CPU fewer, see Engine.fit_batch.
+        files: taken one by one, a few batches before they are described.
+        sizes: files of each part.
+        batch_size: images of one shape at a time; on a CPU fewer, see Engine.fit_batch.
         max_pixels: limit of the decoder.
-        workers: processes that decode; 0 decodes in this one.
-        min_side: pixels that the shorter side of a decoded image keeps at least; the views' input
-            side if that is more.
-        advance: called with the number of images that are done since the last call.
+        workers: cores beside that of the model, for threads that decode; 0 decodes in this
+            thread.
+        min_side: pixels that the shorter side of a decoded image keeps at least; what the views
+            need if that is more.
+        meter: told of images that are done, and of the time that each step takes.
         views: what is described of each image; it is decoded once.
         regions: that are described beside each image, in the same way.
+
+    Yields:
+        What was found of each part, positions within it.
 
     Raises:
         InputError: a backbone that cannot take a view's shape.
     """
-    size = engine.fit_batch(batch_size)
-    if parallel := workers > 0 and len(paths) > batch_size:
-        # Processes that are forked would keep what is free here once it is written to.
-        give_back_memory()
-    side, cell = views.input_side(engine), engine.stride
-    loader = DataLoader(
-        ImageFiles(
-            *(paths, side, max_pixels, views.square),
-            cell=cell,
-            min_side=min_side,
-            regions=regions,
-        ),
-        batch_size=size,
-        collate_fn=collate_shapes,
-        num_workers=workers if parallel else 0,
+    meter = meter or Meter()
+    size, side = engine.fit_batch(batch_size), views.input_side(engine)
+    loader = ImageLoader(
+        side,
+        max_pixels,
+        views.square,
+        cell=engine.stride,
+        min_side=min_side,
+        regions=regions,
     )
     # Squares have one shape: none waits.
-    most = WAITING // (3 * side**2) if views.square == "fit" else 0
+    most = WAITING // (3 * side**2) if views.square == "fit" else size
+
+    # Beside those that are asked for one more: it decodes on the core that is free while the model
+    # waits for images.
+    threads = workers + 1 if workers else 0
+
+    def load(numbered: tuple[int, ImageFile]) -> Item:
+        return loader.load(*numbered, meter)
+
+    with closing(
+        map_ahead(load, enumerate(files), threads=threads, ahead=BATCHES_AHEAD * size + threads)
+    ) as loaded:
+        items, start = meter.awaited(loaded), 0
+        for count in sizes:
+            batches = batch_shapes(islice(items, count), size, most)
+            yield _describe_part(engine, batches, start, meter, views, regions)
+            start += count
+
+
+def _describe_part(
+    engine: Engine,
+    batches: Iterable[Batch],
+    start: int,
+    meter: Meter,
+    views: Views,
+    regions: RegionSettings,
+) -> Extracted:
+    """Describe the batches of one part, whose first image has the position `start`."""
     positions: list[int] = []
     failures: list[Failure] = []
     vectors = [np.empty((0, engine.dim), dtype=np.float32)]
     scores: list[HeadScores] = []
     parts = [np.empty((0, regions.count, engine.dim), dtype=np.float32)]
-    for batch in gather_shapes(loader, size, most):
+    for batch in batches:
         positions += batch.positions
         failures += batch.failures
         if batch.positions:
-            images = batch.images.numpy()
-            if regions.grids:
-                parts.append(describe_regions(engine, images[:, 1:], views))
-                images = images[:, 0]
-            described, ranked = engine.describe(images, views)
+            with meter.held_up("model"):
+                images = batch.images.numpy()
+                if regions.grids:
+                    parts.append(describe_regions(engine, images[:, 1:], views))
+                    images = images[:, 0]
+                described, ranked = engine.describe(images, views)
             vectors.append(described)
             scores.append(ranked)
-        advance(len(batch.positions) + len(batch.failures))
+        meter.advance(len(batch.positions) + len(batch.failures))
     order = np.argsort(positions)
     return Extracted(
-        np.array(positions, dtype=np.int64)[order],
+        np.array(positions, dtype=np.int64)[order] - start,
         np.concatenate(vectors)[order],
         HeadScores.concatenate(scores).take(order) if scores else HeadScores.none(0),
-        tuple(sorted(failures, key=lambda failure: failure.position)),
+        tuple(
+            replace(failure, position=failure.position - start)
+            for failure in sorted(failures, key=lambda failure: failure.position)
+        ),
         np.concatenate(parts)[order] if regions.grids else None,
     )

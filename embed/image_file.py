@@ -47,19 +47,23 @@ def read_image_file(file: ImageFile, limit: int) -> bytes:
         status = path.stat()  # before it is opened: opening a pipe would wait for a writer
         if not stat.S_ISREG(status.st_mode):
             kind = "a directory" if stat.S_ISDIR(status.st_mode) else "no regular file"
-            raise ImageError("not_a_file", f"is {kind}")
+            raise ImageError("not_a_file", f"is {kind}", str(file))
         size = file.size if isinstance(file, FileSlice) else status.st_size
         if size > limit:
-            raise ImageError("too_large", f"{size} bytes > {limit} bytes")
+            raise ImageError("too_large", f"{size} bytes > {limit} bytes", str(file))
         data = path.read_bytes() if isinstance(file, Path) else _read_slice(file)
+    except ImageError:
+        raise
     except FileNotFoundError as error:
-        raise ImageError("missing", "no such file") from error
+        raise ImageError("missing", "no such file", str(file)) from error
     except PermissionError as error:
-        raise ImageError("no_permission", "permission denied") from error
-    except OSError as error:
-        raise ImageError("unreadable", f"cannot be read: {error.strerror}") from error
+        raise ImageError("no_permission", "permission denied", str(file)) from error
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        found = f"cannot be read: {getattr(error, 'strerror', error)}"
+        raise ImageError("unreadable", found, str(file)) from error
     if isinstance(file, FileSlice) and len(data) < file.size:
-        raise ImageError("truncated", f"the file ends after {len(data)} of its {file.size} bytes")
+        found = f"the file ends after {len(data)} of its {file.size} bytes"
+        raise ImageError("truncated", found, str(file))
     return data
 
 

@@ -1,8 +1,10 @@
 """Run a function over items in threads, each item on one core."""
 
 import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import cv2
@@ -18,10 +20,46 @@ def run_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> l
     The libraries below (OpenCV, BLAS) release the interpreter and would each start threads of
     their own; with one thread each, and one item a core, they do not wait for one another.
     """
+    with _one_opencv_thread(), threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(function, items))
+
+
+def map_ahead(
+    function: Callable[[Item], Result], items: Iterable[Item], *, threads: int, ahead: int
+) -> Generator[Result]:
+    """Yield function(item) of each item, in their order, while threads make the next ones.
+
+    What torch and BLAS do beside it keeps its threads. An iterator that is closed, or whose
+    consumer fails, starts no other item and ends with those that are being made.
+
+    Args:
+        function: releases the interpreter for most of its time; its error ends the iteration.
+        items: taken one by one, by the thread that iterates.
+        threads: that make them; 0 makes each when it is asked for.
+        ahead: items that are made, or being made, beyond the one that is asked for.
+    """
+    if not threads:
+        yield from map(function, items)
+        return
+    pending: deque[Future[Result]] = deque()
+    pool = ThreadPoolExecutor(threads)
+    try:
+        with _one_opencv_thread():
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) > ahead:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _one_opencv_thread() -> Iterator[None]:
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
-            return list(pool.map(function, items))
+        yield
     finally:
         cv2.setNumThreads(threads)

@@ -1,21 +1,49 @@
-"""Show how far a stage is. Writes to standard error only."""
+"""Show how far a stage is, how fast, and what holds it up. Writes to standard error only."""
 
 import contextlib
+import logging
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from embed.meter import Meter
 
 Advance = Callable[[int], None]  # called with the number of items done since the last call
 Move = Callable[[int, int], None]  # called with the number of items done, and of all
 
+LONG = 20.0  # seconds, from which a stage says at its end how fast it was
+
 console = Console(stderr=True)
+logger = logging.getLogger(__name__)
+
+
+class _Rate(ProgressColumn):
+    """Items a second, of the last half a minute."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.3g}/s" if task.speed else "")
 
 
 @contextlib.contextmanager
-def progress_to(description: str) -> Iterator[Move]:
-    """Yield a function that sets a bar; without a terminal it does nothing."""
+def progress_to(description: str, meter: Meter | None = None) -> Iterator[Move]:
+    """Yield a function that sets a bar; without a terminal it does nothing.
+
+    Args:
+        description: what is being done.
+        meter: of the pipeline that does it: the bar names the part that takes the most time.
+    """
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return
@@ -23,22 +51,51 @@ def progress_to(description: str) -> Iterator[Move]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        _Rate(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[held_up]}"),
     )
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(description, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        task = progress.add_task(description, total=None, held_up="")
+
+        def move(done: int, total: int) -> None:
+            held_up = _name_bottleneck(meter) if meter else ""
+            progress.update(task, completed=done, total=total, held_up=held_up)
+
+        yield move
 
 
 @contextlib.contextmanager
 def progress_bar(description: str, total: int) -> Iterator[Advance]:
-    """Yield a function that moves a bar on; without a terminal it does nothing."""
-    done = 0
-    with progress_to(description) as move:
+    """Yield a function that moves a bar on; as progress_meter."""
+    with progress_meter(description, total) as meter:
+        yield meter.advance
 
-        def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            move(done, total)
 
-        yield advance
+@contextlib.contextmanager
+def progress_meter(description: str, total: int) -> Iterator[Meter]:
+    """Yield a meter that moves a bar on; what took long says at its end how fast it was."""
+    moved, start = 0, time.perf_counter()
+
+    def add(count: int) -> None:
+        nonlocal moved
+        moved += count
+        move(moved, total)
+
+    meter = Meter(add)
+    with progress_to(description, meter) as move:
+        yield meter
+    seconds = time.perf_counter() - start
+    if seconds >= LONG:
+        held_up = _name_bottleneck(meter)
+        logger.info(
+            "%s: %d in %.0f s, %.3g a second%s",
+            *(description, meter.done, seconds, meter.done / seconds),
+            f"; most of it {held_up}" if held_up else "",
+        )
+
+
+def _name_bottleneck(meter: Meter) -> str:
+    """Return the part that takes the most time and its share of it; "" where none is timed."""
+    part, share = next(iter(meter.shares().items()), ("", 0.0))
+    return f"{part} {share:.0%}" if part else ""

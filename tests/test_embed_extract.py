@@ -1,6 +1,10 @@
 """Extraction gives every image its descriptor or its reason, however it is batched."""
 
+import threading
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,16 +17,17 @@ from embed.backbone import BackboneSpec
 from embed.decode import decode_image
 from embed.engine import describe_pixels
 from embed.errors import InputError
-from embed.extract import extract_all
+from embed.extract import extract_all, extract_parts
 from embed.failure import Failure
 from embed.head_scores import HeadScores
 from embed.image_sizes import check_view_sizes
+from embed.meter import Meter
 from embed.model import DescriptorModel, ModelSpec
 from embed.settings import EmbedSettings
 from embed.tensor_views import make_views, merge_views
 from embed.tensors import normalize, to_tensor
 from embed.torch_engine import TorchEngine, pick_device
-from embed.transforms import resize_image
+from embed.transforms import Square, resize_image
 from embed.views import ONE_VIEW, Views
 from tests.images import photo
 
@@ -68,7 +73,7 @@ def vector_of(
 
 
 @pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (4, 0), (9, 0), (100, 2), (2, 2)])
-def test_batches_and_processes_change_nothing(
+def test_batches_and_threads_change_nothing(
     model: DescriptorModel, paths: list[Path], batch_size: int, workers: int
 ) -> None:
     positions, vectors, failures = extract(model, paths, batch_size, workers)
@@ -108,12 +113,52 @@ def test_no_files_give_no_rows(model: DescriptorModel) -> None:
     assert positions.dtype == np.int64 and vectors.dtype == np.float32
 
 
+@pytest.mark.parametrize("square", ["squeeze", "fit"])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_parts_have_the_bytes_of_each_described_alone(
+    model: DescriptorModel, paths: list[Path], workers: int, square: Square
+) -> None:
+    options: dict[str, Any] = {"batch_size": 2, "max_pixels": 10**6, "views": Views(square=square)}
+    parts = [paths[:4], paths[4:5], paths[5:6], [], paths[6:]]
+    files, sizes = chain.from_iterable(parts), map(len, parts)
+    together = list(extract_parts(TorchEngine(model), files, sizes, workers=workers, **options))
+    for part, found in zip(parts, together, strict=True):
+        alone = extract_all(TorchEngine(model), part, workers=0, **options)
+        np.testing.assert_array_equal(found.positions, alone.positions)
+        assert found.vectors.tobytes() == alone.vectors.tobytes()
+        assert found.failures == alone.failures
+
+
+def test_images_of_the_next_part_are_decoded_while_one_is_described(
+    model: DescriptorModel, paths: list[Path]
+) -> None:
+    taken: list[Path] = []
+
+    def take() -> Iterator[Path]:
+        for path in paths:
+            taken.append(path)
+            yield path
+
+    found = extract_parts(
+        TorchEngine(model), take(), [2, 7], batch_size=1, max_pixels=10**6, workers=1
+    )
+    next(found)
+    assert len(taken) > 2
+    before = threading.active_count()
+    found.close()
+    assert threading.active_count() == before - 2
+
+
 def test_progress_adds_up_to_all_files(model: DescriptorModel, paths: list[Path]) -> None:
     steps: list[int] = []
     extract_all(
-        TorchEngine(model), paths, batch_size=4, max_pixels=10**6, workers=0, advance=steps.append
+        *(TorchEngine(model), paths),
+        batch_size=4,
+        max_pixels=10**6,
+        workers=0,
+        meter=Meter(steps.append),
     )
-    assert steps == [4, 4, 1]
+    assert steps == [5, 4]
 
 
 def test_the_limit_of_the_decoder_holds(model: DescriptorModel, paths: list[Path]) -> None:
@@ -200,9 +245,9 @@ def test_an_image_is_decoded_once_at_the_largest_side(
 ) -> None:
     asked: list[int] = []
 
-    def count(path: Path, *, min_side: int, max_pixels: int) -> object:
+    def count(data: bytes, *, min_side: int, max_pixels: int, name: str) -> object:
         asked.append(min_side)
-        return decode_image(path, min_side=min_side, max_pixels=max_pixels)
+        return decode_image(data, min_side=min_side, max_pixels=max_pixels, name=name)
 
     monkeypatch.setattr("embed.images.decode_image", count)
     extract_all(

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from embed.backbone import BackboneSpec
 from embed.engine import describe_pixel_regions, describe_pixels
 from embed.extract import extract_all
-from embed.images import ImageFiles
+from embed.images import ImageLoader
 from embed.model import DescriptorModel, ModelSpec
 from embed.pooling import rmac_regions
 from embed.regions import cut_regions, decode_side, region_boxes, to_pixels
@@ -151,8 +151,8 @@ def test_without_a_readable_image_there_are_no_rows(model: DescriptorModel, tmp_
 
 
 def test_images_are_decoded_large_enough_for_their_regions() -> None:
-    assert ImageFiles([], 32, 10**6, regions=BOTH).min_side == 64
-    assert ImageFiles([], 32, 10**6).min_side == 32
+    assert ImageLoader(32, 10**6, regions=BOTH).needed_side == 64
+    assert ImageLoader(32, 10**6).needed_side == 32
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from embed.backbone import BackboneSpec
-from embed.images import ImageFiles
+from embed.images import ImageLoader
+from embed.meter import Meter
 from embed.tensors import normalize, to_tensor
 from embed.transforms import MAX_ASPECT, Square, fit_shape, resize_image
 from tests.images import photo
@@ -63,7 +64,7 @@ def test_files_are_decoded_for_their_shorter_side(
     path = tmp_path / "long.jpg"
     pixels = photo(height, width)
     Image.fromarray(pixels).save(path, quality=95)
-    item = ImageFiles([path], 120, 10**6, square)[0]
+    item = ImageLoader(120, 10**6, square).load(0, path, Meter())
     assert isinstance(item, tuple)
     decoded = np.asarray(Image.open(path))
     # Decoded at half the size, the image is nearly that of the whole shrunk: not at a quarter.
@@ -76,12 +77,12 @@ def test_files_are_squeezed_unless_told_otherwise(tmp_path: Path) -> None:
     path = tmp_path / "small.png"
     pixels = photo(50, 30)
     Image.fromarray(pixels).save(path)
-    squares: dict[Square, ImageFiles] = {
-        "squeeze": ImageFiles([path], 40, 10**6),
-        "crop": ImageFiles([path], 40, 10**6, "crop"),
+    squares: dict[Square, ImageLoader] = {
+        "squeeze": ImageLoader(40, 10**6),
+        "crop": ImageLoader(40, 10**6, "crop"),
     }
-    for square, files in squares.items():
-        item = files[0]
+    for square, loader in squares.items():
+        item = loader.load(0, path, Meter())
         assert isinstance(item, tuple)
         assert torch.equal(item[1], to_tensor(resize_image(pixels, 40, square)))
 
@@ -119,7 +120,7 @@ def test_a_panorama_becomes_no_line(size: tuple[int, int]) -> None:
 def test_files_are_decoded_large_enough_for_the_shape_they_are_fitted_to(
     side: int, cell: int
 ) -> None:
-    least = ImageFiles([], side, 10**6, "fit", cell=cell).min_side
+    least = ImageLoader(side, 10**6, "fit", cell).needed_side
     for width in range(1000, 5000, 3):
         height, needed = fit_shape((1000, width), side, cell)
         assert min(least, 1000) >= height and least * width / 1000 >= needed
@@ -129,7 +130,7 @@ def test_a_fitted_file_keeps_its_aspect_ratio(tmp_path: Path) -> None:
     path = tmp_path / "wide.png"
     pixels = photo(90, 120)
     Image.fromarray(pixels).save(path)
-    item = ImageFiles([path], 64, 10**6, "fit", cell=1)[0]
+    item = ImageLoader(64, 10**6, "fit").load(0, path, Meter())
     assert isinstance(item, tuple) and item[1].shape == (3, 55, 74)
     assert torch.equal(item[1], to_tensor(resize_image(pixels, 64, "fit")))
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from embed import decode
 from embed.backbone import BackboneSpec
-from embed.images import ImageFiles
+from embed.images import ImageLoader
 from embed.model import DescriptorModel, ModelSpec
 from embed.views import Views
 from pipelines.answers import stored_model
@@ -188,8 +188,8 @@ def test_the_recipe_knows_what_fitted_images_are_decoded_for(
     recipe = Recipe.model_validate({"train": values, "embed": embed, "rerank": {"method": "none"}})
     model = DescriptorModel(ModelSpec(BackboneSpec(architecture), 64, 8))
     side, cell = Views(scales=scales).input_side(model), model.backbone.stride
-    files = ImageFiles([], side, 1, "fit", cell=cell)
-    assert files.min_side <= decode_side(recipe) <= files.min_side + 64
+    needed = ImageLoader(side, 1, "fit", cell).needed_side
+    assert needed <= decode_side(recipe) <= needed + 64
 
 
 @pytest.mark.parametrize("scales", [(1.0,), (0.7, 1.0, 1.4142), (0.5,), (3.3,)])

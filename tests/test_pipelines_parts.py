@@ -2,7 +2,8 @@
 
 import csv
 import shutil
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embed.extract import extract_all
+from embed.extract import extract_parts
 from embed.failure import Failure
+from embed.meter import Meter
+from embed.parts import write_part
 from pipelines.answers.open_run import load_split_embeddings, load_split_failures, open_features
 from pipelines.artifacts import load_manifest
-from pipelines.progress import Advance
-from pipelines.runs.parts import PartMaker, PartPlan, plan_parts
+from pipelines.runs.parts import PartMaker, PartPlan, Rows, plan_parts
 from pipelines.runs.recipe import load_recipe
 from rerank.sift import SiftExtractor
 from tests.conftest import Tiny
@@ -73,20 +75,26 @@ class Letters:
     folder: Path
     made: list[str] = field(default_factory=list)
 
+    def making(self, letter: str) -> None:
+        """Do nothing, when the rows of the part that starts with a letter are made."""
+
     def make(self, ids: str, size: int = 3, *, key: str = "k") -> str:
         """Bring the parts to some letters; return those that were made for it."""
 
-        def make_rows(rows: Sequence[int], advance: Advance) -> tuple[pa.Table, list[Failure]]:
-            letters = [ids[row] for row in rows]
-            self.made += letters
-            advance(len(rows))
-            good = [letter for letter in letters if letter not in FAILS]
-            failures = [Failure(row, "bad", f"no {ids[row]}") for row in rows if ids[row] in FAILS]
-            return pa.table({"image_id": good, "n": list(map(ord, good))}), failures
+        def make_rows(parts: Sequence[Sequence[int]], meter: Meter) -> Generator[Rows]:
+            for rows in parts:
+                letters = [ids[row] for row in rows]
+                self.made += letters
+                self.making(letters[0])
+                meter.advance(len(rows))
+                good = [letter for letter in letters if letter not in FAILS]
+                bad = [row for row in rows if ids[row] in FAILS]
+                failures = [Failure(row, "bad", f"no {ids[row]}") for row in bad]
+                yield pa.table({"image_id": good, "n": list(map(ord, good))}), failures
 
         before, done = len(self.made), list[int]()
         maker = PartMaker(self.folder, key, make_rows, group_rows=2)
-        paths, failures = maker.make(ids, size, done.append)
+        paths, failures = maker.make(ids, size, Meter(done.append))
         assert sum(done) == len(ids)
         assert paths == sorted(self.folder.glob("part-*.parquet"))
         assert failures == [Failure(n, "bad", f"no {i}") for n, i in enumerate(ids) if i in FAILS]
@@ -158,16 +166,49 @@ def test_an_interrupted_change_goes_on(letters: Letters, monkeypatch: pytest.Mon
     assert letters.make("bNcdeMfgh") == "NM"
 
 
+def test_rows_are_made_while_the_part_before_is_written(
+    letters: Letters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = threading.Barrier(2, timeout=60)  # a writing and the rows after it meet here
+
+    def wait(path: Path, *arguments: Any, **options: Any) -> None:
+        if "00002" not in path.name:  # after the last nothing is made
+            at_once.wait()
+        write_part(path, *arguments, **options)
+
+    class Waiting(Letters):
+        def making(self, letter: str) -> None:
+            if letter in "dg":
+                at_once.wait()
+
+    monkeypatch.setattr("pipelines.runs.parts.write_part", wait)
+    assert Waiting(letters.folder).make("abcdefgh") == "abcdefgh"
+
+
+def test_a_part_that_cannot_be_written_ends_the_making(
+    letters: Letters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("pipelines.runs.parts.write_part", fail)
+    with pytest.raises(OSError, match="disk full"):
+        letters.make("abcdefghijklmnop")
+    assert letters.made == [*"abcdef"]  # the second part was under way
+    assert threading.active_count() == 1 and not list(letters.folder.iterdir())
+
+
 @pytest.fixture
 def described(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the names of the images that the network is asked about, as it is."""
     asked: list[str] = []
 
-    def count(model: Any, paths: Sequence[Path], **options: Any) -> Any:
+    def count(model: Any, files: Iterable[Path], sizes: Iterable[int], **options: Any) -> Any:
+        paths = list(files)
         asked.extend(path.stem for path in paths)
-        return extract_all(model, paths, **options)
+        return extract_parts(model, paths, sizes, **options)
 
-    monkeypatch.setattr("pipelines.stages.embed.extract_all", count)
+    monkeypatch.setattr("pipelines.stages.embed.extract_parts", count)
     return asked
 
 

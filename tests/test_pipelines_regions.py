@@ -40,7 +40,7 @@ def recognizer_of(
     vectors: NDArray[np.float32], pool: NDArray[np.float32], **search: object
 ) -> Recognizer:
     recipe = make_recipe({"rerank": {"method": "none"}, "search": {"neighbors": 5, **search}}, "t")
-    whitening, index = fit_search(vectors, LABELS, recipe.search)
+    whitening, index = fit_search(vectors, LABELS, recipe.search, pool=pool)
     database = Database(index, IDS, LABELS, {}, "m", "train", False, "k", whitening)
     return Recognizer(database, pool, None, recipe)
 
@@ -76,6 +76,36 @@ def test_similarities_and_those_to_the_pool_are_of_the_best_regions(whiten: str)
             assert asked[query, mine] @ vectors[row, other] == pytest.approx(
                 best[query, row], abs=1e-5
             )
+
+
+def test_regions_that_show_no_landmark_do_not_hide_the_one_that_does() -> None:
+    # As landmarks lie to one side of all else, so does every background, seen from their mean.
+    kind, rest = np.eye(DIM, dtype=np.float32)[:2]
+    things = np.repeat(0.5 * unit(3, seed=3), 4, axis=0) + 0.1 * unit(IMAGES)
+
+    def raw(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(values / np.linalg.norm(values, axis=-1, keepdims=True), np.float32)
+
+    database = raw(kind + np.repeat(things[:, None], EACH, axis=1))
+    database[0] = raw(kind + 0.4 * rest)  # a hub: it shows more of the background
+    pool = raw(rest + 0.1 * unit(20, EACH, seed=5))
+    asked = raw(rest + 0.1 * unit(8, EACH, seed=6))
+    asked[:, 2] = raw(kind + things[8] + 0.3 * unit(8, seed=7))
+    found: list[float] = []
+    for others in (pool, pool[:0]):
+        recognizer = recognizer_of(database, others, whiten="pca", whiten_dim=8)
+        queries = queries_of(asked, tuple("abcdefgh"))
+        neighbors, _ = recognizer.gather(queries, lambda query: None)
+        found.append(float((LABELS[neighbors.rows[:, 0]] == 2).mean()))
+    assert found == [1, 0]  # without a pool nothing is known of the background
+
+
+def test_the_pool_moves_no_centre_where_images_have_one_vector() -> None:
+    vectors, pool = unit(IMAGES, 1), unit(6, 1, seed=1)
+    with_pool = recognizer_of(vectors, pool, whiten="pca", whiten_dim=8).database.whitening
+    without = recognizer_of(vectors, pool[:0], whiten="pca", whiten_dim=8).database.whitening
+    assert with_pool is not None and without is not None
+    assert with_pool.fingerprint == without.fingerprint
 
 
 def test_excluded_images_are_out_with_all_their_regions() -> None:

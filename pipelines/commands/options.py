@@ -75,7 +75,7 @@ Workers = Annotated[
     int | None,
     typer.Option(
         min=0,
-        help="Processes that decode images; 0: none beside this one.  \\[default: cores - 1]",
+        help="Cores that decode images beside the one that computes.  \\[default: cores - 1]",
         show_default=False,
     ),
 ]

@@ -29,7 +29,7 @@ from pipelines.artifacts import (
     record_file,
     save_manifest,
 )
-from pipelines.progress import progress_bar
+from pipelines.progress import progress_meter
 from rerank.delf.settings import LOCAL_FILE
 
 from .integrity import MISSING, find_damages, make_error
@@ -161,8 +161,8 @@ class Artifact:
         """
         invalidate(self.folder)
         maker = PartMaker(self.folder, self.part_key, make_rows, group_rows)
-        with progress_bar(f"{self.stage} {table.path.stem}", len(table.ids)) as advance:
-            paths, failures = maker.make(table.ids, size, advance)
+        with progress_meter(f"{self.stage} {table.path.stem}", len(table.ids)) as meter:
+            paths, failures = maker.make(table.ids, size, meter)
         requested, failed = len(table.ids), len(failures)
         if failed == requested:
             for path in paths:  # nothing is in them, and the same command shall look again

@@ -43,7 +43,7 @@ class Job:
     recipe: Recipe
     recipe_name: str
     weights: Path | None = None  # local weights of the backbone
-    workers: int = 1  # processes that decode images
+    workers: int = 1  # cores that decode images beside the one that computes
     devices: int = 1  # GPUs (or, for trying it out, CPU processes) that train
     tensorboard: Path | None = None  # folder for events of the training
     timed: dict[str, Any] | None = None  # what --time chose the recipe by: see stages.strongest
@@ -129,7 +129,7 @@ def is_demo(data: Path) -> bool:
 
 
 def count_workers() -> int:
-    """Return how many processes should decode beside the one that computes."""
+    """Return how many cores should decode beside the one that computes."""
     return max(min((os.cpu_count() or 1) - 1, 8), 1)
 
 

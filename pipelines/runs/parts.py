@@ -3,12 +3,14 @@
 An image stays in the part that holds it, wherever its row is in the table by now; parts are filled
 up with the others in the order of the table. So a table with one image more costs one image's work
 and the writing of one part. Writes part-*.parquet of the artifact's folder, one after the other and
-each whole or not at all. Knows no stage.
+each whole or not at all, while the rows of the next are made. Knows no stage.
 """
 
 import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +18,16 @@ import pyarrow as pa
 
 from embed.failure import Failure
 from embed.files import writing
+from embed.meter import Meter
 from embed.parts import Part, Reason, join_rows, write_part
-from pipelines.progress import Advance
 
 IMAGES = "images.parquet"  # beside the parts: the order of the table, and its labels
 NAME = re.compile(r"part-([0-9]{5,9})\.parquet")
 
-# Makes the rows of some images of a table by their places in it, moves a bar, and returns a table
-# with image_id (see embed.parts), and the images that failed.
-MakeRows = Callable[[Sequence[int], Advance], tuple[pa.Table, list[Failure]]]
+Rows = tuple[pa.Table, list[Failure]]  # with image_id (see embed.parts); images that failed
+# Takes the places in a table of the images of each part, and makes the rows of one part after the
+# other.
+MakeRows = Callable[[Sequence[Sequence[int]], Meter], Generator[Rows]]
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,12 @@ def plan_parts(
     return {number: plan for number, plan in plans.items() if plan.kept or plan.new}
 
 
+def _name_failures(ids: Sequence[str], made: Rows) -> tuple[pa.Table, dict[str, Reason]]:
+    """Return rows, and failures by image."""
+    rows, failed = made
+    return rows, {ids[each.position]: (each.reason, each.message) for each in failed}
+
+
 @dataclass(frozen=True)
 class PartMaker:
     """Makes the parts of one artifact."""
@@ -74,15 +83,13 @@ class PartMaker:
     make_rows: MakeRows
     group_rows: int | None = None  # see embed.parts.write_part
 
-    def make(
-        self, ids: Sequence[str], size: int, advance: Advance
-    ) -> tuple[list[Path], list[Failure]]:
+    def make(self, ids: Sequence[str], size: int, meter: Meter) -> tuple[list[Path], list[Failure]]:
         """Bring the parts of the folder to the images of a table.
 
         Args:
             ids: [N] distinct images, in the order of the table.
             size: images in a part.
-            advance: called for images that are kept, too.
+            meter: told of images that are kept, too.
 
         Returns:
             The parts, and the failures of all images by place in the table.
@@ -93,13 +100,24 @@ class PartMaker:
         for stray in set(self.folder.glob("part-*.parquet")) - set(paths.values()):
             stray.unlink()
         failures: dict[str, Reason] = {}
-        for number, plan in plans.items():
-            old = there.get(number)
-            if old is not None and not plan.new and len(plan.kept) == len(old.images):
-                failures |= old.failures
-            else:
-                failures |= self._write(paths[number], ids, old, plan, advance)
-            advance(len(plan.kept))
+        meter.skip(sum(len(plan.kept) for plan in plans.values()))
+        missing = [plan.new for plan in plans.values() if plan.new]
+        # Left in reverse: what makes rows ends first, then what was made is written.
+        with ThreadPoolExecutor(1) as pool, closing(self.make_rows(missing, meter)) as made:
+            written: Future[dict[str, Reason]] | None = None
+            for number, plan in plans.items():
+                old = there.get(number)
+                if old is not None and not plan.new and len(plan.kept) == len(old.images):
+                    failures |= old.failures
+                    continue
+                new = _name_failures(ids, next(made)) if plan.new else None
+                if written is not None:  # one at a time, so that no more than two are in memory
+                    with meter.held_up("writing"):
+                        failures |= written.result()
+                written = pool.submit(self._write, paths[number], old, plan, new)
+            if written is not None:
+                with meter.held_up("writing"):
+                    failures |= written.result()
         failed = [Failure(row, *failures[each]) for row, each in enumerate(ids) if each in failures]
         return list(paths.values()), failed
 
@@ -110,17 +128,20 @@ class PartMaker:
         return {number: part for number, part in found.items() if part is not None}
 
     def _write(
-        self, path: Path, ids: Sequence[str], old: Part | None, plan: PartPlan, advance: Advance
+        self,
+        path: Path,
+        old: Part | None,
+        plan: PartPlan,
+        new: tuple[pa.Table, dict[str, Reason]] | None,
     ) -> dict[str, Reason]:
         """Write a part as planned; return its failures."""
         tables, failures = [], dict[str, Reason]()
         if old is not None and plan.kept:
             rows, failures = old.take(plan.kept)
             tables.append(rows)
-        if plan.new:
-            rows, failed = self.make_rows(plan.new, advance)
-            tables.append(rows)
-            failures |= {ids[each.position]: (each.reason, each.message) for each in failed}
+        if new is not None:
+            tables.append(new[0])
+            failures |= new[1]
         with writing(path) as temporary:
             rows = join_rows(tables)
             write_part(temporary, rows, failures, self.key, group_rows=self.group_rows)

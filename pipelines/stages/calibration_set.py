@@ -76,7 +76,7 @@ def _refit(recognizer: Recognizer, known: KnownQueries, out: Ints) -> Recognizer
     fitted = np.ones(len(known.database), dtype=np.bool_)
     fitted[rows] = False
     whitening, index = fit_search(
-        known.database, database.landmark_ids, recognizer.recipe.search, fitted
+        *(known.database, database.landmark_ids, recognizer.recipe.search, fitted, recognizer.pool)
     )
     return replace(recognizer, database=replace(database, whitening=whitening, index=index))
 

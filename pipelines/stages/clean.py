@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from embed.columns import find_places
 from embed.errors import InputError
-from embed.failure import Failure
+from embed.meter import Meter
 from embed.parallel import run_parallel
 from embed.shards import Embeddings, read_failures
 from index.search import build_index, search
@@ -27,10 +27,10 @@ from pipelines.artifacts import Manifest
 from pipelines.datasets.dataset import ImageTable
 from pipelines.datasets.derive import read_rows, separate_rows, write_derived
 from pipelines.datasets.origin import claim
-from pipelines.progress import Advance
 from pipelines.runs.artifact import Artifact
 from pipelines.runs.integrity import intact_file, intact_parts
 from pipelines.runs.job import Job
+from pipelines.runs.parts import Rows
 from rerank.cleaning import (
     CleaningSettings,
     count_inliers,
@@ -155,7 +155,7 @@ def verify_training(
         found = (store.get(images.ids[row]) for row in rows if row >= 0)
         return (features for features in found if features is not None)
 
-    def make_part(rows: Sequence[int], advance: Advance) -> tuple[pa.Table, list[Failure]]:
+    def make_part(rows: Sequence[int], meter: Meter) -> Rows:
         ids = [images.ids[row] for row in rows]
         # One more than asked for: the nearest of all is mostly the image itself.
         found = search(index, ids, images.vectors[rows], settings.neighbors + 1)
@@ -169,14 +169,16 @@ def verify_training(
             features = store.get(images.ids[row])
             near = load(near_rows[row])
             inliers = count_inliers(features, near, geometry, settings) if features else []
-            advance(1)
+            meter.advance(1)
             return inliers
 
         padded = _pad(run_parallel(verify, rows), settings.candidates)
         return _inlier_rows(ids, padded), []  # what cannot be read was said when it was embedded
 
     table = ImageTable(job.dataset.load_split("train").path, images.ids, images.landmark_ids)
-    return artifact.write_parts(table, PART_SIZE, make_part)
+    return artifact.write_parts(
+        table, PART_SIZE, lambda parts, meter: (make_part(rows, meter) for rows in parts)
+    )
 
 
 def _pad(rows: list[list[int]], width: int) -> NDArray[np.int32]:

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embed.columns import find_places
-from embed.failure import Failure
 from embed.files import writing
+from embed.meter import Meter
 from embed.parallel import run_parallel
 from embed.shards import Embeddings
 from index.search import build_index, search
@@ -39,10 +39,10 @@ from pipelines.datasets.group_folders import (
     check_as_written,
     write_group_folders,
 )
-from pipelines.progress import Advance
 from pipelines.runs.artifact import Artifact
 from pipelines.runs.integrity import intact_parts
 from pipelines.runs.job import Job
+from pipelines.runs.parts import Rows
 from rerank.grouping import ALONE, GroupingSettings, Groups, Pairs, group_photos, mutual_neighbors
 from rerank.settings import VERIFICATION
 from rerank.verify import verify_candidates
@@ -105,12 +105,12 @@ def verify_neighbors(
     pairs = choose_pairs(images.vectors, originals)
     others = np.split(pairs[:, 1], np.searchsorted(pairs[:, 0], np.arange(1, len(images.ids))))
 
-    def make_part(rows: Sequence[int], advance: Advance) -> tuple[pa.Table, list[Failure]]:
+    def make_part(rows: Sequence[int], meter: Meter) -> Rows:
         def verify(row: int) -> list[int]:
             features = store.get(images.ids[row])
             near = [store.get(images.ids[other]) for other in others[row]]
             known = [each for each in near if each is not None]
-            advance(1)
+            meter.advance(1)
             if features is None:
                 return [0] * len(near)
             counts = iter(verify_candidates(features, known, geometry))
@@ -126,7 +126,9 @@ def verify_neighbors(
         return pa.table(table), []  # what cannot be read was said when it was embedded
 
     table = ImageTable(job.dataset.load_split("train").path, images.ids, images.landmark_ids)
-    return artifact.write_parts(table, PART_SIZE, make_part)
+    return artifact.write_parts(
+        table, PART_SIZE, lambda parts, meter: (make_part(rows, meter) for rows in parts)
+    )
 
 
 def choose_pairs(vectors: NDArray[np.float32], originals: Ints) -> Ints:

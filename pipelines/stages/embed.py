@@ -2,28 +2,27 @@
 
 Reads model/ and a split's images. Writes embeddings/<split>/: part-*.parquet, images.parquet,
 failures.parquet, manifest.json. Only images that no shard holds are described: after an interrupted
-run, or when some were added. The members of an ensemble have their own; `embed_members` combines
-what they say.
+run, or when some were added; the next are decoded and described while a part is written. The
+members of an ensemble have their own; `embed_members` combines what they say.
 """
 
-from collections.abc import Sequence
-from functools import cache
-
-import pyarrow as pa
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+from itertools import chain
 
 from embed.engine import Engine
-from embed.extract import extract_all
-from embed.failure import Failure
+from embed.extract import extract_parts
 from embed.image_sizes import check_view_sizes
+from embed.meter import Meter
 from embed.shards import make_rows
 from embed.torch_engine import TorchEngine, pick_device
 from embed.views import Views
 from pipelines.answers.engines import open_engine, open_torch_engine
 from pipelines.artifacts import Manifest
 from pipelines.datasets.dataset import ImageTable
-from pipelines.progress import Advance
 from pipelines.runs.artifact import Artifact
 from pipelines.runs.engines import pick_engine
+from pipelines.runs.parts import Rows
 
 
 def embed_table(artifact: Artifact, table: ImageTable, trained: Manifest) -> Manifest:
@@ -37,8 +36,7 @@ def embed_table(artifact: Artifact, table: ImageTable, trained: Manifest) -> Man
     by = pick_engine(job.recipe.embed.engine, trained.model)
     described = {**trained.model, "described_by": by}
 
-    @cache  # loaded only if a shard is missing
-    def open_once() -> Engine:
+    def open_described_by() -> Engine:
         settings = job.recipe.embed
         views, engine = Views.of(settings), None
         if settings.engine != "auto" or pick_device().type == "cpu":
@@ -49,25 +47,29 @@ def embed_table(artifact: Artifact, table: ImageTable, trained: Manifest) -> Man
             check_view_sizes(engine.model, views)
         return engine
 
-    def make_part(rows: Sequence[int], advance: Advance) -> tuple[pa.Table, list[Failure]]:
-        ids = [table.ids[row] for row in rows]
-        extracted = extract_all(
-            open_once(),
-            job.dataset.images.locate_all(ids),
+    def make_parts(parts: Sequence[Sequence[int]], meter: Meter) -> Generator[Rows]:
+        if not parts:  # no model is loaded for nothing
+            return
+        images = job.dataset.images
+        files = (images.locate_all([table.ids[row] for row in rows]) for rows in parts)
+        extracted = extract_parts(
+            open_described_by(),
+            chain.from_iterable(files),
+            map(len, parts),
             batch_size=job.recipe.embed.batch_size,
             max_pixels=job.max_pixels,
             workers=job.workers,
             min_side=artifact.settings["decode"]["min_side"],
             views=Views.of(job.recipe.embed),
-            advance=advance,
+            meter=meter,
             regions=job.recipe.embed.regions,
         )
-        failures = [Failure(rows[f.position], f.reason, f.message) for f in extracted.failures]
-        found = [ids[position] for position in extracted.positions]
-        rows = make_rows(
-            *(found, extracted.vectors, extracted.head, job.recipe.embed.dtype),
-            regions=extracted.regions,
-        )
-        return rows, failures
+        for rows, found in zip(parts, extracted, strict=True):
+            ids = [table.ids[rows[position]] for position in found.positions]
+            dtype = job.recipe.embed.dtype
+            yield (
+                make_rows(ids, found.vectors, found.head, dtype, found.regions),
+                [replace(each, position=rows[each.position]) for each in found.failures],
+            )
 
-    return artifact.write_parts(table, job.recipe.embed.shard_size, make_part, model=described)
+    return artifact.write_parts(table, job.recipe.embed.shard_size, make_parts, model=described)

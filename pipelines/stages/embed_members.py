@@ -3,24 +3,24 @@
 Reads members/*/embeddings/<split>/ of a run. Writes embeddings/<split>/ as stage `embed` does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from functools import cache
 
 import numpy as np
-import pyarrow as pa
 
 from classify_head.ensemble import combine_embeddings, keep_shared
 from embed.failure import Failure
+from embed.meter import Meter
 from embed.shards import Embeddings, make_rows
 from pipelines.answers.open_run import load_split_embeddings, load_split_failures
 from pipelines.artifacts import Manifest
 from pipelines.datasets.dataset import ImageTable
-from pipelines.progress import Advance
 from pipelines.runs.artifact import Artifact
 from pipelines.runs.members import (
     ensemble_fingerprint,
     list_member_jobs,
 )
+from pipelines.runs.parts import Rows
 
 
 def combine_members(artifact: Artifact, table: ImageTable, made: Sequence[Manifest]) -> Manifest:
@@ -45,7 +45,7 @@ def combine_members(artifact: Artifact, table: ImageTable, made: Sequence[Manife
         found = [load_split_failures(member.run, name) for member in members]
         return {image_id: why for part in found for image_id, why in part.items()}
 
-    def make_part(rows: Sequence[int], advance: Advance) -> tuple[pa.Table, list[Failure]]:
+    def make_part(rows: Sequence[int]) -> Rows:
         together, place = combined()
         ids = {row: table.ids[row] for row in rows}
         read = [place[image_id] for image_id in ids.values() if image_id in place]
@@ -55,10 +55,14 @@ def combine_members(artifact: Artifact, table: ImageTable, made: Sequence[Manife
             if image_id not in place
         ]
         part = together.take(np.array(read, dtype=np.int64))
-        advance(len(rows))
         dtype = job.recipe.embed.dtype
         return make_rows(part.ids, part.vectors, part.head, dtype, part.regions), failures
 
+    def make_parts(parts: Sequence[Sequence[int]], meter: Meter) -> Generator[Rows]:
+        for rows in parts:
+            yield make_part(rows)
+            meter.advance(len(rows))
+
     fingerprints = [str(manifest.model["fingerprint"]) for manifest in made]
     model = {**made[0].model, "fingerprint": ensemble_fingerprint(fingerprints, settings)}
-    return artifact.write_parts(table, job.recipe.embed.shard_size, make_part, model=model)
+    return artifact.write_parts(table, job.recipe.embed.shard_size, make_parts, model=model)

@@ -4,23 +4,26 @@ Reads a split's images. Writes features/<split>/: part-*.parquet, failures.parqu
 Features are found only of images that no part holds, as in pipelines.stages.embed.
 """
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from itertools import chain, islice
 
-import pyarrow as pa
-
-from embed.decode import DecodedImage, ImageError, decode_image
+from embed.decode import DecodedImage, ImageError
 from embed.failure import Failure
-from embed.parallel import run_parallel
+from embed.images import decode_file
+from embed.meter import Meter
+from embed.parallel import map_ahead
 from pipelines.answers.extractors import build_extractor
 from pipelines.artifacts import Manifest
 from pipelines.datasets.dataset import ImageTable
-from pipelines.progress import Advance
 from pipelines.runs.artifact import Artifact
+from pipelines.runs.parts import Rows
 from rerank.features import FeatureExtractor, LocalFeatures
 from rerank.store import ROWS_PER_GROUP, make_rows
 
 PART_SIZE = 512  # images in one file; the unit of resuming
-BATCHES = 16  # of the extractor, that are decoded together
+CORES = os.cpu_count() or 1
 
 
 def extract_table(artifact: Artifact, table: ImageTable) -> Manifest:
@@ -33,45 +36,56 @@ def extract_table(artifact: Artifact, table: ImageTable) -> Manifest:
     extractor = build_extractor(job.run, job.recipe.rerank)
     side, fingerprint = artifact.settings["decode"]["min_side"], artifact.inputs["extractor"]
 
-    def make_part(rows: Sequence[int], advance: Advance) -> tuple[pa.Table, list[Failure]]:
-        def decode(row: int) -> DecodedImage | Failure:
-            try:
-                file = job.dataset.locate(table.ids[row])
-                return decode_image(file, min_side=side, max_pixels=job.max_pixels)
-            except ImageError as error:
-                return Failure(row, error.reason, str(error))
+    def decode(row: int, meter: Meter) -> DecodedImage | Failure:
+        try:
+            file = job.dataset.locate(table.ids[row])
+            return decode_file(file, min_side=side, max_pixels=job.max_pixels, meter=meter)
+        except ImageError as error:
+            return Failure(row, error.reason, str(error))
 
-        results: dict[int, LocalFeatures | Failure] = {}
-        for start in range(0, len(rows), BATCHES * extractor.batch_size):
-            some = rows[start : start + BATCHES * extractor.batch_size]
-            results.update(_extract_some(extractor, some, decode))
-            advance(len(some))
-        failures = [result for result in results.values() if isinstance(result, Failure)]
-        found = {
-            table.ids[row]: result
-            for row, result in results.items()
-            if isinstance(result, LocalFeatures)
-        }
-        return make_rows(list(found), list(found.values()), fingerprint), failures
+    def make_parts(parts: Sequence[Sequence[int]], meter: Meter) -> Generator[Rows]:
+        alone = extractor.batch_size == 1  # one image after the other is all it can: one a core
 
-    return artifact.write_parts(table, PART_SIZE, make_part, group_rows=ROWS_PER_GROUP)
+        def prepare(row: int) -> DecodedImage | LocalFeatures | Failure:
+            image = decode(row, meter)
+            if isinstance(image, Failure) or not alone:
+                return image
+            with meter.working("model"):
+                return extractor.extract(image)
+
+        ahead = 2 * max(extractor.batch_size, CORES)
+        with closing(
+            map_ahead(prepare, chain.from_iterable(parts), threads=CORES, ahead=ahead)
+        ) as prepared:
+            ready = meter.awaited(prepared)
+            for rows in parts:
+                results: dict[int, LocalFeatures | Failure] = {}
+                for start in range(0, len(rows), extractor.batch_size):
+                    some = rows[start : start + extractor.batch_size]
+                    batch = dict(zip(some, islice(ready, len(some)), strict=True))
+                    results |= _find_together(extractor, batch, meter)
+                    meter.advance(len(some))
+                failures = [result for result in results.values() if isinstance(result, Failure)]
+                features = {
+                    table.ids[row]: result
+                    for row, result in results.items()
+                    if isinstance(result, LocalFeatures)
+                }
+                yield make_rows(list(features), list(features.values()), fingerprint), failures
+
+    return artifact.write_parts(table, PART_SIZE, make_parts, group_rows=ROWS_PER_GROUP)
 
 
-def _extract_some(
+def _find_together(
     extractor: FeatureExtractor,
-    rows: Sequence[int],
-    decode: Callable[[int], DecodedImage | Failure],
+    batch: Mapping[int, DecodedImage | LocalFeatures | Failure],
+    meter: Meter,
 ) -> dict[int, LocalFeatures | Failure]:
-    """Return the features of some images, or why there are none, by row."""
-    if extractor.batch_size == 1:  # one image after the other is all it can: one a core
-
-        def extract(row: int) -> LocalFeatures | Failure:
-            image = decode(row)
-            return image if isinstance(image, Failure) else extractor.extract(image)
-
-        return dict(zip(rows, run_parallel(extract, rows), strict=True))
-    decoded = dict(zip(rows, run_parallel(decode, rows), strict=True))
-    images = {row: image for row, image in decoded.items() if not isinstance(image, Failure)}
-    found = extractor.extract_batch(list(images.values()))
-    failures = {row: image for row, image in decoded.items() if isinstance(image, Failure)}
-    return {**failures, **dict(zip(images, found, strict=True))}
+    """Return the features of those images of a batch that still lack them."""
+    images = {row: image for row, image in batch.items() if isinstance(image, DecodedImage)}
+    done = {row: found for row, found in batch.items() if not isinstance(found, DecodedImage)}
+    if not images:
+        return done
+    with meter.held_up("model"):
+        found = extractor.extract_batch(list(images.values()))
+    return done | dict(zip(images, found, strict=True))

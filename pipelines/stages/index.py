@@ -35,10 +35,14 @@ def index_database(artifact: Artifact, embedded: Manifest) -> Manifest:
     job, folder = artifact.job, artifact.folder
     invalidate(folder)
     embeddings = load_split_embeddings(job.run, job.dataset.database_split)
-    _fit_landmark_head(job, embeddings.vectors, folder / LANDMARK_HEAD)
-    whitening, index = fit_search(
-        embeddings.all_vectors, embeddings.landmark_ids, job.recipe.search
-    )
+    vectors, recipe = embeddings.all_vectors, job.recipe
+    pool = vectors[:0]
+    asked = recipe.decide.landmark_head or vectors.shape[1] > 1
+    if asked and job.dataset.find_table("non_landmark") is not None:
+        # The second half of the pool is not learned from: it sets the decision.
+        pool = split_pool(job.run)[0].all_vectors
+    _fit_landmark_head(job, vectors[:, 0], pool[:, 0], folder / LANDMARK_HEAD)
+    whitening, index = fit_search(vectors, embeddings.landmark_ids, recipe.search, pool=pool)
     (folder / WHITENING).unlink(missing_ok=True)  # where it is, it is applied
     if whitening is not None:
         with writing(folder / WHITENING) as temporary:
@@ -57,16 +61,13 @@ def index_database(artifact: Artifact, embedded: Manifest) -> Manifest:
     )
 
 
-def _fit_landmark_head(job: Job, vectors: NDArray[np.float32], path: Path) -> None:
-    """Fit the landmark head on descriptors [N, dim] as embedded, or do nothing.
-
-    The second half of the pool is not learned from: it sets the decision.
-    """
+def _fit_landmark_head(
+    job: Job, vectors: NDArray[np.float32], others: NDArray[np.float32], path: Path
+) -> None:
+    """Fit the landmark head on descriptors [N, dim] and [P, dim] as embedded, or do nothing."""
     path.unlink(missing_ok=True)
-    if not job.recipe.decide.landmark_head:
-        return
-    has_pool = job.dataset.find_table("non_landmark") is not None
-    write_landmark_head(vectors, split_pool(job.run)[0].vectors if has_pool else vectors[:0], path)
+    if job.recipe.decide.landmark_head:
+        write_landmark_head(vectors, others, path)
 
 
 def write_landmark_head(

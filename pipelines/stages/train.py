@@ -30,7 +30,7 @@ from embed.history import (
     write_tensorboard,
 )
 from embed.image_sizes import check_training_sizes, check_view_sizes
-from embed.images import ImageFiles
+from embed.images import ImageFiles, ImageLoader
 from embed.model import DescriptorModel, ModelSpec, fingerprint_model, save_model
 from embed.precision import NAMES, FabricPrecision, pick_precision
 from embed.processes import Report, run_processes, start_fabric
@@ -123,7 +123,7 @@ def _choose_engine(
     if job.recipe.embed.engine == TORCH:
         return EngineChoice()
     paths = job.dataset.images.locate_all(training.table.ids[:COMPARED])
-    photos = ImageFiles(paths, model.image_size, job.max_pixels)
+    photos = ImageFiles(paths, ImageLoader(model.image_size, job.max_pixels))
     found = [
         item[1].numpy()
         for item in map(photos.__getitem__, range(len(paths)))

@@ -84,7 +84,7 @@ class Validation:
             training: what is trained on.
             recipe: how images are described and searched.
             head: that is trained.
-            workers: processes that decode.
+            workers: as extract_all takes them.
             before: the pretrained model, where its share of the recipe is above 0.
         """
         settings, unseen = recipe.train, training.unseen

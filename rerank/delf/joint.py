@@ -16,7 +16,7 @@ from embed.backbone import Backbone
 from embed.errors import InputError
 from embed.failure import Failure
 from embed.image_file import ImageFile
-from embed.images import ImageFiles
+from embed.images import ImageFiles, ImageLoader
 from embed.model import DescriptorModel
 from embed.settings import DecodeSettings
 
@@ -91,7 +91,7 @@ def finish_delf(
         TrainingCollapsed: the attention is not finite, or the same everywhere.
     """
     local = _load_joint(model, trained, settings).to(next(model.parameters()).device)
-    files = ImageFiles(paths, model.spec.image_size, decode.max_pixels)
+    files = ImageFiles(paths, ImageLoader(model.spec.image_size, decode.max_pixels))
     failures = calibrate(model, local, files, settings, workers=workers, remedies=remedies)
     return local, failures
 

@@ -18,7 +18,7 @@ from embed.augment import AugmentedFiles
 from embed.errors import InputError
 from embed.failure import Failure, name_first
 from embed.image_file import ImageFile
-from embed.images import Batch, ImageFiles, collate
+from embed.images import Batch, ImageFiles, ImageLoader, collate
 from embed.model import DescriptorModel
 from embed.sampling import EpochBatches
 from embed.schedule import cosine_factor
@@ -95,7 +95,7 @@ def train_delf(
         paths, model.spec.image_size, decode.max_pixels, augment, settings.seed
     )
     history = [training.run_epoch(epoch, changed, workers) for epoch in range(settings.epochs)]
-    plain = ImageFiles(paths, model.spec.image_size, decode.max_pixels)
+    plain = ImageFiles(paths, ImageLoader(model.spec.image_size, decode.max_pixels))
     remedies = Remedies(
         f"delf.learning_rate (now {settings.learning_rate:g})",
         f"delf.epochs (now {settings.epochs})",

@@ -19,6 +19,7 @@ ALONE = {
     "check": "[DATA...]",
     "discover": "DATA --into FOLDER",
     "download": "[rate] [faults] [kills]",
+    "embed_pipeline": "[DATA] [--models NAME...]",
     "evaluate": "",
     "fit": "DATA... --weights FILE",
     "hard": "RUN [CASE...]",

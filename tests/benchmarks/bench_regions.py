@@ -1,32 +1,32 @@
 """Regions: things that fill less than a tenth of a wide photo, found without and with them.
 
-The test photos of a dataset that show something are made small and pasted into photos without a
-landmark, three side by side. The database are photos of train, as they are. Recall@10: the share
-of queries that have a photo of their landmark among the ten nearest. Regions are cut from the
-pixels, each a pass of its own (embed.regions), or from the last map of the whole photo's pass; of
-the queries and of the database, or of the queries alone.
+The test photos of a dataset that show something are made small and pasted into test photos that
+show nothing, three side by side. The database are photos of train, as they are; the pool, photos of
+non_landmark, has none of the others. Recall@10: the share of queries that have a photo of their
+landmark among the ten nearest. Regions are of the queries and of the database, or of the queries
+alone. No region can do better than the thing itself, cut out; chance is ten photos drawn.
 
 python -m tests.benchmarks.bench_regions DATA --weights FILE [--queries 200] [--photos 10] (minutes)
 """
 
 import argparse
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import comb
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from embed.backbone import BackboneSpec, LastLayer, build_backbone
+from embed.backbone import BackboneSpec, build_backbone
 from embed.decode import decode_image
 from embed.model import DescriptorModel, ModelSpec
-from embed.regions import cut_regions, region_boxes, to_pixels
+from embed.regions import cut_regions
 from embed.settings import RegionSettings
-from embed.tensors import normalize, to_tensor
+from embed.torch_engine import TorchEngine
 from embed.train_settings import TrainSettings
 from embed.transforms import resize_image
 from embed.whitening import Whitening
@@ -36,6 +36,7 @@ from pipelines.runs.recipe import load_recipe
 from pipelines.stages.fit_search import fit_search
 
 K = 10  # neighbours that are looked at
+POOL = 80  # photos of it that are described
 HEIGHT = 560  # pixels, of a wide photo
 SHARES = (0.04, 0.1)  # of its area that the thing has, least and most
 ALL = RegionSettings(grids=(2, 3, 4))  # R = 29
@@ -52,54 +53,42 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Described:
-    """N images: the whole, and all regions of the last map and of the pixels."""
+    """N images: the whole and all regions."""
 
     whole: Floats  # [N, 1, dim]
-    map: Floats  # [N, R, dim]
-    pixels: Floats  # [N, R, dim]
-    seconds: NDArray[np.float64]  # [3] an image, of each of these
+    regions: Floats  # [N, R, dim]
+    seconds: NDArray[np.float64]  # [2] an image, of each of these
 
-    def vectors(self, source: str, rows: slice) -> Floats:
-        """Return [N, 1 + R, dim] with regions of the map or of the pixels."""
-        return np.concatenate([self.whole, getattr(self, source)[:, rows]], axis=1)
+    def vectors(self, rows: slice) -> Floats:
+        """Return [N, 1 + r, dim] with some of the regions."""
+        return np.concatenate([self.whole, self.regions[:, rows]], axis=1)
+
+
+def describe(model: DescriptorModel, images: Iterable[Pixels]) -> Described:
+    """Describe images, and their regions."""
+    found, seconds = [], np.zeros(2)
+    for pixels in images:
+        times = [time.perf_counter()]
+        whole = describe_parts(model, [pixels])
+        times.append(time.perf_counter())
+        found.append((whole, describe_parts(model, cut_regions(pixels, ALL))))
+        times.append(time.perf_counter())
+        seconds += np.diff(times)
+    wholes, regions = (np.stack(each) for each in zip(*found, strict=True))
+    return Described(wholes, regions, seconds / len(found))
 
 
 @torch.inference_mode()
-def describe(model: DescriptorModel, images: Iterator[Pixels]) -> Described:
-    """Describe images in all ways."""
-    found, seconds = [], np.zeros(3)
-    for pixels in images:
-        times = [time.perf_counter()]
-        last = model.backbone(to_batch(model, [pixels])).map
-        whole = pool(model, [last])
-        times.append(time.perf_counter())
-        boxes = region_boxes(ALL, (pixels.shape[1], pixels.shape[0]))
-        places = to_pixels(boxes, (last.shape[3], last.shape[2])).tolist()
-        of_map = pool(model, [last[:, :, t:b, left:r] for left, t, r, b in places])
-        times.append(time.perf_counter())
-        parts = to_batch(model, cut_regions(pixels, ALL))
-        found.append((whole, of_map, pool(model, [model.backbone(parts).map])))
-        times.append(time.perf_counter())
-        seconds += np.diff(times)
-    wholes, maps, regions = (np.stack(each) for each in zip(*found, strict=True))
-    return Described(wholes, maps, regions, seconds / len(found))
+def describe_parts(model: DescriptorModel, parts: Sequence[Pixels]) -> Floats:
+    """Return the descriptors [n, dim] of parts of images, each as an image of its own."""
+    squares = [resize_image(part, model.spec.image_size).transpose(2, 0, 1) for part in parts]
+    return TorchEngine(model).describe(np.stack(squares))[0]
 
 
-def to_batch(model: DescriptorModel, parts: Sequence[Pixels]) -> Tensor:
-    """Return parts of an image as the network sees them."""
-    squares = [to_tensor(resize_image(part, model.spec.image_size)) for part in parts]
-    batch = normalize(torch.stack(squares), model.spec.backbone)
-    return batch.contiguous(memory_format=torch.channels_last)
-
-
-def pool(model: DescriptorModel, maps: Sequence[Tensor]) -> Floats:
-    """Return the descriptors [n, dim] of maps, one behind the other."""
-    pooled = torch.cat([model.pool_map(LastLayer(each)) for each in maps])
-    return np.asarray(torch.nn.functional.normalize(pooled, dim=1).numpy())
-
-
-def paste_wide(thing: Pixels, beside: Sequence[Pixels], generator: np.random.Generator) -> Pixels:
-    """Return photos side by side, with a thing somewhere that fills a share of SHARES."""
+def paste_wide(
+    thing: Pixels, beside: Sequence[Pixels], generator: np.random.Generator
+) -> tuple[Pixels, Pixels]:
+    """Return photos side by side, with a thing in them that fills a share of SHARES; the thing."""
     wide = np.concatenate([_scale(photo, HEIGHT / photo.shape[0]) for photo in beside], axis=1)
     share, area = generator.uniform(*SHARES), wide.shape[0] * wide.shape[1]
     factor = (share * area / (thing.shape[0] * thing.shape[1])) ** 0.5
@@ -108,7 +97,7 @@ def paste_wide(thing: Pixels, beside: Sequence[Pixels], generator: np.random.Gen
     top = int(generator.integers(0, wide.shape[0] - height + 1))
     left = int(generator.integers(0, wide.shape[1] - width + 1))
     wide[top : top + height, left : left + width] = small
-    return wide
+    return wide, small
 
 
 def _scale(photo: Pixels, factor: float) -> Pixels:
@@ -118,15 +107,15 @@ def _scale(photo: Pixels, factor: float) -> Pixels:
 
 def load_queries(
     dataset: Dataset, count: int, seed: int
-) -> tuple[Iterator[Pixels], list[set[int]]]:
-    """Return wide photos, made when they are asked for, and the landmarks in each."""
+) -> tuple[Iterator[tuple[Pixels, Pixels]], list[set[int]]]:
+    """Return wide photos with what is pasted, made when asked for, and the landmarks in each."""
     generator, solution = np.random.default_rng(seed), dataset.solution
     truths = dict(zip(solution.query_ids, solution.truths, strict=True))
     shown = [image_id for image_id, landmarks in truths.items() if landmarks]
+    others = [image_id for image_id, landmarks in truths.items() if not landmarks]
     chosen = generator.permutation(shown)[:count].tolist()
-    others = dataset.load_split("non_landmark").ids
 
-    def make() -> Iterator[Pixels]:
+    def make() -> Iterator[tuple[Pixels, Pixels]]:
         for image_id in chosen:
             beside = [read(dataset, other) for other in generator.choice(others, 3, replace=False)]
             yield paste_wide(read(dataset, image_id), beside, generator)
@@ -140,16 +129,31 @@ def read(dataset: Dataset, image_id: str) -> Pixels:
 
 
 def find(
-    database: Floats, labels: NDArray[np.int64], queries: Floats, truths: Sequence[set[int]]
+    database: Floats,
+    labels: NDArray[np.int64],
+    queries: Floats,
+    truths: Sequence[set[int]],
+    pool: Floats,
 ) -> NDArray[np.bool_]:
-    """Return which queries have a photo of their landmark among the K nearest."""
-    whitening, index = fit_search(database, labels, load_recipe("photos").search)
+    """Return which queries have a photo of their landmark among the K nearest.
+
+    With regions of the queries alone, a photo of the database has its one vector so often as they.
+    """
+    of_queries = database.shape[1] < queries.shape[1]
+    fitted = np.repeat(database, queries.shape[1], axis=1) if of_queries else database
+    whitening, index = fit_search(fitted, labels, load_recipe("photos").search, pool=pool)
     if isinstance(whitening, Whitening):
         queries = whitening.apply_all(queries)
     names = [str(row) for row in range(len(queries))]
-    found = ImageIndex(index, database.shape[1]).search(names, queries, K)
+    found = ImageIndex(index, fitted.shape[1]).search(names, queries, K)
     pairs = zip(found.rows, truths, strict=True)
     return np.array([bool(truth.intersection(labels[rows].tolist())) for rows, truth in pairs])
+
+
+def chance(labels: NDArray[np.int64], truths: Sequence[set[int]]) -> float:
+    """Return the recall@K of photos drawn at random."""
+    wrong = [int((~np.isin(labels, list(truth))).sum()) for truth in truths]
+    return 1 - float(np.mean([comb(each, K) / comb(len(labels), K) for each in wrong]))
 
 
 def difference_interval(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> tuple[float, float]:
@@ -175,39 +179,49 @@ def run(data: Path, weights: Path, queries: int, photos: int, seed: int = 0) -> 
         kept += [row] if ranks[label] <= photos else []
     labels = table.landmark_ids[kept]
     database = describe(model, (read(dataset, table.ids[row]) for row in kept))
-    wide, truths = load_queries(dataset, queries, seed)
-    described = describe(model, wide)
-    return "\n".join(_lines(database, labels, described, truths))
+    others = np.random.default_rng(seed).permutation(dataset.load_split("non_landmark").ids)[:POOL]
+    pool = describe(model, (read(dataset, image_id) for image_id in others))
+    pairs, truths = load_queries(dataset, queries, seed)
+    things: list[Floats] = []
+
+    def take_things() -> Iterator[Pixels]:
+        for wide, thing in pairs:
+            things.append(describe_parts(model, [thing]))
+            yield wide
+
+    described = describe(model, take_things())
+    return "\n".join(list_lines(database, labels, described, truths, pool, np.stack(things)))
 
 
-def _lines(
+def list_lines(
     database: Described,
     labels: NDArray[np.int64],
     queries: Described,
     truths: Sequence[set[int]],
+    pool: Described,
+    things: Floats,
 ) -> Iterator[str]:
-    """Yield the lines of a Markdown table."""
+    """Yield the lines of a Markdown table; things: [Q, 1, dim]."""
     yield f"{len(labels)} photos of {len(set(labels.tolist()))} landmarks, {len(truths)} queries\n"
     yield "| regions | of | recall@10 | more than without | ms an image | bytes an image |"
     yield "|---|---|---|---|---|---|"
-    without = find(database.whole, labels, queries.whole, truths)
-    dim, (whole, of_map, of_pixels) = database.whole.shape[2], database.seconds * 1000
+    without = find(database.whole, labels, queries.whole, truths, pool.whole)
+    dim, (whole, parts) = database.whole.shape[2], database.seconds * 1000
+    yield f"| ten photos drawn | | {chance(labels, truths):.3f} | | | |"
     yield f"| none | | {without.mean():.3f} | | {whole:.0f} | {4 * dim} |"
-    for source, cost in (("map", of_map), ("pixels", of_pixels)):
-        for name, rows in KINDS.items():
-            each = rows.stop - rows.start
-            asked = queries.vectors(source, rows)
-            for of, searched in (
-                ("both", database.vectors(source, rows)),
-                ("queries", database.whole),
-            ):
-                found = find(searched, labels, asked, truths)
-                low, high = difference_interval(without, found)
-                yield (
-                    f"| {name} of the {source} | {of} | {found.mean():.3f} | "
-                    f"{found.mean() - without.mean():+.3f} ({low:+.3f} to {high:+.3f}) | "
-                    f"{whole + cost * each / ALL.count:.0f} | {4 * dim * searched.shape[1]} |"
-                )
+    for name, rows in KINDS.items():
+        asked, beside = queries.vectors(rows), pool.vectors(rows)
+        for of, searched in (("both", database.vectors(rows)), ("queries", database.whole)):
+            found = find(searched, labels, asked, truths, beside)
+            low, high = difference_interval(without, found)
+            yield (
+                f"| {name} | {of} | {found.mean():.3f} | "
+                f"{found.mean() - without.mean():+.3f} ({low:+.3f} to {high:+.3f}) | "
+                f"{whole + parts * (rows.stop - rows.start) / ALL.count:.0f} | "
+                f"{4 * dim * searched.shape[1]} |"
+            )
+    cut_out = find(database.whole, labels, things, truths, pool.whole)
+    yield f"| the thing, cut out | | {cut_out.mean():.3f} | | | |"
 
 
 def main() -> None:

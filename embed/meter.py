@@ -1,0 +1,83 @@
+"""Tell where the time of a pipeline goes: what its threads work on, and what it waits for.
+
+Knows no terminal; pipelines.progress shows what it measured.
+"""
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Literal, TypeVar
+
+Part = Literal["reading", "decoding", "model", "writing"]
+Item = TypeVar("Item")
+
+
+class Meter:
+    """Counts the items that are done and the seconds of each part; safe in threads."""
+
+    def __init__(self, move: Callable[[int], None] = lambda count: None) -> None:
+        """Take what is called with the number of items done since the last call."""
+        self.done = 0  # items, without those that were skipped
+        self._move = move
+        self._lock = threading.RLock()  # a bar that is moved asks for the shares
+        self._threads = defaultdict[Part, float](float)  # seconds, of all threads together
+        self._held = defaultdict[Part, float](float)  # seconds that the pipeline stood still for
+        self._waited = 0.0  # seconds, for whatever the threads do
+
+    def advance(self, count: int) -> None:
+        """Count items that are done."""
+        with self._lock:
+            self.done += count
+            self._move(count)
+
+    def skip(self, count: int) -> None:
+        """Move on by items that were done before."""
+        self._move(count)
+
+    @contextmanager
+    def working(self, part: Part) -> Iterator[None]:
+        """Time a part of the work of one of the threads."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._threads[part] += time.perf_counter() - start
+
+    @contextmanager
+    def held_up(self, part: Part) -> Iterator[None]:
+        """Time what keeps the thread that drives the pipeline from taking the next item."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._held[part] += time.perf_counter() - start
+
+    def awaited(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield items that the threads make, and time how long each was waited for."""
+        source = iter(items)
+        while True:
+            start = time.perf_counter()
+            try:
+                item = next(source)
+            except StopIteration:
+                return
+            finally:
+                self._waited += time.perf_counter() - start
+            yield item
+
+    def shares(self) -> dict[Part, float]:
+        """Return the share of each part in the time that the pipeline stood still, largest first.
+
+        Waiting for the threads counts for their parts by the time that they spend on each.
+        """
+        with self._lock:
+            spent, held = dict(self._threads), dict(self._held)
+        total = sum(spent.values())
+        for part, seconds in spent.items():
+            held[part] = held.get(part, 0.0) + self._waited * seconds / total
+        all_held = sum(held.values())
+        ordered = sorted(held.items(), key=lambda item: -item[1])
+        return {part: seconds / all_held for part, seconds in ordered if all_held > 0}

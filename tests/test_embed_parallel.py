@@ -1,0 +1,50 @@
+"""Items are made ahead in threads: in order, few at a time, and none after the end."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import cv2
+import pytest
+
+from embed.parallel import map_ahead
+
+
+@pytest.mark.parametrize("threads", [0, 1, 3])
+def test_results_come_in_the_order_of_the_items(threads: int) -> None:
+    def wait(number: int) -> int:
+        time.sleep(0.01 * (number % 3 == 0))  # these are done after those behind them
+        return number
+
+    assert list(map_ahead(wait, range(20), threads=threads, ahead=6)) == [*range(20)]
+
+
+def test_no_more_items_are_taken_than_may_be_ahead() -> None:
+    taken = 0
+
+    def count() -> Iterator[int]:
+        nonlocal taken
+        for number in range(50):
+            taken += 1
+            yield number
+
+    for done, _ in enumerate(map_ahead(str, count(), threads=2, ahead=5), 1):
+        assert taken <= done + 5
+
+
+def test_an_iterator_that_is_closed_starts_nothing_else_and_leaves_no_thread() -> None:
+    started: list[int] = []
+    before, opencv = threading.active_count(), cv2.getNumThreads()
+    made = map_ahead(lambda number: started.append(number), range(1000), threads=2, ahead=8)
+    next(made)
+    assert cv2.getNumThreads() == 1
+    made.close()
+    assert len(started) <= 9
+    assert (threading.active_count(), cv2.getNumThreads()) == (before, opencv)
+
+
+def test_an_error_ends_the_iteration_where_its_item_is() -> None:
+    made = map_ahead(lambda number: 1 // (number - 2), range(9), threads=2, ahead=4)
+    assert [next(made), next(made)] == [-1, -1]
+    with pytest.raises(ZeroDivisionError):
+        next(made)

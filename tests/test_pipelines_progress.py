@@ -1,0 +1,41 @@
+"""What took long says at its end how fast it was, and what held it up."""
+
+import logging
+
+import pytest
+from rich.console import Console
+
+from pipelines import progress
+from pipelines.progress import progress_meter
+
+
+def test_a_long_stage_says_how_fast_it_was_and_what_held_it_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(progress, "LONG", 0.0)
+    with caplog.at_level(logging.INFO), progress_meter("embed train", 9) as meter:
+        meter.skip(4)
+        with meter.held_up("model"):
+            meter.advance(5)
+    (message,) = caplog.messages
+    assert message.startswith("embed train: 5 in 0 s, ")
+    assert message.endswith(" a second; most of it model 100%")
+
+
+def test_a_short_stage_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO), progress_meter("embed train", 1) as meter:
+        meter.advance(1)
+    assert not caplog.messages
+
+
+def test_a_terminal_shows_rate_and_bottleneck(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr(progress, "console", Console(stderr=True, force_terminal=True, width=200))
+    with progress_meter("embed train", 8) as meter:
+        for _ in range(4):
+            with meter.held_up("writing"):
+                meter.advance(1)
+    assert "embed train" in (shown := capsys.readouterr().err)
+    assert "4/8" in shown and "/s" in shown and "writing 100%" in shown
