@@ -169,8 +169,8 @@ def time_model(name: str, paths: Sequence[Path], rounds: int) -> str:
     shares = ", ".join(f"{part} {share:.0%}" for part, share in meter.shares().items())
     return (
         f"  {name:24} {len(paths) / ours:6.1f} a second by {engine.name}: {script / ours:.2f}x the "
-        f"script's {len(paths) / script:.1f}, {ceiling / ours:.2f} of the {len(paths) / ceiling:.1f} from "
-        f"memory; held up by {shares}"
+        f"script's {len(paths) / script:.1f}, {ceiling / ours:.2f} of the "
+        f"{len(paths) / ceiling:.1f} from memory; held up by {shares}"
     )
 
 
