@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 # [kernel height, width], stride and dilation of which both passes are fast.
 FAST = ((3, 3), (1, 1), (1, 1))
+OPTIONS = ("bias", "stride", "padding", "dilation", "groups")  # of torch.conv2d, in order
 
 
 class Float32Depthwise(TorchFunctionMode):
@@ -43,20 +44,15 @@ class Float32Depthwise(TorchFunctionMode):
         return found.to(torch.get_autocast_dtype("cpu"))
 
 
-def _is_slow(
-    images: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: int | tuple[int, ...] = 1,
-    padding: str | int | tuple[int, ...] = 0,
-    dilation: int | tuple[int, ...] = 1,
-    groups: int = 1,
-) -> bool:
+def _is_slow(images: Tensor, weight: Tensor, *others: Any, **named: Any) -> bool:
     """Tell whether a convolution of [B, C, H, W] is one whose backward pass is slow."""
     learns = torch.is_grad_enabled() and (images.requires_grad or weight.requires_grad)
-    if images.device.type != "cpu" or not learns or groups == 1 or weight.shape[1] > 1:
+    options = dict(zip(OPTIONS, others, strict=False)) | named
+    depthwise = options.get("groups", 1) > 1 and weight.shape[1] == 1
+    if images.device.type != "cpu" or not learns or not depthwise:
         return False
-    return (tuple(weight.shape[2:]), _pair(stride), _pair(dilation)) != FAST
+    stride, dilation = (_pair(options.get(name, 1)) for name in ("stride", "dilation"))
+    return (tuple(weight.shape[2:]), stride, dilation) != FAST
 
 
 def _pair(values: int | tuple[int, ...]) -> tuple[int, ...]:

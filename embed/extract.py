@@ -129,7 +129,7 @@ def extract_parts(
         items, start = meter.awaited(loaded), 0
         for count in sizes:
             batches = batch_shapes(islice(items, count), size, most)
-            yield _describe_part(engine, batches, start, meter, views, regions)
+            yield _describe_part(engine, batches, start, meter, views=views, regions=regions)
             start += count
 
 
@@ -138,6 +138,7 @@ def _describe_part(
     batches: Iterable[Batch],
     start: int,
     meter: Meter,
+    *,
     views: Views,
     regions: RegionSettings,
 ) -> Extracted:

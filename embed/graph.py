@@ -103,9 +103,16 @@ def read_graph_spec(folder: Path, model: str) -> GraphSpec:
 
 
 def write_graph(graph: Any, spec: GraphSpec, folder: Path) -> None:
-    """Write an openvino.Model and what there is to know of it."""
+    """Write an openvino.Model and what there is to know of it; the same bytes for the same model."""
     import openvino  # .3 s
 
+    graph.set_friendly_name("descriptors")
+    # Names have numbers that depend on what this process converted before.
+    for number, node in enumerate(graph.get_ordered_ops()):
+        node.set_friendly_name(f"{node.get_type_name()}_{number}")
+        notes = node.get_rt_info()
+        for name in [key for key in notes if key.startswith("fused_names")]:
+            del notes[name]
     openvino.serialize(graph, folder / "graph.xml", folder / "graph.bin")
     text = {"format": FORMAT_VERSION, **asdict(spec)}
     (folder / "graph.json").write_text(json.dumps(text, indent=2) + "\n")

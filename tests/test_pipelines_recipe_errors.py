@@ -123,7 +123,7 @@ def test_more_is_not_kept_by_whitening_than_descriptors_have() -> None:
 
 def test_an_unknown_key_like_no_other_lists_the_known_ones(tmp_path: Path) -> None:
     message = error_of(tmp_path, "[embed]\nzzz = 3\n")
-    assert "unknown key 'embed.zzz'; known: batch_size, shard_size, dtype" in message
+    assert "unknown key 'embed.zzz'; known: engine, batch_size, shard_size" in message
 
 
 @pytest.mark.parametrize(
