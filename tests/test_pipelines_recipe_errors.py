@@ -181,7 +181,10 @@ def test_what_is_not_toml_is_refused(content: bytes, tmp_path: Path) -> None:
             "[ensemble]\nrule = 'weighted'\n[ensemble.members.a]\n",
             "0 weights for 1 members; give each one",
         ),
-        ("[rerank]\nrefine = 1\n", r"\[rerank\]: refine = 1: one neighbour has no order; set refine"),
+        (
+            "[rerank]\nrefine = 1\n",
+            r"\[rerank\]: refine = 1: one neighbour has no order; set refine",
+        ),
         (
             "[rerank]\nrefine = 9\n",  # 9 others refine one
             r"\[rerank\]: refine_nearest = 9 of refine = 9: .* set refine_nearest to at most 8, or",

@@ -17,8 +17,8 @@ class Reduction(nn.Module):
         super().__init__()
         if dim > channels:
             raise InputError(
-                f"dim {dim} exceeds the {channels} channels of the map; lower dim, or choose a "
-                "stride whose map has more"
+                f"rerank.delf.dim = {dim}: the map has {channels} channels; lower it, or choose a "
+                "rerank.delf.stride whose map has more"
             )
         self.projection = nn.Linear(channels, dim)
 
