@@ -28,6 +28,15 @@ class Reduction(nn.Module):
         return nn.functional.normalize(self.projection(unit), dim=1)
 
 
+def check_count(count: int, dim: int) -> None:
+    """Raise InputError if so many descriptors are too few for dim principal components."""
+    if count <= dim:
+        raise InputError(
+            f"{count} local descriptors are too few for {dim} principal components; train on more "
+            "images, or lower rerank.delf.dim"
+        )
+
+
 class Moments:
     """Mean and covariance of descriptors that come in parts."""
 
@@ -56,11 +65,7 @@ class Moments:
             InputError: fewer descriptors than dim + 1.
         """
         dim = reduction.projection.out_features
-        if self.count <= dim:
-            raise InputError(
-                f"{self.count} local descriptors are too few for {dim} principal components; "
-                "train on more images, or lower rerank.delf.dim"
-            )
+        check_count(self.count, dim)
         mean = self.total / self.count
         variances, vectors = torch.linalg.eigh(self.products / self.count - mean.outer(mean))
         components = vectors.flip(1)[:, :dim].T
