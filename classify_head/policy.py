@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from embed.errors import InputError
 from embed.settings import Settings
 from embed.suggest import suggest
+from embed.validation import explain, list_errors
 
 from .fusion import Fusion, VotesAlone
 from .head_fusion import InliersMix
@@ -77,14 +78,14 @@ def adjust(policy: Policy, steps: Mapping[str, Mapping[str, Any]]) -> Policy:
     try:
         return Policy.model_validate(values)
     except ValidationError as error:
-        raise InputError("; ".join(map(_explain, error.errors()))) from error
+        raise InputError("; ".join(map(_explain, list_errors(error)))) from error
 
 
 def _explain(error: Any) -> str:
     """Put one error of pydantic into words; for an unknown number name the closest one."""
     step, *place = error["loc"]  # place: the step's name and the number, or nothing
     if error["type"] != "extra_forbidden":
-        return f"{'.'.join([step, *place])} = {error['input']!r}: {error['msg'].lower()}"
+        return f"{'.'.join([step, *place])} = {error['input']!r}: {explain(error)}"
     name, number = place
     known = type(getattr(Policy.model_validate({"source": "", step: {"name": name}}), step))
     hint = suggest(number, known.model_fields)

@@ -210,7 +210,7 @@ def _find_stages(backbone: Backbone) -> list[tuple[str, int]]:
     if misfits or len(stages) < 2:
         found = f"{misfits} are no stages" if misfits else f"it has {len(stages)} stride"
         raise InputError(
-            f"attention 'se' needs a network of convolutional stages, which "
+            f"train.attention.kind = 'se' needs a network of convolutional stages, which "
             f"{type(network).__name__} is not ({found}); it suits {SUITED}. Choose one of these, "
             "or attention 'self', which suits every backbone"
         )

@@ -72,7 +72,7 @@ class Backbone(nn.Module):
         """Build the network.
 
         Raises:
-            InputError: a name timm does not know, or a network without a token that is asked for.
+            InputError: a network that gives no map, or has no token that is asked for.
         """
         super().__init__()
         self.token = token
@@ -94,11 +94,15 @@ class Backbone(nn.Module):
             return self.forward_both(images, self.level)[1]
         return self._read(self.network.forward_features(self.input_norm(images)), images)
 
-    def find_level(self, stride: int = 16) -> Level:
+    def find_level(self, stride: int = 16, setting: str = "stride") -> Level:
         """Find the last map of a stride.
 
         Networks of one stride throughout, such as ViTs, give the map at three quarters of their
         depth: the last blocks trade what is where for what the whole image shows.
+
+        Args:
+            stride: pixels from one location to the next.
+            setting: that says so, named in errors.
 
         Raises:
             InputError: the network has no map of that stride; the error names those it has.
@@ -111,8 +115,8 @@ class Backbone(nn.Module):
         if not found:
             strides = sorted({level.stride for level in levels})
             raise InputError(
-                f"{type(self.network).__name__} has no intermediate map of stride {stride}, only "
-                f"of {strides}; choose one of these, or another backbone"
+                f"{setting} = {stride}: {type(self.network).__name__} has no intermediate map of "
+                f"that stride, only of {strides}; choose one of these, or another backbone"
             )
         return found[len(found) * 3 // 4 - 1] if 1 < len(found) == len(levels) else found[-1]
 
@@ -161,7 +165,13 @@ def _create(spec: BackboneSpec, pretrained: bool, token: bool) -> Any:
         # do not know the option; they take images of the size they were made for.
         with contextlib.suppress(TypeError):
             return timm.create_model(spec.architecture, dynamic_img_size=True, **options)
-    return timm.create_model(spec.architecture, **options)
+    try:
+        return timm.create_model(spec.architecture, **options)
+    except AssertionError as error:  # some know no map without a pooling of their own
+        raise InputError(
+            f"'{spec.architecture}' gives no feature map ({error}); name another network: "
+            "train.backbone"
+        ) from error
 
 
 @cache

@@ -13,7 +13,9 @@ from .model import DescriptorModel
 from .train_settings import FreezeSettings
 
 
-def freeze(model: DescriptorModel, head: nn.Module, settings: FreezeSettings) -> None:
+def freeze(
+    model: DescriptorModel, head: nn.Module, settings: FreezeSettings, section: str = "train.freeze"
+) -> None:
     """Freeze what the settings name, and thaw all else that an earlier call froze.
 
     Of the model only timm's network is ever frozen: input norm, attention, pooling and neck are
@@ -21,15 +23,21 @@ def freeze(model: DescriptorModel, head: nn.Module, settings: FreezeSettings) ->
     settings names is frozen, whatever the others say. Call keep_frozen_norms after each
     `model.train()`, or the statistics of frozen norms still move.
 
+    Args:
+        model: around timm's network.
+        head: the classification head.
+        settings: what to freeze.
+        section: of the recipe, that errors name.
+
     Raises:
         InputError: more convolutions or tensors are named than there are; nothing is changed then.
     """
     network = model.backbone.network
-    frozen = _first_tensors(network, settings.first_tensors)
+    frozen = _first_tensors(network, settings.first_tensors, section)
     if settings.stride:
         frozen += _layers_to_stride(network, settings.stride)
     if settings.last_convolutions >= 0:
-        frozen += _all_but_last_convolutions(network, settings.last_convolutions)
+        frozen += _all_but_last_convolutions(network, settings.last_convolutions, section)
     model.requires_grad_(True)
     head.requires_grad_(not settings.head)
     for parameter in frozen:
@@ -57,14 +65,14 @@ def freeze_batch_norm(network: nn.Module) -> None:
             part.eval()
 
 
-def _first_tensors(network: nn.Module, count: int) -> list[nn.Parameter]:
+def _first_tensors(network: nn.Module, count: int, section: str) -> list[nn.Parameter]:
     """Return the first parameter tensors in order of registration, without attention's."""
     attached = _attached(network)
     tensors = [parameter for parameter in network.parameters() if id(parameter) not in attached]
     if count > len(tensors):
         raise InputError(
-            f"freeze.first_tensors {count} > {len(tensors)}, all that {type(network).__name__} "
-            "has; name fewer, or freeze all with last_convolutions = 0"
+            f"{section}.first_tensors = {count}: {type(network).__name__} has {len(tensors)}; name "
+            "fewer, or freeze all with last_convolutions = 0"
         )
     return tensors[:count]
 
@@ -101,19 +109,19 @@ def _attached(network: nn.Module) -> set[int]:
     }
 
 
-def _all_but_last_convolutions(network: nn.Module, count: int) -> list[nn.Parameter]:
+def _all_but_last_convolutions(network: nn.Module, count: int, section: str) -> list[nn.Parameter]:
     """Return the parameters of all layers before the count-th last convolution."""
     convolutions = _count_convolutions(network)
     embedding = getattr(network, "patch_embed", nn.Identity())  # of ViT and its like
     if count and convolutions == _count_convolutions(embedding):
         raise InputError(
-            f"freeze.last_convolutions {count} has no meaning for {type(network).__name__}, whose "
-            "blocks have no convolutions; name freeze.first_tensors instead"
+            f"{section}.last_convolutions = {count}: the blocks of {type(network).__name__} have "
+            f"no convolutions; name {section}.first_tensors instead"
         )
     if count > convolutions:
         raise InputError(
-            f"freeze.last_convolutions {count} > {convolutions}, all that {type(network).__name__} "
-            "has; name fewer, or -1 to train the whole backbone"
+            f"{section}.last_convolutions = {count}: {type(network).__name__} has {convolutions}; "
+            "name fewer, or -1 to train the whole backbone"
         )
     layers = _layers(network)
     return [parameter for layer in layers[: len(layers) - count] for parameter in layer]

@@ -105,7 +105,9 @@ class DescriptorModel(nn.Module):
         self.attention = build_attention(spec.attention, self.backbone.channels)
         earlier = 0
         if spec.pooling.kind == "dolg":
-            self.backbone.level = self.backbone.find_level(spec.pooling.stride)
+            self.backbone.level = self.backbone.find_level(
+                spec.pooling.stride, "train.pooling.stride"
+            )
             earlier = self.backbone.level.channels
         self.pool = build_pooling(spec.pooling, self.backbone.channels, earlier)
         self.dim = self.head_dim = spec.dim or self.pool.out_features

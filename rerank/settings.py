@@ -39,7 +39,7 @@ class RerankSettings(Settings):
     # Neighbours that are put in the order of their refined descriptors, before any local features;
     # 0: none. See rerank.superglobal.
     refine: int = Field(0, ge=0, le=MAX_REFINED)
-    refine_nearest: int = Field(9, ge=1, le=MAX_REFINED)  # of them that refine one
+    refine_nearest: int = Field(9, ge=1, le=MAX_REFINED)  # others of them that refine one
     refine_beta: float = Field(0.15, ge=0, le=1000)  # weight of one of cosine 1, beside its own 1
     method: Literal["sift", "delf", "delf-hub", "none"] = "sift"
     # Which images: the nearest neighbours, or those of the class that the head finds most likely.
@@ -68,6 +68,14 @@ class RerankSettings(Settings):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
+        if self.refine == 1:
+            raise InputError("refine = 1: one neighbour has no order; set refine = 400, or 0: none")
+        if 0 < self.refine <= self.refine_nearest:
+            raise InputError(
+                f"refine_nearest = {self.refine_nearest} of refine = {self.refine}: a neighbour is "
+                f"refined by others of them; set refine_nearest to at most {self.refine - 1}, or "
+                "raise refine"
+            )
         if self.matching == "aggregated" and self.of != "predicted-class":
             raise InputError(
                 'matching "aggregated" of neighbors: they show many landmarks, and a descriptor '

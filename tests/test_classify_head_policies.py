@@ -269,8 +269,8 @@ def test_numbers_of_a_policy_can_be_changed_and_steps_replaced() -> None:
             {"fusion": {"inlier_weigth": 1}},
             "fusion 'weighted' has no 'inlier_weigth'; did you mean 'inlier_weight'?",
         ),
-        ({"fusion": {"name": "had"}}, "fusion = {'name': 'had'}: input tag 'had'.*'head'"),
-        ({"vote": {"power": -1}}, "vote.power.power = -1: input should be greater than 0"),
+        ({"fusion": {"name": "had"}}, "fusion = {'name': 'had'}: expected .*'head'"),
+        ({"vote": {"power": -1}}, "vote.power.power = -1: expected more than 0"),
     ],
 )
 def test_a_wrong_change_is_explained(steps: dict[str, dict[str, Any]], message: str) -> None:

@@ -150,7 +150,7 @@ def test_a_model_describes_an_image_alike_alone_saved_and_among_others(
 
 def test_a_stride_that_the_network_lacks_is_refused() -> None:
     spec = replace(SPEC, pooling=DolgSettings(stride=12))
-    with pytest.raises(ValueError, match=r"no intermediate map of stride 12, only of \[2, 4"):
+    with pytest.raises(ValueError, match=r"train\.pooling\.stride = 12: .* only of \[2, 4"):
         DescriptorModel(spec)
 
 

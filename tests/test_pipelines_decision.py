@@ -367,7 +367,7 @@ def test_a_query_for_a_precision_out_of_reach_answers_nothing(
 
 @pytest.mark.parametrize("precision", [-0.1, 1.5, math.nan])
 def test_a_precision_that_is_no_share_is_refused(precision: float, calibrated: Tiny) -> None:
-    with pytest.raises(ValueError, match=r"decide\.min_precision = .*: input should be"):
+    with pytest.raises(ValueError, match=r"decide\.min_precision = .*: expected "):
         QueryEngine(calibrated.run, precision)
 
 

@@ -1,6 +1,8 @@
 """Further answers: what is verified in another part of a photo than what was answered before."""
 
 import json
+import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -207,6 +209,23 @@ def test_query_says_what_else_is_there_and_where(several: Tiny, tmp_path: Path) 
     assert also in end.out
     assert "pixels {},{} to {},{}".format(*further["box"]) in end.out
     assert f"also {further['name']}, confidence" in page.read_text(encoding="utf-8")
+
+
+def test_the_report_says_what_else_is_in_a_photo(several: Tiny) -> None:
+    end = cairn("report", several.run)
+    assert end.status == 0, end.err
+    (row,) = pq.read_table(several.run / "further.parquet").to_pylist()
+    page = (several.run / "report.html").read_text(encoding="utf-8")
+    assert re.search(rf"photo pair [^<]* · also [^<]+, confidence {row['confidence']:.3f}", page)
+
+
+def test_a_damaged_table_of_others_is_refused_by_the_report(several: Tiny, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(several.run, run)
+    (run / "further.parquet").write_bytes((run / "further.parquet").read_bytes()[:-9])
+    end = cairn("report", run)
+    assert end.status == 1, end.err
+    assert "further.parquet is damaged: it ends after" in end.err and "cairn submit" in end.err
 
 
 def test_a_submission_has_one_answer_and_a_table_of_others(several: Tiny, tmp_path: Path) -> None:

@@ -191,6 +191,14 @@ def test_training_along_for_nothing_is_refused(
     assert not (tmp_path / "run" / "model").exists()
 
 
+def test_too_few_descriptors_end_before_training_along(finished: Tiny, tmp_path: Path) -> None:
+    changes = PCA.replace("stride = 4", "stride = 32").replace("dim = 16", "dim = 64")
+    recipe = make_recipe_file(tmp_path / "tiny.toml", changes)
+    with pytest.raises(ValueError, match=r"local descriptors are too few for 64 principal"):
+        Order(make_job(finished.data, tmp_path / "run", recipe)).model()
+    assert not list((tmp_path / "run" / "model").glob("checkpoint-*"))
+
+
 def test_an_ensemble_has_the_local_features_of_its_first_member(
     finished: Tiny, tmp_path: Path
 ) -> None:

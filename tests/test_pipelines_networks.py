@@ -144,6 +144,27 @@ def test_more_gpus_than_there_are_end_before_training(monkeypatch: pytest.Monkey
         _check_devices(2)
 
 
+def test_a_stride_that_the_network_lacks_ends_before_any_training(fresh: Tiny) -> None:
+    member = {"train": {"pooling": {"kind": "dolg", "stride": 12}}}
+    members = {"first": {}, "second": member}
+    recipe = make_recipe({"train": {"pretrained": False}, "ensemble": {"members": members}}, "test")
+    with pytest.raises(InputError, match=r"train\.pooling\.stride = 12: ResNet has .* only of"):
+        check_networks(Job(fresh.data, fresh.run, recipe, "test"))
+
+
+def test_the_first_network_of_an_ensemble_alone_has_the_maps_of_delf(fresh: Tiny) -> None:
+    def check(*names: str) -> None:
+        train = {"pretrained": False}
+        members = {name: {"train": {"backbone": name}} for name in names}
+        rerank = {"method": "delf", "delf": {"stride": 8}}
+        values = {"train": train, "rerank": rerank, "ensemble": {"members": members}}
+        check_networks(Job(fresh.data, fresh.run, make_recipe(values, "test"), "test"))
+
+    check("resnet18", "vit_tiny_patch16_224")
+    with pytest.raises(InputError, match=r"rerank\.delf\.stride = 8: VisionTransformer"):
+        check("vit_tiny_patch16_224", "resnet18")
+
+
 def test_a_trained_model_needs_no_network_of_timm(finished: Tiny) -> None:
     recipe = make_recipe({"train": {"backbone": "gone"}}, "test")
     check_networks(Job(finished.data, finished.run, recipe, "test"))

@@ -9,6 +9,7 @@ from embed.errors import InputError
 from pipelines.runs.recipe import (
     Recipe,
     load_recipe,
+    make_recipe,
 )
 from pipelines.runs.setting_names import ALIASES, list_settings
 from tests.datasets import write_recipe
@@ -99,9 +100,9 @@ def test_an_unknown_key_is_what_people_call_a_setting(key: str, hint: str) -> No
         ("train.pooling.q=3", "unknown key 'train.pooling.q'; known: kind, p"),
         (
             "train.pooling.kind=gemm",
-            "train.pooling.kind = 'gemm': input should be 'gem', 'cls-gem'",
+            "train.pooling.kind = 'gemm': expected 'gem', 'cls-gem'",
         ),
-        ("train.pooling.p=0", "train.pooling.p = 0: input should be greater than"),
+        ("train.pooling.p=0", "train.pooling.p = 0: expected 1.0 or more"),
         ("train.pooling=3", "train.pooling = 3: train.pooling is a section; set one of its keys"),
     ],
 )
@@ -148,6 +149,48 @@ def test_a_wrong_value_is_named_with_its_place(text: str, place: str, tmp_path: 
     assert place in error_of(tmp_path, text)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("embed.regions.grids=2", "embed.regions.grids = 2: expected a list: [2]"),
+        ("embed.regions.grids=[1]", "embed.regions.grids.0 = 1: expected 2 or more"),
+        ("embed.regions.grids=['a']", "embed.regions.grids.0 = 'a': expected a whole number"),
+        ("embed.regions.grids=[2,3,4,5]", "[2, 3, 4, 5]: expected 3 of them at most"),
+        ("embed.regions.grids=[2,2]", "[2, 2]: a grid named twice describes"),
+        ("embed.scales=[]", "embed.scales = []: expected 1 or more of them"),
+        ("embed.flip=3", "embed.flip = 3: expected true or false"),
+        ("embed.crops=3", "embed.crops = 3: expected 0, 1, 10 or 12"),
+        ("train.backbone=3", "train.backbone = 3: expected text in quotes"),
+        ("train.learning_rate=nan", "train.learning_rate = nan: expected a finite number"),
+        ("train.pooling.kind=3", "train.pooling.kind = 3: expected 'gem', 'cls-gem', "),
+        ("train.phases=[{}]", "train.phases.0.epochs: expected a value: there is no default"),
+    ],
+)
+def test_what_is_expected_is_said(change: str, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        load_recipe("demo", changes=[change])
+
+
+def test_one_wrong_value_is_one_error() -> None:
+    with pytest.raises(InputError) as caught:
+        load_recipe("demo", changes=["train.pooling={kind='dolg',dilations=['a']}"])
+    found = str(caught.value).partition(": ")[2]
+    assert found == "train.pooling.dilations.0 = 'a': expected a whole number"
+
+
+@pytest.mark.parametrize("key", [*list_settings(Recipe)])
+def test_no_wrong_type_is_worded_as_python_s(key: str) -> None:
+    *sections, name = key.split(".")
+    for value in ("zzz", 3.5, -1, True, None, ["zzz"], [[]], {"zzz": 1}):
+        values = {name: value}
+        for section in reversed(sections):
+            values = {section: values}
+        try:
+            make_recipe(values, "mine")
+        except InputError as error:
+            assert not re.search(r"\b(tuple|should|valid|unable|instance)\b", str(error))
+
+
 def test_all_wrong_keys_are_named_at_once(tmp_path: Path) -> None:
     message = error_of(tmp_path, "[train]\nepoch = 1\n[embed]\ndtypes = 'x'\n")
     assert "epochs" in message
@@ -180,6 +223,14 @@ def test_what_is_not_toml_is_refused(content: bytes, tmp_path: Path) -> None:
         (
             "[ensemble]\nrule = 'weighted'\n[ensemble.members.a]\n",
             "0 weights for 1 members; give each one",
+        ),
+        (
+            "[rerank]\nrefine = 1\n",
+            r"\[rerank\]: refine = 1: one neighbour has no order; set refine",
+        ),
+        (
+            "[rerank]\nrefine = 9\n",  # 9 others refine one
+            r"\[rerank\]: refine_nearest = 9 of refine = 9: .* set refine_nearest to at most 8, or",
         ),
     ],
 )

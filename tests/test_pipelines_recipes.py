@@ -282,10 +282,43 @@ def test_every_shipped_recipe_passes_the_check(
             "no network 'zzz' \\(train.backbone\\); timm.list_models",
         ),
         (
+            "[train]\nbackbone = 'crossvit_9_240'\n",
+            "'crossvit_9_240' gives no feature map .* name another network: train.backbone",
+        ),
+        (
             "[ensemble.members.a.train]\nbackbone = 'vgg17'\n",
             "no network 'vgg17' \\(train.backbone\\); close names",
         ),
         ("[small.train]\nepoch = 3\n", "unknown key 'small.train.epoch'"),
+        (
+            "[train]\npooling = { kind = 'dolg', stride = 12 }\n",
+            r"train\.pooling\.stride = 12: ResNet has .* only of \[2, 4, 8, 16, 32\]",
+        ),
+        (
+            "[ensemble.members.a.train]\nbackbone = 'vit_tiny_patch16_224'\n"
+            "pooling = { kind = 'dolg', stride = 8 }\n",
+            r"train\.pooling\.stride = 8: VisionTransformer has .* only of \[16\]",
+        ),
+        (
+            "[rerank]\nmethod = 'delf'\ndelf.stride = 12\n",
+            r"rerank\.delf\.stride = 12: ResNet has .* only of",
+        ),
+        (
+            "[rerank]\nmethod = 'delf'\n[rerank.delf]\nstride = 4\ndim = 300\n",
+            r"rerank\.delf\.dim = 300: the map has 256 channels",
+        ),
+        (
+            "[small.train]\nfreeze.last_convolutions = 54\n",
+            r"train\.freeze\.last_convolutions = 54: ResNet has 53; name fewer",
+        ),
+        (
+            "[train]\nepochs = 2\n[[train.phases]]\nepochs = 2\nfreeze.first_tensors = 900\n",
+            r"train\.phases\.0\.freeze\.first_tensors = 900: ResNet has 159; name fewer",
+        ),
+        (
+            "[train]\nbackbone = 'vit_tiny_patch16_224'\nattention.kind = 'se'\n",
+            r"train\.attention\.kind = 'se' needs a network of convolutional stages",
+        ),
         ("[decide]\npolicy = 'torno'\n", "did you mean 'torino'"),
     ],
 )

@@ -133,9 +133,9 @@ def test_only_a_trained_dim_is_part_of_what_is_trained(
 def test_settings_that_will_not_do_are_refused_before_training(
     model: DescriptorModel, settings: DelfSettings
 ) -> None:
-    with pytest.raises(ValueError, match=r"dim 4096 exceeds the \d+ channels"):
+    with pytest.raises(ValueError, match=r"rerank\.delf\.dim = 4096: the map has \d+ channels"):
         build(model, settings.model_copy(update={"dim": 4096}))
-    with pytest.raises(ValueError, match="no intermediate map of stride 12"):
+    with pytest.raises(ValueError, match=r"rerank\.delf\.stride = 12: "):
         build(model, settings.model_copy(update={"stride": 12}))
 
 

@@ -74,7 +74,7 @@ def test_equal_descriptors_have_components_too() -> None:
 
 
 def test_more_dimensions_than_channels_are_refused() -> None:
-    with pytest.raises(ValueError, match="dim 13 exceeds the 12 channels"):
+    with pytest.raises(ValueError, match=r"rerank\.delf\.dim = 13: the map has 12 channels"):
         Reduction(12, 13)
 
 

@@ -147,8 +147,26 @@ def test_labels_that_are_not_as_many_as_images_are_an_error(
         train(model, images, labels=LABELS[:-1])
 
 
+def test_too_few_descriptors_are_refused_before_training(
+    model: DescriptorModel, images: list[Path]
+) -> None:
+    steps: list[int] = []
+    few = [images[0], images[10]]  # 9 of the 36 locations of each, for 20 components
+    with pytest.raises(ValueError, match=r"18 local descriptors are too few for 20 .*delf\.dim"):
+        train_delf(
+            model,
+            few,
+            LABELS[[0, 10]],
+            SETTINGS.model_copy(update={"dim": 20}),
+            decode=DecodeSettings(),
+            augment=AUGMENT,
+            report=lambda done, of: steps.append(done),
+        )
+    assert steps == []
+
+
 def test_a_stride_without_a_map_is_an_error(model: DescriptorModel, images: list[Path]) -> None:
-    with pytest.raises(ValueError, match=r"stride 12, only of \[2, 4, 8, 16, 32\]"):
+    with pytest.raises(ValueError, match=r"stride = 12: .* only of \[2, 4, 8, 16, 32\]"):
         train(model, images, SETTINGS.model_copy(update={"stride": 12}))
 
 

@@ -109,12 +109,13 @@ def naming_options() -> Iterator[None]:
     """Raise InputError for settings that pydantic refuses: they were options of the command."""
     from pydantic import ValidationError  # a tenth of a second that `cairn --help` has no need of
 
+    from embed.validation import explain, list_errors  # likewise
+
     try:
         yield
     except ValidationError as error:
         reasons = (
-            f"{'.'.join(map(str, found['loc']))} = {found['input']!r}: "
-            f"{found['msg'].removeprefix('Value error, ')}"
-            for found in error.errors()
+            f"{'.'.join(map(str, found['loc']))} = {found['input']!r}: {explain(found)}"
+            for found in list_errors(error)
         )
         raise InputError("; ".join(reasons)) from error

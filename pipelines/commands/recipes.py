@@ -57,9 +57,10 @@ def show(name: Name, scale: ScaleOption = "full", changes: Changes = None) -> No
 def check(name: Name) -> None:
     """Say whether a recipe is valid, at each of its scales, or what is wrong with it.
 
-    Its networks must be among those of timm. Settings that another one switches off are named.
+    Its networks must be among those of timm, and have the strides, stages and layers that settings
+    name. Settings that another one switches off are named.
     """
-    from embed.backbone import check_backbone
+    from pipelines.runs.networks import check_network
     from pipelines.runs.recipe import load_recipe, member_recipe
     from pipelines.runs.recipe_files import read_chain, read_keys
     from pipelines.runs.unused_settings import find_unused
@@ -71,8 +72,8 @@ def check(name: Name) -> None:
         recipe = load_recipe(name, scale)
         members = [member_recipe(recipe, member) for member in recipe.ensemble.members]
         networks = {each.train.backbone for each in members or [recipe]}
-        for train in (each.train for each in members or [recipe]):
-            check_backbone(train.backbone, token=train.reads_token)
+        for place, each in enumerate(members or [recipe]):
+            check_network(each, first=place == 0)
         print(f"{name}, {scale}: ok, {', '.join(sorted(networks))}, policy {recipe.decide.policy}")
         said = read_keys(name, scale)
         for key, reason in find_unused(recipe, said).items():

@@ -13,6 +13,7 @@ from embed.weights_file import read_weights_metadata
 
 from .job import Job
 from .members import list_member_jobs
+from .recipe import Recipe
 from .recipe_files import merge, parse_change
 
 logger = logging.getLogger(__name__)
@@ -70,16 +71,31 @@ def _bare(network: str) -> str:
     return network.partition(".")[0]
 
 
-def check_networks(job: Job) -> None:
-    """Raise InputError if a model that is still to be trained has no network of timm."""
-    for member in list_member_jobs(job):
-        if is_trained(member.run):
-            continue
-        from embed.backbone import check_backbone  # takes seconds that training needs, too
+def check_network(recipe: Recipe, *, first: bool, published: bool = False) -> None:
+    """Judge the network of one model, and what settings name within it.
 
-        train = member.recipe.train
-        published = train.pretrained and member.weights is None
-        check_backbone(train.backbone, published=published, token=train.reads_token)
+    Args:
+        recipe: of the model.
+        first: whether it is that of the run, or the first of an ensemble, which DELF is made of.
+        published: whether pretrained weights are fetched, where the recipe asks for them.
+
+    Raises:
+        InputError: timm has no such network or weights, or it lacks what a setting names.
+    """
+    from embed import network_check  # torch takes seconds
+    from rerank.delf.objective import find_level  # torch likewise
+
+    train = recipe.train
+    model = network_check.check_network(train, published=published and train.pretrained)
+    if recipe.rerank.method == "delf" and (first or train.local_weight):
+        find_level(model.backbone, recipe.rerank.delf)
+
+
+def check_networks(job: Job) -> None:
+    """Raise InputError if a model that is still to be trained has no network that suits it."""
+    for place, member in enumerate(list_member_jobs(job)):
+        if not is_trained(member.run):
+            check_network(member.recipe, first=place == 0, published=member.weights is None)
 
 
 def is_trained(run: Path) -> bool:

@@ -14,6 +14,7 @@ from classify_head.settings import DecideSettings, EnsembleSettings
 from embed.errors import InputError
 from embed.settings import DecodeSettings, EmbedSettings, Settings
 from embed.train_settings import TrainSettings
+from embed.validation import explain, list_errors
 from index.settings import SearchSettings
 from pipelines.artifacts import hash_values
 from rerank.settings import RerankSettings
@@ -172,7 +173,7 @@ def _validate(values: Values, source: str, above: tuple[str, ...]) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        reasons = "; ".join(_explain(found, above) for found in error.errors())
+        reasons = "; ".join(_explain(found, above) for found in list_errors(error))
         raise InputError(f"recipe {source}: {reasons}") from error
 
 
@@ -183,13 +184,14 @@ def _explain(error: Any, above: tuple[str, ...]) -> str:
     if error["type"] == "extra_forbidden":
         return f"unknown key '{place}'; {_hint(keys, error['loc'], sections, bool(above))}"
     if error["type"] == "union_tag_invalid":
-        tag, kinds = error["ctx"]["tag"], error["ctx"]["expected_tags"]
-        return f"{place}.kind = {tag!r}: input should be {kinds}"
+        return f"{place}.kind = {error['input']['kind']!r}: {explain(error)}"
+    if error["type"] == "missing":
+        return f"{place}: {explain(error)}"
     if error["type"] == "value_error" and isinstance(error["input"], dict):
-        return f"[{place}]: {error['ctx']['error']}"  # a whole section would say nothing
+        return f"[{place}]: {explain(error)}"  # a whole section would say nothing
     if error["type"] in {"model_type", "model_attributes_type", "dict_type"}:
         return f"{place} = {error['input']!r}: {place} is a section; set one of its keys"
-    return f"{place} = {error['input']!r}: {error['msg'].lower()}"
+    return f"{place} = {error['input']!r}: {explain(error)}"
 
 
 def _hint(

@@ -30,7 +30,7 @@ from pipelines.answers.open_run import (
     open_recognizer,
 )
 from pipelines.artifacts import Manifest, invalidate, record_file
-from pipelines.runs.artifact import SHEET, Artifact
+from pipelines.runs.artifact import FURTHER, SHEET, Artifact
 from pipelines.runs.job import Job
 from rerank.features import LocalFeatures
 
@@ -43,7 +43,6 @@ OUTPUTS = (
     "verified.parquet",
     "evidence.parquet",
 )
-FURTHER = "further.parquet"
 
 # What local features alone add to the votes.
 GEOMETRY_ALONE = adjust(POLICIES["weighted"], {"fusion": {"penalty_weight": 0.0}})

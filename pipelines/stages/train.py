@@ -44,6 +44,7 @@ from pipelines.progress import progress_to
 from pipelines.runs.artifact import HEAD_FILE, Artifact
 from pipelines.runs.engines import TORCH
 from pipelines.runs.job import Job
+from rerank.delf.calibration import check_descriptors
 from rerank.delf.joint import build_joint_objective, save_joint
 from rerank.delf.objective import MapObjective
 from rerank.delf.settings import LOCAL_FILE
@@ -379,6 +380,7 @@ def _build(job: Job, training: TrainingSet) -> Networks:
     head = build_head(settings.head, model.head_dim, sizes, settings.head_scale)
     local = None
     if settings.local_weight:
+        check_descriptors(model, job.recipe.rerank.delf, len(training.table.ids))
         # Drawn last: the model starts, and so ends, as it does without.
         local = build_joint_objective(backbone, job.recipe.rerank.delf, len(sizes))
     return Networks(model, head, local, first)

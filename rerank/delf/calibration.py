@@ -17,8 +17,8 @@ from embed.losses import TrainingCollapsed
 from embed.model import DescriptorModel
 
 from .model import LocalModel
-from .objective import make_maps
-from .reduction import Moments
+from .objective import find_level, make_maps
+from .reduction import Moments, check_count
 from .settings import DelfSettings
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def calibrate(
         scores = local.score(maps).flatten(1)
         means.append(scores.mean(dim=1))
         contrasts.append(scores.std(dim=1, correction=0) / means[-1])
-        best = scores.topk(max(1, int(scores.shape[1] * ATTENDED_SHARE)), dim=1).indices
+        best = scores.topk(_count_attended(scores.shape[1]), dim=1).indices
         rows = maps.flatten(2).movedim(1, 2)
         moments.add(rows.gather(1, best[..., None].expand(-1, -1, rows.shape[2])).flatten(0, 1))
     if not means:
@@ -93,6 +93,27 @@ def calibrate(
         kept = moments.fit_pca(local.reduction)
         logger.info("DELF: %d components keep %.3f of the variance", settings.dim, kept)
     return failures
+
+
+def _count_attended(locations: int) -> int:
+    return max(1, int(locations * ATTENDED_SHARE))
+
+
+def check_descriptors(model: DescriptorModel, settings: DelfSettings, images: int) -> None:
+    """Raise InputError if so many images have too few descriptors for the PCA, before any training.
+
+    Args:
+        model: of the maps; its mode stays.
+        settings: stride, reduction and dim count.
+        images: that calibrate will read.
+    """
+    if settings.reduction != "pca":
+        return
+    training, side = model.training, model.spec.image_size
+    blank = torch.zeros(1, 3, side, side, dtype=torch.uint8)
+    maps = make_maps(model.eval(), find_level(model.backbone, settings), blank)
+    model.train(training)
+    check_count(images * _count_attended(maps.shape[2:].numel()), settings.dim)
 
 
 def _check(mean: float, contrast: float, remedies: Remedies) -> None:

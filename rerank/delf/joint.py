@@ -8,7 +8,6 @@ local model. Reads and writes local.safetensors; reads image files.
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -23,7 +22,7 @@ from embed.settings import DecodeSettings
 from .attention import Attention
 from .calibration import Remedies, calibrate
 from .model import LocalModel
-from .objective import MapObjective, make_spec
+from .objective import MapObjective, find_level, make_spec
 from .reduction import Reduction
 from .settings import DelfSettings
 
@@ -39,13 +38,11 @@ def build_joint_objective(backbone: Backbone, settings: DelfSettings, classes: i
     Source: Cao, Araujo, Sim, "Unifying Deep Local and Global Features for Image Search", ECCV
     2020, section 3. Differs: a PCA that is fitted later, unless the settings name the autoencoder.
     """
-    level = backbone.find_level(settings.stride)
+    level = find_level(backbone, settings)
     attention = Attention(level.channels, settings.hidden)
     if settings.reduction == "autoencoder":
         encoder = Reduction(level.channels, settings.dim)
         return MapObjective(level, attention, classes, encoder)
-    with torch.device("meta"):  # without drawing weights: a dim that will not do is refused now
-        Reduction(level.channels, settings.dim)
     return MapObjective(level, attention, classes)
 
 

@@ -6,7 +6,7 @@ Reads and writes no files.
 import torch
 from torch import Tensor, nn
 
-from embed.backbone import Level
+from embed.backbone import Backbone, Level
 from embed.model import DescriptorModel, fingerprint_model
 from embed.tensors import normalize
 
@@ -80,7 +80,7 @@ class Objective(nn.Module):
         self._frozen = (model,)  # in a tuple, so that its parameters are none of this module's
         self.local = LocalModel(make_spec(model, settings))
         encoder = self.local.reduction if settings.reduction == "autoencoder" else None
-        level = model.backbone.find_level(settings.stride)
+        level = find_level(model.backbone, settings)
         self.on_maps = MapObjective(level, self.local.attention, classes, encoder)
         self.to(next(model.parameters()).device)
 
@@ -91,13 +91,25 @@ class Objective(nn.Module):
         return loss, logits
 
 
+def find_level(backbone: Backbone, settings: DelfSettings) -> Level:
+    """Return the map that local features are made of.
+
+    Raises:
+        InputError: the backbone has no map of that stride, or dim exceeds its channels.
+    """
+    level = backbone.find_level(settings.stride, "rerank.delf.stride")
+    with torch.device("meta"):  # without drawing weights: a dim that will not do is refused now
+        Reduction(level.channels, settings.dim)
+    return level
+
+
 def make_spec(model: DescriptorModel, settings: DelfSettings) -> LocalSpec:
     """Return the spec of a local model that belongs to a descriptor model in eval mode.
 
     Raises:
-        ValueError: the backbone has no map of that stride.
+        ValueError: see find_level.
     """
-    level = model.backbone.find_level(settings.stride)
+    level = find_level(model.backbone, settings)
     return LocalSpec(
         fingerprint_model(model),
         settings.stride,

@@ -17,8 +17,8 @@ class Reduction(nn.Module):
         super().__init__()
         if dim > channels:
             raise InputError(
-                f"dim {dim} exceeds the {channels} channels of the map; lower dim, or choose a "
-                "stride whose map has more"
+                f"rerank.delf.dim = {dim}: the map has {channels} channels; lower it, or choose a "
+                "rerank.delf.stride whose map has more"
             )
         self.projection = nn.Linear(channels, dim)
 
@@ -26,6 +26,15 @@ class Reduction(nn.Module):
         """Map [N, C] to [N, dim], rows of length 1."""
         unit = nn.functional.normalize(descriptors, dim=1)
         return nn.functional.normalize(self.projection(unit), dim=1)
+
+
+def check_count(count: int, dim: int) -> None:
+    """Raise InputError if so many descriptors are too few for dim principal components."""
+    if count <= dim:
+        raise InputError(
+            f"{count} local descriptors are too few for {dim} principal components; train on more "
+            "images, or lower rerank.delf.dim"
+        )
 
 
 class Moments:
@@ -56,11 +65,7 @@ class Moments:
             InputError: fewer descriptors than dim + 1.
         """
         dim = reduction.projection.out_features
-        if self.count <= dim:
-            raise InputError(
-                f"{self.count} local descriptors are too few for {dim} principal components; "
-                "train on more images, or lower rerank.delf.dim"
-            )
+        check_count(self.count, dim)
         mean = self.total / self.count
         variances, vectors = torch.linalg.eigh(self.products / self.count - mean.outer(mean))
         components = vectors.flip(1)[:, :dim].T

@@ -25,7 +25,7 @@ from embed.schedule import cosine_factor
 from embed.settings import DecodeSettings
 from embed.train_settings import AugmentSettings
 
-from .calibration import Remedies, calibrate
+from .calibration import Remedies, calibrate, check_descriptors
 from .model import LocalModel
 from .objective import Objective
 from .settings import DelfSettings
@@ -88,8 +88,9 @@ def train_delf(
             f"the {len(labels)} images are of {len(classes)} class, but attention is learned by "
             "telling classes apart; add images of another"
         )
+    check_descriptors(model.eval(), settings, len(paths))
     torch.manual_seed(settings.seed)
-    objective = Objective(model.eval(), settings, len(classes))
+    objective = Objective(model, settings, len(classes))
     training = _Training(objective, torch.from_numpy(targets), settings, report)
     changed = AugmentedFiles(
         paths, model.spec.image_size, decode.max_pixels, augment, settings.seed

@@ -1,10 +1,10 @@
 """Read what a run answered to the test photos, beside what is true where that is known.
 
-Reads predictions.parquet and the failures of a run.
+Reads predictions.parquet, further.parquet where there is one, and the failures of a run.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,8 @@ from classify_head.answers import NO_LANDMARK, Answers
 from classify_head.submission import IGNORED, Solution
 from embed.errors import InputError
 from pipelines.answers.open_run import load_split_failures
-from pipelines.runs.integrity import intact_output
+from pipelines.runs.artifact import FURTHER
+from pipelines.runs.integrity import has_file, intact_output
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +29,16 @@ class RunAnswers:
     reasons: tuple[str, ...]  # [Q] why that is; empty where an answer is given
     unread: tuple[tuple[str, str], ...]  # id and reason of photos that could not be read
     has_solution: bool
+    # By query id: landmark and confidence of what else is in the photo, in their order.
+    further: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
 
 
 def read_answers(run: Path, solution: Solution | None) -> RunAnswers:
     """Read the answers of a run.
 
     Raises:
-        InputError: the solution scores a photo that the run was not asked about.
+        InputError: the solution scores a photo that the run was not asked about; or a file is
+            damaged.
     """
     table = pq.read_table(intact_output(run, "predictions.parquet"))
     rows = {row["query_id"]: row for row in table.to_pylist()}
@@ -60,7 +64,17 @@ def read_answers(run: Path, solution: Solution | None) -> RunAnswers:
         tuple(row["reason"] or "" for row in kept),
         tuple((image_id, reason) for image_id, (reason, _) in sorted(failures.items())),
         solution is not None,
+        _read_further(run),
     )
+
+
+def _read_further(run: Path) -> dict[str, list[tuple[int, float]]]:
+    """Return the further answers by query; none where a run was asked for one answer a photo."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    if has_file(run / "submit", f"../{FURTHER}"):
+        for row in pq.read_table(intact_output(run, FURTHER)).to_pylist():  # in their order
+            found.setdefault(row["query_id"], []).append((row["landmark_id"], row["confidence"]))
+    return found
 
 
 def _scored(solution: Solution) -> dict[str, frozenset[int]]:

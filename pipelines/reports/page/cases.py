@@ -56,6 +56,8 @@ class CaseBuilder:
             facts.insert(1, f"confidence {answers.confidences[row]:.3f}")
         if not self.run.given[row]:
             facts.append(f"refused: {self.run.reasons[row]}")
+        for further, confidence in self.run.further.get(answers.query_ids[row], ()):
+            facts.append(f"also {self.album.name(further)}, confidence {confidence:.3f}")
         guess = int(self.run.guesses[row])
         label = None if guess == NO_LANDMARK else guess
         near = self.album.find_supporters(answers.query_ids[row], label, NEIGHBORS)

@@ -34,7 +34,20 @@ def render(template: str, page: Any) -> str:
         keep_trailing_newline=True,
         finalize=_show,
     )
+    environment.filters["columns"] = count_columns
     return environment.get_template(f"{template}.html").render(page=page, kind=TITLES[template])
+
+
+def count_columns(tiles: int, most: int) -> int:
+    """Return in how many columns tiles stand, so that no row of three and more has one alone below.
+
+    >>> [count_columns(tiles, 6) for tiles in (1, 6, 7, 8, 13)]
+    [1, 6, 4, 4, 5]
+    >>> [count_columns(tiles, 3) for tiles in (4, 5, 6, 7)]
+    [2, 3, 3, 2]
+    """
+    even = -(-tiles // max(-(-tiles // most), 1))  # in as many rows, of lengths that differ least
+    return next((each for each in range(even, 2, -1) if tiles % each != 1), min(tiles, 2))
 
 
 def _show(value: object) -> object:
