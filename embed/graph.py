@@ -103,7 +103,7 @@ def read_graph_spec(folder: Path, model: str) -> GraphSpec:
 
 
 def write_graph(graph: Any, spec: GraphSpec, folder: Path) -> None:
-    """Write an openvino.Model and what there is to know of it; the same bytes for the same model."""
+    """Write an openvino.Model and its spec: the same bytes for the same model."""
     import openvino  # .3 s
 
     graph.set_friendly_name("descriptors")

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -181,8 +182,9 @@ def test_one_wrong_value_is_one_error() -> None:
 @pytest.mark.parametrize("key", [*list_settings(Recipe)])
 def test_no_wrong_type_is_worded_as_python_s(key: str) -> None:
     *sections, name = key.split(".")
-    for value in ("zzz", 3.5, -1, True, None, ["zzz"], [[]], {"zzz": 1}):
-        values = {name: value}
+    wrong: list[Any] = ["zzz", 3.5, -1, True, None, ["zzz"], [[]], {"zzz": 1}]
+    for value in wrong:
+        values: dict[str, Any] = {name: value}
         for section in reversed(sections):
             values = {section: values}
         try:
