@@ -134,8 +134,8 @@ def test_centroids_are_of_whole_images() -> None:
 @pytest.mark.parametrize("key", ["search.expand_query", "search.augment_database", "rerank.refine"])
 def test_what_moves_whole_descriptors_alone_is_refused(key: str) -> None:
     section, name = key.split(".")
-    values = {section: {name: 3}, "embed": {"regions": {"grids": [3]}}}
-    with pytest.raises(InputError, match=f"{key} = 3 with embed.regions: .* set {key} = 0"):
+    values = {section: {name: 10}, "embed": {"regions": {"grids": [3]}}}
+    with pytest.raises(InputError, match=f"{key} = 10 with embed.regions: .* set {key} = 0"):
         make_recipe(values, "mine")
 
 
