@@ -11,7 +11,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import ValidationError
 
 from embed.backbone import BackboneSpec
 from embed.decode import decode_image
@@ -23,7 +22,6 @@ from embed.head_scores import HeadScores
 from embed.image_sizes import check_view_sizes
 from embed.meter import Meter
 from embed.model import DescriptorModel, ModelSpec
-from embed.settings import EmbedSettings
 from embed.tensor_views import make_views, merge_views
 from embed.tensors import normalize, to_tensor
 from embed.torch_engine import TorchEngine, pick_device
@@ -298,20 +296,6 @@ def test_images_of_another_side_are_refused(model: DescriptorModel) -> None:
     assert TorchEngine(model).describe(images.numpy())[0].shape == (2, 8)
     with pytest.raises(ValueError, match=r"\(2, 3, 32, 32\), expected \[B, 3, 64, 64\]"):
         TorchEngine(model).describe(images.numpy(), SEVERAL)
-
-
-@pytest.mark.parametrize("scales", [(), (0.0,), (-1.0,), (9.0,), (float("nan"),), (1.0,) * 9])
-def test_senseless_scales_are_refused_in_recipe_and_views(scales: tuple[float, ...]) -> None:
-    with pytest.raises(ValueError, match="expected 1 to 8 of them"):
-        Views(scales)
-    with pytest.raises(ValidationError):
-        EmbedSettings(scales=scales)
-
-
-def test_the_default_settings_ask_for_one_view() -> None:
-    settings = EmbedSettings()
-    assert Views(settings.scales, settings.flip) == Views()
-    assert EmbedSettings.model_validate_json('{"scales": [1, 2]}').scales == (1.0, 2.0)
 
 
 class Doubler:

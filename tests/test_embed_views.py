@@ -241,3 +241,17 @@ def test_one_view_is_itself_and_views_have_no_order(p: float) -> None:
     # An image's descriptor does not depend on the others of its batch.
     alone = merge_views([view[1:2] for view in described], p)
     torch.testing.assert_close(merge_views(described, p)[1:2], alone)
+
+
+@pytest.mark.parametrize("scales", [(), (0.0,), (-1.0,), (9.0,), (float("nan"),), (1.0,) * 9])
+def test_senseless_scales_are_refused_in_recipe_and_views(scales: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="expected 1 to 8 of them"):
+        Views(scales)
+    with pytest.raises(ValidationError):
+        EmbedSettings(scales=scales)
+
+
+def test_the_default_settings_ask_for_one_view() -> None:
+    default = EmbedSettings()
+    assert Views(default.scales, default.flip) == Views()
+    assert EmbedSettings.model_validate_json('{"scales": [1, 2]}').scales == (1.0, 2.0)

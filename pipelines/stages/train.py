@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from classify_head.heads import Head, build_head, save_head
 from embed.backbone import Backbone, BackboneSpec, build_backbone
-from embed.engine_choice import EngineChoice, choose_engine
 from embed.errors import InputError
 from embed.graph import GRAPH_FILES
 from embed.history import (
@@ -30,7 +29,6 @@ from embed.history import (
     write_tensorboard,
 )
 from embed.image_sizes import check_training_sizes, check_view_sizes
-from embed.images import ImageFiles, ImageLoader
 from embed.model import DescriptorModel, ModelSpec, fingerprint_model, save_model
 from embed.precision import NAMES, FabricPrecision, pick_precision
 from embed.processes import Report, run_processes, start_fabric
@@ -42,7 +40,6 @@ from pipelines.artifacts import Manifest, invalidate, load_manifest, record_file
 from pipelines.decorations import draw
 from pipelines.progress import progress_to
 from pipelines.runs.artifact import HEAD_FILE, Artifact
-from pipelines.runs.engines import TORCH
 from pipelines.runs.job import Job
 from rerank.delf.calibration import check_descriptors
 from rerank.delf.joint import build_joint_objective, save_joint
@@ -50,6 +47,7 @@ from rerank.delf.objective import MapObjective
 from rerank.delf.settings import LOCAL_FILE
 
 from .choice import choose_model
+from .export import export_engines
 from .plots import draw_curves
 from .training_set import TrainingSet, load_training_set
 from .validation import Validation
@@ -64,8 +62,6 @@ OUTPUTS = (
     "metrics.csv",
     "failures.parquet",
 )
-
-COMPARED = 16  # photos by which engines are compared
 
 
 def train(artifact: Artifact) -> Manifest:
@@ -88,7 +84,7 @@ def train(artifact: Artifact) -> Manifest:
     ids = training.ids  # failures count among the images trained on
     save_model(model, folder)
     save_head(trained.head, training.landmarks, folder / HEAD_FILE)
-    engines = _choose_engine(job, training, model, folder)
+    engines = export_engines(job, training, model, folder)
     _save_record(trained, ids, folder)
     outputs = list(OUTPUTS)
     if isinstance(trainer.local, MapObjective):
@@ -113,26 +109,6 @@ def train(artifact: Artifact) -> Manifest:
         checkpoint.unlink()
     draw(folder / CURVES, lambda: draw_curves(folder))
     return manifest
-
-
-def _choose_engine(
-    job: Job, training: TrainingSet, model: DescriptorModel, folder: Path
-) -> EngineChoice:
-    """Export the graph of a model, and choose by some of its photos what describes images."""
-    for name in GRAPH_FILES:
-        (folder / name).unlink(missing_ok=True)
-    if job.recipe.embed.engine == TORCH:
-        return EngineChoice()
-    paths = job.dataset.images.locate_all(training.table.ids[:COMPARED])
-    photos = ImageFiles(paths, ImageLoader(model.image_size, job.max_pixels))
-    found = [
-        item[1].numpy()
-        for item in map(photos.__getitem__, range(len(paths)))
-        if isinstance(item, tuple)
-    ]
-    if not found:
-        return EngineChoice()
-    return choose_engine(model, fingerprint_model(model), folder, np.stack(found))
 
 
 def _refuse_other_model(artifact: Artifact) -> None:
