@@ -18,9 +18,9 @@ OPTIONS = ("bias", "stride", "padding", "dilation", "groups")  # of torch.conv2d
 class Float32Depthwise(TorchFunctionMode):
     """Where a CPU computes in bfloat16, do slow depthwise convolutions in float32 all the same.
 
-    oneDNN, as torch 2 has it, learns from a depthwise convolution with a stride of 2 ten to twenty
-    times slower in bfloat16 than in float32, from one of 5 x 5 pixels two to three times; one of
-    3 x 3 with a stride of 1 twice as fast (tests/benchmarks/bench_precision.py). Of MobileNetV2's
+    oneDNN, as torch 2 has it, learns from a depthwise convolution with a stride of 2 some ten
+    times slower in bfloat16 than in float32, from one of 5 x 5 pixels twice as slowly, from one of
+    3 x 3 with a stride of 1 a third faster (tests/benchmarks/bench_precision.py). Of MobileNetV2's
     steps the two of stride 2 took half. Nothing changes without autocast, without gradients, or on
     a GPU.
     """

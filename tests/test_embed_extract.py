@@ -24,7 +24,7 @@ from embed.meter import Meter
 from embed.model import DescriptorModel, ModelSpec
 from embed.tensor_views import make_views, merge_views
 from embed.tensors import normalize, to_tensor
-from embed.torch_engine import TorchEngine, pick_device
+from embed.torch_engine import TorchEngine
 from embed.transforms import Square, resize_image
 from embed.views import ONE_VIEW, Views
 from tests.images import photo
@@ -162,12 +162,6 @@ def test_progress_adds_up_to_all_files(model: DescriptorModel, paths: list[Path]
 def test_the_limit_of_the_decoder_holds(model: DescriptorModel, paths: list[Path]) -> None:
     found = extract_all(TorchEngine(model), paths[:2], batch_size=4, max_pixels=80 * 45, workers=0)
     assert [(f.position, f.reason) for f in found.failures] == [(1, "too_large")]
-
-
-def test_the_device_is_cuda_only_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    for available, name in ((True, "cuda"), (False, "cpu")):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda found=available: found)
-        assert pick_device().type == name
 
 
 def test_one_view_is_the_bare_model_to_the_last_bit(

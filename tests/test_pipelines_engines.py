@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from embed.graph import GRAPH_FILES
+from embed.torch_engine import pick_device
 from pipelines.answers import engines
 from pipelines.answers.engines import open_engine
 from pipelines.answers.open_run import load_split_embeddings
@@ -124,3 +126,9 @@ def test_a_model_without_a_graph_is_described_by_torch(
     assert made is not None and made.model["graph"] == ""
     assert open_engine(finished.run, "openvino")[0].name == "torch"
     assert "has no graph" in caplog.text
+
+
+def test_the_device_is_cuda_only_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for available, name in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda found=available: found)
+        assert pick_device().type == name
