@@ -18,7 +18,7 @@ from index.search import build_index, search
 
 from .features import LocalFeatures
 from .geometry import Verification
-from .matching import unit_rows
+from .cosines import unit_rows
 from .settings import RerankSettings
 from .verify import verify_pair
 

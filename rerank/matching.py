@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .cosines import list_cosines
+
 # Squared distance of unit vectors that rounding alone can make: 8 steps of float32 at 1.
 SQUARED_ROUNDING = 1e-6
 
@@ -58,24 +60,10 @@ def match_mutual(
                 f"candidate {number} has descriptors of dim {descriptors1.shape[1]}, the query of "
                 f"dim {dim}; extract both with the same extractor"
             )
-    rows0 = unit_rows(descriptors0)
-    # One buffer for all products: of 1,000 rows each, fresh pages took a tenth of the time.
-    buffer = np.empty(len(rows0) * max(map(len, candidates), default=0), np.float32)
-    found = []
-    for descriptors1 in candidates:
-        rows1 = unit_rows(descriptors1)
-        similarity = buffer[: len(rows0) * len(rows1)].reshape(len(rows0), len(rows1))
-        np.matmul(rows0, rows1.T, out=similarity)
-        found.append(_match_pair(similarity, max_ratio, max_distance))
-    return found
-
-
-def unit_rows(descriptors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Return the rows as float32 of length 1; rows of zeros stay zeros."""
-    rows = descriptors.astype(np.float32)
-    norms = np.sqrt(np.einsum("nd,nd->n", rows, rows))
-    rows *= (1.0 / np.maximum(norms, 1e-12))[:, None]
-    return rows
+    return [
+        _match_pair(cosines, max_ratio, max_distance)
+        for cosines in list_cosines(descriptors0, candidates)
+    ]
 
 
 def _match_pair(

@@ -17,7 +17,7 @@ from rerank.aggregated import (
     verify_aggregated,
 )
 from rerank.features import LocalFeatures
-from rerank.matching import unit_rows
+from rerank.cosines import unit_rows
 from rerank.settings import RerankSettings
 from rerank.sift import SiftExtractor
 

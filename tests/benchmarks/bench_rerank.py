@@ -21,7 +21,8 @@ from embed.parallel import run_parallel
 from pipelines.answers.open_run import open_features
 from pipelines.runs.job import Job, open_job
 from rerank.features import LocalFeatures
-from rerank.matching import match_mutual, unit_rows
+from rerank.cosines import unit_rows
+from rerank.matching import match_mutual
 from rerank.settings import RerankSettings
 from rerank.store import FeatureStore
 from rerank.verifier import CHUNK
