@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embed.graph import count_cores, has_runtime
+from embed.graph import has_runtime
 
 logger = logging.getLogger(__name__)
 
@@ -40,32 +40,39 @@ class IntegerGraph:
         """
         import openvino  # .3 s, which float32 does without
 
-        cores = count_cores()
+        self._runtime, self._tensor = openvino.Core(), openvino.Tensor
+        self._graph = _build(dim)
+        self._idle: list[Any] = []  # requests that no thread uses
+        self._check(dim)
+
+    def _make_request(self) -> Any:
+        # Each with a graph of its own, which the thread that asks computes alone: with streams of
+        # one graph, other threads compute, and it waits for them.
         options = {
             "INFERENCE_PRECISION_HINT": "f32",
-            # Each thread that asks computes alone: those of `run_parallel` fill the cores.
-            "NUM_STREAMS": cores,
-            "INFERENCE_NUM_THREADS": cores,
+            "NUM_STREAMS": 1,
+            "INFERENCE_NUM_THREADS": 1,
             "ENABLE_CPU_PINNING": False,
         }
-        self._compiled = openvino.Core().compile_model(_build(dim), "CPU", options)
-        self._idle: list[Any] = []
-        self._check(dim)
+        return self._runtime.compile_model(self._graph, "CPU", options).create_infer_request()
 
     def list_cosines(self, rows0: Bytes, candidates: Sequence[Bytes]) -> Iterator[Floats]:
         """Yield the cosines [N, N_c] of rows [N, dim] to those of each candidate [N_c, dim].
 
         The next one takes its memory. Whole numbers, below 2^24, are scaled in float32.
         """
-        request = self._idle.pop() if self._idle else self._compiled.create_infer_request()
+        request = self._idle.pop() if self._idle else self._make_request()
         left, inverses0 = _fill_up(rows0)
         offsets = ZERO_POINT * left.sum(axis=1, keepdims=True, dtype=np.float32)
         try:
+            for place, array in enumerate((left, offsets, inverses0[:, None])):
+                request.set_input_tensor(place, self._tensor(array, shared_memory=True))
             for rows1 in candidates:
                 right, inverses1 = _fill_up(rows1)
-                inputs = left, right, offsets, inverses1[None], inverses0[:, None]
-                found = request.infer(inputs, share_inputs=True, share_outputs=True)[0]
-                yield found[: len(rows0), : len(rows1)]
+                request.set_input_tensor(3, self._tensor(right, shared_memory=True))
+                request.set_input_tensor(4, self._tensor(inverses1[None], shared_memory=True))
+                request.infer(share_outputs=True)
+                yield request.get_output_tensor(0).data[: len(rows0), : len(rows1)]
         finally:
             self._idle.append(request)
 
@@ -88,11 +95,11 @@ def invert_norms(rows: Floats) -> Floats:
 
 
 def _fill_up(rows: Bytes) -> tuple[Bytes, Floats]:
-    """Return rows [N, dim] with zeros up to a multiple of ROW_STEP, and 1 / length of each."""
-    missing = max(1, -(-len(rows) // ROW_STEP)) * ROW_STEP - len(rows)
-    if missing:
-        rows = np.concatenate([rows, np.zeros((missing, rows.shape[1]), np.uint8)])
-    return rows, invert_norms(rows.astype(np.float32))
+    """Copy rows [N, dim], zeros up to a multiple of ROW_STEP, and return 1 / length of each."""
+    steps = max(1, -(-len(rows) // ROW_STEP))
+    filled = np.zeros((steps * ROW_STEP, rows.shape[1]), np.uint8)
+    filled[: len(rows)] = rows
+    return filled, invert_norms(filled.astype(np.float32))
 
 
 def _build(dim: int) -> Any:
@@ -115,7 +122,7 @@ def _build(dim: int) -> Any:
         quantize(ops.convert(rows0, real), 0), quantize(signed, -ZERO_POINT), False, True
     )
     cosines = ops.multiply(ops.multiply(ops.add(product, offsets), inverses1), inverses0)
-    return openvino.Model([cosines], [rows0, rows1, offsets, inverses1, inverses0], "cosines")
+    return openvino.Model([cosines], [rows0, offsets, inverses0, rows1, inverses1], "cosines")
 
 
 class LazyGraph:

@@ -76,20 +76,24 @@ def _match_pair(
     columns = similarity.argmax(axis=1)
     best = similarity[np.arange(n0), columns]
     # max over axis 0 is several times faster than argmax, and equality tells the same.
-    mutual = best == similarity.max(axis=0)[columns]
-    rows = np.flatnonzero(mutual & (_squared_distance(best) <= max_distance**2))
-    # Two query rows that tie for one column: keep the first.
-    rows = rows[np.sort(np.unique(columns[rows], return_index=True)[1])]
+    rows = np.flatnonzero(best == similarity.max(axis=0)[columns])
+    # Of query rows that tie for one column keep the first: it is the last to be written.
+    first = np.empty(n1, np.int64)
+    first[columns[rows[::-1]]] = rows[::-1]
+    rows = rows[first[columns[rows]] == rows]
+    if max_distance < 2:
+        rows = rows[_squared_distance(best[rows]) <= max_distance**2]
     if max_ratio < 1:
         # Of these rows alone: they are a third, and the second best takes another pass.
         rivals = similarity[rows]
         rivals[np.arange(len(rows)), columns[rows]] = -np.inf
         limit = max_ratio**2 * _squared_distance(rivals.max(axis=1))
         rows = rows[_squared_distance(best[rows]) <= limit]
-    return np.stack([rows, columns[rows]], axis=1).astype(np.int64)
+    matches = np.empty((len(rows), 2), np.int64)
+    matches[:, 0], matches[:, 1] = rows, columns[rows]
+    return matches
 
 
 def _squared_distance(cosine: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     squared = 2.0 - 2.0 * cosine
-    squared[squared < SQUARED_ROUNDING] = 0.0
-    return squared
+    return np.asarray(squared * (squared >= SQUARED_ROUNDING))
