@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from index.search import build_index, search
 
+from .cosines import unit_rows
 from .features import LocalFeatures
 from .geometry import Verification
-from .cosines import unit_rows
 from .settings import RerankSettings
 from .verify import verify_pair
 

@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
-# Multiply-adds that take the graph .3 s less than BLAS. To load it takes .1 s, and .4 s in a process
-# that has not imported OpenVINO, which is not worth while for the candidates of one photo.
+# Multiply-adds that take the graph .3 s less than BLAS. To load it takes .1 s, or .4 s in a process
+# that has not imported OpenVINO: it is not worth while for the candidates of one photo.
 WORTH_LOADING = 500 * 600 * 600 * 128
 # Each number of rows is a shape that the graph prepares itself for, for 5 ms. They are filled up to
 # a multiple, which the 600 of most photos are.
