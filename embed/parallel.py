@@ -1,11 +1,13 @@
 """Run a function over items in threads, each item on one core."""
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import cv2
 from threadpoolctl import threadpool_limits
@@ -25,7 +27,12 @@ def run_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> l
 
 
 def map_ahead(
-    function: Callable[[Item], Result], items: Iterable[Item], *, threads: int, ahead: int
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    threads: int,
+    ahead: int,
+    one_core: bool = False,
 ) -> Generator[Result]:
     """Yield function(item) of each item, in their order, while threads make the next ones.
 
@@ -37,12 +44,15 @@ def map_ahead(
         items: taken one by one, by the thread that iterates.
         threads: that make them; 0 makes each when it is asked for.
         ahead: items that are made, or being made, beyond the one that is asked for.
+        one_core: torch starts no further threads for what the function computes.
     """
     if not threads:
         yield from map(function, items)
         return
     pending: deque[Future[Result]] = deque()
-    pool = ThreadPoolExecutor(threads)
+    torch: Any = sys.modules.get("torch") if one_core else None  # a function without it needs none
+    torch_threads = torch.get_num_threads() if torch else 0
+    pool = ThreadPoolExecutor(threads, initializer=torch and partial(torch.set_num_threads, 1))
     try:
         with _one_opencv_thread():
             for item in items:
@@ -53,6 +63,8 @@ def map_ahead(
                 yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+        if torch:  # each thread has a number of its own, but new ones begin with what was set last
+            torch.set_num_threads(torch_threads)
 
 
 @contextmanager
