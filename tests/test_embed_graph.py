@@ -119,6 +119,13 @@ def test_every_pooling_is_exported(pooling: PoolingSettings, tmp_path: Path) -> 
     assert least_cosine(model, tmp_path, export(model, tmp_path)) > 0.9999
 
 
+def test_rmac_of_a_small_map_is_exported_for_its_shape(tmp_path: Path) -> None:
+    model = build(size=64, pooling=RmacSettings())  # 2 x 2: several regions lie on one place
+    spec = export(model, tmp_path)
+    assert least_cosine(model, tmp_path, spec) > 0.9999
+    assert not spec.any_shape  # how many regions there are depends on the shape
+
+
 def test_compact_bilinear_pooling_is_left_to_torch(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
