@@ -24,7 +24,7 @@ from embed.graph import (
     read_graph_spec,
 )
 from embed.views import ONE_VIEW, Views
-from pipelines.artifacts import Manifest, load_manifest
+from pipelines.artifacts import load_manifest
 from pipelines.runs.engines import HEAD_FILE, TORCH, pick_engine
 from pipelines.runs.integrity import intact_file
 from pipelines.runs.members import list_members
@@ -61,7 +61,9 @@ def open_engine(run: Path, setting: str, views: Views = ONE_VIEW) -> tuple[Engin
         MissingFileError: the run has no model.
         InputError: a file of it is damaged.
     """
-    graph, fingerprint = _find_graph(run, setting, views)
+    graph, fingerprint, why_not = _find_graph(run, setting, views)
+    if why_not:
+        logger.warning("torch describes images: %s", why_not)
     if graph is None:
         return open_torch_engine(run), fingerprint
     try:
@@ -69,28 +71,6 @@ def open_engine(run: Path, setting: str, views: Views = ONE_VIEW) -> tuple[Engin
     except Exception:
         _open_graph.cache_clear()  # it may be mended
         raise
-
-
-def _find_graph(run: Path, setting: str, views: Views) -> tuple["Future[GraphEngine] | None", str]:
-    """Begin to open the graph of a run, unless torch shall describe; return also whose it is."""
-    folder = run / "model"
-    if folder.is_symlink():  # of an ensemble: that of its first member
-        folder = run / folder.readlink()
-    trained = load_manifest(folder)
-    if trained is None:
-        raise MissingFileError(f"no model in {folder}; run `cairn train` first")
-    fingerprint = str(trained.model["fingerprint"])
-    name = pick_engine(setting, trained.model)
-    if setting == "openvino" and name == TORCH:
-        logger.warning(
-            "the model of %s has no graph: its network cannot be exported, or OpenVINO was not "
-            "there when it was trained, and `cairn train` makes up for it; torch describes images",
-            run,
-        )
-    if name == TORCH or not _can_run(folder, trained, views):
-        return None, fingerprint
-    precision = cast(Precision, name.removeprefix("openvino-"))
-    return _open_graph(folder, trained.content, fingerprint, precision, views), fingerprint
 
 
 def open_torch_engine(run: Path) -> "TorchEngine":
@@ -104,18 +84,39 @@ def open_torch_engine(run: Path) -> "TorchEngine":
     return TorchEngine(open_model(run)[0].to(device), open_head(run, device))
 
 
-def _can_run(folder: Path, trained: Manifest, views: Views) -> bool:
-    """Tell whether the graph of a model can be used here; if not, say why."""
+def _find_graph(
+    run: Path, setting: str, views: Views
+) -> tuple["Future[GraphEngine] | None", str, str]:
+    """Begin to open the graph of a run, unless torch shall describe images.
+
+    Returns:
+        The graph, or None; the fingerprint of the model; and why there is no graph, empty where
+        none is asked for.
+    """
+    folder = run / "model"
+    if folder.is_symlink():  # of an ensemble: that of its first member
+        folder = run / folder.readlink()
+    trained = load_manifest(folder)
+    if trained is None:
+        raise MissingFileError(f"no model in {folder}; run `cairn train` first")
+    fingerprint = str(trained.model["fingerprint"])
+    name = pick_engine(setting, trained.model)
+    if name == TORCH:
+        return None, fingerprint, _explain_none(run) if setting == "openvino" else ""
     if not has_runtime():
-        logger.warning(
-            "OpenVINO is not installed: torch describes images, which takes longer (%s)", INSTALL
-        )
-        return False
+        return None, fingerprint, f"OpenVINO, which takes less time, is not installed ({INSTALL})"
     intact_file(folder, "graph.json")
-    if read_graph_spec(folder, str(trained.model["fingerprint"])).takes(views):
-        return True
-    logger.info("torch describes images: the graph knows no views such as %s", views)
-    return False
+    if not read_graph_spec(folder, fingerprint).takes(views):
+        return None, fingerprint, f"the graph knows no views such as {views}"
+    precision = cast(Precision, name.removeprefix("openvino-"))
+    return _open_graph(folder, trained.content, fingerprint, precision, views), fingerprint, ""
+
+
+def _explain_none(run: Path) -> str:
+    return (
+        f"the model of {run} has no graph; its network cannot be exported, or OpenVINO was not "
+        "there when it was trained, and `cairn train` makes up for it"
+    )
 
 
 @lru_cache(maxsize=KEPT)

@@ -40,19 +40,20 @@ def query(
     the photo, where the recipe of the run asks for it: decide.most_answers.
     """
     gc.disable()  # all that is imported stays: looking for garbage in it takes .1 s
-    from pipelines.answers.engines import begin_engines
-    from pipelines.datasets.images import list_images
-    from pipelines.runs.job import pick_known_run, read_run
-    from pipelines.runs.recipe import make_recipe
+    try:
+        from pipelines.answers.engines import begin_engines
+        from pipelines.datasets.images import list_images
+        from pipelines.runs.job import pick_known_run, read_run
+        from pipelines.runs.recipe import make_recipe
 
-    paths, folder = list_images(images), pick_known_run(data, run)
-    if recorded := read_run(folder):  # the network is compiled while the rest is imported
-        begin_engines(folder, make_recipe(recorded["settings"], str(folder)))
-    from embed.printable import encodable
-    from pipelines.answers.query import QueryEngine
-    from pipelines.reports.tables import open_console, print_answer
-
-    gc.enable()
+        paths, folder = list_images(images), pick_known_run(data, run)
+        if recorded := read_run(folder):  # the network is compiled while the rest is imported
+            begin_engines(folder, make_recipe(recorded["settings"], str(folder)))
+        from embed.printable import encodable
+        from pipelines.answers.query import QueryEngine
+        from pipelines.reports.tables import open_console, print_answer
+    finally:
+        gc.enable()
     engine = QueryEngine(folder, min_precision)
     console, answers = open_console(), []
     for path in paths:
