@@ -4,6 +4,7 @@ Reads graph.json, graph.xml and graph.bin of a folder, which `graph_export` writ
 pixels and holds all that the model does with them, from normalisation to descriptors of length 1.
 """
 
+import importlib.metadata
 import importlib.util
 import json
 import logging
@@ -60,6 +61,11 @@ class GraphSpec:
 def has_runtime() -> bool:
     """Tell whether the runtime is installed; it is not imported."""
     return importlib.util.find_spec("openvino") is not None
+
+
+def find_runtime() -> str:
+    """Return the version of the runtime that is installed; it is not imported."""
+    return importlib.metadata.version("openvino")
 
 
 def list_precisions() -> tuple[Precision, ...]:

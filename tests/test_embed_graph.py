@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from embed.backbone import Backbone, BackboneSpec, undo_zero_init
-from embed.engine_choice import choose_engine
+from embed.engine_choice import choose_engine, same_nearest
 from embed.errors import InputError, MissingFileError
-from embed.graph import GraphEngine, GraphSpec, Precision, list_precisions, read_graph_spec
+from embed.graph import Floats, GraphEngine, GraphSpec, Precision, list_precisions, read_graph_spec
 from embed.graph_export import export_graph
 from embed.model import DescriptorModel, ModelSpec
 from embed.network_settings import (
@@ -117,6 +117,13 @@ def test_every_family_is_exported_and_agrees_with_torch(name: str, tmp_path: Pat
 def test_every_pooling_is_exported(pooling: PoolingSettings, tmp_path: Path) -> None:
     model = build(size=128, pooling=pooling)
     assert least_cosine(model, tmp_path, export(model, tmp_path)) > 0.9999
+
+
+def test_rmac_of_a_small_map_is_exported_for_its_shape(tmp_path: Path) -> None:
+    model = build(size=64, pooling=RmacSettings())  # 2 x 2: several regions lie on one place
+    spec = export(model, tmp_path)
+    assert least_cosine(model, tmp_path, spec) > 0.9999
+    assert not spec.any_shape  # how many regions there are depends on the shape
 
 
 def test_compact_bilinear_pooling_is_left_to_torch(
@@ -258,7 +265,37 @@ def test_a_network_that_cannot_be_exported_leaves_torch(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_precision_that_moves_neighbours_is_not_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build()
+    monkeypatch.setattr("embed.engine_choice.LEAST_COSINE", -1.0)
+    monkeypatch.setattr("embed.engine_choice.list_precisions", lambda: ("bf16", "f32"))
+
+    def reduce(engine: GraphEngine, images: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+        found, features = compute(engine, images)
+        if engine.name == "openvino-bf16":
+            found = np.eye(len(found), found.shape[1], dtype=np.float32)  # all are as far
+        return found, features
+
+    compute = GraphEngine.compute
+    monkeypatch.setattr(GraphEngine, "compute", reduce)
+    monkeypatch.setattr("embed.graph.list_precisions", lambda: ("bf16", "f32"))
+    choice = choose_engine(model, FINGERPRINT, tmp_path, photos(64, 20))
+    assert choice.graph == "openvino-f32" and choice.compared == 20
+    assert choice.nearest["openvino-bf16"] < 0.995 < choice.nearest["openvino-f32"]
+
+
+def test_a_copy_of_the_nearest_image_is_as_near() -> None:
+    rows = np.eye(4, dtype=np.float32)[[0, 0, 0, 3]]
+    moved = rows + np.array([[0], [0], [1e-4], [0]], dtype=np.float32)
+    assert same_nearest(moved, rows) == 1
+    assert same_nearest(rows[:1], rows[:1]) == 1
+
+
 def test_what_is_chosen_agrees_with_torch(tmp_path: Path) -> None:
     choice = choose_engine(build(), FINGERPRINT, tmp_path, photos(64))
     assert choice.graph.startswith("openvino-") and choice.engine in ("torch", choice.graph)
-    assert choice.cosines[choice.graph] >= 0.999 and set(choice.rates) == set(choice.cosines)
+    assert choice.cosines[choice.graph] >= 0.999 and choice.nearest[choice.graph] >= 0.995
+    assert set(choice.rates) == set(choice.cosines) == set(choice.nearest)
+    assert choice.compared == 3 and choice.runtime

@@ -21,6 +21,7 @@ ALONE = {
     "download": "[rate] [faults] [kills]",
     "embed_pipeline": "[DATA] [--models NAME...]",
     "evaluate": "",
+    "export": "",
     "fit": "DATA... --weights FILE",
     "hard": "RUN [CASE...]",
     "landmarks": "",
