@@ -33,10 +33,11 @@ sys.argv = ["cairn", *arguments]
 from pipelines.cli import main
 main()
 """
-# The stages that are to do, the command, and what sticks in it, in a worker process, a thread or the
-# main thread.
+FETCH = "torch.utils.data._utils.fetch", "_MapDatasetFetcher.fetch"
+# The stages that are to do, the command, and what sticks in it: in a worker process, in a thread,
+# or in the main thread.
 STUCK = {
-    "train, a worker": (STAGES, "train", "embed.augment", "AugmentedFiles.__getitem__"),
+    "train, a worker": (STAGES, "train", *FETCH),
     "embed, a thread": (STAGES[1:], "embed", "embed.images", "decode_image"),
     "embed, the writer": (STAGES[1:], "embed", "pipelines.runs.parts", "write_part"),
     "features": (STAGES[2:], "index", "rerank.sift", "SiftExtractor.extract"),
