@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .engine import Engine
+from .errors import InputError
 from .graph import GraphEngine, has_runtime, list_precisions
 from .graph_export import export_graph
 from .model import DescriptorModel
@@ -57,9 +58,13 @@ def choose_engine(
     if spec is None:
         return EngineChoice()
     engines: dict[str, Engine] = {"torch": TorchEngine(model)}
-    for precision in list_precisions():
-        engine = GraphEngine(folder, spec, precision)
-        engines[engine.name] = engine
+    try:
+        for precision in list_precisions():
+            engine = GraphEngine(folder, spec, precision)
+            engines[engine.name] = engine
+    except InputError as error:  # a training that is done is not lost for it
+        logger.warning("%s; torch describes images", error)
+        return EngineChoice()
     expected = engines["torch"].describe(images)[0]
     cosines = {
         name: float((engine.describe(images)[0] * expected).sum(axis=1).min())
