@@ -76,6 +76,7 @@ class Verifier:
         candidates: Bools,
         find_features: FindFeatures,
         geometry: Geometry,
+        *,
         meter: Meter | None = None,
     ) -> None:
         """Fill in what geometry says of each query's candidates, where features are there.

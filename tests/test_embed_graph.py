@@ -13,6 +13,7 @@ from torch import nn
 from embed.backbone import Backbone, BackboneSpec, undo_zero_init
 from embed.engine_choice import choose_engine
 from embed.errors import InputError, MissingFileError
+from embed.extract import extract_all
 from embed.graph import (
     GraphEngine,
     GraphSpec,
@@ -39,7 +40,7 @@ from embed.network_settings import (
 )
 from embed.torch_engine import TorchEngine
 from embed.views import ONE_VIEW, Views
-from tests.images import photo
+from tests.images import encode, photo
 
 pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'cairn[openvino]'")
 
@@ -170,6 +171,25 @@ def test_fitted_images_have_any_shape(tmp_path: Path) -> None:
         images = photos(96)[:, :, : shape[0], : shape[1]]
         expected, _ = TorchEngine(model).describe(images, views)
         np.testing.assert_allclose(engine.describe(images, views)[0], expected, atol=1e-4)
+
+
+def test_photos_of_many_shapes_are_described_by_the_graph_as_each_alone_by_torch(
+    tmp_path: Path,
+) -> None:
+    model, views = build(), Views(square="fit")
+    sizes = [(90, 120), (120, 90), (80, 80), (60, 180)] * 3
+    paths = [tmp_path / f"{number}.jpg" for number in range(len(sizes))]
+    for number, (path, size) in enumerate(zip(paths, sizes, strict=True)):
+        path.write_bytes(encode(photo(*size, seed=number), "JPEG"))
+    paths[5].write_bytes(b"no photo")
+    graph = GraphEngine(tmp_path, export(model, tmp_path), "f32", views=views)
+    found, alone = (
+        extract_all(engine, paths, batch_size=size, max_pixels=10**6, workers=1, views=views)
+        for engine, size in ((graph, 4), (TorchEngine(model), 1))
+    )
+    assert found.positions.tolist() == alone.positions.tolist() and len(found.positions) == 11
+    assert [failure.position for failure in found.failures] == [5]
+    np.testing.assert_allclose(found.vectors, alone.vectors, atol=1e-4)
 
 
 def test_scaled_views_are_left_to_torch(tmp_path: Path) -> None:

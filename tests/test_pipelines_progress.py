@@ -33,7 +33,7 @@ def test_a_log_tells_from_time_to_time_what_a_bar_would(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     seconds = iter([0.0, 1.0, 30.0, 61.0, 62.0, 121.0])
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(seconds))
+    monkeypatch.setattr("time.monotonic", lambda: next(seconds))
     with caplog.at_level(logging.INFO), progress_meter("embed train", 1000) as meter:
         meter.skip(100)  # at 1 s: an interrupted run, which says nothing of the rate
         for _ in range(4):
@@ -53,7 +53,7 @@ def test_the_total_may_become_known_later(monkeypatch: pytest.MonkeyPatch) -> No
         for pairs in (3, 4):
             meter.total += pairs
             meter.advance(pairs)
-    assert moves == [(3, 3), (4, 7)]
+    assert moves == [(3, 3), (7, 7)]
 
 
 def test_a_terminal_shows_rate_and_bottleneck(

@@ -81,7 +81,7 @@ class Recognizer:
         sizes = np.append(self.database.class_sizes, 0)[rows]
         geometry = Geometry.unknown(rows.shape)
         if self.verifier is not None:
-            self.verifier.verify(ids, rows, candidates, find_features, geometry, meter)
+            self.verifier.verify(ids, rows, candidates, find_features, geometry, meter=meter)
         evidence = Evidence(
             ids,
             labels,
