@@ -36,23 +36,26 @@ WORKING = PROGRAM.replace("def stick", "done = getattr(holder, name)\n\ndef stic
 
 
 def run() -> str:
-    """Return the seconds of each stage, the median and the longest."""
+    """Return the lines of measure."""
+    return "\n".join(measure())
+
+
+def measure() -> Iterator[str]:
+    """Yield the seconds of each stage, the median and the longest."""
     with tempfile.TemporaryDirectory() as name, keep_busy():
         folder = Path(name)
         data, recipe = make_dataset(folder / "data", LANDMARKS), make_recipe_file(folder / "r.toml")
         run, job = folder / "run", [*options(folder / "data", folder / "run", recipe), "--workers"]
         photos = [str(data / "images")]
-        lines = []
         for stage, (command, module, function) in STAGES.items():
             given = ["--run", str(run), *photos] if command == "query" else [*job, "1"]
             seconds = sorted(
                 _interrupt(folder / "mark", module, function, command, *given)
                 for _ in range(ROUNDS)
             )
-            lines.append(f"{stage:10} {seconds[ROUNDS // 2]:.2f} s, at most {seconds[-1]:.2f} s")
+            yield f"{stage:10} {seconds[ROUNDS // 2]:.2f} s, at most {seconds[-1]:.2f} s"
             if stage not in ("train", "features", "query"):  # those that others follow in a command
                 _run(["-m", "pipelines", command, *given]).wait()
-    return "\n".join(lines)
 
 
 def _interrupt(mark: Path, module: str, function: str, *arguments: str) -> float:
@@ -92,4 +95,5 @@ def keep_busy() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    print(run())
+    for line in measure():
+        print(line, flush=True)

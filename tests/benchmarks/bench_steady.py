@@ -11,7 +11,7 @@ import itertools
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,12 @@ class Watch:
 
 
 def run(images: int = 40_000) -> str:
-    """Return what each stage takes, a line each."""
+    """Return the lines of measure."""
+    return "\n".join(measure(images))
+
+
+def measure(images: int) -> Iterator[str]:
+    """Yield what each stage takes."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data, ids = make_dataset(folder / "data"), [f"x{number:07d}" for number in range(images)]
@@ -89,7 +94,8 @@ def run(images: int = 40_000) -> str:
             "features": lambda: order.features("test"),
             "submit, pairs": order.submission,
         }
-        return "\n".join(_watch(name, stage, images) for name, stage in stages.items())
+        for stage, make in stages.items():
+            yield _watch(stage, make, images)
 
 
 def _watch(name: str, stage: Callable[[], Any], images: int) -> str:
@@ -116,4 +122,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=40_000)
     prepare_process()
-    print(run(parser.parse_args().images))
+    for line in measure(parser.parse_args().images):
+        print(line, flush=True)
