@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .engine import Engine
+from .errors import InputError
 from .graph import Floats, GraphEngine, find_runtime, has_runtime, list_precisions
 from .graph_export import export_graph
 from .model import DescriptorModel
@@ -66,9 +67,13 @@ def choose_engine(
     if spec is None:
         return EngineChoice(runtime=runtime)
     engines: dict[str, Engine] = {"torch": TorchEngine(model)}
-    for precision in list_precisions():
-        engine = GraphEngine(folder, spec, precision)
-        engines[engine.name] = engine
+    try:
+        for precision in list_precisions():
+            engine = GraphEngine(folder, spec, precision)
+            engines[engine.name] = engine
+    except InputError as error:  # a training that is done is not lost for it
+        logger.warning("%s; torch describes images", error)
+        return EngineChoice(runtime=runtime)
     cosines, nearest = _compare(engines, images)
     rates = _measure(engines, np.resize(images, (BATCH, *images.shape[1:])))
     # In the order of list_precisions: that a measurement varies shall hardly change what is chosen.

@@ -95,11 +95,13 @@ def read_graph_spec(folder: Path, model: str) -> GraphSpec:
                 f"{FORMAT_VERSION}); train again, cairn train --redo, or set embed.engine = 'torch'"
             )
         spec = GraphSpec(**text)
+        if min(spec.image_size, spec.stride, spec.dim) < 1:
+            raise ValueError("it has a size below 1")
     except FileNotFoundError as error:
         raise MissingFileError(f"no graph in {folder}; set embed.engine = 'torch'") from error
     except InputError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({error}); {REMEDY}") from error
     if spec.model != model:
         raise InputError(
@@ -151,7 +153,8 @@ class GraphEngine:
             views: that will be asked for.
 
         Raises:
-            InputError: a file is damaged, or the runtime does not know what is in it.
+            InputError: a file is damaged, or the runtime does not know what is in it, or is damaged
+                itself.
         """
         if precision == "bf16" and "bf16" not in list_precisions():
             logger.info("this processor has no bfloat16: descriptors are computed in float32")
@@ -166,7 +169,10 @@ class GraphEngine:
             known = [output.partial_shape[1] for output in graph.outputs]
         except RuntimeError as error:
             reason = (str(error).strip().splitlines() or ["no message"])[-1]
-            raise InputError(f"{folder}/graph.xml cannot be loaded ({reason}); {REMEDY}") from error
+            raise InputError(
+                f"{folder}/graph.xml cannot be loaded ({reason}); update the runtime, {INSTALL}, "
+                f"if it is older than the one that wrote it; else {REMEDY}"
+            ) from error
         if len(known) != 2 or (known[0].is_static and known[0].get_length() != spec.dim):
             raise InputError(
                 f"{folder}/graph.xml returns vectors of {', '.join(map(str, known))} values, "
@@ -226,6 +232,11 @@ def _options(precision: Precision) -> dict[str, Any]:
 @cache
 def _core() -> Any:
     """Return the runtime, which is imported once it is asked for."""
-    import openvino  # .3 s that no other command has a use for
-
+    try:
+        import openvino  # .3 s that no other command has a use for
+    except ImportError as error:
+        raise InputError(
+            f"OpenVINO is installed and cannot be loaded ({error}); install it anew, {INSTALL}, or "
+            "remove it: torch describes images then"
+        ) from error
     return openvino.Core()

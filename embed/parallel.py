@@ -5,25 +5,35 @@ import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
 import cv2
 from threadpoolctl import threadpool_limits
 
+AHEAD = 16  # items a core that are done, or being done, beyond the one that is asked for
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def run_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Return function(item) of all items, in their order.
+    """Return function(item) of all items, in their order; as map_parallel."""
+    return list(map_parallel(function, items))
+
+
+def map_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result]:
+    """Yield function(item) of all items, in their order, one item a core.
 
     The libraries below (OpenCV, BLAS) release the interpreter and would each start threads of
-    their own; with one thread each, and one item a core, they do not wait for one another.
+    their own; with one thread each they do not wait for one another. However many items there are,
+    few are in memory.
     """
-    with _one_opencv_thread(), threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(function, items))
+    cores = os.cpu_count() or 1
+    made = map_ahead(function, items, threads=cores, ahead=AHEAD * cores)
+    with threadpool_limits(1), closing(made):
+        yield from made
 
 
 def map_ahead(

@@ -1,6 +1,7 @@
 """An exported graph describes images as torch does, and one that will not do is refused."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,16 @@ from torch import nn
 from embed.backbone import Backbone, BackboneSpec, undo_zero_init
 from embed.engine_choice import choose_engine, same_nearest
 from embed.errors import InputError, MissingFileError
-from embed.graph import Floats, GraphEngine, GraphSpec, Precision, list_precisions, read_graph_spec
+from embed.extract import extract_all
+from embed.graph import (
+    Floats,
+    GraphEngine,
+    GraphSpec,
+    Precision,
+    _core,
+    list_precisions,
+    read_graph_spec,
+)
 from embed.graph_export import export_graph
 from embed.model import DescriptorModel, ModelSpec
 from embed.network_settings import (
@@ -31,7 +41,7 @@ from embed.network_settings import (
 )
 from embed.torch_engine import TorchEngine
 from embed.views import ONE_VIEW, Views
-from tests.images import photo
+from tests.images import encode, photo
 
 pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'cairn[openvino]'")
 
@@ -171,6 +181,25 @@ def test_fitted_images_have_any_shape(tmp_path: Path) -> None:
         np.testing.assert_allclose(engine.describe(images, views)[0], expected, atol=1e-4)
 
 
+def test_photos_of_many_shapes_are_described_by_the_graph_as_each_alone_by_torch(
+    tmp_path: Path,
+) -> None:
+    model, views = build(), Views(square="fit")
+    sizes = [(90, 120), (120, 90), (80, 80), (60, 180)] * 3
+    paths = [tmp_path / f"{number}.jpg" for number in range(len(sizes))]
+    for number, (path, size) in enumerate(zip(paths, sizes, strict=True)):
+        path.write_bytes(encode(photo(*size, seed=number), "JPEG"))
+    paths[5].write_bytes(b"no photo")
+    graph = GraphEngine(tmp_path, export(model, tmp_path), "f32", views=views)
+    found, alone = (
+        extract_all(engine, paths, batch_size=size, max_pixels=10**6, workers=1, views=views)
+        for engine, size in ((graph, 4), (TorchEngine(model), 1))
+    )
+    assert found.positions.tolist() == alone.positions.tolist() and len(found.positions) == 11
+    assert [failure.position for failure in found.failures] == [5]
+    np.testing.assert_allclose(found.vectors, alone.vectors, atol=1e-4)
+
+
 def test_scaled_views_are_left_to_torch(tmp_path: Path) -> None:
     spec = export(build(), tmp_path)
     assert not spec.takes(Views((1.0, 2.0))) and not spec.takes(Views(crops=12))
@@ -216,6 +245,8 @@ def test_bfloat16_is_left_out_where_the_processor_has_none(
         ({"format": 9}, "format 9, this one has 1"),
         ({"model": "0" * 64}, "graph of model 000000000000, not of ffffffffffff"),
         ({"colour": 1}, "is damaged"),
+        ({"dim": "16"}, "is damaged"),
+        ({"image_size": -3}, "is damaged .*size below 1"),
     ],
 )
 def test_a_description_that_does_not_fit_is_refused(
@@ -226,9 +257,10 @@ def test_a_description_that_does_not_fit_is_refused(
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
     with pytest.raises(InputError, match=message):
         read_graph_spec(tmp_path, FINGERPRINT)
-    path.write_text("[]")
-    with pytest.raises(InputError, match="is damaged"):
-        read_graph_spec(tmp_path, FINGERPRINT)
+    for damaged in (b"", b"[]", b"\0\xff", b"[" * 100_000):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="is damaged"):
+            read_graph_spec(tmp_path, FINGERPRINT)
     path.unlink()
     with pytest.raises(MissingFileError, match=r"no graph in .*embed.engine = 'torch'"):
         read_graph_spec(tmp_path, FINGERPRINT)
@@ -241,6 +273,36 @@ def test_a_truncated_graph_is_refused(name: str, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(InputError, match=r"cannot be loaded .*cairn train --redo"):
         GraphEngine(tmp_path, spec, "f32")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"opset1"', '"opset99"'), ('version="11"', 'version="99"')]
+)
+def test_a_graph_of_a_newer_runtime_is_refused(old: str, new: str, tmp_path: Path) -> None:
+    spec = export(build(), tmp_path)
+    path = tmp_path / "graph.xml"
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(InputError, match=r"cannot be loaded .*update the runtime, pip install"):
+        GraphEngine(tmp_path, spec, "f32")
+
+
+def test_a_runtime_that_is_damaged_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)  # its import fails
+    _core.cache_clear()
+    with pytest.raises(InputError, match=r"cannot be loaded .*pip install 'cairn\[openvino\]'"):
+        list_precisions()
+
+
+def test_a_graph_that_cannot_be_loaded_costs_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*given: object) -> object:
+        raise InputError("graph.xml cannot be loaded")
+
+    monkeypatch.setattr("embed.engine_choice.GraphEngine", refuse)
+    choice = choose_engine(build(), FINGERPRINT, tmp_path, photos(64))
+    assert (choice.engine, choice.graph) == ("torch", "")
+    assert "graph.xml cannot be loaded; torch describes images" in caplog.text
 
 
 def test_the_graph_of_a_model_of_other_length_is_refused(tmp_path: Path) -> None:
