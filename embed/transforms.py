@@ -31,10 +31,13 @@ def resize_image(
         pixels = _middle_square(pixels)
     height, width = pixels.shape[:2]
     shape = fit_shape((height, width), side, cell) if square == "fit" else (side, side)
-    # Area averaging shrinks without aliasing, but enlarges in blocks.
-    shrinks = height >= shape[0] and width >= shape[1]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(pixels, shape[::-1], interpolation=method), dtype=np.uint8)
+    # Interpolation takes the mean of two pixels, so it shrinks without aliasing to the half at most;
+    # all in one step, by areas, takes four times as long.
+    while height >= 2 * shape[0] or width >= 2 * shape[1]:
+        height = (height + 1) // 2 if height >= 2 * shape[0] else height
+        width = (width + 1) // 2 if width >= 2 * shape[1] else width
+        pixels = np.asarray(cv2.resize(pixels, (width, height)), dtype=np.uint8)
+    return np.asarray(cv2.resize(pixels, shape[::-1]), dtype=np.uint8)
 
 
 def fit_shape(size: tuple[int, int], side: int, cell: int) -> tuple[int, int]:
