@@ -34,13 +34,16 @@ logger = logging.getLogger(__name__)
 KEPT = 8  # engines in memory: those of an ensemble, or one
 
 
-def open_engine(run: Path, setting: str, views: Views = ONE_VIEW) -> tuple[Engine, str]:
+def open_engine(
+    run: Path, setting: str, views: Views = ONE_VIEW, streams: int = 1
+) -> tuple[Engine, str]:
     """Return what describes images, and the fingerprint of its model.
 
     Args:
         run: run folder, or that of a member of an ensemble.
         setting: embed.engine.
         views: that will be asked for; torch describes what the graph cannot.
+        streams: see GraphEngine.
 
     Raises:
         MissingFileError: the run has no model.
@@ -62,7 +65,8 @@ def open_engine(run: Path, setting: str, views: Views = ONE_VIEW) -> tuple[Engin
         )
     if name != TORCH and _can_run(folder, trained, views):
         precision = cast(Precision, name.removeprefix("openvino-"))
-        return _open_graph(folder, trained.key, fingerprint, precision, views), fingerprint
+        graph = _open_graph(folder, trained.key, fingerprint, precision, views, streams)
+        return graph, fingerprint
     return open_torch_engine(run), fingerprint
 
 
@@ -93,9 +97,10 @@ def _can_run(folder: Path, trained: Manifest, views: Views) -> bool:
 
 @lru_cache(maxsize=KEPT)
 def _open_graph(
-    folder: Path, key: str, fingerprint: str, precision: Precision, views: Views
+    folder: Path, key: str, fingerprint: str, precision: Precision, views: Views, streams: int
 ) -> GraphEngine:
     for name in GRAPH_FILES:
         intact_file(folder, name)
     head = ArrayHead.load(intact_file(folder, HEAD_FILE))
-    return GraphEngine(folder, read_graph_spec(folder, fingerprint), precision, head, views)
+    spec = read_graph_spec(folder, fingerprint)
+    return GraphEngine(folder, spec, precision, head, views, streams)
