@@ -31,8 +31,8 @@ def resize_image(
         pixels = _middle_square(pixels)
     height, width = pixels.shape[:2]
     shape = fit_shape((height, width), side, cell) if square == "fit" else (side, side)
-    # Halves are means of whole pixels; what is left to shrink is less, which interpolation does well
-    # enough: averaging areas in one step takes four to eight times as long, and finds no more.
+    # Halves are means of whole pixels; what is left to shrink is less, which interpolation does
+    # well: averaging areas in one step takes four to eight times as long, and finds no more.
     while height >= 2 * shape[0] or width >= 2 * shape[1]:
         rows, columns = 1 + (height >= 2 * shape[0]), 1 + (width >= 2 * shape[1])
         height, width = height // rows, width // columns

@@ -1,6 +1,7 @@
 """An exported graph describes images as torch does, and one that will not do is refused."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import nn
 from embed.backbone import Backbone, BackboneSpec, undo_zero_init
 from embed.engine_choice import choose_engine
 from embed.errors import InputError, MissingFileError
+from embed.extract import extract_all
 from embed.graph import GraphEngine, GraphSpec, Precision, list_precisions, read_graph_spec
 from embed.graph_export import export_graph
 from embed.model import DescriptorModel, ModelSpec
@@ -31,7 +33,7 @@ from embed.network_settings import (
 )
 from embed.torch_engine import TorchEngine
 from embed.views import ONE_VIEW, Views
-from tests.images import photo
+from tests.images import encode, photo
 
 pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'cairn[openvino]'")
 
@@ -111,6 +113,40 @@ def test_every_family_is_exported_and_agrees_with_torch(name: str, tmp_path: Pat
     assert least_cosine(model, tmp_path, spec) > 0.9999
     for precision in list_precisions():  # how much is lost depends on the weights
         assert least_cosine(model, tmp_path, spec, precision) > 0.998
+
+
+def test_streams_describe_as_one_does_whatever_runs_beside(tmp_path: Path) -> None:
+    spec = export(build(), tmp_path)
+    images = [photos(spec.image_size)[place : place + 2] for place in (0, 1, 2)] * 4
+    one = GraphEngine(tmp_path, spec, "f32")
+    engine = GraphEngine(tmp_path, spec, "f32", streams=2)
+    assert (one.streams, engine.streams) == (1, 2)
+    alone = [engine.describe(each)[0] for each in images]
+    with ThreadPoolExecutor(4) as pool:
+        together = [found for found, _ in pool.map(engine.describe, images)]
+    np.testing.assert_array_equal(together, alone)
+    np.testing.assert_allclose(alone, [one.describe(each)[0] for each in images], atol=1e-5)
+
+
+def test_files_are_described_in_order_by_streams(tmp_path: Path) -> None:
+    spec = export(build(), tmp_path)
+    files = [tmp_path / f"{number}.jpg" for number in range(30)]
+    for number, file in enumerate(files):
+        file.write_bytes(encode(photo(90, 70, number), "JPEG") if number != 7 else b"")
+    by_one, by_two = (
+        extract_all(
+            GraphEngine(tmp_path, spec, "f32", streams=streams),
+            files,
+            batch_size=8,
+            max_pixels=10**6,
+            workers=1,
+        )
+        for streams in (1, 2)
+    )
+    assert by_two.positions.tolist() == [row for row in range(30) if row != 7]
+    assert [failure.position for failure in by_two.failures] == [7]
+    np.testing.assert_array_equal(by_two.positions, by_one.positions)
+    np.testing.assert_allclose(by_two.vectors, by_one.vectors, atol=1e-5)
 
 
 @pytest.mark.parametrize("pooling", POOLINGS, ids=lambda settings: settings.kind)
