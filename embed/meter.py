@@ -56,6 +56,19 @@ class Meter:
         finally:
             self._held[part] += time.perf_counter() - start
 
+    def held_up_by(self, part: Part, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield items, and time how long each took beyond what was waited for meanwhile."""
+        source = iter(items)
+        while True:
+            start, waited = time.perf_counter(), self._waited
+            try:
+                item = next(source)
+            except StopIteration:
+                return
+            finally:
+                self._held[part] += time.perf_counter() - start - (self._waited - waited)
+            yield item
+
     def awaited(self, items: Iterable[Item]) -> Iterator[Item]:
         """Yield items that the threads make, and time how long each was waited for."""
         source = iter(items)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,40 @@ def test_every_family_is_exported_and_agrees_with_torch(name: str, tmp_path: Pat
     assert least_cosine(model, tmp_path, spec) > 0.9999
     for precision in list_precisions():  # how much is lost depends on the weights
         assert least_cosine(model, tmp_path, spec, precision) > 0.998
+
+
+def test_streams_describe_as_one_does_whatever_runs_beside(tmp_path: Path) -> None:
+    spec = export(build(), tmp_path)
+    images = [photos(spec.image_size)[place : place + 1] for place in (0, 1, 2)] * 4
+    one = GraphEngine(tmp_path, spec, "f32")
+    engine = GraphEngine(tmp_path, spec, "f32", streams=2)
+    assert (one.streams, engine.streams) == (1, 2)
+    alone = [engine.describe(each)[0] for each in images]
+    with ThreadPoolExecutor(4) as pool:
+        together = [found for found, _ in pool.map(engine.describe, images)]
+    np.testing.assert_array_equal(together, alone)
+    np.testing.assert_allclose(alone, [one.describe(each)[0] for each in images], atol=1e-5)
+
+
+def test_files_are_described_in_order_by_streams(tmp_path: Path) -> None:
+    spec = export(build(), tmp_path)
+    files = [tmp_path / f"{number}.jpg" for number in range(30)]
+    for number, file in enumerate(files):
+        file.write_bytes(encode(photo(90, 70, number), "JPEG") if number != 7 else b"")
+    by_one, by_two = (
+        extract_all(
+            GraphEngine(tmp_path, spec, "f32", streams=streams),
+            files,
+            batch_size=8,
+            max_pixels=10**6,
+            workers=1,
+        )
+        for streams in (1, 2)
+    )
+    assert by_two.positions.tolist() == [row for row in range(30) if row != 7]
+    assert [failure.position for failure in by_two.failures] == [7]
+    np.testing.assert_array_equal(by_two.positions, by_one.positions)
+    np.testing.assert_allclose(by_two.vectors, by_one.vectors, atol=1e-5)
 
 
 @pytest.mark.parametrize("pooling", POOLINGS, ids=lambda settings: settings.kind)

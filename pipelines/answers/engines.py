@@ -49,19 +49,22 @@ def begin_engines(run: Path, recipe: Recipe) -> None:
         _find_graph(folder, settings.embed.engine, Views.of(settings.embed))
 
 
-def open_engine(run: Path, setting: str, views: Views = ONE_VIEW) -> tuple[Engine, str]:
+def open_engine(
+    run: Path, setting: str, views: Views = ONE_VIEW, streams: int = 1
+) -> tuple[Engine, str]:
     """Return what describes images, and the fingerprint of its model.
 
     Args:
         run: run folder, or that of a member of an ensemble.
         setting: embed.engine.
         views: that will be asked for; torch describes what the graph cannot.
+        streams: see GraphEngine.
 
     Raises:
         MissingFileError: the run has no model.
         InputError: a file of it is damaged.
     """
-    graph, fingerprint, why_not = _find_graph(run, setting, views)
+    graph, fingerprint, why_not = _find_graph(run, setting, views, streams)
     if why_not:
         logger.warning("torch describes images: %s", why_not)
     if graph is None:
@@ -85,7 +88,7 @@ def open_torch_engine(run: Path) -> "TorchEngine":
 
 
 def _find_graph(
-    run: Path, setting: str, views: Views
+    run: Path, setting: str, views: Views, streams: int = 1
 ) -> tuple["Future[GraphEngine] | None", str, str]:
     """Begin to open the graph of a run, unless torch shall describe images.
 
@@ -109,7 +112,8 @@ def _find_graph(
     if not read_graph_spec(folder, fingerprint).takes(views):
         return None, fingerprint, f"the graph knows no views such as {views}"
     precision = cast(Precision, name.removeprefix("openvino-"))
-    return _open_graph(folder, trained.content, fingerprint, precision, views), fingerprint, ""
+    graph = _open_graph(folder, trained.content, fingerprint, precision, views, streams)
+    return graph, fingerprint, ""
 
 
 def _explain_none(run: Path) -> str:
@@ -121,14 +125,14 @@ def _explain_none(run: Path) -> str:
 
 @lru_cache(maxsize=KEPT)
 def _open_graph(
-    folder: Path, content: str, fingerprint: str, precision: Precision, views: Views
+    folder: Path, content: str, fingerprint: str, precision: Precision, views: Views, streams: int
 ) -> "Future[GraphEngine]":
     def load() -> GraphEngine:
         for name in GRAPH_FILES:
             intact_file(folder, name)
         head = ArrayHead.load(intact_file(folder, HEAD_FILE))
         spec = read_graph_spec(folder, fingerprint)
-        engine = GraphEngine(folder, spec, precision, head, views)
+        engine = GraphEngine(folder, spec, precision, head, views, streams)
         # What a graph makes for the first image takes as long as loading it.
         engine.compute(np.zeros((1, 3, spec.image_size, spec.image_size), dtype=np.uint8))
         return engine
