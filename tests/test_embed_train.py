@@ -19,8 +19,9 @@ from embed.backbone import BackboneSpec
 from embed.losses import TrainingCollapsed
 from embed.model import DescriptorModel, ModelSpec
 from embed.settings import DecodeSettings
-from embed.train import Trainer, TrainingImages
+from embed.train import Trainer
 from embed.train_settings import FreezeSettings, PhaseSettings, TrainSettings
+from embed.training_images import TrainingImages
 from embed.upsampling import upsample
 from tests.images import photo
 
