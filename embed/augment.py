@@ -37,7 +37,7 @@ class Augmentation:
 
     def __call__(self, pixels: Pixels, generator: np.random.Generator) -> Pixels:
         """Return [size, size, 3] of an image [H, W, 3]."""
-        box = self._draw_box(*pixels.shape[:2], generator)
+        box = self._draw_box(pixels.shape[0], pixels.shape[1], generator)
         mirrored = generator.random() < self.settings.mirror
         changed = warp.warp(pixels, box, self._draw_changes(generator), self.size)
         if mirrored:

@@ -58,7 +58,7 @@ class Profile:
 
     def seconds(self) -> dict[str, float]:
         """Return the seconds of each part so far."""
-        return dict(zip(PARTS, self._seconds, strict=True))
+        return dict(zip(PARTS, self._seconds[:], strict=True))
 
     def table(self) -> str:
         """Return the seconds of each part and its percentage of the time since the start.

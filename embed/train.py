@@ -292,7 +292,8 @@ class Trainer:
 
     def _share(self, batch: Batch) -> GlobalBatch:
         """Return the batch that this process has a share of."""
-        labels = torch.from_numpy(self.labels[list(batch.positions)]).to(self.fabric.device)
+        labels = torch.from_numpy(self.labels[list(batch.positions)])
+        labels = labels.to(self.fabric.device, non_blocking=True)
         return GlobalBatch.of(
             self.fabric, labels, math.ceil(self.batch_size / self.fabric.world_size)
         )

@@ -199,8 +199,7 @@ def test_an_unknown_preset_is_told_from_a_close_one() -> None:
 
 
 def test_a_centre_crop_is_the_share_of_the_middle_square() -> None:
-    image = np.arange(3 * 40 * 64).reshape(40, 64, 3) % 251
-    image = image.astype(np.uint8)
+    image = (np.arange(3 * 40 * 64).reshape(40, 64, 3) % 251).astype(np.uint8)
     generator = np.random.default_rng(0)
     centre = OFF.model_copy(update={"crop": "centre", "crop_min_area": 0.25})
     found = Augmentation(centre, 20)(image, generator)

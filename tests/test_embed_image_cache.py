@@ -40,10 +40,8 @@ def read(dataset: AugmentedFiles, epoch: int) -> list[torch.Tensor]:
 def test_kept_images_are_those_that_are_decoded(paths: list[Path], tmp_path: Path) -> None:
     cache = ImageCache(tmp_path / "kept", 10**9, EPOCHS)
     for epoch in range(EPOCHS):
-        for kept, decoded in zip(
-            read(files(paths, cache), epoch), read(files(paths, None), epoch), strict=True
-        ):
-            assert torch.equal(kept, decoded)
+        pairs = zip(read(files(paths, cache), epoch), read(files(paths, None), epoch), strict=True)
+        assert all(torch.equal(*pair) for pair in pairs)
     kept = cache.load(paths[0], 40)
     assert kept is not None and kept.shape == (40, 53, 3)
     cache.remove()

@@ -365,7 +365,7 @@ def test_a_training_on_variants_goes_on_with_the_same_bits(
     assert whole.steps == 3  # of 18 examples in batches of 6
     next(make(few, tmp_path / "parts.pt", settings).run(measured))
     resumed = make(few, tmp_path / "parts.pt", settings, seed=7)
-    resumed.workers = 2  # nothing depends on who decodes
+    resumed.loader.workers = 2  # nothing depends on who decodes
     list(resumed.run(measured))
     assert same(weights(resumed), weights(whole))
     plain = make(TrainingImages(few.paths, np.repeat(np.arange(3), 2)), tmp_path / "p.pt", settings)

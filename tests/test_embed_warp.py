@@ -17,7 +17,8 @@ def spot(image: NDArray[np.uint8]) -> NDArray[np.float64]:
     weights = image[..., 0].astype(float)
     side = len(image)
     places = (np.arange(side) + 0.5) / side * 2 - 1
-    return np.array([weights.sum(axis=0) @ places, weights.sum(axis=1) @ places]) / weights.sum()
+    middle = np.array([weights.sum(axis=0) @ places, weights.sum(axis=1) @ places])
+    return np.asarray(middle / weights.sum())
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ ALONE = {
     "evaluate": "",
     "export": "",
     "fit": "DATA... --weights FILE",
+    "gpu": "DATA",
     "hard": "RUN [CASE...]",
     "interrupt": "",
     "landmarks": "",
@@ -37,6 +38,7 @@ ALONE = {
     "steady": "[--images N]",
     "superglobal": "[RUN...]",
     "tables": "",
+    "train_step": "[DATA]",
     "unseen": "DATA --into FOLDER",
 }
 
