@@ -91,7 +91,8 @@ def train(artifact: Artifact) -> Manifest:
     with profile.timed("export"):
         engines = export_engines(job, training, model, folder)
     if job.profile:
-        logger.info("%s", profile.table())
+        for line in profile.table().splitlines():
+            logger.info("%s", line)
     _save_record(trained, ids, folder)
     outputs = list(OUTPUTS)
     if isinstance(trainer.local, MapObjective):
