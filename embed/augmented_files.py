@@ -6,7 +6,6 @@ neither the number of loader processes nor an interruption changes what the netw
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from torch.utils.data import Dataset
 
@@ -19,6 +18,7 @@ from .images import Item
 from .profile import Profile
 from .tensors import to_tensor
 from .train_settings import AugmentSettings
+from .transforms import resize_to
 from .upsampling import Examples
 from .variants import make_variant, name_transforms
 
@@ -98,8 +98,8 @@ class AugmentedFiles(Dataset[Item]):
 
 def _shrink(pixels: Pixels, side: int) -> Pixels:
     """Return [H, W, 3] with a shorter side of at most so many pixels."""
-    factor = side / min(pixels.shape[:2])
+    height, width = pixels.shape[:2]
+    factor = side / min(height, width)
     if factor >= 1:
         return pixels
-    size = [max(round(length * factor), side) for length in pixels.shape[1::-1]]
-    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return resize_to(pixels, (max(round(height * factor), side), max(round(width * factor), side)))

@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .transforms import resize_image
+from .transforms import resize_image, resize_to
 
 Matrix = NDArray[np.float64]
 SAME: Matrix = np.eye(3)
 CORNERS = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=np.float32)
-MAX_STEP = 1.5  # old pixels from one new one to the next; above, bilinear sampling skips too much
+MAX_STEP = 2.0  # old pixels from one new one to the next; above, bilinear sampling skips some
 
 
 class Box(NamedTuple):
@@ -82,10 +82,10 @@ def warp(pixels: NDArray[np.uint8], box: Box, changes: Matrix, side: int) -> NDA
 
 
 def _shrink(pixels: NDArray[np.uint8], box: Box, side: int) -> NDArray[np.uint8]:
-    """Average the image along the axes where the box has more than MAX_STEP pixels for one."""
-    steps = np.array([box.width, box.height]) / side
+    """Shrink the image along the axes where the box has more than MAX_STEP pixels for one."""
+    steps = np.array([box.height, box.width]) / side
     if steps.max() <= MAX_STEP:
         return pixels
-    size = np.rint(pixels.shape[1::-1] / np.where(steps > MAX_STEP, steps, 1.0)).astype(int)
-    size = np.maximum(size, 1).tolist()
-    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+    shape = np.rint(pixels.shape[:2] / np.where(steps > MAX_STEP, steps, 1.0))
+    height, width = np.maximum(shape, 1).astype(int).tolist()
+    return resize_to(pixels, (height, width))
