@@ -3,7 +3,6 @@
 Reads and writes index.faiss. Knows rows, not ids or labels.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import faiss
@@ -21,7 +20,7 @@ def build_index(embeddings: NDArray[np.floating]) -> faiss.IndexFlatIP:
     Raises:
         InputError: no rows, not a matrix, not finite, or rows that are not of length 1.
     """
-    xb = _check_vectors(embeddings, "database")
+    xb = check_vectors(embeddings, "database")
     if not len(xb):
         raise InputError("there are no database embeddings to index; embed some images first")
     index = faiss.IndexFlatIP(xb.shape[1])
@@ -29,9 +28,7 @@ def build_index(embeddings: NDArray[np.floating]) -> faiss.IndexFlatIP:
     return index
 
 
-def search(
-    index: faiss.Index, query_ids: Sequence[str], embeddings: NDArray[np.floating], k: int
-) -> Neighbors:
+def search(index: faiss.Index, embeddings: NDArray[np.floating], k: int) -> Neighbors:
     """Find the k nearest database rows of each query.
 
     FAISS leaves the order of equal scores open, and which of them make the first k. Here the lower
@@ -39,14 +36,13 @@ def search(
 
     Args:
         index: of N rows.
-        query_ids: [Q].
         embeddings: [Q, dim], rows of length 1.
         k: at least 1; beyond N the result is padded.
 
     Raises:
         InputError: another dim than the index, vectors not of length 1, or k below 1.
     """
-    xq = _check_vectors(embeddings, "query")
+    xq = check_vectors(embeddings, "query")
     if xq.shape[1] != index.d:
         raise ValueError(
             f"query dim {xq.shape[1]} != index dim {index.d}; embed both with the same model"
@@ -68,7 +64,7 @@ def search(
         undecided = found_scores[:, -1] >= found_scores[:, keep - 1]
         pending = pending[undecided] if fetch < index.ntotal else pending[:0]
         fetch = min(fetch * 4, index.ntotal)
-    return Neighbors(tuple(query_ids), rows, scores)
+    return Neighbors(rows, scores)
 
 
 def save_index(index: faiss.Index, path: Path) -> None:
@@ -91,7 +87,16 @@ def load_index(path: Path) -> faiss.Index:
         raise InputError(f"{path} is not a FAISS index; run `cairn index --redo`") from error
 
 
-def _check_vectors(embeddings: NDArray[np.floating], name: str) -> NDArray[np.float32]:
+def check_vectors(embeddings: NDArray[np.floating], name: str) -> NDArray[np.float32]:
+    """Return embeddings [n, dim] as float32, contiguous.
+
+    Args:
+        embeddings: rows of length 1, but for the rounding of float16.
+        name: of what they are, for the error.
+
+    Raises:
+        ValueError: not a matrix, or rows of another length.
+    """
     vectors = np.ascontiguousarray(embeddings, dtype=np.float32)
     if vectors.ndim != 2:
         raise ValueError(f"{name} embeddings have shape {vectors.shape}, want [N, dim]")

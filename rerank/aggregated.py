@@ -109,7 +109,7 @@ def match_aggregated(
             "extract both with the same extractor"
         )
     rows0, units = _directions(descriptors0)
-    found = search(index.faiss_index, [str(row) for row in rows0], units, nearest)
+    found = search(index.faiss_index, units, nearest)
     near = (found.rows >= 0) & (2 - 2 * found.scores <= max_distance**2)
     query, entry = rows0[np.nonzero(near)[0]], found.rows[near]
     return _split(*_unique_matches(query, entry, found.scores[near], index.image), index)

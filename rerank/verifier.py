@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embed.parallel import run_parallel
+from index.rows import RowTable
 
 from .aggregated import AggregatedIndex, build_aggregated_index, verify_aggregated
 from .features import LocalFeatures
@@ -63,7 +64,7 @@ class VerifiedImage:
 class Verifier:
     """Compares queries with images of a database."""
 
-    image_ids: tuple[str, ...]  # [N] of the database, by row
+    table: RowTable  # of the database
     features: FeatureStore  # of these images
     settings: RerankSettings
 
@@ -143,7 +144,10 @@ class Verifier:
 
     def _load(self, rows: Sequence[int]) -> tuple[list[int], list[LocalFeatures]]:
         """Return those rows whose image has stored features, and these."""
-        pairs = [(row, self.features.get(self.image_ids[row])) for row in rows]
+        ids = self.table.ids(rows).to_pylist()
+        pairs = [
+            (row, self.features.get(image_id)) for row, image_id in zip(rows, ids, strict=True)
+        ]
         known = [(row, features) for row, features in pairs if features is not None]
         return [row for row, _ in known], [features for _, features in known]
 

@@ -26,12 +26,8 @@ def random_rows(count: int, seed: int, dim: int = 16) -> NDArray[np.float32]:
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
 
 
-def names(count: int) -> tuple[str, ...]:
-    return tuple(f"q{number}" for number in range(count))
-
-
 def find(xb: NDArray[np.float32], xq: NDArray[np.float32], k: int) -> Neighbors:
-    return search(build_index(xb), names(len(xq)), xq, k)
+    return search(build_index(xb), xq, k)
 
 
 def slow_search(
@@ -154,7 +150,7 @@ def test_empty_and_flat_arrays_and_k_below_1_are_refused() -> None:
 def test_a_saved_index_finds_the_same(tmp_path: Path) -> None:
     xb, xq = exact_rows(60, seed=0), exact_rows(9, seed=1)
     save_index(build_index(xb), tmp_path / "index.faiss")
-    found = search(load_index(tmp_path / "index.faiss"), names(9), xq, 7)
+    found = search(load_index(tmp_path / "index.faiss"), xq, 7)
     np.testing.assert_array_equal(found.rows, find(xb, xq, 7).rows)
 
 
@@ -175,19 +171,18 @@ INF = float("inf")
 
 
 @pytest.mark.parametrize(
-    ("ids", "rows", "scores", "message"),
+    ("rows", "scores", "message"),
     [
-        (("a",), [[0, 1]], [[0.9]], "want"),
-        (("a",), [0, 1], [0.9, 0.8], "want"),
-        (("a", "b"), [[0]], [[0.9]], "2 query ids for 1 rows"),
-        (("a",), [[0, 1]], [[0.8, 0.9]], "descend"),
-        (("a",), [[0, 1]], [[0.8, float("nan")]], "nan"),
-        (("a",), [[0, -1]], [[0.8, 0.7]], "padded"),
-        (("a",), [[0, 1]], [[0.8, -INF]], "padded"),
+        ([[0, 1]], [[0.9]], "want"),
+        ([0, 1], [0.9, 0.8], "want"),
+        ([[0, 1]], [[0.8, 0.9]], "descend"),
+        ([[0, 1]], [[0.8, float("nan")]], "nan"),
+        ([[0, -1]], [[0.8, 0.7]], "padded"),
+        ([[0, 1]], [[0.8, -INF]], "padded"),
     ],
 )
 def test_a_record_that_is_not_as_documented_is_refused(
-    ids: tuple[str, ...], rows: list[object], scores: list[object], message: str
+    rows: list[object], scores: list[object], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        Neighbors(ids, np.array(rows, np.int64), np.array(scores, np.float32))
+        Neighbors(np.array(rows, np.int64), np.array(scores, np.float32))

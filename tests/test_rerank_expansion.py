@@ -19,8 +19,7 @@ def unit_rows(count: int, dim: int, seed: int) -> NDArray[np.float32]:
 def neighbors(
     queries: NDArray[np.float32], database: NDArray[np.float32], k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    names = [f"q{number}" for number in range(len(queries))]
-    found = search(build_index(database), names, queries, k)
+    found = search(build_index(database), queries, k)
     return found.rows, found.scores
 
 

@@ -82,7 +82,7 @@ def open_recognizer(
     """
     database = load_database(run, fingerprint, names)
     _check_recipe(run, database.split, recipe)
-    no_pool = np.empty((0, 1, database.index.d), dtype=np.float32)
+    no_pool = np.empty((0, 1, database.images.dim), dtype=np.float32)
     return Recognizer(
         database,
         split_pool(run)[0].all_vectors if database.has_pool else no_pool,

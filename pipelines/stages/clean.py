@@ -158,7 +158,7 @@ def verify_training(
     def make_part(rows: Sequence[int], meter: Meter) -> Rows:
         ids = [images.ids[row] for row in rows]
         # One more than asked for: the nearest of all is mostly the image itself.
-        found = search(index, ids, images.vectors[rows], settings.neighbors + 1)
+        found = search(index, images.vectors[rows], settings.neighbors + 1)
         candidates = same_label_candidates(
             images.landmark_ids, np.array(rows), found.rows, settings.candidates
         )

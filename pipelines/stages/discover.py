@@ -140,8 +140,7 @@ def choose_pairs(vectors: NDArray[np.float32], originals: Ints) -> Ints:
     """
     rows = np.unique(originals)
     kept = vectors[rows]
-    names = [str(row) for row in rows]
-    found = search(build_index(kept), names, kept, NEIGHBORS + 1)  # the nearest is itself
+    found = search(build_index(kept), kept, NEIGHBORS + 1)  # the nearest is itself
     return rows[mutual_neighbors(found.rows)]
 
 

@@ -81,6 +81,5 @@ def _center_between(whitening: Whitening, pool: NDArray[np.float32] | None) -> W
 
 def _augment(vectors: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     """Add to each vector its nearest ones, ever less of them."""
-    names = [str(row) for row in range(len(vectors))]
-    found = search(build_index(vectors), names, vectors, count + 1)
+    found = search(build_index(vectors), vectors, count + 1)
     return augment_database(vectors, found.rows, weights=np.logspace(0, -1.5, count + 1).tolist())

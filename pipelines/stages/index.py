@@ -1,6 +1,6 @@
 """Stage `index`: embeddings of the database split to what is searched.
 
-Reads embeddings/. Writes index/: index.faiss, ids.parquet (row, image_id, landmark_id),
+Reads embeddings/. Writes index/: index.faiss, rows.arrow (see index.rows),
 whitening.safetensors and landmark_head.json where the recipe asks for them, manifest.json.
 """
 
@@ -8,14 +8,13 @@ import logging
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from classify_head.landmark_head import LEAST_IMAGES, cross_fit
 from embed.files import writing
+from index.rows import RowTable
 from index.search import save_index
-from pipelines.answers.database import LANDMARK_HEAD, WHITENING
+from pipelines.answers.database import LANDMARK_HEAD, ROWS, WHITENING
 from pipelines.answers.open_run import load_split_embeddings, split_pool
 from pipelines.artifacts import Manifest, invalidate, record_file, write_json
 from pipelines.runs.artifact import Artifact
@@ -49,10 +48,9 @@ def index_database(artifact: Artifact, embedded: Manifest) -> Manifest:
             whitening.save(temporary)
     with writing(folder / "index.faiss") as temporary:
         save_index(index, temporary)
-    with writing(folder / "ids.parquet") as temporary:
-        _write_ids(temporary, embeddings.ids, embeddings.landmark_ids)
+    RowTable.build(embeddings.ids, embeddings.landmark_ids).save(folder / ROWS)
     count = len(embeddings.ids)
-    written = ("index.faiss", "ids.parquet", WHITENING, LANDMARK_HEAD)
+    written = ("index.faiss", ROWS, WHITENING, LANDMARK_HEAD)
     outputs = [folder / name for name in written if (folder / name).is_file()]
     return artifact.sign(
         [record_file(path, count) for path in outputs],
@@ -94,14 +92,3 @@ def write_landmark_head(
         )
         return
     write_json(cross_fit(landmarks, others).to_json(), path)
-
-
-def _write_ids(path: Path, ids: tuple[str, ...], landmark_ids: NDArray[np.int64]) -> None:
-    table = pa.table(
-        {
-            "row": np.arange(len(ids)),
-            "image_id": pa.array(ids, pa.string()),
-            "landmark_id": landmark_ids,
-        }
-    )
-    pq.write_table(table, path)

@@ -170,7 +170,7 @@ class Validation:
             searched = self._concatenate(searched, self._database_before)
         whitening, index = fit_search(searched, labels, self.search)
         vectors = vectors if whitening is None else whitening.apply(vectors)
-        nearest = search(index, ids, vectors, 1)
+        nearest = search(index, vectors, 1)
         return beside_truths(labels[nearest.rows[:, 0]], nearest.scores[:, 0]), head
 
     def figures(self, answers: Answers | None, head: Answers | None) -> dict[str, float]:

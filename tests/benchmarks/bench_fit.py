@@ -88,7 +88,7 @@ def answer(
     labels = database.landmark_ids[known.rows]
     whitening, index = fit_search(known.vectors, labels, settings)
     queries = asked.vectors if whitening is None else whitening.apply(asked.vectors)
-    nearest = search(index, [test.ids[row] for row in asked.rows], queries, 1)
+    nearest = search(index, queries, 1)
     found, confidences = np.full(len(test.ids), -1), np.zeros(len(test.ids))
     found[asked.rows] = labels[nearest.rows[:, 0]]
     confidences[asked.rows] = nearest.scores[:, 0]

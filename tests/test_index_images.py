@@ -6,11 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from index.neighbors import Neighbors
-from index.regions import ImageIndex, merge_hits
+from index.images import ImageIndex, keep_nearest
 from index.search import build_index, search
 
-from .test_index_search import exact_rows, names, random_rows
+from .test_index_search import exact_rows, random_rows
 
 
 def draw(images: int, each: int, seed: int, dim: int = 8) -> NDArray[np.float32]:
@@ -40,7 +39,7 @@ def test_images_come_out_as_if_all_pairs_had_been_compared(
 ) -> None:
     images, asked = draw(count, per_image, seed), draw(queries, each, seed + 1)
     index = ImageIndex.build(images)
-    found = index.search(names(queries), asked, k)
+    found = index.search(asked, k)
     rows, scores = slow_search(images, asked, k)
     np.testing.assert_array_equal(found.rows, rows)
     np.testing.assert_array_equal(found.scores, scores)
@@ -57,16 +56,16 @@ def test_an_image_whose_regions_fill_the_first_hits_hides_no_other(
     images[1], images[3, 7] = np.eye(8)[0], [0.8, 0.6, 0, 0, 0, 0, 0, 0]
     asked = np.eye(8, dtype=np.float32)[None, :1]
     for most in (1, 1 << 22):  # one query at a time, and all together
-        monkeypatch.setattr("index.regions.MOST_HITS", most)
-        found = ImageIndex.build(images).search(("a", "b"), np.repeat(asked, 2, axis=0), 4)
+        monkeypatch.setattr("index.images.MOST_HITS", most)
+        found = ImageIndex.build(images).search(np.repeat(asked, 2, axis=0), 4)
         assert found.rows.tolist() == [[1, 3, 0, 2]] * 2
         np.testing.assert_allclose(found.scores[0], [1, 0.8, 0, 0], atol=1e-6)
 
 
 def test_images_of_one_vector_are_searched_as_ever() -> None:
     images, asked = random_rows(50, seed=0), random_rows(7, seed=1)
-    expected = search(build_index(images), names(7), asked, 9)
-    found = ImageIndex.build(images[:, None]).search(names(7), asked[:, None], 9)
+    expected = search(build_index(images), asked, 9)
+    found = ImageIndex.build(images[:, None]).search(asked[:, None], 9)
     np.testing.assert_array_equal(found.rows, expected.rows)
     np.testing.assert_array_equal(found.scores, expected.scores)
 
@@ -83,7 +82,7 @@ def test_the_vectors_of_an_image_are_read_back() -> None:
 def test_the_best_pair_of_vectors_is_the_one_that_gave_the_score() -> None:
     images, asked = random_rows(12, seed=3).reshape(4, 3, 16), random_rows(2, seed=4)
     index = ImageIndex.build(images)
-    found = index.search(("a",), asked[None], 4)
+    found = index.search(asked[None], 4)
     cosines = index.cosines(asked, found.rows[0])
     np.testing.assert_allclose(cosines, found.scores[0], atol=1e-6)
     for row, score in zip(found.rows[0], found.scores[0], strict=True):
@@ -92,9 +91,9 @@ def test_the_best_pair_of_vectors_is_the_one_that_gave_the_score() -> None:
 
 
 def test_hits_of_one_image_count_once_by_the_best() -> None:
-    rows = np.array([[4, 1, 0], [5, 2, -1]])
-    scores = np.array([[0.5, 0.25, 0.125], [0.75, 0.25, -np.inf]], np.float32)
-    images, best = merge_hits(Neighbors(("a", "a"), rows, scores), per_image=2, each=2, k=4)
+    found = np.array([[2, 0, 0, 2, 1, -1]])
+    scores = np.array([[0.5, 0.25, 0.125, 0.75, 0.25, -np.inf]], np.float32)
+    images, best = keep_nearest(found, scores, k=4)
     assert images.tolist() == [[2, 0, 1, -1]]
     assert best.tolist() == [[0.75, 0.25, 0.25, -np.inf]]
 
