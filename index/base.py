@@ -114,8 +114,11 @@ class BaseIndex:
         order = np.lexsort((found, -scores), axis=1)
         # A product of matrices adds in another order than that of a pair, and rounds otherwise.
         unseen = near[:, -1] + np.float32(self.dim * np.finfo(np.float32).eps)
-        found, scores = (np.take_along_axis(each, order, axis=1) for each in (found, scores))
-        return found, scores, unseen
+        return (
+            np.take_along_axis(found, order, axis=1),
+            np.take_along_axis(scores, order, axis=1),
+            unseen,
+        )
 
     def save(self, folder: Path) -> list[str]:
         """Write vectors.npy, and index.faiss if there is one; return the names of the files."""
