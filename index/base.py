@@ -1,0 +1,185 @@
+"""The vectors that do not change: held exactly, and where that pays found by a FAISS index first.
+
+Knows rows, not images, ids or labels. Reads and writes vectors.npy, and index.faiss where there is
+a FAISS index; whoever calls compares the files with their checksums before they are loaded.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from embed.errors import InputError, MissingFileError
+from embed.files import writing
+
+from .neighbors import Neighbors
+
+VECTORS, INDEX = "vectors.npy", "index.faiss"
+MARGIN = 8  # rows that are looked at beyond the k asked for, in case some tie
+MOST_VALUES = 1 << 24  # numbers of candidates that are gathered at a time: 64 MiB
+# Float16 storage moves the length of a vector by at most 1e-3.
+LENGTH_TOLERANCE = 5e-3
+
+
+@dataclass(frozen=True)
+class BaseIndex:
+    """N vectors, and how the nearest of them are found.
+
+    Scores are always cosines with the exact vectors, a pair at a time: they depend neither on the
+    other queries, nor on threads, nor on how rows were found. Equal scores are ordered by row.
+    """
+
+    exact: NDArray[np.floating]  # [N, dim] float16 or float32 of length 1, may be memory-mapped
+    coarse: Any = None  # faiss.Index of the same rows that finds candidates; None: all are compared
+    parameters: Mapping[str, int] = field(default_factory=dict)  # of the search in coarse
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless the FAISS index, if any, is of as many vectors as long."""
+        if self.coarse is not None and (self.coarse.ntotal, self.coarse.d) != self.exact.shape:
+            raise ValueError(
+                f"index of {self.coarse.ntotal} x {self.coarse.d}, vectors {self.exact.shape}"
+            )
+
+    @classmethod
+    def build(cls, vectors: NDArray[np.floating]) -> Self:
+        """Return an exact index over vectors [N, dim] of length 1.
+
+        Raises:
+            InputError: no rows.
+            ValueError: not a matrix, not finite, or rows that are not of length 1.
+        """
+        vectors = check_vectors(vectors, "database")
+        if not len(vectors):
+            raise InputError("there are no database embeddings to index; embed some images first")
+        return cls(vectors)
+
+    @property
+    def ntotal(self) -> int:
+        """N."""
+        return int(self.exact.shape[0])
+
+    @property
+    def dim(self) -> int:
+        """The length of a vector."""
+        return int(self.exact.shape[1])
+
+    def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return [n, dim] the exact vectors of rows [n]."""
+        return np.asarray(self.exact[rows], dtype=np.float32)
+
+    def search(self, queries: NDArray[np.floating], k: int) -> Neighbors:
+        """Find the k nearest rows of each query; of equal ones the lower row is first.
+
+        Args:
+            queries: [Q, dim], rows of length 1.
+            k: at least 1; beyond N the result is padded.
+
+        Raises:
+            ValueError: another dim than the index, vectors not of length 1, or k below 1.
+        """
+        queries = check_vectors(queries, "query")
+        if queries.shape[1] != self.dim:
+            raise ValueError(
+                f"query dim {queries.shape[1]} != index dim {self.dim}; embed both with the same "
+                "model"
+            )
+        if k < 1:
+            raise ValueError(f"k is {k}, must be at least 1")
+        rows = np.full((len(queries), k), -1, dtype=np.int64)
+        scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
+        pending, fetch = np.arange(len(queries)), min(k + MARGIN, self.ntotal)
+        while len(pending):
+            undecided = []
+            step = max(MOST_VALUES // (fetch * self.dim), 1)
+            for places in np.split(pending, range(step, len(pending), step)):
+                found, found_scores, unseen = self._rank(queries[places], fetch)
+                keep = min(k, fetch)
+                rows[places, :keep], scores[places, :keep] = found[:, :keep], found_scores[:, :keep]
+                undecided.append(places[unseen >= found_scores[:, keep - 1]])
+            pending = np.concatenate(undecided) if fetch < self.ntotal else pending[:0]
+            fetch = min(fetch * 4, self.ntotal)
+        return Neighbors(("",) * len(rows), rows, scores)
+
+    def _rank(
+        self, queries: NDArray[np.float32], fetch: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+        """Return rows and scores [Q, fetch] in order, and [Q] what no other row's score exceeds."""
+        exact = np.asarray(self.exact, dtype=np.float32)
+        near, found = faiss.knn(queries, exact, fetch, metric=faiss.METRIC_INNER_PRODUCT)
+        scores = pair_cosines(queries, self.vectors(found.ravel()).reshape(*found.shape, self.dim))
+        order = np.lexsort((found, -scores), axis=1)
+        # A product of matrices adds in another order than that of a pair, and rounds otherwise.
+        unseen = near[:, -1] + np.float32(self.dim * np.finfo(np.float32).eps)
+        return (
+            np.take_along_axis(found, order, axis=1),
+            np.take_along_axis(scores, order, axis=1),
+            unseen,
+        )
+
+    def save(self, folder: Path) -> list[str]:
+        """Write vectors.npy, and index.faiss if there is one; return the names of the files."""
+        with writing(folder / VECTORS) as temporary, temporary.open("wb") as file:
+            np.save(file, self.exact)
+        if self.coarse is None:
+            return [VECTORS]
+        with writing(folder / INDEX) as temporary:
+            faiss.write_index(self.coarse, str(temporary))
+        return [VECTORS, INDEX]
+
+    @classmethod
+    def load(cls, vectors: Path, index: Path | None, parameters: Mapping[str, int]) -> Self:
+        """Open what save wrote: vectors are memory-mapped.
+
+        Args:
+            vectors: vectors.npy, whose checksum was compared.
+            index: index.faiss, whose checksum was compared; None where there is none.
+            parameters: of the search, as they were when it was saved.
+
+        Raises:
+            MissingFileError: a file is not there.
+            InputError: a file is not what save writes, or of another index than the other.
+        """
+        for path in (vectors, index):
+            if path is not None and not path.is_file():
+                raise MissingFileError(f"no index at {path}; run `cairn index` first")
+        try:
+            exact = np.load(vectors, mmap_mode="r")
+            coarse = None if index is None else faiss.read_index(str(index))
+            check_matrix(exact)
+            return cls(exact, coarse, parameters)
+        except (ValueError, RuntimeError, EOFError) as error:
+            raise InputError(
+                f"{index or vectors} is no index ({error}); run `cairn index --redo`"
+            ) from error
+
+
+def pair_cosines(queries: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return [Q, n] the cosines of queries [Q, dim] and vectors [Q, n, dim], those of each query.
+
+    Each pair's is computed for itself: the same two vectors have the same cosine everywhere.
+    """
+    return np.asarray(np.vecdot(vectors, queries[:, None]))
+
+
+def check_matrix(vectors: NDArray[Any]) -> None:
+    """Raise ValueError unless vectors are [N, dim] float16 or float32, without reading them."""
+    if vectors.ndim != 2 or vectors.dtype not in (np.float16, np.float32):
+        raise ValueError(
+            f"vectors {vectors.shape} {vectors.dtype}, want [N, dim] float16 or float32"
+        )
+
+
+def check_vectors(embeddings: NDArray[np.floating], name: str) -> NDArray[np.float32]:
+    """Return embeddings [N, dim] as float32. Raises ValueError unless all rows have length 1."""
+    vectors = np.ascontiguousarray(embeddings, dtype=np.float32)
+    if vectors.ndim != 2:
+        raise ValueError(f"{name} embeddings have shape {vectors.shape}, want [N, dim]")
+    lengths = np.sqrt(np.vecdot(vectors, vectors))
+    wrong = np.flatnonzero(~(np.abs(lengths - 1) < LENGTH_TOLERANCE))
+    if len(wrong):
+        raise ValueError(f"{name} embedding {wrong[0]} has length {lengths[wrong[0]]:.4g}, want 1")
+    return vectors
