@@ -102,7 +102,7 @@ class BaseIndex:
                 undecided.append(places[unseen >= found_scores[:, keep - 1]])
             pending = np.concatenate(undecided) if fetch < self.ntotal else pending[:0]
             fetch = min(fetch * 4, self.ntotal)
-        return Neighbors(("",) * len(rows), rows, scores)
+        return Neighbors(rows, scores)
 
     def _rank(
         self, queries: NDArray[np.float32], fetch: int

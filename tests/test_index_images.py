@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from index.base import BaseIndex
 from index.images import ImageIndex, keep_nearest
-from index.search import build_index, search
 
 from .test_index_search import exact_rows, random_rows
 
@@ -56,7 +56,7 @@ def test_an_image_whose_regions_fill_the_first_hits_hides_no_other(
     images[1], images[3, 7] = np.eye(8)[0], [0.8, 0.6, 0, 0, 0, 0, 0, 0]
     asked = np.eye(8, dtype=np.float32)[None, :1]
     for most in (1, 1 << 22):  # one query at a time, and all together
-        monkeypatch.setattr("index.images.MOST_HITS", most)
+        monkeypatch.setattr("index.images.MOST_NUMBERS", most)
         found = ImageIndex.build(images).search(np.repeat(asked, 2, axis=0), 4)
         assert found.rows.tolist() == [[1, 3, 0, 2]] * 2
         np.testing.assert_allclose(found.scores[0], [1, 0.8, 0, 0], atol=1e-6)
@@ -64,7 +64,7 @@ def test_an_image_whose_regions_fill_the_first_hits_hides_no_other(
 
 def test_images_of_one_vector_are_searched_as_ever() -> None:
     images, asked = random_rows(50, seed=0), random_rows(7, seed=1)
-    expected = search(build_index(images), asked, 9)
+    expected = BaseIndex.build(images).search(asked, 9)
     found = ImageIndex.build(images[:, None]).search(asked[:, None], 9)
     np.testing.assert_array_equal(found.rows, expected.rows)
     np.testing.assert_array_equal(found.scores, expected.scores)

@@ -99,7 +99,7 @@ def test_two_runs_give_the_same_bytes(finished: Tiny, fresh: Tiny) -> None:
     assert fresh.submit().status == 0
     first, second = results(finished.run), results(fresh.run)
     assert {"submission.csv", "model/model.safetensors", "model/history.csv"} <= first.keys()
-    assert {"index/index.faiss", "verified.parquet"} <= first.keys()
+    assert {"index/vectors.npy", "verified.parquet"} <= first.keys()
     assert first == second
 
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from index.base import BaseIndex
 from index.neighbors import Neighbors
-from index.search import build_index, search
 from rerank import superglobal
 from rerank.superglobal import refine_similarities, rerank_neighbors
 
@@ -111,7 +111,7 @@ def test_images_of_one_thing_pass_a_nearer_one_that_stands_alone() -> None:
 
 
 def neighbors_of(queries: Rows, database: Rows, k: int) -> Neighbors:
-    return search(build_index(database), queries, k)
+    return BaseIndex.build(database).search(queries, k)
 
 
 @pytest.mark.parametrize("chunk", [1, 1 << 23])

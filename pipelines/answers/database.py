@@ -15,9 +15,9 @@ from classify_head.centroids import class_centroids
 from classify_head.landmark_head import CrossFittedHead
 from embed.errors import InputError, MissingFileError
 from embed.whitening import Whitening, load_whitening
+from index.base import INDEX, VECTORS, BaseIndex
 from index.images import ImageIndex
 from index.rows import RowTable
-from index.search import load_index
 from pipelines.artifacts import load_manifest, name_maker, remedy
 from pipelines.runs.integrity import has_file, intact_file
 from pipelines.runs.names import load_names
@@ -68,13 +68,14 @@ def load_database(run: Path, fingerprint: str, names: dict[int, str] | None = No
             f"model is {fingerprint[:12]}; embed and index with this model: {name_maker(folder)}"
         )
     rows = RowTable.load(intact_file(folder, ROWS))
-    index = load_index(intact_file(folder, "index.faiss"))
+    coarse = intact_file(folder, INDEX) if has_file(folder, INDEX) else None
+    base = BaseIndex.load(intact_file(folder, VECTORS), coarse, {})
     whitening, landmark_head = (
         intact_file(folder, name) if has_file(folder, name) else None
         for name in (WHITENING, LANDMARK_HEAD)
     )
     return Database(
-        ImageIndex(index, index.ntotal // len(rows)),
+        ImageIndex(base, base.ntotal // len(rows)),
         rows,
         load_names(run) if names is None else names,
         fingerprint,

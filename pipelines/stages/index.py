@@ -1,6 +1,6 @@
 """Stage `index`: embeddings of the database split to what is searched.
 
-Reads embeddings/. Writes index/: index.faiss, rows.arrow (see index.rows),
+Reads embeddings/. Writes index/: vectors.npy (see index.base), rows.arrow (see index.rows),
 whitening.safetensors and landmark_head.json where the recipe asks for them, manifest.json.
 """
 
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from classify_head.landmark_head import LEAST_IMAGES, cross_fit
 from embed.files import writing
 from index.rows import RowTable
-from index.search import save_index
 from pipelines.answers.database import LANDMARK_HEAD, ROWS, WHITENING
 from pipelines.answers.open_run import load_split_embeddings, split_pool
 from pipelines.artifacts import Manifest, invalidate, record_file, write_json
@@ -41,16 +40,15 @@ def index_database(artifact: Artifact, embedded: Manifest) -> Manifest:
         # The second half of the pool is not learned from: it sets the decision.
         pool = split_pool(job.run)[0].all_vectors
     _fit_landmark_head(job, vectors[:, 0], pool[:, 0], folder / LANDMARK_HEAD)
-    whitening, index = fit_search(vectors, embeddings.landmark_ids, recipe.search, pool=pool)
+    whitening, base = fit_search(vectors, embeddings.landmark_ids, recipe.search, pool=pool)
     (folder / WHITENING).unlink(missing_ok=True)  # where it is, it is applied
     if whitening is not None:
         with writing(folder / WHITENING) as temporary:
             whitening.save(temporary)
-    with writing(folder / "index.faiss") as temporary:
-        save_index(index, temporary)
+    searched = base.save(folder)
     RowTable.build(embeddings.ids, embeddings.landmark_ids).save(folder / ROWS)
     count = len(embeddings.ids)
-    written = ("index.faiss", ROWS, WHITENING, LANDMARK_HEAD)
+    written = (*searched, ROWS, WHITENING, LANDMARK_HEAD)
     outputs = [folder / name for name in written if (folder / name).is_file()]
     return artifact.sign(
         [record_file(path, count) for path in outputs],

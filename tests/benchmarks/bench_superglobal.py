@@ -14,7 +14,6 @@ import time
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +25,9 @@ from classify_head.gap import gap
 from classify_head.policies import POLICIES, decide
 from embed.settings import Settings
 from embed.shards import Embeddings
+from index.base import BaseIndex
 from index.images import ImageIndex
 from index.neighbors import Neighbors
-from index.search import build_index, search
 from pipelines.answers.open_run import load_split_embeddings, open_recognizer
 from pipelines.answers.recognition import Recognizer
 from pipelines.runs.job import Job, open_job
@@ -68,10 +67,10 @@ def measure_time() -> str:
     rng = np.random.default_rng(0)
     for dim in (512, 1280):
         drawn = rng.normal(size=(BATCH * COUNT, dim)).astype(np.float32)
-        index = build_index(drawn / np.linalg.norm(drawn, axis=1, keepdims=True))
+        index = BaseIndex.build(drawn / np.linalg.norm(drawn, axis=1, keepdims=True))
         for batch in (1, BATCH):
-            queries = index.reconstruct_batch(np.arange(batch))
-            found = search(index, queries, COUNT)
+            queries = index.vectors(np.arange(batch))
+            found = index.search(queries, COUNT)
             ways = {"published": partial(ask_published, index), "ours": partial(ask_ours, index)}
             walls: dict[str, list[float]] = {name: [] for name in ways}
             processor: dict[str, list[float]] = {name: [] for name in ways}
@@ -90,9 +89,9 @@ def measure_time() -> str:
     return "\n".join(lines)
 
 
-def ask_published(index: Any, found: Neighbors, queries: Floats) -> Neighbors:
+def ask_published(index: BaseIndex, found: Neighbors, queries: Floats) -> Neighbors:
     """Re-rank as the published code does."""
-    candidates = index.reconstruct_batch(found.rows.ravel()).reshape(*found.rows.shape, -1)
+    candidates = index.vectors(found.rows.ravel()).reshape(*found.rows.shape, -1)
     scores = published(queries, candidates)
     order = np.argsort(-scores, axis=1, kind="stable")
     return Neighbors(
@@ -101,11 +100,9 @@ def ask_published(index: Any, found: Neighbors, queries: Floats) -> Neighbors:
     )
 
 
-def ask_ours(index: Any, found: Neighbors, queries: Floats) -> Neighbors:
+def ask_ours(index: BaseIndex, found: Neighbors, queries: Floats) -> Neighbors:
     """Re-rank with the default numbers."""
-    return rerank_neighbors(
-        found, queries, index.reconstruct_batch, count=COUNT, nearest=NEAREST, beta=BETA
-    )
+    return rerank_neighbors(found, queries, index.vectors, count=COUNT, nearest=NEAREST, beta=BETA)
 
 
 @dataclass(frozen=True)
@@ -134,7 +131,7 @@ class Case:
         if database.whitening is not None:
             vectors = database.whitening.apply(vectors)
         index = database.images.base
-        found = search(index, vectors, min(COUNT, len(database.images)))
+        found = index.search(vectors, min(COUNT, len(database.images)))
         parts = [
             ask_published(
                 index,
