@@ -137,7 +137,8 @@ class BaseIndex:
             found = np.concatenate([found, rows + start], axis=1)
             near = np.concatenate([near, scores], axis=1)
             order = np.argsort(-near, axis=1, kind="stable")[:, :fetch]
-            found, near = (np.take_along_axis(each, order, axis=1) for each in (found, near))
+            found = np.take_along_axis(found, order, axis=1)
+            near = np.take_along_axis(near, order, axis=1)
         # A product of matrices adds in another order than that of a pair, and rounds otherwise.
         return found, near[:, -1] + np.float32(self.dim * np.finfo(np.float32).eps)
 
@@ -146,14 +147,15 @@ class BaseIndex:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return rows [Q, n] in order, and their cosines; -1, of which there is no row, is last."""
         scores = np.empty(found.shape, dtype=np.float32)
-        mapped = self.coarse is not None and isinstance(self.exact.base, mmap.mmap)
+        file: Any = self.exact.base  # an mmap where vectors are in a file
+        mapped = self.coarse is not None and isinstance(file, mmap.mmap)
         step = max((MOST_MAPPED if mapped else MOST_VALUES) // (found.shape[1] * self.dim), 1)
         for start in range(0, len(queries), step):
             part = slice(start, start + step)
             vectors = self.vectors(found[part].ravel()).reshape(*found[part].shape, self.dim)
             scores[part] = pair_cosines(queries[part], vectors)
             if mapped:
-                self.exact.base.madvise(mmap.MADV_DONTNEED)
+                file.madvise(mmap.MADV_DONTNEED)
         scores[found < 0] = -np.inf
         order = np.lexsort((found, -scores), axis=1)
         return np.take_along_axis(found, order, axis=1), np.take_along_axis(scores, order, axis=1)

@@ -6,9 +6,11 @@ OPENBLAS_CORETYPE in the environment wins. numpy's own OpenBLAS knows the proces
 loaded before, and never sees what FAISS's is told. Reads /proc/cpuinfo.
 """
 
+import importlib
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 # Loaded first, so that its OpenBLAS has chosen.
 import numpy  # noqa: F401
@@ -53,7 +55,7 @@ def _tell() -> str:
 _own = VARIABLE not in os.environ
 KERNELS = _tell()  # of FAISS's products; empty: OpenBLAS decided
 try:
-    import faiss
+    faiss: Any = importlib.import_module("faiss")
 finally:
     if _own:  # processes that are started from here decide for themselves
         os.environ.pop(VARIABLE, None)
