@@ -22,6 +22,7 @@ ALONE = {
     "embed_pipeline": "[DATA] [--models NAME...]",
     "evaluate": "",
     "fit": "DATA... --weights FILE",
+    "index": "[--count N...] [--run RUN] [--memory SIZE] [--recall SHARE] [--sides NAME...]",
     "hard": "RUN [CASE...]",
     "landmarks": "",
     "large_head": "",

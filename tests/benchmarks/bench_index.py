@@ -36,7 +36,9 @@ class Measured:
     """What was measured of a side."""
 
     side: str
-    told: dict[str, Any]  # setting, recall, build (seconds), resident (bytes), added (seconds)
+    # setting, recall, build (seconds), resident and peak (bytes: beyond those before, and the most
+    # of the whole process that built), added (seconds)
+    told: dict[str, Any]
     batch: float  # queries a second
     one: float  # queries a second, one at a time
     added: float  # queries a second in a batch, after more vectors were added; 0: cannot
@@ -45,6 +47,7 @@ class Measured:
         """Return a line of the table."""
         return (
             f"| {self.side} | {self.told['setting']} | {self.told['resident'] / 1e6:,.0f} | "
+            f"{self.told['peak'] / 1e6:,.0f} | "
             f"{self.told['build']:,.1f} | {self.told['recall']:.4f} | {self.batch:,.0f} | "
             f"{self.one:,.0f} |"
         )
@@ -188,8 +191,9 @@ def _read(process: "subprocess.Popen[str]") -> str:
 def tabulate(measured: Sequence[Measured]) -> list[str]:
     """Return a Markdown table, and what Cairn is in comparison."""
     lines = [
-        "| | setting | memory, MB | build, s | recall@10 | queries/s, batch | one at a time |",
-        "|---|---|---|---|---|---|---|",
+        "| | setting | memory, MB | building, MB | build, s | recall@10 | queries/s, batch "
+        "| one at a time |",
+        "|---|---|---|---|---|---|---|---|",
         *map(str, measured),
         "",
     ]
