@@ -144,11 +144,8 @@ class Verifier:
 
     def _load(self, rows: Sequence[int]) -> tuple[list[int], list[LocalFeatures]]:
         """Return those rows whose image has stored features, and these."""
-        ids = self.table.ids(rows).to_pylist()
-        pairs = [
-            (row, self.features.get(image_id)) for row, image_id in zip(rows, ids, strict=True)
-        ]
-        known = [(row, features) for row, features in pairs if features is not None]
+        found = zip(rows, self.features.get_many(self.table.ids(rows)), strict=True)
+        known = [(row, features) for row, features in found if features is not None]
         return [row for row, _ in known], [features for _, features in known]
 
     @cached_property

@@ -12,10 +12,11 @@ from embed.errors import InputError
 from embed.shards import Embeddings, read_embeddings, read_failures
 from pipelines.artifacts import load_manifest, remedy_file
 from pipelines.runs.decoding import decoding
-from pipelines.runs.integrity import intact_file, intact_parts
+from pipelines.runs.integrity import compare_sizes, intact_file, intact_parts
 from pipelines.runs.members import list_members
 from pipelines.runs.parts import IMAGES
 from pipelines.runs.recipe import Recipe
+from rerank.places import PLACES
 from rerank.store import FeatureStore
 
 from .database import load_database
@@ -51,7 +52,9 @@ def open_features(run: Path, split: str, recipe: Recipe) -> FeatureStore | None:
     fingerprint = find_fingerprint(run, recipe.rerank)
     folder = run / "features" / split
     remake = remedy_file(folder, missing=True)
-    return FeatureStore(folder, fingerprint, parts=intact_parts(folder), remake=remake)
+    compare_sizes(folder)  # of parts: whoever reads one compares its seal
+    places = intact_file(folder, PLACES)
+    return FeatureStore(folder, fingerprint, places=places, remake=remake)
 
 
 def split_pool(run: Path) -> tuple[Embeddings, Embeddings]:
