@@ -59,8 +59,8 @@ def map_columns(path: Path, names: Sequence[str]) -> tuple[list[pa.Array], dict[
         pyarrow.ArrowException, OSError or KeyError: it is none, or lacks a column.
     """
     with pa.memory_map(str(path)) as file:
-        table = pa.ipc.open_file(file).read_all()
-    return [table[name].combine_chunks() for name in names], dict(table.schema.metadata or {})
+        batch = pa.ipc.open_file(file).get_batch(0)
+    return [batch.column(name) for name in names], dict(batch.schema.metadata or {})
 
 
 def find_places(

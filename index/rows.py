@@ -18,6 +18,7 @@ from embed.errors import InputError, MissingFileError
 
 from .ids import Bools, IdTable, Ints
 
+ROWS = "rows.arrow"
 COLUMNS = ("image_id", "hashes", "by_hash", "landmark_id", "by_landmark")  # of the file
 
 

@@ -1,6 +1,7 @@
 """Search of images with several vectors, against a comparison of all pairs."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -111,7 +112,8 @@ def test_nearest_cosines_are_the_largest(count: int) -> None:
     assert index.nearest_cosines(vectors[:0, None], count).shape == (0, min(count, 7))
 
 
-class Living(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Living:
     """An index with changes, and all of it as arrays."""
 
     index: ImageIndex
@@ -250,12 +252,13 @@ def test_vectors_that_are_not_of_length_1_are_refused_wherever_they_come_in(bad:
     images, wrong = random_rows(6, seed=0)[:, None], random_rows(6, seed=0)[:, None]
     wrong[2] = bad
     index = ImageIndex.build(images)
-    for ask in (
+    asks: tuple[Callable[[], object], ...] = (
         lambda: ImageIndex.build(wrong),
         lambda: index.search(wrong, 2),
         lambda: index.search_radius(wrong, 0.5),
         lambda: index.with_changes(wrong, np.zeros(12, dtype=np.bool_)),
-    ):
+    )
+    for ask in asks:
         with pytest.raises(ValueError, match=r"embedding 2 has length .*, want 1"):
             ask()
 
@@ -264,7 +267,7 @@ def test_what_does_not_fit_the_index_is_refused_with_what_it_has() -> None:
     images, asked = random_rows(6, seed=0)[:, None], random_rows(2, seed=1)[:, None]
     index, none = ImageIndex.build(images), np.zeros(6, dtype=np.bool_)
     two = random_rows(4, seed=0).reshape(2, 2, 16)
-    for match, ask in {
+    wrong: dict[str, Callable[[], object]] = {
         r"shape \(2, 1, 8\), want \[Q, U, 16\]; embed": lambda: index.search(asked[..., :8], 1),
         "k is 0, must be at least 1": lambda: index.search(asked, 0),
         r"excluded rows are not all from -1 to 5": lambda: index.search(
@@ -281,6 +284,7 @@ def test_what_does_not_fit_the_index_is_refused_with_what_it_has() -> None:
         ),
         r"removed is int64": lambda: index.with_changes(images[:0], np.zeros(6, np.int64)),
         "6 vectors are not of images with 4": lambda: ImageIndex(index.base, 4),
-    }.items():
+    }
+    for match, ask in wrong.items():
         with pytest.raises(ValueError, match=match):
             ask()

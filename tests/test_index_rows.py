@@ -37,8 +37,7 @@ def test_landmarks_are_those_of_the_rows_that_are_there(
         np.testing.assert_array_equal(table.rows_of_landmark(label), expected)
     rows = np.array([[-1, 0], [len(names) - 1, -1]])
     if names:
-        expected = [[-1, labels[0]], [labels[-1], -1]]
-        assert table.labels(rows).tolist() == expected
+        assert table.labels(rows).tolist() == [[-1, labels[0]], [labels[-1], -1]]
         assert table.image_id(len(names) - 1) == names[-1]
         assert table.row_of(names[0]) == (-1 if removed[0] else 0)
 

@@ -26,6 +26,7 @@ ALONE = {
     "landmarks": "",
     "large_head": "",
     "memory": "DATA --into FOLDER",
+    "open": "",
     "promise": "DATA --into FOLDER",
     "quality": "DATA --into FOLDER --weights FILE",
     "regions": "DATA --weights FILE",
