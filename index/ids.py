@@ -19,7 +19,7 @@ from embed.errors import InputError
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
-FNV_OFFSET, FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
+FNV_OFFSET, FNV_PRIME = 0xCBF29CE484222325, 0x100000001B3
 
 
 class RepeatedIdError(InputError):
@@ -99,6 +99,24 @@ class IdTable:
         order = np.argsort(np.argsort(late, kind="stable"))
         return pa.concat_arrays(found).take(to_column(order))
 
+    def image_id(self, row: int) -> str:
+        """Return the id of one row."""
+        texts, place = self.texts[0], row
+        if row >= len(texts):
+            texts, place = self.texts[1], row - len(texts)
+        return str(texts[place])
+
+    def row_of(self, image_id: str) -> int:
+        """Return the row of an id, -1 if no row has it; of one id far faster than rows_of."""
+        wanted = hash_text(image_id)
+        place = int(np.searchsorted(self.hashes, np.uint64(wanted)))
+        while place < len(self.hashes) and self.hashes[place] == wanted:
+            row = int(self.by_hash[place])
+            if self.image_id(row) == image_id:
+                return row
+            place += 1
+        return -1
+
     def rows_of(self, ids: Iterable[str] | pa.Array | pa.ChunkedArray) -> Ints:
         """Return [n] the rows of ids; -1 for those that no row has."""
         texts = _to_texts(ids)
@@ -144,8 +162,16 @@ def hash_texts(texts: pa.LargeStringArray) -> NDArray[np.uint64]:
     for place in range(int(lengths.max(initial=0))):
         if place:
             left = left[lengths[left] > place]
-        hashes[left] = (hashes[left] ^ letters[starts[left] + place]) * FNV_PRIME
+        hashes[left] = (hashes[left] ^ letters[starts[left] + place]) * np.uint64(FNV_PRIME)
     return hashes
+
+
+def hash_text(text: str) -> int:
+    """Return the hash that hash_texts gives one text."""
+    value = FNV_OFFSET
+    for byte in text.encode():
+        value = (value ^ byte) * FNV_PRIME & 0xFFFFFFFFFFFFFFFF
+    return value
 
 
 def _to_texts(ids: Iterable[str] | pa.Array | pa.ChunkedArray) -> pa.LargeStringArray:

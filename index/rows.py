@@ -112,7 +112,7 @@ class RowTable:
 
     def image_id(self, row: int) -> str:
         """Return the image id of one row."""
-        return str(self.ids([row])[0])
+        return self.image_ids.image_id(row)
 
     def rows_of(self, ids: Iterable[str] | pa.Array | pa.ChunkedArray) -> Ints:
         """Return [n] the rows of image ids; -1 for those that no row has."""
@@ -120,7 +120,7 @@ class RowTable:
 
     def row_of(self, image_id: str) -> int:
         """Return the row of an image id; -1 if none has it."""
-        return int(self.rows_of([image_id])[0])
+        return self.image_ids.row_of(image_id)
 
     def labels(self, rows: Ints) -> Ints:
         """Return the landmark ids of rows of any shape; -1 for row -1, which is padding."""

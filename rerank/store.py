@@ -129,11 +129,12 @@ class FeatureStore:
 
     def __contains__(self, image_id: str) -> bool:
         """Say whether features of this image are stored."""
-        return bool(self._ids.rows_of([image_id])[0] >= 0)
+        return self._ids.row_of(image_id) >= 0
 
     def get(self, image_id: str) -> LocalFeatures | None:
         """Return the features of an image, or None where it is not stored. Errors as get_many."""
-        return self.get_many([image_id])[0]
+        row = self._ids.row_of(image_id)
+        return self._read(row) if row >= 0 else None
 
     def get_many(self, image_ids: Iterable[str] | pa.Array) -> list[LocalFeatures | None]:
         """Return the features of images, read in the order in which they are stored.
