@@ -152,7 +152,7 @@ def verify_training(
     index = BaseIndex.build(images.vectors)
 
     def load(rows: NDArray[np.int64]) -> Iterator[LocalFeatures]:
-        found = store.get_many(images.ids[row] for row in rows if row >= 0)
+        found = (store.get(images.ids[row]) for row in rows if row >= 0)
         return (features for features in found if features is not None)
 
     def make_part(rows: Sequence[int], meter: Meter) -> Rows:
