@@ -12,6 +12,7 @@ from embed.errors import InputError
 from embed.shards import Embeddings, read_embeddings, read_failures
 from pipelines.artifacts import load_manifest, remedy_file
 from pipelines.runs.decoding import decoding
+from pipelines.runs.engines import embed_settings
 from pipelines.runs.integrity import compare_sizes, intact_file, intact_parts
 from pipelines.runs.members import list_members
 from pipelines.runs.parts import IMAGES
@@ -98,7 +99,7 @@ def _check_recipe(run: Path, split: str, recipe: Recipe) -> None:
     """Raise InputError if the recipe describes photos otherwise than those of a split were."""
     for folder, member in list_members(run, recipe).items():
         made = load_manifest(folder / "embeddings" / split)
-        expected = {"embed": member.embed.model_dump(mode="json"), "decode": decoding(recipe)}
+        expected = {"embed": embed_settings(member.embed), "decode": decoding(recipe)}
         if made is None or made.settings != expected:
             raise InputError(
                 f"the recipe in {run}/run.json describes photos otherwise than those in "

@@ -47,7 +47,6 @@ RECORDS = ("history.csv", "metrics.csv", "failures.parquet")
 
 # What an interrupted command goes on from, in the folder of an artifact.
 RESUMED = ("part-*.parquet", "checkpoint-*.pt", "precision.json", LOCAL_FILE)
-HEAD_FILE = "head.safetensors"  # in model/
 FURTHER = "further.parquet"  # in the run folder, where decide.most_answers is above 1
 SHEET = "answers.jpg"  # in the run folder: a picture of its submission
 
