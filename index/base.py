@@ -4,23 +4,29 @@ Knows rows, not images, ids or labels. Reads and writes vectors.npy, and index.f
 a FAISS index; whoever calls compares the files with their checksums before they are loaded.
 """
 
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from embed.errors import InputError, MissingFileError
 from embed.files import writing
 
+from .kernels import faiss
 from .neighbors import Neighbors
 
 VECTORS, INDEX = "vectors.npy", "index.faiss"
 MARGIN = 8  # rows that are looked at beyond the k asked for, in case some tie
 MOST_VALUES = 1 << 24  # numbers of candidates that are gathered at a time: 64 MiB
+# The same where they come from a file: pages that are read count as resident until they are given
+# back, 64 KiB for each row.
+MOST_MAPPED = 1 << 20
+# Where so many of all rows are candidates, all are compared.
+MOST_CANDIDATES = 0.25
 # Float16 storage moves the length of a vector by at most 1e-3.
 LENGTH_TOLERANCE = 5e-3
 
@@ -30,12 +36,16 @@ class BaseIndex:
     """N vectors, and how the nearest of them are found.
 
     Scores are always cosines with the exact vectors, a pair at a time: they depend neither on the
-    other queries, nor on threads, nor on how rows were found. Equal scores are ordered by row.
+    other queries, nor on threads, nor on how rows were found. Equal scores are ordered by row. With
+    a coarse index some of the nearest rows may not be found, but never too few.
     """
 
     exact: NDArray[np.floating]  # [N, dim] float16 or float32 of length 1, may be memory-mapped
     coarse: Any = None  # faiss.Index of the same rows that finds candidates; None: all are compared
-    parameters: Mapping[str, int] = field(default_factory=dict)  # of the search in coarse
+    # Of the search in coarse: nprobe (lists that are looked at), efSearch (of the graph), k_factor
+    # (candidates that 8-bit vectors are compared of, for each that is kept) and refine (candidates
+    # that exact vectors are compared of, for each row asked for).
+    parameters: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raise ValueError unless the FAISS index, if any, is of as many vectors as long."""
@@ -91,34 +101,64 @@ class BaseIndex:
             raise ValueError(f"k is {k}, must be at least 1")
         rows = np.full((len(queries), k), -1, dtype=np.int64)
         scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
-        pending, fetch = np.arange(len(queries)), min(k + MARGIN, self.ntotal)
+        pending = np.arange(len(queries))
+        if 0 < (fetch := self._count_candidates(k)) < MOST_CANDIDATES * self.ntotal:
+            found = find_candidates(self.coarse, self.parameters, queries, fetch)
+            rows[:], scores[:] = (each[:, :k] for each in self._rank(queries, found))
+            pending = np.flatnonzero(rows[:, -1] < 0)  # what was looked at holds too few
+        fetch, keep = min(k + MARGIN, self.ntotal), min(k, self.ntotal)
         while len(pending):
-            undecided = []
-            step = max(MOST_VALUES // (fetch * self.dim), 1)
-            for places in np.split(pending, range(step, len(pending), step)):
-                found, found_scores, unseen = self._rank(queries[places], fetch)
-                keep = min(k, fetch)
-                rows[places, :keep], scores[places, :keep] = found[:, :keep], found_scores[:, :keep]
-                undecided.append(places[unseen >= found_scores[:, keep - 1]])
-            pending = np.concatenate(undecided) if fetch < self.ntotal else pending[:0]
+            found, unseen = self._compare_all(queries[pending], fetch)
+            ranked, cosines = self._rank(queries[pending], found)
+            rows[pending, :keep], scores[pending, :keep] = ranked[:, :keep], cosines[:, :keep]
+            undecided = unseen >= cosines[:, keep - 1]
+            pending = pending[undecided] if fetch < self.ntotal else pending[:0]
             fetch = min(fetch * 4, self.ntotal)
         return Neighbors(rows, scores)
 
-    def _rank(
+    def _count_candidates(self, k: int) -> int:
+        """Return how many rows the coarse index is to find; 0 without one."""
+        if self.coarse is None:
+            return 0
+        return max(k + MARGIN, k * self.parameters.get("refine", 1))
+
+    def _compare_all(
         self, queries: NDArray[np.float32], fetch: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
-        """Return rows and scores [Q, fetch] in order, and [Q] what no other row's score exceeds."""
-        exact = np.asarray(self.exact, dtype=np.float32)
-        near, found = faiss.knn(queries, exact, fetch, metric=faiss.METRIC_INNER_PRODUCT)
-        scores = pair_cosines(queries, self.vectors(found.ravel()).reshape(*found.shape, self.dim))
-        order = np.lexsort((found, -scores), axis=1)
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the nearest rows [Q, fetch], and [Q] what no other row's cosine exceeds."""
+        found = np.empty((len(queries), 0), dtype=np.int64)
+        near = np.empty((len(queries), 0), dtype=np.float32)
+        # FAISS takes float32 where it lies. What is stored as float16 is converted in blocks.
+        step = self.ntotal if self.exact.dtype == np.float32 else MOST_VALUES // self.dim
+        for start in range(0, self.ntotal, step):
+            block = np.asarray(self.exact[start : start + step], dtype=np.float32)
+            inner = faiss.METRIC_INNER_PRODUCT
+            scores, rows = faiss.knn(queries, block, min(fetch, len(block)), metric=inner)
+            found = np.concatenate([found, rows + start], axis=1)
+            near = np.concatenate([near, scores], axis=1)
+            order = np.argsort(-near, axis=1, kind="stable")[:, :fetch]
+            found = np.take_along_axis(found, order, axis=1)
+            near = np.take_along_axis(near, order, axis=1)
         # A product of matrices adds in another order than that of a pair, and rounds otherwise.
-        unseen = near[:, -1] + np.float32(self.dim * np.finfo(np.float32).eps)
-        return (
-            np.take_along_axis(found, order, axis=1),
-            np.take_along_axis(scores, order, axis=1),
-            unseen,
-        )
+        return found, near[:, -1] + np.float32(self.dim * np.finfo(np.float32).eps)
+
+    def _rank(
+        self, queries: NDArray[np.float32], found: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return rows [Q, n] in order, and their cosines; -1, of which there is no row, is last."""
+        scores = np.empty(found.shape, dtype=np.float32)
+        file: Any = self.exact.base  # an mmap where vectors are in a file
+        mapped = self.coarse is not None and isinstance(file, mmap.mmap)
+        step = max((MOST_MAPPED if mapped else MOST_VALUES) // (found.shape[1] * self.dim), 1)
+        for start in range(0, len(queries), step):
+            part = slice(start, start + step)
+            vectors = self.vectors(found[part].ravel()).reshape(*found[part].shape, self.dim)
+            scores[part] = pair_cosines(queries[part], vectors)
+            if mapped:
+                file.madvise(mmap.MADV_DONTNEED)
+        scores[found < 0] = -np.inf
+        order = np.lexsort((found, -scores), axis=1)
+        return np.take_along_axis(found, order, axis=1), np.take_along_axis(scores, order, axis=1)
 
     def save(self, folder: Path) -> list[str]:
         """Write vectors.npy, and index.faiss if there is one; return the names of the files."""
@@ -148,13 +188,47 @@ class BaseIndex:
                 raise MissingFileError(f"no index at {path}; run `cairn index` first")
         try:
             exact = np.load(vectors, mmap_mode="r")
-            coarse = None if index is None else faiss.read_index(str(index))
             check_matrix(exact)
+            coarse = None if index is None else _read_index(index)
             return cls(exact, coarse, parameters)
         except (ValueError, RuntimeError, EOFError) as error:
             raise InputError(
                 f"{index or vectors} is no index ({error}); run `cairn index --redo`"
             ) from error
+
+
+def _read_index(path: Path) -> Any:
+    """Read a FAISS index; none that is damaged makes FAISS ask for more memory than it has bytes.
+
+    Raises RuntimeError where FAISS cannot read it.
+    """
+    faiss.set_deserialization_vector_byte_limit(max(path.stat().st_size, 1 << 20))
+    return faiss.read_index(str(path))
+
+
+def find_candidates(
+    coarse: Any, parameters: Mapping[str, int], queries: NDArray[np.float32], count: int
+) -> NDArray[np.int64]:
+    """Return the rows [Q, count] that a FAISS index finds, -1 where it finds no more."""
+    _, rows = coarse.search(queries, count, params=_make_parameters(coarse, parameters, count))
+    return np.asarray(rows)
+
+
+def _make_parameters(index: Any, parameters: Mapping[str, int], count: int) -> Any:
+    """Return the parameters of a search in a FAISS index, and in those that it is made of."""
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexRefine):
+        factor = parameters.get("k_factor", 1)
+        inner = _make_parameters(index.base_index, parameters, count * factor)
+        return faiss.IndexRefineSearchParameters(k_factor=factor, base_index_params=inner)
+    if isinstance(index, faiss.IndexPreTransform):
+        inner = _make_parameters(index.index, parameters, count)
+        return faiss.SearchParametersPreTransform(index_params=inner)
+    if isinstance(index, faiss.IndexIVF):
+        return faiss.SearchParametersIVF(nprobe=parameters.get("nprobe", 1))
+    if isinstance(index, faiss.IndexHNSW):
+        return faiss.SearchParametersHNSW(efSearch=max(parameters.get("efSearch", 16), count))
+    return None
 
 
 def pair_cosines(queries: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:

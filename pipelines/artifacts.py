@@ -110,6 +110,7 @@ class Manifest:
     outputs: Sequence[FileRecord]
     model: Mapping[str, Any] = field(default_factory=dict)  # fingerprint and what it is made of
     counts: Mapping[str, int] = field(default_factory=dict)  # requested = written + failed
+    details: Mapping[str, Any] = field(default_factory=dict)  # what the stage found out
     seconds: float = 0.0  # of the run that finished the artifact
     format: int = FORMAT_VERSION
     libraries: Mapping[str, str] = field(default_factory=dict)

@@ -69,7 +69,8 @@ def load_database(run: Path, fingerprint: str, names: dict[int, str] | None = No
         )
     rows = RowTable.load(intact_file(folder, ROWS))
     coarse = intact_file(folder, INDEX) if has_file(folder, INDEX) else None
-    base = BaseIndex.load(intact_file(folder, VECTORS), coarse, {})
+    parameters = manifest.details["index"]["parameters"]
+    base = BaseIndex.load(intact_file(folder, VECTORS), coarse, parameters)
     whitening, landmark_head = (
         intact_file(folder, name) if has_file(folder, name) else None
         for name in (WHITENING, LANDMARK_HEAD)

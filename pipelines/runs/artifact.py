@@ -111,6 +111,7 @@ class Artifact:
         *,
         model: Mapping[str, Any] | None = None,
         counts: Mapping[str, int] | None = None,
+        details: Mapping[str, Any] | None = None,
     ) -> Manifest:
         """Write the manifest, which makes the outputs count."""
         manifest = Manifest(
@@ -123,6 +124,7 @@ class Artifact:
             outputs=outputs,
             model=model or {},
             counts=counts or {},
+            details=details or {},
             seconds=time.perf_counter() - self._started,
         )
         save_manifest(manifest, self.folder)

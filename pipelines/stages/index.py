@@ -1,7 +1,8 @@
 """Stage `index`: embeddings of the database split to what is searched.
 
 Reads embeddings/. Writes index/: vectors.npy (see index.base), rows.arrow (see index.rows),
-whitening.safetensors and landmark_head.json where the recipe asks for them, manifest.json.
+index.faiss where index.plan chooses one, whitening.safetensors and landmark_head.json where the
+recipe asks for them, manifest.json.
 """
 
 import logging
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 
 from classify_head.landmark_head import LEAST_IMAGES, cross_fit
 from embed.files import writing
+from index.base import INDEX
+from index.plan import plan_index
 from index.rows import ROWS, RowTable
 from pipelines.answers.database import LANDMARK_HEAD, WHITENING
 from pipelines.answers.open_run import load_split_embeddings, split_pool
@@ -28,7 +31,7 @@ def index_database(artifact: Artifact, embedded: Manifest) -> Manifest:
     """Write index/ from the embeddings of the database split.
 
     Raises:
-        InputError: whitening shall keep more dimensions than there are.
+        InputError: whitening shall keep more dimensions than there are, or plan_index refuses.
     """
     job, folder = artifact.job, artifact.folder
     invalidate(folder)
@@ -45,6 +48,9 @@ def index_database(artifact: Artifact, embedded: Manifest) -> Manifest:
     if whitening is not None:
         with writing(folder / WHITENING) as temporary:
             whitening.save(temporary)
+    base, report = plan_index(base.exact, recipe.search)
+    logger.info("%s", report)
+    (folder / INDEX).unlink(missing_ok=True)  # of another plan
     searched = base.save(folder)
     RowTable.build(embeddings.ids, embeddings.landmark_ids).save(folder / ROWS)
     count = len(embeddings.ids)
@@ -54,6 +60,7 @@ def index_database(artifact: Artifact, embedded: Manifest) -> Manifest:
         [record_file(path, count) for path in outputs],
         model=embedded.model,
         counts={"requested": count, "written": count, "failed": 0},
+        details={"index": report.to_json()},
     )
 
 

@@ -104,6 +104,7 @@ def _write(run: Path) -> None:
         *("index", "key", {"database": "train"}, "recipe", "sha256", {}),
         [record_file(run / "index" / name) for name in written],
         model={"fingerprint": "model"},
+        details={"index": {"parameters": {}}},
     )
     save_manifest(manifest, run / "index")
     _write_features(run / "features", ids)
