@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from .decode_jpeg import read_jpeg
-from .decode_result import MAX_PARTS, DecodedImage, ImageError, check_size, finish
+from .decode_result import MAX_PARTS, DecodedImage, ImageError, check_size, finish, to_rgb
 from .image_file import ImageFile, limit_bytes, read_image_file
 
 __all__ = ["DecodedImage", "ImageError", "decode_image"]
@@ -107,7 +107,7 @@ def _read_png(data: bytes, min_side: int | None, max_pixels: int) -> DecodedImag
     elif isinstance(transparent, int) and image.mode == "L":  # Pillow scales 2 and 4 bits to 8
         image.info["transparency"] = transparent * 255 // (2**depth - 1)
     image.load()
-    return finish(image, exif[0] if exif else b"", (width, height))
+    return finish(to_rgb(image), exif[0] if exif else b"", (width, height))
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -138,7 +138,7 @@ def _read_webp(data: bytes, min_side: int | None, max_pixels: int) -> DecodedIma
     if image.size != size:
         raise ImageError("corrupt", f"header says {size}, content {image.size}")
     image.load()
-    return finish(image, image.info.get("exif", b""), size)
+    return finish(to_rgb(image), image.info.get("exif", b""), size)
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

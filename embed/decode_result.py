@@ -6,6 +6,7 @@ Shared by the readers of the formats. Reads and writes no files.
 import struct
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -25,14 +26,16 @@ _REMEDIES = {
     "truncated": "copy or download the file again",
     "corrupt": "export or download the image again",
 }
+# What turns the stored pixels upright, by orientation (EXIF 2.3, 4.6.4): whether rows and columns
+# are exchanged, then the axis that is mirrored as cv2.flip calls it: 0 y, 1 x, -1 both.
 _TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+    2: (False, 1),
+    3: (False, -1),
+    4: (False, 0),
+    5: (True, None),
+    6: (True, 1),
+    7: (True, -1),
+    8: (True, 0),
 }
 MAX_PARTS = 100_000  # segments or chunks; 50 megapixels in the usual 8 kB chunks take 20,000
 
@@ -93,26 +96,26 @@ def _orientation(exif: bytes) -> int:
     return 1
 
 
-def finish(image: Image.Image, exif: bytes, size: tuple[int, int]) -> DecodedImage:
-    """Convert to RGB, turn upright, and copy into an array of our own."""
-    orientation = _orientation(exif)
-    image = _flatten(image)
-    if orientation in _TURNS:
-        image = image.transpose(_TURNS[orientation])
-    turned = orientation in (5, 6, 7, 8)
-    return DecodedImage(np.array(image), (size[1], size[0]) if turned else size)
+def finish(pixels: NDArray[np.uint8], exif: bytes, size: tuple[int, int]) -> DecodedImage:
+    """Turn stored pixels [H, W, 3] upright; size is (width, height) as they are stored."""
+    exchanged, mirrored = _TURNS.get(_orientation(exif), (False, None))
+    if exchanged:
+        pixels, size = np.asarray(cv2.transpose(pixels), dtype=np.uint8), size[::-1]
+    if mirrored is not None:
+        pixels = np.asarray(cv2.flip(pixels, mirrored), dtype=np.uint8)
+    return DecodedImage(pixels, size)
 
 
-def _flatten(image: Image.Image) -> Image.Image:
-    """Convert any mode to RGB: 16 bits to their high byte, transparency over white."""
+def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """Convert any mode to [H, W, 3]: 16 bits to their high byte, transparency over white."""
     if image.mode == "I;16":
         wide = np.asarray(image)
         grey = (wide >> 8).astype(np.uint8)
         grey[wide == image.info.get("transparency", -1)] = 255
-        return Image.fromarray(grey).convert("RGB")
+        return np.stack([grey] * 3, axis=2)
     if not image.has_transparency_data:
-        return image if image.mode == "RGB" else image.convert("RGB")
+        return np.array(image.convert("RGB"))
     image = image.convert("RGBA")
     white = Image.new("RGB", image.size, "white")
     white.paste(image, mask=image.getchannel("A"))
-    return white
+    return np.array(white)

@@ -26,6 +26,10 @@ class Engine(Sized, Protocol):
     def dim(self) -> int:
         """Values of a descriptor."""
 
+    @property
+    def streams(self) -> int:
+        """How many threads may call `describe` at a time, and do well to."""
+
     def fit_batch(self, size: int) -> int:
         """Return how many images at a time are worth while, at most so many."""
 

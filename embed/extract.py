@@ -143,32 +143,53 @@ def _describe_part(
     regions: RegionSettings,
 ) -> Extracted:
     """Describe the batches of one part, whose first image has the position `start`."""
+
+    def describe(batch: Batch) -> tuple[Batch, _Described | None]:
+        return batch, _describe_batch(engine, batch, views, regions) if batch.positions else None
+
     positions: list[int] = []
     failures: list[Failure] = []
-    vectors = [np.empty((0, engine.dim), dtype=np.float32)]
-    scores: list[HeadScores] = []
-    parts = [np.empty((0, regions.count, engine.dim), dtype=np.float32)]
-    for batch in batches:
-        positions += batch.positions
-        failures += batch.failures
-        if batch.positions:
-            with meter.held_up("model"):
-                images = batch.images.numpy()
-                if regions.grids:
-                    parts.append(describe_regions(engine, images[:, 1:], views))
-                    images = images[:, 0]
-                described, ranked = engine.describe(images, views)
-            vectors.append(described)
-            scores.append(ranked)
-        meter.advance(len(batch.positions) + len(batch.failures))
+    found: list[_Described] = []
+    streams = engine.streams if engine.streams > 1 else 0  # one is this thread
+    with closing(map_ahead(describe, batches, threads=streams, ahead=streams)) as results:
+        for batch, described in meter.held_up_by("model", results):
+            positions += batch.positions
+            failures += batch.failures
+            if described is not None:
+                found.append(described)
+            meter.advance(len(batch.positions) + len(batch.failures))
     order = np.argsort(positions)
+    vectors = [np.empty((0, engine.dim), dtype=np.float32), *(each.vectors for each in found)]
+    parts = [each.regions for each in found if each.regions is not None]
+    parts = [np.empty((0, regions.count, engine.dim), dtype=np.float32), *parts]
     return Extracted(
         np.array(positions, dtype=np.int64)[order] - start,
         np.concatenate(vectors)[order],
-        HeadScores.concatenate(scores).take(order) if scores else HeadScores.none(0),
+        HeadScores.concatenate([each.head for each in found]).take(order)
+        if found
+        else HeadScores.none(0),
         tuple(
             replace(failure, position=failure.position - start)
             for failure in sorted(failures, key=lambda failure: failure.position)
         ),
         np.concatenate(parts)[order] if regions.grids else None,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Described:
+    """What an engine said of the B images of a batch; see Extracted."""
+
+    vectors: NDArray[np.float32]
+    head: HeadScores
+    regions: NDArray[np.float32] | None
+
+
+def _describe_batch(
+    engine: Engine, batch: Batch, views: Views, regions: RegionSettings
+) -> _Described:
+    images, parts = batch.images.numpy(), None
+    if regions.grids:
+        parts = describe_regions(engine, images[:, 1:], views)
+        images = images[:, 0]
+    return _Described(*engine.describe(images, views), parts)

@@ -4,6 +4,7 @@ Reads graph.json, graph.xml and graph.bin of a folder, which `graph_export` writ
 pixels and holds all that the model does with them, from normalisation to descriptors of length 1.
 """
 
+import importlib.metadata
 import importlib.util
 import json
 import logging
@@ -11,6 +12,7 @@ import os
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -62,6 +64,11 @@ def has_runtime() -> bool:
     return importlib.util.find_spec("openvino") is not None
 
 
+def find_runtime() -> str:
+    """Return the version of the runtime that is installed; it is not imported."""
+    return importlib.metadata.version("openvino")
+
+
 def list_precisions() -> tuple[Precision, ...]:
     """Return the precisions that this processor is fast in, the fastest first."""
     known = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -89,11 +96,13 @@ def read_graph_spec(folder: Path, model: str) -> GraphSpec:
                 f"{FORMAT_VERSION}); train again, cairn train --redo, or set embed.engine = 'torch'"
             )
         spec = GraphSpec(**text)
+        if min(spec.image_size, spec.stride, spec.dim) < 1:
+            raise ValueError("it has a size below 1")
     except FileNotFoundError as error:
         raise MissingFileError(f"no graph in {folder}; set embed.engine = 'torch'") from error
     except InputError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({error}); {REMEDY}") from error
     if spec.model != model:
         raise InputError(
@@ -124,6 +133,7 @@ class GraphEngine:
     Attributes:
         name: openvino-bf16 or openvino-f32.
         spec: of the graph.
+        streams: calls that are computed at a time.
     """
 
     def __init__(
@@ -133,6 +143,7 @@ class GraphEngine:
         precision: Precision,
         classifier: ArrayClassifier | None = None,
         views: Views = ONE_VIEW,
+        streams: int = 1,
     ) -> None:
         """Load the graph of a folder.
 
@@ -143,24 +154,34 @@ class GraphEngine:
                 bfloat16, which a line of the log says.
             classifier: asked of each image; None for scores of no class.
             views: that will be asked for.
+            streams: calls that threads make at a time, each on its share of the cores: as many as
+                there are cores give the most images a second, one the first answer soonest.
 
         Raises:
-            InputError: a file is damaged, or the runtime does not know what is in it.
+            InputError: a file is damaged, or the runtime does not know what is in it, or is damaged
+                itself.
         """
         if precision == "bf16" and "bf16" not in list_precisions():
             logger.info("this processor has no bfloat16: descriptors are computed in float32")
             precision = "f32"
         self.spec, self.classifier, self.name = spec, classifier, f"openvino-{precision}"
+        self.streams = streams
         try:
             graph = _core().read_model(folder / "graph.xml", folder / "graph.bin")
             # A shape that is known lets the runtime choose its kernels before the first image.
             sides = [-1, -1] if views.square == "fit" else [spec.image_size] * 2
             graph.reshape([-1, 3, *sides])
-            self._compiled = _core().compile_model(graph, "CPU", _options(precision))
+            compiled = _core().compile_model(graph, "CPU", _options(precision, streams))
+            self._requests: SimpleQueue[Any] = SimpleQueue()
+            for _ in range(streams):
+                self._requests.put(compiled.create_infer_request())
             known = [output.partial_shape[1] for output in graph.outputs]
         except RuntimeError as error:
             reason = (str(error).strip().splitlines() or ["no message"])[-1]
-            raise InputError(f"{folder}/graph.xml cannot be loaded ({reason}); {REMEDY}") from error
+            raise InputError(
+                f"{folder}/graph.xml cannot be loaded ({reason}); update the runtime, {INSTALL}, "
+                f"if it is older than the one that wrote it; else {REMEDY}"
+            ) from error
         if len(known) != 2 or (known[0].is_static and known[0].get_length() != spec.dim):
             raise InputError(
                 f"{folder}/graph.xml returns vectors of {', '.join(map(str, known))} values, "
@@ -200,8 +221,12 @@ class GraphEngine:
 
     def compute(self, images: NDArray[np.uint8]) -> tuple[Floats, Floats]:
         """Return descriptors [B, dim] of length 1 and features [B, head_dim] of [B, 3, h, w]."""
-        found = self._compiled(np.ascontiguousarray(images, dtype=np.float32))
-        return found[0].copy(), found[1].copy()  # the runtime writes the next ones to their place
+        request = self._requests.get()
+        try:
+            found = request.infer(np.ascontiguousarray(images, dtype=np.float32))
+            return found[0], found[1]
+        finally:
+            self._requests.put(request)
 
 
 def count_cores() -> int:
@@ -209,17 +234,23 @@ def count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _options(precision: Precision) -> dict[str, Any]:
+def _options(precision: Precision, streams: int) -> dict[str, Any]:
     return {
         "INFERENCE_PRECISION_HINT": precision,
         "INFERENCE_NUM_THREADS": count_cores(),
-        "PERFORMANCE_HINT": "LATENCY",  # all cores work on one batch; descriptors come in order
+        "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
+        "NUM_STREAMS": streams,
     }
 
 
 @cache
 def _core() -> Any:
     """Return the runtime, which is imported once it is asked for."""
-    import openvino  # .3 s that no other command has a use for
-
+    try:
+        import openvino  # .3 s that no other command has a use for
+    except ImportError as error:
+        raise InputError(
+            f"OpenVINO is installed and cannot be loaded ({error}); install it anew, {INSTALL}, or "
+            "remove it: torch describes images then"
+        ) from error
     return openvino.Core()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Literal, TypeVar
 
-Part = Literal["reading", "decoding", "model", "writing"]
+Part = Literal["reading", "decoding", "model", "matching", "writing"]
 Item = TypeVar("Item")
 
 
@@ -20,6 +20,7 @@ class Meter:
     def __init__(self, move: Callable[[int], None] = lambda count: None) -> None:
         """Take what is called with the number of items done since the last call."""
         self.done = 0  # items, without those that were skipped
+        self.total = 0  # of all items, as far as it is known
         self._move = move
         self._lock = threading.RLock()  # a bar that is moved asks for the shares
         self._threads = defaultdict[Part, float](float)  # seconds, of all threads together
@@ -54,6 +55,19 @@ class Meter:
             yield
         finally:
             self._held[part] += time.perf_counter() - start
+
+    def held_up_by(self, part: Part, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield items, and time how long each took beyond what was waited for meanwhile."""
+        source = iter(items)
+        while True:
+            start, waited = time.perf_counter(), self._waited
+            try:
+                item = next(source)
+            except StopIteration:
+                return
+            finally:
+                self._held[part] += time.perf_counter() - start - (self._waited - waited)
+            yield item
 
     def awaited(self, items: Iterable[Item]) -> Iterator[Item]:
         """Yield items that the threads make, and time how long each was waited for."""

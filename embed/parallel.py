@@ -1,31 +1,48 @@
 """Run a function over items in threads, each item on one core."""
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import Any, TypeVar
 
 import cv2
 from threadpoolctl import threadpool_limits
+
+AHEAD = 16  # items a core that are done, or being done, beyond the one that is asked for
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def run_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Return function(item) of all items, in their order.
+    """Return function(item) of all items, in their order; as map_parallel."""
+    return list(map_parallel(function, items))
+
+
+def map_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result]:
+    """Yield function(item) of all items, in their order, one item a core.
 
     The libraries below (OpenCV, BLAS) release the interpreter and would each start threads of
-    their own; with one thread each, and one item a core, they do not wait for one another.
+    their own; with one thread each they do not wait for one another. However many items there are,
+    few are in memory.
     """
-    with _one_opencv_thread(), threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(function, items))
+    cores = os.cpu_count() or 1
+    made = map_ahead(function, items, threads=cores, ahead=AHEAD * cores)
+    with threadpool_limits(1), closing(made):
+        yield from made
 
 
 def map_ahead(
-    function: Callable[[Item], Result], items: Iterable[Item], *, threads: int, ahead: int
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    threads: int,
+    ahead: int,
+    one_core: bool = False,
 ) -> Generator[Result]:
     """Yield function(item) of each item, in their order, while threads make the next ones.
 
@@ -37,12 +54,15 @@ def map_ahead(
         items: taken one by one, by the thread that iterates.
         threads: that make them; 0 makes each when it is asked for.
         ahead: items that are made, or being made, beyond the one that is asked for.
+        one_core: torch starts no further threads for what the function computes.
     """
     if not threads:
         yield from map(function, items)
         return
     pending: deque[Future[Result]] = deque()
-    pool = ThreadPoolExecutor(threads)
+    torch: Any = sys.modules.get("torch") if one_core else None  # a function without it needs none
+    torch_threads = torch.get_num_threads() if torch else 0
+    pool = ThreadPoolExecutor(threads, initializer=torch and partial(torch.set_num_threads, 1))
     try:
         with _one_opencv_thread():
             for item in items:
@@ -53,6 +73,8 @@ def map_ahead(
                 yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+        if torch:  # each thread has a number of its own, but new ones begin with what was set last
+            torch.set_num_threads(torch_threads)
 
 
 @contextmanager

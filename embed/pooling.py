@@ -113,7 +113,9 @@ def rmac(features: Tensor, levels: int = 3) -> Tensor:
         Tolias, Sicre, Jégou 2016, section 3.2, without the whitening of regions.
     """
     pooled = features.new_zeros(features.shape[:2], dtype=torch.float32)
-    for regions in rmac_regions(features.shape[-2], features.shape[-1], levels):
+    # While a graph is traced, sizes are tensors: a set would keep two that are equal.
+    height, width = (int(length) for length in features.shape[-2:])
+    for regions in rmac_regions(height, width, levels):
         maxima = nn.functional.max_pool2d(features.float(), regions.side, stride=1)
         maxima = maxima[:, :, regions.tops][:, :, :, regions.lefts]
         # The default eps would give the gradient of a region of zeros a factor of 1e12.

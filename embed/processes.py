@@ -25,6 +25,7 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessException, start_
 
 from .allocator import keep_freed_memory
 from .errors import InputError
+from .interrupt import end_when_interrupted
 
 Report = Callable[[int, int], None]  # called with the number of steps done, and of all
 ADDRESS = "127.0.0.1"
@@ -143,6 +144,8 @@ def _run(
     around: _Surroundings,
 ) -> None:
     """Do the task in a new process."""
+    # What decodes for it ends with it, whether its parent or a terminal interrupts it.
+    end_when_interrupted("", grace=0, also=(signal.SIGTERM,))
     os.environ.update(LOCAL_RANK=str(rank), MASTER_ADDR=ADDRESS, MASTER_PORT=str(around.port))
     multiprocessing.set_start_method(around.start_method, force=True)
     keep_freed_memory()

@@ -73,6 +73,11 @@ class TorchEngine:
         """Values of a descriptor."""
         return self.model.dim
 
+    @property
+    def streams(self) -> int:
+        """1: all cores work on one batch."""
+        return 1
+
     def fit_batch(self, size: int) -> int:
         """See fit_batch."""
         return fit_batch(size, next(self.model.parameters()).device)

@@ -31,10 +31,14 @@ def resize_image(
         pixels = _middle_square(pixels)
     height, width = pixels.shape[:2]
     shape = fit_shape((height, width), side, cell) if square == "fit" else (side, side)
-    # Area averaging shrinks without aliasing, but enlarges in blocks.
-    shrinks = height >= shape[0] and width >= shape[1]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(pixels, shape[::-1], interpolation=method), dtype=np.uint8)
+    # Halves are means of whole pixels; what is left to shrink is less, which interpolation does
+    # well: averaging areas in one step takes four to eight times as long, and finds no more.
+    while height >= 2 * shape[0] or width >= 2 * shape[1]:
+        rows, columns = 1 + (height >= 2 * shape[0]), 1 + (width >= 2 * shape[1])
+        height, width = height // rows, width // columns
+        whole = pixels[: height * rows, : width * columns]  # without an odd last row or column
+        pixels = np.asarray(cv2.resize(whole, (width, height)), dtype=np.uint8)
+    return np.asarray(cv2.resize(pixels, shape[::-1]), dtype=np.uint8)
 
 
 def fit_shape(size: tuple[int, int], side: int, cell: int) -> tuple[int, int]:

@@ -43,6 +43,13 @@ class ImageIndex:
     added: BaseIndex | None = None  # of M * V vectors, exact
     removed: Bools | None = None  # [N0 + M]
 
+    def __post_init__(self) -> None:
+        """Raise ValueError unless the base has V vectors of each image."""
+        if self.base.ntotal % self.per_image:
+            raise ValueError(
+                f"{self.base.ntotal} vectors are not of images with {self.per_image} each"
+            )
+
     @classmethod
     def build(cls, vectors: NDArray[np.floating]) -> Self:
         """Return an exact index over vectors [N, V, dim]. Errors as BaseIndex.build."""

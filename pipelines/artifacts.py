@@ -19,16 +19,10 @@ from typing import Any
 from embed.errors import InputError
 from embed.files import writing
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 LIBRARIES = (
-    "torch",
-    "timm",
-    "faiss-cpu",
-    "faiss-gpu",
-    "numpy",
-    "opencv-python-headless",
-    "pillow",
-    "pyarrow",
+    *("torch", "timm", "faiss-cpu", "faiss-gpu", "numpy"),
+    *("opencv-python-headless", "pillow", "pyarrow"),
 )
 # Ends signed JSON: the sha256 of all before it.
 SIGNATURE = ',\n  "sha256": "{}"\n}}\n'

@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from embed.allocator import keep_freed_memory
+from embed.interrupt import INTERRUPTED, end_interrupted, end_when_interrupted
 from embed.printable import printable
 from pipelines.commands import (
     augmentations,
@@ -42,7 +43,7 @@ from pipelines.commands import (
     verify,
 )
 
-INTERRUPTED = 130  # what typer makes of Ctrl-C
+GOES_ON = "interrupted; the same command goes on from here"
 MAKE, QUERY, EVALUATE = "Make a run, stage by stage", "Query", "Evaluate"
 GROUP = "Begin with photos that nobody has labelled"
 GET, CHOOSE = "Make a dataset folder", "Look at it, choose from it"
@@ -203,12 +204,8 @@ def prepare_process() -> None:
     keep_freed_memory()
 
 
-def main() -> None:
-    """Run the command line.
-
-    Exit status 1: what was given has to be mended, and standard error says how. 2: the command was
-    not understood. 70: a fault of Cairn. 130: interrupted.
-    """
+def run_command() -> None:
+    """Run the command of sys.argv; raise SystemExit where it ends otherwise than well."""
     prepare_process()
     handler = _StderrHandler()
     handler.setFormatter(_OneLine())
@@ -221,9 +218,21 @@ def main() -> None:
     if "" in sys.argv[1:]:  # a shell's variable that is not set: as a path it is this folder
         print("error: an argument is empty; is a variable not set?", file=sys.stderr)
         sys.exit(2)
+    app(prog_name="cairn")
+
+
+def main() -> None:
+    """Run the command line: a process.
+
+    Exit status 1: what was given has to be mended, and standard error says how. 2: the command was
+    not understood. 70: a fault of Cairn. 130: interrupted.
+    """
+    end_when_interrupted(GOES_ON)
     try:
-        app(prog_name="cairn")
+        run_command()
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            print("interrupted; the same command goes on from here", file=sys.stderr)
+            end_interrupted(GOES_ON)
         raise
+    except KeyboardInterrupt:
+        end_interrupted(GOES_ON)

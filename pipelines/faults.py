@@ -7,6 +7,7 @@ import errno
 import importlib.metadata
 import os
 import platform
+import re
 import sys
 import traceback
 from datetime import datetime
@@ -16,6 +17,11 @@ from embed.errors import InputError
 from embed.files import is_disk_full
 
 PACKAGES = ("embed", "index", "rerank", "classify_head", "pipelines")
+# What torch says of a worker that the system killed, or that found no room for a batch.
+KILLED = re.compile(
+    r"DataLoader worker \(pid(\(s\))? [0-9, ]+\) "
+    r"(is killed by signal: (Killed|Bus error)|exited unexpectedly)"
+)
 OURS = 70  # exit status of a fault of Cairn: EX_SOFTWARE of sysexits.h
 # What the system says of a path that was named, or of the machine: no fault of the code.
 OF_THE_SYSTEM = {
@@ -33,6 +39,12 @@ def advise(error: Exception) -> tuple[str, ...]:
         return error.lines
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
         return (f"the memory is full; end other programs, or lower the batch size ({error})",)
+    if isinstance(error, RuntimeError) and KILLED.match(str(error)):
+        return (
+            "the system ended a process that decodes images, as it does when memory is full; end "
+            "other programs, use fewer --workers, and run the same command: it goes on "
+            f"({str(error).splitlines()[0].strip()})",
+        )
     if isinstance(error, OSError) and error.errno in OF_THE_SYSTEM and error.filename:
         return (f"{error.filename}: {os.strerror(error.errno or 0).lower()}",)
     return ()

@@ -1,10 +1,14 @@
-"""Show how far a stage is, how fast, and what holds it up. Writes to standard error only."""
+"""Show how far a stage is, how fast, and what holds it up.
+
+Writes to standard error: a bar on a terminal, else a line of log a minute.
+"""
 
 import contextlib
 import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import (
@@ -24,6 +28,7 @@ Advance = Callable[[int], None]  # called with the number of items done since th
 Move = Callable[[int, int], None]  # called with the number of items done, and of all
 
 LONG = 20.0  # seconds, from which a stage says at its end how fast it was
+LOG_SECONDS = 60.0  # between two lines of the log
 
 console = Console(stderr=True)
 logger = logging.getLogger(__name__)
@@ -38,14 +43,14 @@ class _Rate(ProgressColumn):
 
 @contextlib.contextmanager
 def progress_to(description: str, meter: Meter | None = None) -> Iterator[Move]:
-    """Yield a function that sets a bar; without a terminal it does nothing.
+    """Yield a function that sets a bar; without a terminal it logs from time to time.
 
     Args:
         description: what is being done.
         meter: of the pipeline that does it: the bar names the part that takes the most time.
     """
     if not sys.stderr.isatty():
-        yield lambda done, total: None
+        yield _Lines(description, meter).move
         return
     columns = (
         TextColumn("{task.description}"),
@@ -65,6 +70,30 @@ def progress_to(description: str, meter: Meter | None = None) -> Iterator[Move]:
         yield move
 
 
+class _Lines:
+    """Logs how far a stage is, and how fast it was since the last line."""
+
+    def __init__(self, description: str, meter: Meter | None) -> None:
+        self.description, self.meter = description, meter
+        self.when, self.done = time.monotonic(), -1  # of the last line; -1: nothing is done yet
+
+    def move(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if self.done < 0:  # what was done before says nothing of the rate
+            self.when, self.done = now, done
+        seconds = now - self.when
+        if seconds < LOG_SECONDS or done <= self.done:
+            return
+        rate = (done - self.done) / seconds
+        held_up = _name_bottleneck(self.meter) if self.meter else ""
+        logger.info(
+            "%s: %d of %d, %.3g/s, %s left%s",
+            *(self.description, done, total, rate, timedelta(seconds=int((total - done) / rate))),
+            f", {held_up}" if held_up else "",
+        )
+        self.when, self.done = now, done
+
+
 @contextlib.contextmanager
 def progress_bar(description: str, total: int) -> Iterator[Advance]:
     """Yield a function that moves a bar on; as progress_meter."""
@@ -73,16 +102,22 @@ def progress_bar(description: str, total: int) -> Iterator[Advance]:
 
 
 @contextlib.contextmanager
-def progress_meter(description: str, total: int) -> Iterator[Meter]:
-    """Yield a meter that moves a bar on; what took long says at its end how fast it was."""
+def progress_meter(description: str, total: int = 0) -> Iterator[Meter]:
+    """Yield a meter that moves a bar on; what took long says at its end how fast it was.
+
+    Args:
+        description: what is being done.
+        total: of its items; may become more while it is being done, see Meter.
+    """
     moved, start = 0, time.perf_counter()
 
     def add(count: int) -> None:
         nonlocal moved
         moved += count
-        move(moved, total)
+        move(moved, meter.total)
 
     meter = Meter(add)
+    meter.total = total
     with progress_to(description, meter) as move:
         yield meter
     seconds = time.perf_counter() - start

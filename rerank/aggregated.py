@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from index.base import BaseIndex
 
+from .cosines import unit_rows
 from .features import LocalFeatures
 from .geometry import Verification
-from .matching import unit_rows
 from .settings import RerankSettings
 from .verify import verify_pair
 

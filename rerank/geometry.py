@@ -148,10 +148,10 @@ def verify_matches(
     # Half of the transforms found by chance mirror: there is no need to look at their inliers.
     if transform is None or np.linalg.det(transform) < 1e-9:
         return nothing
-    distance = np.linalg.norm(project(transform, points0) - points1, axis=1)
+    distance = _lengths(project(transform, points0) - points1)
     agree = np.flatnonzero(distance <= threshold_px)
     back = project(np.linalg.inv(transform), points1[agree]) - points0[agree]
-    agree = agree[np.linalg.norm(back, axis=1) <= threshold_px]
+    agree = agree[_lengths(back) <= threshold_px]
     for points in (points0, points1):
         agree = agree[_distinct_locations(points[agree], threshold_px / 2)]
     if not _is_convincing(transform, points0[agree], points1[agree], model, threshold_px):
@@ -160,7 +160,9 @@ def verify_matches(
     inliers[order[agree]] = True
     original = np.diag([1 / factor1, 1 / factor1, 1.0]) @ transform
     original = original @ np.diag([factor0, factor0, 1.0])
-    return Verification(matches, inliers, original, float(np.median(distance[agree])))
+    residuals = np.sort(distance[agree])
+    median = (residuals[(len(agree) - 1) // 2] + residuals[len(agree) // 2]) / 2
+    return Verification(matches, inliers, original, float(median))
 
 
 def _estimate(
@@ -198,12 +200,21 @@ def _usac(threshold: float, iterations: int, seed: int) -> cv2.UsacParams:
     return params
 
 
+def _lengths(vectors: Floats) -> Floats:
+    """Return the lengths [M] of vectors [M, 2]; numpy's own takes three times as long for few."""
+    x, y = vectors.T
+    return np.asarray(np.sqrt(x * x + y * y))
+
+
 def _distinct_locations(points: Floats, cell: float) -> npt.NDArray[np.intp]:
     """Return the first row of each square cell that [M, 2] points fall into, ascending."""
     x, y = np.floor(points / cell).T
     # Both in one number, which sorts ten times faster than pairs do: exact up to 2^26 cells.
-    _, first = np.unique(x * 2.0**27 + y, return_index=True)
-    return np.sort(first)
+    cells = x * 2.0**27 + y
+    order = np.argsort(cells, kind="stable")
+    repeated = np.zeros(len(order), np.bool_)
+    repeated[order[1:]] = np.diff(cells[order]) == 0
+    return np.flatnonzero(~repeated)
 
 
 def _is_convincing(
@@ -218,7 +229,7 @@ def _is_convincing(
 
 def _narrowest_spread(points: Floats) -> float:
     """Return the standard deviation of [M, 2] points across the line that fits them best."""
-    x, y = (points - points.mean(axis=0)).T
+    x, y = (points - points.sum(axis=0) / len(points)).T
     xx, yy, xy = float(x @ x), float(y @ y), float(x @ y)
     # Smaller eigenvalue of the scatter matrix [[xx, xy], [xy, yy]].
     smaller = (xx + yy - math.hypot(xx - yy, 2 * xy)) / 2

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .cosines import list_cosines
+
 # Squared distance of unit vectors that rounding alone can make: 8 steps of float32 at 1.
 SQUARED_ROUNDING = 1e-6
 
@@ -58,24 +60,10 @@ def match_mutual(
                 f"candidate {number} has descriptors of dim {descriptors1.shape[1]}, the query of "
                 f"dim {dim}; extract both with the same extractor"
             )
-    rows0 = unit_rows(descriptors0)
-    # One buffer for all products: of 1,000 rows each, fresh pages took a tenth of the time.
-    buffer = np.empty(len(rows0) * max(map(len, candidates), default=0), np.float32)
-    found = []
-    for descriptors1 in candidates:
-        rows1 = unit_rows(descriptors1)
-        similarity = buffer[: len(rows0) * len(rows1)].reshape(len(rows0), len(rows1))
-        np.matmul(rows0, rows1.T, out=similarity)
-        found.append(_match_pair(similarity, max_ratio, max_distance))
-    return found
-
-
-def unit_rows(descriptors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Return the rows as float32 of length 1; rows of zeros stay zeros."""
-    rows = descriptors.astype(np.float32)
-    norms = np.sqrt(np.einsum("nd,nd->n", rows, rows))
-    rows *= (1.0 / np.maximum(norms, 1e-12))[:, None]
-    return rows
+    return [
+        _match_pair(cosines, max_ratio, max_distance)
+        for cosines in list_cosines(descriptors0, candidates)
+    ]
 
 
 def _match_pair(
@@ -88,20 +76,24 @@ def _match_pair(
     columns = similarity.argmax(axis=1)
     best = similarity[np.arange(n0), columns]
     # max over axis 0 is several times faster than argmax, and equality tells the same.
-    mutual = best == similarity.max(axis=0)[columns]
-    rows = np.flatnonzero(mutual & (_squared_distance(best) <= max_distance**2))
-    # Two query rows that tie for one column: keep the first.
-    rows = rows[np.sort(np.unique(columns[rows], return_index=True)[1])]
+    rows = np.flatnonzero(best == similarity.max(axis=0)[columns])
+    # Of query rows that tie for one column keep the first: it is the last to be written.
+    first = np.empty(n1, np.int64)
+    first[columns[rows[::-1]]] = rows[::-1]
+    rows = rows[first[columns[rows]] == rows]
+    if max_distance < 2:
+        rows = rows[_squared_distance(best[rows]) <= max_distance**2]
     if max_ratio < 1:
         # Of these rows alone: they are a third, and the second best takes another pass.
         rivals = similarity[rows]
         rivals[np.arange(len(rows)), columns[rows]] = -np.inf
         limit = max_ratio**2 * _squared_distance(rivals.max(axis=1))
         rows = rows[_squared_distance(best[rows]) <= limit]
-    return np.stack([rows, columns[rows]], axis=1).astype(np.int64)
+    matches = np.empty((len(rows), 2), np.int64)
+    matches[:, 0], matches[:, 1] = rows, columns[rows]
+    return matches
 
 
 def _squared_distance(cosine: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     squared = 2.0 - 2.0 * cosine
-    squared[squared < SQUARED_ROUNDING] = 0.0
-    return squared
+    return np.asarray(squared * (squared >= SQUARED_ROUNDING))

@@ -4,6 +4,7 @@ Knows no neighbours, labels or decisions. Reads a feature store; writes nothing.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Self
@@ -11,7 +12,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from embed.parallel import run_parallel
+from embed.meter import Meter
+from embed.parallel import map_parallel
 from index.rows import RowTable
 
 from .aggregated import AggregatedIndex, build_aggregated_index, verify_aggregated
@@ -75,6 +77,8 @@ class Verifier:
         candidates: Bools,
         find_features: FindFeatures,
         geometry: Geometry,
+        *,
+        meter: Meter | None = None,
     ) -> None:
         """Fill in what geometry says of each query's candidates, where features are there.
 
@@ -84,16 +88,19 @@ class Verifier:
             candidates: [Q, K] which of them to verify.
             find_features: local features of query 0 to Q - 1.
             geometry: of the same shape, written into.
+            meter: told of pairs of images that are compared, and how many there are.
         """
+        meter = meter or Meter()
         find = lru_cache(maxsize=16)(find_features)  # one query's chunks are done together
         candidates = candidates & (rows >= 0)
 
-        def verify(task: Task) -> None:
+        def verify(task: Task) -> int:
             queries, images = task
-            features = find(queries[0])
+            with meter.working("reading"):
+                features = find(queries[0])
             if features is None:
-                return
-            for compared in self.compare(features, images):
+                return len(images)
+            for compared in self.compare(features, images, meter):
                 fewer = max(min(len(features), len(compared.features)), 1)
                 found = compared.verification
                 for query in queries:
@@ -102,21 +109,33 @@ class Verifier:
                     geometry.inliers[places] = found.n_inliers
                     geometry.residuals[places] = found.residual
                     geometry.overlaps[places] = found.n_inliers / fewer
+            return len(images)
 
-        run_parallel(verify, self._list_tasks(ids, rows, candidates))
+        tasks = self._list_tasks(ids, rows, candidates)
+        meter.total += sum(len(images) for _, images in tasks)
+        with closing(map_parallel(verify, tasks)) as verified:
+            for count in meter.awaited(verified):
+                meter.advance(count)
 
-    def compare(self, query: LocalFeatures, rows: Sequence[int]) -> list[VerifiedImage]:
+    def compare(
+        self, query: LocalFeatures, rows: Sequence[int], meter: Meter | None = None
+    ) -> list[VerifiedImage]:
         """Compare one query with database images; those without stored features are left out.
 
         With aggregated matching, what is found in one image depends on the others.
         """
+        meter = meter or Meter()
         if self.settings.matching == "aggregated":
-            kept, index = self._aggregate(tuple(rows))
+            with meter.working("reading"):
+                kept, index = self._aggregate(tuple(rows))
             images: Sequence[LocalFeatures] = index.images
-            found = verify_aggregated(query, index, self.settings)
+            with meter.working("matching"):
+                found = verify_aggregated(query, index, self.settings)
         else:
-            kept, images = self._load(rows)
-            found = verify_candidates(query, images, self.settings)
+            with meter.working("reading"):
+                kept, images = self._load(rows)
+            with meter.working("matching"):
+                found = verify_candidates(query, images, self.settings)
         return [VerifiedImage(*each) for each in zip(kept, images, found, strict=True)]
 
     def _list_tasks(self, ids: Sequence[str], rows: Ints, candidates: Bools) -> list[Task]:
@@ -144,11 +163,8 @@ class Verifier:
 
     def _load(self, rows: Sequence[int]) -> tuple[list[int], list[LocalFeatures]]:
         """Return those rows whose image has stored features, and these."""
-        ids = self.table.ids(rows).to_pylist()
-        pairs = [
-            (row, self.features.get(image_id)) for row, image_id in zip(rows, ids, strict=True)
-        ]
-        known = [(row, features) for row, features in pairs if features is not None]
+        found = zip(rows, self.features.get_many(self.table.ids(rows)), strict=True)
+        known = [(row, features) for row, features in found if features is not None]
         return [row for row, _ in known], [features for _, features in known]
 
     @cached_property

@@ -192,7 +192,7 @@ def cairn(*arguments: object) -> Finished:
         contextlib.redirect_stderr(err),
     ):
         try:
-            cli.main()
+            cli.run_command()
         except SystemExit as end:  # as the interpreter does: a text goes to standard error
             status = 1 if isinstance(end.code, str) else int(end.code or 0)
             if isinstance(end.code, str):

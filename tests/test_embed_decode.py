@@ -85,6 +85,28 @@ def test_min_side_scales_a_jpeg_no_further_than_allowed(min_side: int | None, sc
     assert decoded.original_size == (600, 400)
 
 
+@pytest.mark.parametrize("variant", JPEG_VARIANTS)
+@pytest.mark.parametrize("min_side", [1, 30, 61, 120, 121, 200])
+def test_scaled_pixels_equal_pillows_draft(variant: str, min_side: int) -> None:
+    for source in (Image.fromarray(photo(243, 391)), Image.fromarray(photo(243, 391)).convert("L")):
+        options = dict(JPEG_VARIANTS[variant])
+        if source.mode == "L":
+            options.pop("subsampling", None)
+        data = encode(source, "JPEG", **options)
+        image = Image.open(io.BytesIO(data))
+        image.draft(image.mode, (min_side, min_side))
+        found = decode_image(data, min_side=min_side).pixels
+        np.testing.assert_array_equal(found, np.asarray(image.convert("RGB")))
+
+
+def test_odd_subsampling_decodes_as_with_pillow() -> None:
+    data = bytearray(encode(photo(60, 80), "JPEG", subsampling=0))
+    data[data.index(b"\xff\xc0") + 11] = (
+        0x31  # three times as wide, which TurboJPEG has no name for
+    )
+    np.testing.assert_array_equal(decode_image(bytes(data)).pixels, pixels_of(bytes(data)))
+
+
 def test_min_side_holds_for_every_size_and_turned_images() -> None:
     for height, width, min_side in [(333, 517, 40), (97, 1000, 13), (255, 256, 128), (64, 65, 9)]:
         data = encode(photo(height, width), "JPEG", exif=exif_orientation(6))

@@ -90,6 +90,27 @@ def test_progressive_jpeg_cut_between_scans_is_refused() -> None:
             assert reason_of(cut) == "truncated"
 
 
+@pytest.mark.parametrize("at", [0.3, 0.6, 0.9])
+def test_a_damaged_jpeg_decodes_to_what_pillow_makes_of_it(at: float) -> None:
+    for seed in range(5):
+        data = bytearray(encode(photo(64, 80, seed), "JPEG", subsampling=0))
+        data[round(at * len(data))] ^= 0x55
+        found = decode_image(bytes(data)).pixels
+        np.testing.assert_array_equal(found, pixels_of(bytes(data)))
+
+
+def test_a_header_hidden_from_one_of_two_parsers_does_not_enlarge_the_image() -> None:
+    small, large = (encode(photo(side, side), "JPEG") for side in (16, 160))
+    frame = large[large.index(b"\xff\xc0") : large.index(b"\xff\xc4")]
+    for hidden in (b"\xff\x01" + frame, b"\xff\xd0" + frame, b"\0\0" + frame, frame[:-1] + b"\xff"):
+        try:
+            found = decode_image(small[:20] + hidden + small[20:], max_pixels=1600)
+        except ImageError as error:
+            assert error.reason in ("corrupt", "too_large", "truncated")
+        else:
+            assert found.pixels.size <= 3 * 1600
+
+
 def test_jpeg_with_absurdly_many_scans_is_refused() -> None:
     data = encode(photo(64, 64), "JPEG", progressive=True)
     scan = data[data.rindex(b"\xff\xda") : -2]

@@ -1,6 +1,8 @@
 """An exported graph describes images as torch does, and one that will not do is refused."""
 
 import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,18 @@ from numpy.typing import NDArray
 from torch import nn
 
 from embed.backbone import Backbone, BackboneSpec, undo_zero_init
-from embed.engine_choice import choose_engine
+from embed.engine_choice import choose_engine, same_nearest
 from embed.errors import InputError, MissingFileError
-from embed.graph import GraphEngine, GraphSpec, Precision, list_precisions, read_graph_spec
+from embed.extract import extract_all
+from embed.graph import (
+    Floats,
+    GraphEngine,
+    GraphSpec,
+    Precision,
+    _core,
+    list_precisions,
+    read_graph_spec,
+)
 from embed.graph_export import export_graph
 from embed.model import DescriptorModel, ModelSpec
 from embed.network_settings import (
@@ -31,7 +42,7 @@ from embed.network_settings import (
 )
 from embed.torch_engine import TorchEngine
 from embed.views import ONE_VIEW, Views
-from tests.images import photo
+from tests.images import encode, photo
 
 pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'cairn[openvino]'")
 
@@ -113,10 +124,51 @@ def test_every_family_is_exported_and_agrees_with_torch(name: str, tmp_path: Pat
         assert least_cosine(model, tmp_path, spec, precision) > 0.998
 
 
+def test_streams_describe_as_one_does_whatever_runs_beside(tmp_path: Path) -> None:
+    spec = export(build(), tmp_path)
+    images = [photos(spec.image_size)[place : place + 1] for place in (0, 1, 2)] * 4
+    one = GraphEngine(tmp_path, spec, "f32")
+    engine = GraphEngine(tmp_path, spec, "f32", streams=2)
+    assert (one.streams, engine.streams) == (1, 2)
+    alone = [engine.describe(each)[0] for each in images]
+    with ThreadPoolExecutor(4) as pool:
+        together = [found for found, _ in pool.map(engine.describe, images)]
+    np.testing.assert_array_equal(together, alone)
+    np.testing.assert_allclose(alone, [one.describe(each)[0] for each in images], atol=1e-5)
+
+
+def test_files_are_described_in_order_by_streams(tmp_path: Path) -> None:
+    spec = export(build(), tmp_path)
+    files = [tmp_path / f"{number}.jpg" for number in range(30)]
+    for number, file in enumerate(files):
+        file.write_bytes(encode(photo(90, 70, number), "JPEG") if number != 7 else b"")
+    by_one, by_two = (
+        extract_all(
+            GraphEngine(tmp_path, spec, "f32", streams=streams),
+            files,
+            batch_size=8,
+            max_pixels=10**6,
+            workers=1,
+        )
+        for streams in (1, 2)
+    )
+    assert by_two.positions.tolist() == [row for row in range(30) if row != 7]
+    assert [failure.position for failure in by_two.failures] == [7]
+    np.testing.assert_array_equal(by_two.positions, by_one.positions)
+    np.testing.assert_allclose(by_two.vectors, by_one.vectors, atol=1e-5)
+
+
 @pytest.mark.parametrize("pooling", POOLINGS, ids=lambda settings: settings.kind)
 def test_every_pooling_is_exported(pooling: PoolingSettings, tmp_path: Path) -> None:
     model = build(size=128, pooling=pooling)
     assert least_cosine(model, tmp_path, export(model, tmp_path)) > 0.9999
+
+
+def test_rmac_of_a_small_map_is_exported_for_its_shape(tmp_path: Path) -> None:
+    model = build(size=64, pooling=RmacSettings())  # 2 x 2: several regions lie on one place
+    spec = export(model, tmp_path)
+    assert least_cosine(model, tmp_path, spec) > 0.9999
+    assert not spec.any_shape  # how many regions there are depends on the shape
 
 
 def test_compact_bilinear_pooling_is_left_to_torch(
@@ -164,6 +216,25 @@ def test_fitted_images_have_any_shape(tmp_path: Path) -> None:
         np.testing.assert_allclose(engine.describe(images, views)[0], expected, atol=1e-4)
 
 
+def test_photos_of_many_shapes_are_described_by_the_graph_as_each_alone_by_torch(
+    tmp_path: Path,
+) -> None:
+    model, views = build(), Views(square="fit")
+    sizes = [(90, 120), (120, 90), (80, 80), (60, 180)] * 3
+    paths = [tmp_path / f"{number}.jpg" for number in range(len(sizes))]
+    for number, (path, size) in enumerate(zip(paths, sizes, strict=True)):
+        path.write_bytes(encode(photo(*size, seed=number), "JPEG"))
+    paths[5].write_bytes(b"no photo")
+    graph = GraphEngine(tmp_path, export(model, tmp_path), "f32", views=views)
+    found, alone = (
+        extract_all(engine, paths, batch_size=size, max_pixels=10**6, workers=1, views=views)
+        for engine, size in ((graph, 4), (TorchEngine(model), 1))
+    )
+    assert found.positions.tolist() == alone.positions.tolist() and len(found.positions) == 11
+    assert [failure.position for failure in found.failures] == [5]
+    np.testing.assert_allclose(found.vectors, alone.vectors, atol=1e-4)
+
+
 def test_scaled_views_are_left_to_torch(tmp_path: Path) -> None:
     spec = export(build(), tmp_path)
     assert not spec.takes(Views((1.0, 2.0))) and not spec.takes(Views(crops=12))
@@ -209,6 +280,8 @@ def test_bfloat16_is_left_out_where_the_processor_has_none(
         ({"format": 9}, "format 9, this one has 1"),
         ({"model": "0" * 64}, "graph of model 000000000000, not of ffffffffffff"),
         ({"colour": 1}, "is damaged"),
+        ({"dim": "16"}, "is damaged"),
+        ({"image_size": -3}, "is damaged .*size below 1"),
     ],
 )
 def test_a_description_that_does_not_fit_is_refused(
@@ -219,9 +292,10 @@ def test_a_description_that_does_not_fit_is_refused(
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
     with pytest.raises(InputError, match=message):
         read_graph_spec(tmp_path, FINGERPRINT)
-    path.write_text("[]")
-    with pytest.raises(InputError, match="is damaged"):
-        read_graph_spec(tmp_path, FINGERPRINT)
+    for damaged in (b"", b"[]", b"\0\xff", b"[" * 100_000):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="is damaged"):
+            read_graph_spec(tmp_path, FINGERPRINT)
     path.unlink()
     with pytest.raises(MissingFileError, match=r"no graph in .*embed.engine = 'torch'"):
         read_graph_spec(tmp_path, FINGERPRINT)
@@ -234,6 +308,36 @@ def test_a_truncated_graph_is_refused(name: str, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(InputError, match=r"cannot be loaded .*cairn train --redo"):
         GraphEngine(tmp_path, spec, "f32")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"opset1"', '"opset99"'), ('version="11"', 'version="99"')]
+)
+def test_a_graph_of_a_newer_runtime_is_refused(old: str, new: str, tmp_path: Path) -> None:
+    spec = export(build(), tmp_path)
+    path = tmp_path / "graph.xml"
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(InputError, match=r"cannot be loaded .*update the runtime, pip install"):
+        GraphEngine(tmp_path, spec, "f32")
+
+
+def test_a_runtime_that_is_damaged_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)  # its import fails
+    _core.cache_clear()
+    with pytest.raises(InputError, match=r"cannot be loaded .*pip install 'cairn\[openvino\]'"):
+        list_precisions()
+
+
+def test_a_graph_that_cannot_be_loaded_costs_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*given: object) -> object:
+        raise InputError("graph.xml cannot be loaded")
+
+    monkeypatch.setattr("embed.engine_choice.GraphEngine", refuse)
+    choice = choose_engine(build(), FINGERPRINT, tmp_path, photos(64))
+    assert (choice.engine, choice.graph) == ("torch", "")
+    assert "graph.xml cannot be loaded; torch describes images" in caplog.text
 
 
 def test_the_graph_of_a_model_of_other_length_is_refused(tmp_path: Path) -> None:
@@ -258,7 +362,37 @@ def test_a_network_that_cannot_be_exported_leaves_torch(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_precision_that_moves_neighbours_is_not_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build()
+    monkeypatch.setattr("embed.engine_choice.LEAST_COSINE", -1.0)
+    monkeypatch.setattr("embed.engine_choice.list_precisions", lambda: ("bf16", "f32"))
+
+    def reduce(engine: GraphEngine, images: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+        found, features = compute(engine, images)
+        if engine.name == "openvino-bf16":
+            found = np.eye(len(found), found.shape[1], dtype=np.float32)  # all are as far
+        return found, features
+
+    compute = GraphEngine.compute
+    monkeypatch.setattr(GraphEngine, "compute", reduce)
+    monkeypatch.setattr("embed.graph.list_precisions", lambda: ("bf16", "f32"))
+    choice = choose_engine(model, FINGERPRINT, tmp_path, photos(64, 20))
+    assert choice.graph == "openvino-f32" and choice.compared == 20
+    assert choice.nearest["openvino-bf16"] < 0.995 < choice.nearest["openvino-f32"]
+
+
+def test_a_copy_of_the_nearest_image_is_as_near() -> None:
+    rows = np.eye(4, dtype=np.float32)[[0, 0, 0, 3]]
+    moved = rows + np.array([[0], [0], [1e-4], [0]], dtype=np.float32)
+    assert same_nearest(moved, rows) == 1
+    assert same_nearest(rows[:1], rows[:1]) == 1
+
+
 def test_what_is_chosen_agrees_with_torch(tmp_path: Path) -> None:
     choice = choose_engine(build(), FINGERPRINT, tmp_path, photos(64))
     assert choice.graph.startswith("openvino-") and choice.engine in ("torch", choice.graph)
-    assert choice.cosines[choice.graph] >= 0.999 and set(choice.rates) == set(choice.cosines)
+    assert choice.cosines[choice.graph] >= 0.999 and choice.nearest[choice.graph] >= 0.995
+    assert set(choice.rates) == set(choice.cosines) == set(choice.nearest)
+    assert choice.compared == 3 and choice.runtime

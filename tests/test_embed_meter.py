@@ -39,6 +39,23 @@ def test_work_that_is_never_waited_for_holds_nothing_up(clock: list[float]) -> N
     assert meter.shares() == {"writing": 1.0, "decoding": 0.0}
 
 
+def test_what_holds_up_does_not_count_what_it_waits_for(clock: list[float]) -> None:
+    meter = Meter()
+
+    def load() -> Iterator[int]:
+        with meter.working("decoding"):
+            clock[0] += 3.0
+        yield 1
+
+    def describe(items: Iterator[int]) -> Iterator[int]:
+        for item in items:
+            clock[0] += 1.0
+            yield item
+
+    assert list(meter.held_up_by("model", describe(meter.awaited(load())))) == [1]
+    assert meter.shares() == {"decoding": 0.75, "model": 0.25}
+
+
 def test_what_was_done_before_moves_the_bar_and_counts_for_no_rate() -> None:
     moves: list[int] = []
     meter = Meter(moves.append)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import cv2
 import pytest
+import torch
 
 from embed.parallel import map_ahead
 
@@ -48,3 +49,18 @@ def test_an_error_ends_the_iteration_where_its_item_is() -> None:
     assert [next(made), next(made)] == [-1, -1]
     with pytest.raises(ZeroDivisionError):
         next(made)
+
+
+def test_torch_starts_no_threads_within_those_of_one_core_each() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        made = list(map_ahead(lambda _: torch.get_num_threads(), range(4), threads=2, ahead=2))
+        alone = map_ahead(
+            lambda _: torch.get_num_threads(), range(4), threads=2, ahead=2, one_core=True
+        )
+        assert (made, list(alone), torch.get_num_threads()) == ([3] * 4, [1] * 4, 3)
+        later = map_ahead(lambda _: torch.get_num_threads(), range(4), threads=2, ahead=2)
+        assert list(later) == [3] * 4
+    finally:
+        torch.set_num_threads(before)

@@ -1,6 +1,7 @@
 """The base index against a full sort: ties, batches, and what it saves and refuses to load."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest

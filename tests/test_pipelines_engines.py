@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,18 @@ import numpy as np
 import pytest
 import torch
 
+from embed.errors import InputError
 from embed.graph import GRAPH_FILES
 from embed.torch_engine import pick_device
 from pipelines.answers import engines
-from pipelines.answers.engines import open_engine
+from pipelines.answers.engines import begin_engines, open_engine
 from pipelines.answers.open_run import load_split_embeddings
 from pipelines.answers.query import QueryEngine
-from pipelines.artifacts import load_manifest
+from pipelines.artifacts import Manifest, load_manifest
 from pipelines.runs.engines import pick_engine
+from pipelines.runs.job import open_job, read_run
+from pipelines.runs.recipe import Recipe, make_recipe
+from pipelines.stages.keys import embeddings_artifact
 from tests.conftest import Tiny
 from tests.datasets import cairn, make_recipe_file
 from tests.test_imports import ROOT
@@ -117,6 +122,66 @@ def test_a_damaged_graph_ends_a_question_with_a_remedy(graphed: Tiny, tmp_path: 
     path.write_bytes(path.read_bytes()[:-100])
     end = cairn("query", "--run", run, graphed.data / "images" / "q0.jpg")
     assert end.status == 1 and "graph.bin" in end.err
+
+
+def test_the_engine_that_is_resolved_decides_whether_to_describe_again(graphed: Tiny) -> None:
+    trained = load_manifest(graphed.run / "model")
+    assert trained is not None
+    keys = set()
+    for setting in ("openvino", "auto", "torch"):
+        job = open_job(None, graphed.run, None, None)
+        values = job.recipe.model_dump() | {"embed": {"engine": setting}}
+        changed = replace(job, recipe=Recipe.model_validate(values))
+        fast = replace(trained, model={**trained.model, "engine": trained.model["graph"]})
+        keys.add(embeddings_artifact(changed, "index", "", fast, {}).key)
+    assert len(keys) == 2  # the graph, asked for or chosen; and torch
+
+
+def test_a_model_trained_without_the_runtime_gets_its_graph_by_train(
+    finished: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    recipe = make_recipe_file(tmp_path / "tiny.toml", "[embed]\nengine = 'openvino'\n")
+    tiny = Tiny(finished.data, recipe, tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr("embed.engine_choice.has_runtime", lambda: False)
+        patch.setattr("pipelines.stages.order.has_runtime", lambda: False)
+        before = train(tiny)
+    assert before.model["graph"] == before.model["runtime"] == ""
+    after = train(tiny)
+    assert after.model["graph"] and after.model["fingerprint"] == before.model["fingerprint"]
+    assert {*GRAPH_FILES} <= {record.name for record in after.outputs}
+    assert open_engine(tiny.run, "openvino")[0].name == after.model["graph"]
+    assert train(tiny) == after  # nothing is left to do
+
+
+def train(tiny: Tiny) -> Manifest:
+    end = cairn("train", "--data", tiny.data, "--recipe", tiny.recipe, "--run", tiny.run)
+    assert end.status == 0, end.err
+    made = load_manifest(tiny.run / "model")
+    assert made is not None
+    return made
+
+
+def test_a_graph_that_was_begun_is_the_one_that_is_opened(graphed: Tiny) -> None:
+    recorded = read_run(graphed.run)
+    assert recorded is not None
+    begin_engines(graphed.run, make_recipe(recorded["settings"], ""))
+    before = engines._open_graph.cache_info().misses
+    first, second = (open_engine(graphed.run, "openvino")[0] for _ in range(2))
+    assert first is second and engines._open_graph.cache_info().misses == before
+
+
+def test_a_graph_that_could_not_be_opened_is_tried_again(graphed: Tiny, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(graphed.run, run)
+    path = run / "model" / "graph.bin"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    with pytest.raises(InputError, match=r"graph\.bin is damaged"):
+        open_engine(run, "openvino")
+    path.write_bytes(whole)
+    assert open_engine(run, "openvino")[0].name.startswith("openvino-")
 
 
 def test_a_model_without_a_graph_is_described_by_torch(

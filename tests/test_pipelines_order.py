@@ -28,7 +28,7 @@ sys.argv = ["cairn", *sys.argv[2:]]
 out, sys.stdout = sys.stdout, sys.stderr
 from pipelines import cli
 try:
-    cli.main()
+    cli.run_command()
 finally:
     heavy = [name for name in ("torch", "timm", "faiss", "pandas") if name in sys.modules]
     print(json.dumps([opened, heavy]), file=out)

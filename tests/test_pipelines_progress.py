@@ -1,5 +1,6 @@
 """What took long says at its end how fast it was, and what held it up."""
 
+import contextlib
 import logging
 
 import pytest
@@ -26,6 +27,33 @@ def test_a_short_stage_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO), progress_meter("embed train", 1) as meter:
         meter.advance(1)
     assert not caplog.messages
+
+
+def test_a_log_tells_from_time_to_time_what_a_bar_would(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    seconds = iter([0.0, 1.0, 30.0, 61.0, 62.0, 121.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(seconds))
+    with caplog.at_level(logging.INFO), progress_meter("embed train", 1000) as meter:
+        meter.skip(100)  # at 1 s: an interrupted run, which says nothing of the rate
+        for _ in range(4):
+            with meter.held_up("model"):
+                meter.advance(120)
+    assert caplog.messages == [
+        "embed train: 340 of 1000, 4/s, 0:02:45 left, model 100%",
+        "embed train: 580 of 1000, 4/s, 0:01:45 left, model 100%",
+    ]
+
+
+def test_the_total_may_become_known_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    moves: list[tuple[int, int]] = []
+    shown = contextlib.nullcontext(lambda done, total: moves.append((done, total)))
+    monkeypatch.setattr(progress, "progress_to", lambda *given: shown)
+    with progress_meter("compare pairs") as meter:
+        for pairs in (3, 4):
+            meter.total += pairs
+            meter.advance(pairs)
+    assert moves == [(3, 3), (7, 7)]
 
 
 def test_a_terminal_shows_rate_and_bottleneck(

@@ -16,8 +16,8 @@ from rerank.aggregated import (
     match_aggregated,
     verify_aggregated,
 )
+from rerank.cosines import unit_rows
 from rerank.features import LocalFeatures
-from rerank.matching import unit_rows
 from rerank.settings import RerankSettings
 from rerank.sift import SiftExtractor
 

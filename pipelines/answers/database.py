@@ -17,12 +17,12 @@ from embed.errors import InputError, MissingFileError
 from embed.whitening import Whitening, load_whitening
 from index.base import INDEX, VECTORS, BaseIndex
 from index.images import ImageIndex
-from index.rows import RowTable
+from index.rows import ROWS, RowTable
 from pipelines.artifacts import load_manifest, name_maker, remedy
 from pipelines.runs.integrity import has_file, intact_file
 from pipelines.runs.names import load_names
 
-ROWS, WHITENING, LANDMARK_HEAD = "rows.arrow", "whitening.safetensors", "landmark_head.json"
+WHITENING, LANDMARK_HEAD = "whitening.safetensors", "landmark_head.json"
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,12 @@ from embed.errors import InputError
 from embed.shards import Embeddings, read_embeddings, read_failures
 from pipelines.artifacts import load_manifest, remedy_file
 from pipelines.runs.decoding import decoding
-from pipelines.runs.integrity import intact_file, intact_parts
+from pipelines.runs.engines import embed_settings
+from pipelines.runs.integrity import compare_sizes, intact_file, intact_parts
 from pipelines.runs.members import list_members
 from pipelines.runs.parts import IMAGES
 from pipelines.runs.recipe import Recipe
+from rerank.places import PLACES
 from rerank.store import FeatureStore
 
 from .database import load_database
@@ -51,7 +53,9 @@ def open_features(run: Path, split: str, recipe: Recipe) -> FeatureStore | None:
     fingerprint = find_fingerprint(run, recipe.rerank)
     folder = run / "features" / split
     remake = remedy_file(folder, missing=True)
-    return FeatureStore(folder, fingerprint, parts=intact_parts(folder), remake=remake)
+    compare_sizes(folder)  # of parts: whoever reads one compares its seal
+    places = intact_file(folder, PLACES)
+    return FeatureStore(folder, fingerprint, places=places, remake=remake)
 
 
 def split_pool(run: Path) -> tuple[Embeddings, Embeddings]:
@@ -95,7 +99,7 @@ def _check_recipe(run: Path, split: str, recipe: Recipe) -> None:
     """Raise InputError if the recipe describes photos otherwise than those of a split were."""
     for folder, member in list_members(run, recipe).items():
         made = load_manifest(folder / "embeddings" / split)
-        expected = {"embed": member.embed.model_dump(mode="json"), "decode": decoding(recipe)}
+        expected = {"embed": embed_settings(member.embed), "decode": decoding(recipe)}
         if made is None or made.settings != expected:
             raise InputError(
                 f"the recipe in {run}/run.json describes photos otherwise than those in "

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from classify_head.evidence import NEAREST_OF_NEIGHBOR, NEAREST_OF_POOL, Evidence
 from embed.errors import InputError
 from embed.head_scores import HeadScores
+from embed.meter import Meter
 from embed.shards import Embeddings
 from index.images import ImageIndex
 from index.neighbors import Neighbors
@@ -42,6 +43,7 @@ class Recognizer:
         queries: Embeddings,
         find_features: FindFeatures,
         excluded: Exclusion | None = None,
+        meter: Meter | None = None,
     ) -> tuple[Neighbors, Evidence]:
         """Search the neighbours of Q queries and verify the candidates among them.
 
@@ -55,6 +57,7 @@ class Recognizer:
             find_features: local features of query 0 to Q - 1; not called without re-ranking.
             excluded: images left out for each query, as if they were not in the database; only
                 `sizes` counts them all the same.
+            meter: told of pairs of images that are compared.
 
         Raises:
             InputError: the predicted class is to be verified, and there is no head to predict it.
@@ -77,7 +80,7 @@ class Recognizer:
         sizes = np.where(rows < 0, 0, self.database.rows.class_sizes(labels))
         geometry = Geometry.unknown(rows.shape)
         if self.verifier is not None:
-            self.verifier.verify(ids, rows, candidates, find_features, geometry)
+            self.verifier.verify(ids, rows, candidates, find_features, geometry, meter=meter)
         evidence = Evidence(
             ids,
             labels,

@@ -11,7 +11,7 @@ import torch
 
 from classify_head.trained_head import TrainedHead
 from embed.model import DescriptorModel, load_model
-from pipelines.runs.artifact import HEAD_FILE
+from pipelines.runs.engines import HEAD_FILE
 from pipelines.runs.integrity import intact_file
 from rerank.delf.model import LocalModel, load_delf
 

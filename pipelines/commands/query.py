@@ -1,5 +1,6 @@
 """The command query: which known thing is in photos, or none."""
 
+import gc
 import json
 import sys
 from dataclasses import asdict
@@ -38,14 +39,22 @@ def query(
     verified" is what has no more inliers than chance gives. "also" names what is in another part of
     the photo, where the recipe of the run asks for it: decide.most_answers.
     """
-    from embed.printable import encodable
-    from pipelines.answers.query import QueryEngine
-    from pipelines.datasets.images import list_images
-    from pipelines.reports.tables import open_console, print_answer
-    from pipelines.runs.job import pick_known_run
+    gc.disable()  # all that is imported stays: looking for garbage in it takes .1 s
+    try:
+        from pipelines.answers.engines import begin_engines
+        from pipelines.datasets.images import list_images
+        from pipelines.runs.job import pick_known_run, read_run
+        from pipelines.runs.recipe import make_recipe
 
-    paths = list_images(images)
-    engine = QueryEngine(pick_known_run(data, run), min_precision)
+        paths, folder = list_images(images), pick_known_run(data, run)
+        if recorded := read_run(folder):  # the network is compiled while the rest is imported
+            begin_engines(folder, make_recipe(recorded["settings"], str(folder)))
+        from embed.printable import encodable
+        from pipelines.answers.query import QueryEngine
+        from pipelines.reports.tables import open_console, print_answer
+    finally:
+        gc.enable()
+    engine = QueryEngine(folder, min_precision)
     console, answers = open_console(), []
     for path in paths:
         answer = engine.ask(path, neighbors)

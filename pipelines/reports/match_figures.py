@@ -17,8 +17,7 @@ from PIL import Image, ImageDraw
 from classify_head.answers import NO_LANDMARK
 from embed.errors import InputError
 from embed.files import writing
-from index.rows import RowTable
-from pipelines.answers.database import ROWS
+from index.rows import ROWS, RowTable
 from pipelines.decorations import draw
 from pipelines.lettering import write_line
 from pipelines.reports.page.album import Album, open_album

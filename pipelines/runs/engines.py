@@ -6,7 +6,20 @@ Reads nothing. Imports no torch.
 from collections.abc import Mapping
 from typing import Any
 
+from embed.settings import EmbedSettings
+
 TORCH = "torch"
+HEAD_FILE = "head.safetensors"  # in model/
+
+
+def lacks_graph(setting: str, model: Mapping[str, Any]) -> bool:
+    """Tell whether a model has no graph because there was no runtime, or no wish, to make one."""
+    return setting != TORCH and not model.get("runtime")
+
+
+def embed_settings(embed: EmbedSettings) -> dict[str, Any]:
+    """Return the settings that decide descriptors, but for the engine: what it names does."""
+    return embed.model_dump(mode="json", exclude={"engine"})
 
 
 def pick_engine(setting: str, model: Mapping[str, Any]) -> str:

@@ -10,12 +10,14 @@ import numpy as np
 
 from classify_head.evidence import Evidence
 from classify_head.promise import LANDMARK, POOL, REMOVED, Kinds
+from embed.meter import Meter
 from embed.shards import Embeddings
 from index.images import ImageIndex
 from index.neighbors import Neighbors
 from pipelines.answers.database import Database
 from pipelines.answers.exclusion import Exclusion, Ints
 from pipelines.answers.recognition import Recognizer
+from pipelines.progress import progress_meter
 from rerank.features import LocalFeatures
 
 from .fit_search import fit_search
@@ -39,13 +41,21 @@ class CalibrationSet:
         Whitening that learns from labels knows the photos of the database too well: each of these
         is searched with one that was fitted without it, and without some others.
         """
+        with progress_meter("compare known pairs") as meter:
+            return self._gather_all(known, recognizer, meter)
+
+    def _gather_all(
+        self, known: KnownQueries, recognizer: Recognizer, meter: Meter
+    ) -> tuple[Neighbors, Evidence]:
         every = np.arange(len(self.photos))
         if recognizer.recipe.search.whiten != "within-class" or not len(every):
-            return self._gather(every, known, recognizer)
+            return self._gather(every, known, recognizer, meter)
         folds = np.where(self.excluded.rows >= 0, 1 + self.photos % FOLDS, 0)
         order = np.argsort(folds, kind="stable")
         found = [
-            self._gather(np.flatnonzero(folds == fold), known, _refit(recognizer, known, out))
+            self._gather(
+                np.flatnonzero(folds == fold), known, _refit(recognizer, known, out), meter
+            )
             for fold, out in (
                 (fold, self.excluded.rows[folds == fold]) for fold in np.unique(folds)
             )
@@ -59,13 +69,13 @@ class CalibrationSet:
         return Neighbors(rows, scores), evidence
 
     def _gather(
-        self, places: Ints, known: KnownQueries, recognizer: Recognizer
+        self, places: Ints, known: KnownQueries, recognizer: Recognizer, meter: Meter
     ) -> tuple[Neighbors, Evidence]:
         def find_features(row: int) -> LocalFeatures | None:
             return known.find_features(int(self.photos[places[row]]))
 
         excluded = Exclusion(self.excluded.rows[places], self.excluded.landmarks[places])
-        return recognizer.gather(self.queries.take(places), find_features, excluded)
+        return recognizer.gather(self.queries.take(places), find_features, excluded, meter)
 
 
 def _refit(recognizer: Recognizer, known: KnownQueries, out: Ints) -> Recognizer:

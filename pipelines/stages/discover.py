@@ -108,7 +108,7 @@ def verify_neighbors(
     def make_part(rows: Sequence[int], meter: Meter) -> Rows:
         def verify(row: int) -> list[int]:
             features = store.get(images.ids[row])
-            near = [store.get(images.ids[other]) for other in others[row]]
+            near = store.get_many(images.ids[other] for other in others[row])
             known = [each for each in near if each is not None]
             meter.advance(1)
             if features is None:

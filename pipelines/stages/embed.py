@@ -12,6 +12,7 @@ from itertools import chain
 
 from embed.engine import Engine
 from embed.extract import extract_parts
+from embed.graph import count_cores
 from embed.image_sizes import check_view_sizes
 from embed.meter import Meter
 from embed.shards import make_rows
@@ -40,7 +41,7 @@ def embed_table(artifact: Artifact, table: ImageTable, trained: Manifest) -> Man
         settings = job.recipe.embed
         views, engine = Views.of(settings), None
         if settings.engine != "auto" or pick_device().type == "cpu":
-            engine, _ = open_engine(job.run, settings.engine, views)
+            engine, _ = open_engine(job.run, settings.engine, views, streams=count_cores())
         engine = engine or open_torch_engine(job.run)
         described["described_by"] = engine.name
         if isinstance(engine, TorchEngine):  # a graph has told what it takes

@@ -1,13 +1,16 @@
 """Local features of the images of a split, cached in the run folder.
 
-Reads a split's images. Writes features/<split>/: part-*.parquet, failures.parquet, manifest.json.
+Reads a split's images. Writes features/<split>/: part-*.parquet, places.arrow, failures.parquet,
+manifest.json.
 Features are found only of images that no part holds, as in pipelines.stages.embed.
 """
 
 import os
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
-from itertools import chain, islice
+from functools import partial
+from itertools import islice
+from pathlib import Path
 
 from embed.decode import DecodedImage, ImageError
 from embed.failure import Failure
@@ -19,8 +22,9 @@ from pipelines.artifacts import Manifest
 from pipelines.datasets.dataset import ImageTable
 from pipelines.runs.artifact import Artifact
 from pipelines.runs.parts import Rows
-from rerank.features import FeatureExtractor, LocalFeatures
-from rerank.store import ROWS_PER_GROUP, make_rows
+from rerank.features import LocalFeatures
+from rerank.places import PLACES
+from rerank.store import ROWS_PER_GROUP, find_places, make_rows
 
 PART_SIZE = 512  # images in one file; the unit of resuming
 CORES = os.cpu_count() or 1
@@ -43,49 +47,40 @@ def extract_table(artifact: Artifact, table: ImageTable) -> Manifest:
         except ImageError as error:
             return Failure(row, error.reason, str(error))
 
+    def find(rows: Sequence[int], meter: Meter) -> dict[int, LocalFeatures | Failure]:
+        images = {row: decode(row, meter) for row in rows}
+        decoded = {row: one for row, one in images.items() if isinstance(one, DecodedImage)}
+        with meter.working("model"):
+            features = extractor.extract_batch(list(decoded.values())) if decoded else []
+        failures = {row: one for row, one in images.items() if isinstance(one, Failure)}
+        return failures | dict(zip(decoded, features, strict=True))
+
     def make_parts(parts: Sequence[Sequence[int]], meter: Meter) -> Generator[Rows]:
-        alone = extractor.batch_size == 1  # one image after the other is all it can: one a core
-
-        def prepare(row: int) -> DecodedImage | LocalFeatures | Failure:
-            image = decode(row, meter)
-            if isinstance(image, Failure) or not alone:
-                return image
-            with meter.working("model"):
-                return extractor.extract(image)
-
-        ahead = 2 * max(extractor.batch_size, CORES)
-        with closing(
-            map_ahead(prepare, chain.from_iterable(parts), threads=CORES, ahead=ahead)
-        ) as prepared:
-            ready = meter.awaited(prepared)
+        # A batch a core: threads within one wait for each other, and its decoding for the last.
+        size = extractor.batch_size
+        batches = (rows[i : i + size] for rows in parts for i in range(0, len(rows), size))
+        made = map_ahead(
+            partial(find, meter=meter), batches, threads=CORES, ahead=2 * CORES, one_core=True
+        )
+        with closing(made):
+            ready = meter.awaited(made)
             for rows in parts:
                 results: dict[int, LocalFeatures | Failure] = {}
-                for start in range(0, len(rows), extractor.batch_size):
-                    some = rows[start : start + extractor.batch_size]
-                    batch = dict(zip(some, islice(ready, len(some)), strict=True))
-                    results |= _find_together(extractor, batch, meter)
-                    meter.advance(len(some))
-                failures = [result for result in results.values() if isinstance(result, Failure)]
+                for found in islice(ready, -(-len(rows) // size)):
+                    results |= found
+                    meter.advance(len(found))
+                failures = [result for row in rows if isinstance(result := results[row], Failure)]
                 features = {
                     table.ids[row]: result
-                    for row, result in results.items()
-                    if isinstance(result, LocalFeatures)
+                    for row in rows
+                    if isinstance(result := results[row], LocalFeatures)
                 }
                 yield make_rows(list(features), list(features.values()), fingerprint), failures
 
-    return artifact.write_parts(table, PART_SIZE, make_parts, group_rows=ROWS_PER_GROUP)
+    def list_places(parts: Sequence[Path]) -> Path:
+        find_places(parts, fingerprint).save(artifact.folder / PLACES, fingerprint)
+        return artifact.folder / PLACES
 
-
-def _find_together(
-    extractor: FeatureExtractor,
-    batch: Mapping[int, DecodedImage | LocalFeatures | Failure],
-    meter: Meter,
-) -> dict[int, LocalFeatures | Failure]:
-    """Return the features of those images of a batch that still lack them."""
-    images = {row: image for row, image in batch.items() if isinstance(image, DecodedImage)}
-    done = {row: found for row, found in batch.items() if not isinstance(found, DecodedImage)}
-    if not images:
-        return done
-    with meter.held_up("model"):
-        found = extractor.extract_batch(list(images.values()))
-    return done | dict(zip(images, found, strict=True))
+    return artifact.write_parts(
+        *(table, PART_SIZE, make_parts), group_rows=ROWS_PER_GROUP, list_places=list_places
+    )

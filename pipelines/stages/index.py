@@ -15,8 +15,8 @@ from classify_head.landmark_head import LEAST_IMAGES, cross_fit
 from embed.files import writing
 from index.base import INDEX
 from index.plan import plan_index
-from index.rows import RowTable
-from pipelines.answers.database import LANDMARK_HEAD, ROWS, WHITENING
+from index.rows import ROWS, RowTable
+from pipelines.answers.database import LANDMARK_HEAD, WHITENING
 from pipelines.answers.open_run import load_split_embeddings, split_pool
 from pipelines.artifacts import Manifest, invalidate, record_file, write_json
 from pipelines.runs.artifact import Artifact

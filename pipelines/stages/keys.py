@@ -10,9 +10,9 @@ from typing import Any
 from pipelines.answers.decision import decision_settings
 from pipelines.answers.extractors import find_fingerprint
 from pipelines.artifacts import Manifest, hash_values, load_manifest
-from pipelines.runs.artifact import HEAD_FILE, Artifact
+from pipelines.runs.artifact import Artifact
 from pipelines.runs.decoding import decoding
-from pipelines.runs.engines import pick_engine
+from pipelines.runs.engines import HEAD_FILE, embed_settings, pick_engine
 from pipelines.runs.job import Job, weights_inputs
 from pipelines.runs.members import list_member_jobs
 from rerank.delf.settings import LOCAL_FILE, joint_settings
@@ -82,7 +82,7 @@ def embeddings_artifact(
     job: Job, name: str, table_hash: str, trained: Manifest, decode: Mapping[str, Any]
 ) -> Artifact:
     """Return embeddings/<name>/ of a model; decode is `decoding` of the whole recipe."""
-    settings = {"embed": job.recipe.embed.model_dump(), "decode": decode}
+    settings = {"embed": embed_settings(job.recipe.embed), "decode": decode}
     inputs = {
         name: table_hash,
         "model": str(trained.model["fingerprint"]),

@@ -24,12 +24,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embed.errors import MissingFileError
+from embed.graph import has_runtime
 from pipelines.artifacts import Manifest, hash_values
 from pipelines.datasets.dataset import ImageTable
 from pipelines.datasets.group_folders import Discovered, check_as_written, find_done
 from pipelines.decorations import draw_missing
 from pipelines.runs.artifact import Artifact
 from pipelines.runs.decoding import decoding
+from pipelines.runs.engines import lacks_graph
 from pipelines.runs.job import Job
 from pipelines.runs.members import link_first_model, list_member_jobs
 from pipelines.runs.names import write_names
@@ -47,10 +49,13 @@ if TYPE_CHECKING:
 
 
 def train(job: Job, *, redo: bool = False) -> Manifest:
-    """Train the model, and DELF where the recipe asks for it; return the model's manifest."""
+    """Train the model, and DELF where the recipe asks for it; return the model's manifest.
+
+    A model that was trained where there was no runtime for its graph gets it.
+    """
     draw_missing_curves(job)
     order = Order(job, ("train", "train_delf") if redo else ())
-    trained = order.model()
+    trained = order.model_with_graph()
     if job.recipe.rerank.method == "delf":
         order.delf()
     return trained
@@ -155,6 +160,19 @@ class Order:
         link_first_model(self.job)
         models = [member.model() for member in self._members]
         return models[0]
+
+    def model_with_graph(self) -> Manifest:
+        """Return the model, whose graph is exported if it was not, and now can be."""
+        trained = self.model()
+        if self._members:
+            models = [member.model_with_graph() for member in self._members]
+            return models[0]
+        job = self.job
+        photos = job.dataset.find_table(job.dataset.class_split) is not None
+        if photos and lacks_graph(job.recipe.embed.engine, trained.model) and has_runtime():
+            artifact = keys.model_artifact(job)
+            trained = self._made[artifact.folder] = _add_graph(artifact, trained)
+        return trained
 
     def delf(self) -> Manifest:
         """Return the local features' model."""
@@ -283,6 +301,12 @@ def _train(artifact: Artifact) -> Manifest:
     from .train import train  # torch
 
     return train(artifact)
+
+
+def _add_graph(artifact: Artifact, trained: Manifest) -> Manifest:
+    from .export import add_graph  # torch
+
+    return add_graph(artifact, trained)
 
 
 def _train_delf(artifact: Artifact, trained: Manifest) -> Manifest:

@@ -30,6 +30,7 @@ from pipelines.answers.open_run import (
     open_recognizer,
 )
 from pipelines.artifacts import Manifest, invalidate, record_file
+from pipelines.progress import progress_meter
 from pipelines.runs.artifact import FURTHER, SHEET, Artifact
 from pipelines.runs.job import Job
 from rerank.features import LocalFeatures
@@ -71,7 +72,8 @@ def _recognize(job: Job, indexed: Manifest) -> dict[str, int]:
     def find_features(query: int) -> LocalFeatures | None:
         return features.get(queries.ids[query]) if features else None
 
-    neighbors, evidence = recognizer.gather(queries, find_features)
+    with progress_meter("compare test pairs") as meter:
+        neighbors, evidence = recognizer.gather(queries, find_features, meter=meter)
     extras = make_extras(decision.policy, recognizer.database, queries.vectors, neighbors.rows)
     decisions = decision.answer(evidence, extras)
     # Of rejected queries the submission has the guess (sink) or nothing (empty).

@@ -39,7 +39,8 @@ from embed.views import Views
 from pipelines.artifacts import Manifest, invalidate, load_manifest, record_file
 from pipelines.decorations import draw
 from pipelines.progress import progress_to
-from pipelines.runs.artifact import HEAD_FILE, Artifact
+from pipelines.runs.artifact import Artifact
+from pipelines.runs.engines import HEAD_FILE
 from pipelines.runs.job import Job
 from rerank.delf.calibration import check_descriptors
 from rerank.delf.joint import build_joint_objective, save_joint

@@ -4,7 +4,10 @@ Knows nothing of matching or storage. Reads and writes no files.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
+from threading import Lock
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,6 +66,9 @@ class DelfExtractor:
         self.model, self.local, self.settings = model.eval(), local.eval(), settings
         self.level = model.backbone.find_level(local.spec.stride)
         self.sides = pyramid_sides(model.spec.image_size, settings.scales, self.level.stride)
+        # Threads may share it; on a GPU they take turns, whose memory holds one batch.
+        on_cpu = next(model.parameters()).device.type == "cpu"
+        self._turn: AbstractContextManager[Any] = nullcontext() if on_cpu else Lock()
 
     @property
     def name(self) -> str:
@@ -111,7 +117,8 @@ class DelfExtractor:
         features: list[LocalFeatures] = []
         for start in range(0, len(images), self.batch_size):
             batch = images[start : start + self.batch_size]
-            features += self._find(batch, self._forward(batch)[0])
+            with self._turn:
+                features += self._find(batch, self._forward(batch)[0])
         return features
 
     @torch.inference_mode()

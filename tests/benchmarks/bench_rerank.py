@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,9 @@ from classify_head.submission import load_solution
 from embed.parallel import run_parallel
 from pipelines.answers.open_run import open_features
 from pipelines.runs.job import Job, open_job
+from rerank.cosines import unit_rows
 from rerank.features import LocalFeatures
-from rerank.matching import match_mutual, unit_rows
+from rerank.matching import match_mutual
 from rerank.settings import RerankSettings
 from rerank.store import FeatureStore
 from rerank.verifier import CHUNK
@@ -34,6 +36,7 @@ from tests.benchmarks.estimators import (
     count_reference,
     process_pool,
 )
+from tests.benchmarks.plain_rerank import count_plainly
 
 QUERIES, EACH, ROUNDS = (
     60,
@@ -42,6 +45,7 @@ QUERIES, EACH, ROUNDS = (
 )  # up to EACH pairs of the same landmark a query, and as many others
 REFERENCE_DIM = 40  # of DELF's descriptors; longer ones are reduced for the reference
 RERANKED = 100  # candidates of one query
+TIMED = 20  # queries that are re-ranked, each with all of them
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ def run(run_folder: Path) -> str:
                 pool.map(count_reference, [reference_task(small[id(one)]) for one in part])
             ),
             "ours, 40-d float16": lambda part: ours([small[id(one)] for one in part], settings),
+            "plain float32, as stored": lambda part: plainly(part, settings),
             "ours, as stored": lambda part: ours(part, settings),
             "our matches, poselib homography": lambda part: others(part, settings, count_poselib),
             "our matches, pydegensac homography": lambda part: others(
@@ -85,11 +90,7 @@ def run(run_folder: Path) -> str:
         }
         table = compare(asked, methods)
     images = [found for i in list_ids(job)[:RERANKED] if (found := store.get(i)) is not None]
-    milliseconds = [1e3 * seconds_to_rerank(one.query, images, settings) for one in asked[:20]]
-    return (
-        f"{table}\n{len(images)} candidates of one query re-ranked: "
-        f"{statistics.median(milliseconds):.0f} ms (best {min(milliseconds):.0f} ms)"
-    )
+    return f"{table}\n{time_query([one.query for one in asked[:TIMED]], images, settings)}"
 
 
 def list_ids(job: Job) -> tuple[str, ...]:
@@ -153,14 +154,45 @@ def compare(asked: Sequence[RerankQuery], methods: dict[str, Method]) -> str:
     return "\n".join(lines)
 
 
-def seconds_to_rerank(
-    query: LocalFeatures, images: Sequence[LocalFeatures], settings: RerankSettings
-) -> float:
-    """Verify images in chunks over all cores, as recognition does."""
+def time_query(
+    queries: Sequence[LocalFeatures], images: Sequence[LocalFeatures], settings: RerankSettings
+) -> str:
+    """Return the milliseconds of one query after the other, in plain float32 and as in a run.
+
+    Both share the candidates among all cores in chunks, and take turns. In the first round numpy
+    prepares itself, and so does the graph of integers.
+    """
+
+    def count(query: LocalFeatures, chunk: Sequence[LocalFeatures]) -> list[int]:
+        return [found.n_inliers for found in verify_candidates(query, chunk, settings)]
+
+    ways = {
+        "plain float32": lambda query, chunk: count_plainly(query, chunk, settings),
+        "as in a run": count,
+    }
     chunks = [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
-    started = time.perf_counter()
-    run_parallel(lambda chunk: verify_candidates(query, chunk, settings), chunks)
-    return time.perf_counter() - started
+    spent: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    counts: dict[str, list[list[list[int]]]] = {name: [] for name in ways}
+    for timed in (False, True):
+        for query in queries:
+            for name, way in ways.items():
+                started = time.perf_counter(), time.process_time()
+                found = run_parallel(partial(way, query), chunks)
+                if timed:
+                    wall = time.perf_counter() - started[0]
+                    spent[name].append((wall, time.process_time() - started[1]))
+                    counts[name].append(found)
+    lines = [f"{len(images)} candidates of one query, median (best) milliseconds"]
+    for name, times in spent.items():
+        wall, processor = 1e3 * np.array(times).T
+        lines.append(
+            f"{name:36s} {np.median(wall):4.0f} ({wall.min():.0f}) of wall time, "
+            f"{np.median(processor):4.0f} ({processor.min():.0f}) of processor time"
+        )
+    plain, own = (
+        np.concatenate([np.concatenate(each) for each in found]) for found in counts.values()
+    )
+    return "\n".join([*lines, f"{(plain != own).sum()} of {len(own)} pairs differ in inliers"])
 
 
 def ours(asked: Sequence[RerankQuery], settings: RerankSettings) -> list[list[int]]:
@@ -171,6 +203,11 @@ def ours(asked: Sequence[RerankQuery], settings: RerankSettings) -> list[list[in
         return [verification.n_inliers for verification in found]
 
     return run_parallel(count, asked)
+
+
+def plainly(asked: Sequence[RerankQuery], settings: RerankSettings) -> list[list[int]]:
+    """Count inliers in plain float32, a query a thread."""
+    return run_parallel(lambda one: count_plainly(one.query, one.candidates, settings), asked)
 
 
 def others(

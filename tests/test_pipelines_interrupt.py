@@ -1,0 +1,118 @@
+"""Ctrl-C ends a command that is stuck, and its workers; the same command goes on to the end."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.cli import GOES_ON
+from tests.conftest import Tiny
+from tests.datasets import cairn, results
+from tests.image_server import serve_images
+from tests.test_pipelines_kill import PATIENCE, ROOT, STAGES, wait_for
+
+# Puts what no signal ends in place of a function: a lock that is waited for in C, for ever.
+PROGRAM = """
+import ctypes, functools, importlib, os, pathlib, sys
+module, name, mark, *arguments = sys.argv[1:]
+*above, name = name.split(".")
+holder = functools.reduce(getattr, above, importlib.import_module(module))
+
+def stick(*given, **named):
+    pathlib.Path(mark).touch()
+    lock = ctypes.create_string_buffer(64)
+    for _ in range(2):
+        ctypes.CDLL(None).pthread_mutex_lock(lock)
+
+setattr(holder, name, stick)
+sys.argv = ["cairn", *arguments]
+from pipelines.cli import main
+main()
+"""
+FETCH = "torch.utils.data._utils.fetch", "_MapDatasetFetcher.fetch"
+# The stages that are to do, the command, and what sticks in it: in a worker process, in a thread,
+# or in the main thread.
+STUCK = {
+    "train, a worker": (STAGES, "train", *FETCH),
+    "embed, a thread": (STAGES[1:], "embed", "embed.images", "decode_image"),
+    "embed, the writer": (STAGES[1:], "embed", "pipelines.runs.parts", "write_part"),
+    "features": (STAGES[2:], "index", "rerank.sift", "SiftExtractor.extract"),
+    "index": (STAGES[3:], "index", "pipelines.stages.index", "save_index"),
+    "submit": (STAGES[5:], "submit", "rerank.verifier", "verify_candidates"),
+}
+
+
+def start_stuck(module: str, name: str, mark: Path, *arguments: object) -> subprocess.Popen[str]:
+    """Start a command, and wait until it is stuck."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, module, name, str(mark), *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_for(mark.exists, process)
+    return process
+
+
+def check_end(process: subprocess.Popen[str], signals: int = 1, *, group: bool = False) -> None:
+    """Interrupt a command, from a terminal with its workers; it ends, and leaves none behind."""
+    for _ in range(signals):
+        (os.killpg if group else os.kill)(process.pid, signal.SIGINT)
+    try:
+        _, err = process.communicate(timeout=PATIENCE)  # until workers have closed theirs, too
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 130, err
+    assert err.splitlines()[-1] == GOES_ON
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("case", STUCK)
+def test_ctrl_c_ends_a_stage_that_is_stuck_and_it_goes_on(
+    case: str, finished: Tiny, tiny: Tiny, tmp_path: Path
+) -> None:
+    stages, command, module, name = STUCK[case]
+    for stage in stages:
+        shutil.rmtree(tiny.run / stage)
+    workers = ["--workers", "1"] if case.endswith(("worker", "thread")) else []
+    mark = tmp_path / "mark"
+    process = start_stuck(module, name, mark, command, *tiny.options, *workers)
+    check_end(process, group=command == "embed")
+    assert tiny.submit().status == 0
+    assert results(tiny.run) == results(finished.run)
+
+
+def test_a_second_ctrl_c_changes_nothing(finished: Tiny, tmp_path: Path) -> None:
+    photo = finished.data / "images" / "q0.jpg"
+    stuck = "pipelines.answers.describer", "decode_image"
+    process = start_stuck(*stuck, tmp_path / "mark", "query", "--run", finished.run, photo)
+    check_end(process, signals=3)
+
+
+def test_ctrl_c_ends_training_processes_and_those_that_decode_for_them(
+    fresh: Tiny, tmp_path: Path
+) -> None:
+    options = [*fresh.options, "--devices", "2", "--workers", "1"]
+    process = start_stuck("embed.processes", "_receive", tmp_path / "mark", "train", *options)
+    check_end(process)
+
+
+def test_ctrl_c_ends_a_download_and_it_goes_on(tmp_path: Path) -> None:
+    with serve_images() as server:
+        table = tmp_path / "train.csv"
+        rows = [f"{number},{server.url('ok', number)},1" for number in range(6)]
+        table.write_text("\n".join(["id,url,landmark_id", *rows]) + "\n")
+        options = ["--data", tmp_path / "data", "--size", "64-fit", "--allow-private"]
+        arguments = ["data", "urls", table, *options, "--user-agent", "test"]
+        stuck = "pipelines.sources.download.store", "ImageStore.store"
+        check_end(start_stuck(*stuck, tmp_path / "mark", *arguments))
+        end = cairn(*arguments)
+    assert end.status == 0, end.err
+    assert "6 of 6 images stored" in end.out + end.err
