@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from unittest import mock
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -79,7 +79,8 @@ def recognise(
     known = make_database(vectors, ids, labels, names=names)
     stored = {name: see(thing) for name, thing in zip(ids, database.values(), strict=True)}
     pool = np.empty((0, len(labels) + 1), dtype=np.float32)
-    recognizer = Recognizer(known, pool, cast(FeatureStore, stored), recipe)
+    store = mock.Mock(spec=FeatureStore, get_many=lambda asked: [stored[str(i)] for i in asked])
+    recognizer = Recognizer(known, pool, store, recipe)
     decision = Decision(recipe, FALLBACK, threshold)
     cosines = [0.7, *([0.4] * (len(labels) - 1))]
     vector = np.array([[*cosines, np.sqrt(1 - np.sum(np.square(cosines)))]], dtype=np.float32)

@@ -81,7 +81,11 @@ LOADERS = {
     "load_delf": {"pipelines/answers/stored_model.py"},
     "load_head": {"classify_head/trained_head.py"},
     "BaseIndex.load": {"pipelines/answers/database.py"},
-    "RowTable.load": {"pipelines/answers/database.py", "pipelines/reports/match_figures.py"},
+    "RowTable.load": {
+        "pipelines/answers/database.py",
+        "pipelines/reports/match_figures.py",
+        "pipelines/scores/evaluate.py",
+    },
     "load_whitening": {"pipelines/answers/database.py"},
     "load_landmark_head": {"pipelines/answers/database.py"},
     "read_embeddings": {"pipelines/answers/open_run.py"},

@@ -41,7 +41,7 @@ def recognizer_of(
 ) -> Recognizer:
     recipe = make_recipe({"rerank": {"method": "none"}, "search": {"neighbors": 5, **search}}, "t")
     whitening, index = fit_search(vectors, LABELS, recipe.search, pool=pool)
-    database = make_database(ImageIndex(index, EACH), IDS, LABELS, whitening=whitening)
+    database = make_database(ImageIndex(index, vectors.shape[1]), IDS, LABELS, whitening=whitening)
     return Recognizer(database, pool, None, recipe)
 
 

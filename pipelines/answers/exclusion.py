@@ -41,7 +41,7 @@ class Exclusion:
         """Yield some queries, one after the other, and their excluded rows [q, E], -1 for none."""
         sizes = np.where(self.landmarks < 0, 0, database.rows.class_sizes(self.landmarks))
         start = 0
-        while start < len(self.rows) or not start:
+        while not start or start < len(self.rows):  # once even where there are no queries
             # As many as fit, at least one: a landmark may have a hundred thousand images.
             widest = np.maximum.accumulate(sizes[start : start + MOST_QUERIES]) + 1
             fitting = int((widest * np.arange(1, len(widest) + 1) <= MOST_ROWS).sum())
@@ -51,15 +51,13 @@ class Exclusion:
 
     def _rows(self, queries: slice, database: Database) -> Ints:
         landmarks = self.landmarks[queries]
-        members = {
-            label: database.rows.rows_of_landmark(label) for label in set(landmarks.tolist())
-        }
-        width = 1 + max((len(rows) for label, rows in members.items() if label >= 0), default=0)
+        left_out = np.unique(landmarks[landmarks >= 0]).tolist()
+        members = {label: database.rows.rows_of_landmark(label) for label in left_out}
+        width = 1 + max(map(len, members.values()), default=0)
         listed = np.full((len(landmarks), width), -1, dtype=np.int64)
         listed[:, 0] = self.rows[queries]
-        for row, label in zip(listed, landmarks.tolist(), strict=True):
-            if label >= 0:
-                row[1 : 1 + len(members[label])] = members[label]
+        for label, rows in members.items():
+            listed[landmarks == label, 1 : 1 + len(rows)] = rows
         return listed if (listed >= 0).any() else listed[:, :0]
 
     def mask_head(self, head: HeadScores) -> HeadScores:
