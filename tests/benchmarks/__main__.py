@@ -23,9 +23,10 @@ ALONE = {
     "evaluate": "",
     "export": "",
     "fit": "DATA... --weights FILE",
-    "index": "[--count N...] [--run RUN] [--memory SIZE] [--recall SHARE] [--sides NAME...]",
+    "gpu": "DATA",
     "hard": "RUN [CASE...]",
     "interrupt": "",
+    "index": "[--count N...] [--run RUN] [--memory SIZE] [--recall SHARE] [--sides NAME...]",
     "landmarks": "",
     "large_head": "",
     "memory": "DATA --into FOLDER",
@@ -39,6 +40,7 @@ ALONE = {
     "steady": "[--images N]",
     "superglobal": "[RUN...]",
     "tables": "",
+    "train_step": "[DATA]",
     "unseen": "DATA --into FOLDER",
 }
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 K = 10
 BLOCK = 65_536  # vectors that are read at a time
-ONE = 200  # queries that are asked one at a time
+ONE = 50  # queries that are asked one at a time
 ADDED = 1000
 Search = Callable[[NDArray[np.float32]], Any]  # of queries; returns rows [Q, K], or nothing
 
