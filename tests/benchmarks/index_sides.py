@@ -260,7 +260,7 @@ def choose_search(side: Side, least: NDArray[np.float32]) -> tuple[str, Search, 
 
 
 def main() -> None:
-    """Build a side, say what it is, and answer with the seconds of each batch that is asked for."""
+    """Build a side, say what it is, and answer what is asked with its seconds, and the cores'."""
     name, folder, recall, memory = sys.argv[1:]
     side = SIDES[name](Path(folder), float(recall), memory)
     before = read_resident()
@@ -280,9 +280,10 @@ def main() -> None:
     }
     print(json.dumps(told), flush=True)
     for line in sys.stdin:
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         asked[line.strip()]()
-        print(json.dumps(time.perf_counter() - start), flush=True)
+        told = [time.perf_counter() - start, time.process_time() - used]
+        print(json.dumps(told), flush=True)
 
 
 if __name__ == "__main__":
