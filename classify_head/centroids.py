@@ -3,9 +3,10 @@
 Arrays in, arrays out.
 """
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
+
+from index.kernels import faiss
 
 from .label_scores import LabelScores
 

@@ -20,7 +20,10 @@ from embed.errors import InputError
 from embed.files import writing
 
 FORMAT_VERSION = 3
-LIBRARIES = ("torch", "timm", "faiss-cpu", "numpy", "opencv-python-headless", "pillow", "pyarrow")
+LIBRARIES = (
+    *("torch", "timm", "faiss-cpu", "faiss-gpu", "numpy"),
+    *("opencv-python-headless", "pillow", "pyarrow"),
+)
 # Ends signed JSON: the sha256 of all before it.
 SIGNATURE = ',\n  "sha256": "{}"\n}}\n'
 SIGNED = re.compile(rb'(?s)(.*),\n  "sha256": "([0-9a-f]{64})"\n\}\n')
@@ -110,6 +113,7 @@ class Manifest:
     outputs: Sequence[FileRecord]
     model: Mapping[str, Any] = field(default_factory=dict)  # fingerprint and what it is made of
     counts: Mapping[str, int] = field(default_factory=dict)  # requested = written + failed
+    details: Mapping[str, Any] = field(default_factory=dict)  # what the stage found out
     seconds: float = 0.0  # of the run that finished the artifact
     format: int = FORMAT_VERSION
     libraries: Mapping[str, str] = field(default_factory=dict)

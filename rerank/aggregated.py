@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from index.search import build_index, search
+from index.base import BaseIndex
 
 from .cosines import unit_rows
 from .features import LocalFeatures
@@ -31,13 +31,13 @@ class AggregatedIndex:
 
     Attributes:
         images: [I] features of the images, in the order given.
-        faiss_index: exact index of R unit descriptors; None for R = 0.
+        base: exact index of R unit descriptors; None for R = 0.
         image: [R] int64, which of the images a descriptor belongs to, ascending.
         row: [R] int64, its row in the features of that image, ascending within an image.
     """
 
     images: tuple[LocalFeatures, ...]
-    faiss_index: Any | None
+    base: BaseIndex | None
     image: Ints
     row: Ints
 
@@ -61,7 +61,7 @@ def build_aggregated_index(images: Sequence[LocalFeatures]) -> AggregatedIndex:
     counts = [len(rows) for rows, _ in found]
     return AggregatedIndex(
         tuple(images),
-        build_index(np.concatenate([units for _, units in found])) if sum(counts) else None,
+        BaseIndex.build(np.concatenate([units for _, units in found])) if sum(counts) else None,
         np.repeat(np.arange(len(images)), counts),
         np.concatenate([np.empty(0, np.int64), *(rows for rows, _ in found)]),
     )
@@ -101,15 +101,15 @@ def match_aggregated(
         raise ValueError(
             f"nearest {nearest} must be at least 1, max_distance {max_distance} in (0, 2]"
         )
-    if index.faiss_index is None:
+    if index.base is None:
         return [np.empty((0, 2), np.int64) for _ in index.images]
-    if descriptors0.shape[1] != index.faiss_index.d:
+    if descriptors0.shape[1] != index.base.dim:
         raise ValueError(
-            f"query descriptors have dim {descriptors0.shape[1]}, the index {index.faiss_index.d}; "
+            f"query descriptors have dim {descriptors0.shape[1]}, the index {index.base.dim}; "
             "extract both with the same extractor"
         )
     rows0, units = _directions(descriptors0)
-    found = search(index.faiss_index, [str(row) for row in rows0], units, nearest)
+    found = index.base.search(units, nearest)
     near = (found.rows >= 0) & (2 - 2 * found.scores <= max_distance**2)
     query, entry = rows0[np.nonzero(near)[0]], found.rows[near]
     return _split(*_unique_matches(query, entry, found.scores[near], index.image), index)

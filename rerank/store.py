@@ -1,4 +1,4 @@
-"""Keep local features in Parquet files, and read one image's at a time.
+"""Keep local features in Parquet files, and read those of some images.
 
 A part (see embed.parts) holds the features of some images, a row an image; whatever is read of it
 is checked. Knows nothing of how features are found or used. Reads and writes `part-*.parquet`.
@@ -18,6 +18,7 @@ from embed.parts import read_ids
 from embed.sealed import BrokenSealError, SealedFile
 
 from .features import LocalFeatures
+from .places import Places
 
 FORMAT = "2"
 # A row is about 90 kB; one is read at random, so a group holds few.
@@ -66,8 +67,8 @@ def make_rows(
 class FeatureStore:
     """The features of many images, read from a folder of parts when asked for.
 
-    Opening reads the footers and ids only. The latest records stay in memory, up to a number of
-    images, and so many parts stay open. Threads may share a store: none waits for another's read.
+    The latest records stay in memory, up to a number of images, and so many parts stay open.
+    Threads may share a store: none waits for another's read.
     """
 
     def __init__(
@@ -77,72 +78,89 @@ class FeatureStore:
         *,
         cache_images: int = 2000,
         parts: Iterable[Path] | None = None,
+        places: Path | None = None,
         remake: str = REMAKE,
     ) -> None:
-        """Look through the parts of a folder.
+        """Open a folder.
 
         Args:
             folder: where the `part-*.parquet` files lie; none is an empty store.
             extractor_fingerprint: what the parts must have been made with.
             cache_images: images kept in memory; about 90 kB each for SIFT.
             parts: those to read; None for all there are.
+            places: the file that says what is in which part; None to open each part for its ids.
             remake: what an error says of how parts are made that are not there.
 
         Raises:
-            MissingFileError: the folder does not exist.
-            InputError: a part is damaged, of another extractor or format, or repeats an image
-                of another part.
+            MissingFileError: the folder or the file of places does not exist.
+            InputError: one that is opened is damaged, of another extractor or format; or a part
+                repeats an image of another part.
             ValueError: cache_images is below 1.
         """
         if cache_images < 1:
             raise ValueError(f"cache_images {cache_images} is below 1")
         if not folder.is_dir():
             raise MissingFileError(f"no folder of features at {folder}; extract features first")
-        seals: dict[Path, str] = {}
-        places: dict[str, tuple[Path, int]] = {}  # image_id -> part, row
-        for path in sorted(folder.glob("part-*.parquet") if parts is None else parts):
-            part = _Part(path, extractor_fingerprint, remake)
-            seals[path] = part.seal
-            for row, image_id in enumerate(part.read_ids()):
-                if image_id in places:
-                    raise InputError(
-                        f"image '{image_id}' is in both {places[image_id][0]} and {path}; move one "
-                        "of the two to another folder"
-                    )
-                places[image_id] = (path, row)
+        if places is None:
+            paths = sorted(folder.glob("part-*.parquet") if parts is None else parts)
+            known = find_places(paths, extractor_fingerprint, remake)
+        else:
+            known = Places.load(places, extractor_fingerprint, remake)
 
         # lru_cache holds no lock while it calls: two threads may read the same image, and none
         # waits. Functions, not methods: those would keep a store alive that nobody uses any more.
         @lru_cache(OPEN_PARTS)
-        def open_part(path: Path) -> _Part:
-            part = _Part(path, extractor_fingerprint, remake)
-            if part.seal != seals[path]:
-                raise InputError(f"{path} was written anew since it was opened; start again")
+        def open_part(number: int) -> _Part:
+            part = _Part(known.parts[number], extractor_fingerprint, remake)
+            if part.seal != known.seals[number]:
+                raise InputError(f"{part.path} was written anew since it was opened; start again")
             return part
 
         @lru_cache(cache_images)
-        def read(image_id: str) -> LocalFeatures:
-            path, row = places[image_id]
-            return open_part(path).read(row)
+        def read(row: int) -> LocalFeatures:
+            part, place = known.locate(row)
+            return open_part(part).read(place)
 
-        self._places, self._read = places, read
+        self._ids, self._read = known.ids, read
 
     def __len__(self) -> int:
         """Return the number of images, those without features included."""
-        return len(self._places)
+        return len(self._ids)
 
     def __contains__(self, image_id: str) -> bool:
         """Say whether features of this image are stored."""
-        return image_id in self._places
+        return self._ids.row_of(image_id) >= 0
 
     def get(self, image_id: str) -> LocalFeatures | None:
-        """Return the features of an image, or None where the image is not stored.
+        """Return the features of an image, or None where it is not stored. Errors as get_many."""
+        row = self._ids.row_of(image_id)
+        return self._read(row) if row >= 0 else None
+
+    def get_many(self, image_ids: Iterable[str] | pa.Array) -> list[LocalFeatures | None]:
+        """Return the features of images, read in the order in which they are stored.
+
+        None of an image that is not stored.
 
         Raises:
-            MissingFileError: the part is not there any more.
+            MissingFileError: a part is not there any more.
             InputError: it is damaged there, or another by now.
         """
-        return self._read(image_id) if image_id in self._places else None
+        rows = self._ids.rows_of(image_ids)
+        found: list[LocalFeatures | None] = [None] * len(rows)
+        for place in np.argsort(rows, kind="stable").tolist():
+            if rows[place] >= 0:
+                found[place] = self._read(int(rows[place]))
+        return found
+
+
+def find_places(parts: Iterable[Path], extractor_fingerprint: str, remake: str = REMAKE) -> Places:
+    """Open parts and return what is in which of them. Errors as FeatureStore."""
+
+    def read(path: Path) -> tuple[Path, str, Sequence[str]]:
+        part = _Part(path, extractor_fingerprint, remake)
+        return path, part.seal, part.read_ids()
+
+    return Places.build(map(read, parts))
 
 
 class _Part:
@@ -151,7 +169,9 @@ class _Part:
     def __init__(self, path: Path, extractor_fingerprint: str, remake: str) -> None:
         self.path, self._remake = path, remake
         try:
-            self._file = SealedFile(path)
+            file = self._file = SealedFile(path)
+            # Of a batch, which is in order, one group may hold several images.
+            self._read_group = lru_cache(1)(lambda group: file.read_group(group, COLUMNS[1:]))
             metadata = self._file.metadata
             self._check(metadata, extractor_fingerprint)
             self._dtype = np.dtype(metadata[DTYPE_KEY].decode())
@@ -190,7 +210,7 @@ class _Part:
         """Read one row; arrays are copied, lest a cached one keep its whole group in memory."""
         try:
             place, row = divmod(row, self._file.group_rows)
-            group = self._file.read_group(place, COLUMNS[1:])
+            group = self._read_group(place)
         except BrokenSealError as error:
             raise InputError(f"{error}; delete it, and {self._remake}") from error
         values = {name: group[name][row] for name in COLUMNS[1:]}

@@ -66,7 +66,6 @@ def rerank_neighbors(
     scores = np.take_along_axis(refined, order, axis=1)
     others = np.minimum(neighbors.scores[:, count:], scores[:, -1:])
     return Neighbors(
-        neighbors.query_ids,
         np.concatenate(
             [np.take_along_axis(rows, order, axis=1), neighbors.rows[:, count:]], axis=1
         ),

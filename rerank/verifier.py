@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from embed.meter import Meter
 from embed.parallel import map_parallel
+from index.rows import RowTable
 
 from .aggregated import AggregatedIndex, build_aggregated_index, verify_aggregated
 from .features import LocalFeatures
@@ -65,7 +66,7 @@ class VerifiedImage:
 class Verifier:
     """Compares queries with images of a database."""
 
-    image_ids: tuple[str, ...]  # [N] of the database, by row
+    table: RowTable  # of the database
     features: FeatureStore  # of these images
     settings: RerankSettings
 
@@ -162,8 +163,8 @@ class Verifier:
 
     def _load(self, rows: Sequence[int]) -> tuple[list[int], list[LocalFeatures]]:
         """Return those rows whose image has stored features, and these."""
-        pairs = [(row, self.features.get(self.image_ids[row])) for row in rows]
-        known = [(row, features) for row, features in pairs if features is not None]
+        found = zip(rows, self.features.get_many(self.table.ids(rows)), strict=True)
+        known = [(row, features) for row, features in found if features is not None]
         return [row for row, _ in known], [features for _, features in known]
 
     @cached_property

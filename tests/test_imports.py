@@ -113,7 +113,7 @@ def test_a_room_imports_only_rooms_below_it() -> None:
 @pytest.mark.parametrize(
     ("package", "statement", "count"),
     [
-        ("embed", "from index.search import search", 1),
+        ("embed", "from index.base import BaseIndex", 1),
         ("embed", "import pipelines.cli", 1),
         ("rerank", "from classify_head import votes", 1),
         ("classify_head", "def f():\n    import rerank", 1),

@@ -1,15 +1,13 @@
 """Search against a full sort, above all where scores are equal."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from index.base import BaseIndex
 from index.neighbors import Neighbors
-from index.search import build_index, load_index, save_index, search
 
 
 def exact_rows(count: int, seed: int, dim: int = 8) -> NDArray[np.float32]:
@@ -26,12 +24,8 @@ def random_rows(count: int, seed: int, dim: int = 16) -> NDArray[np.float32]:
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
 
 
-def names(count: int) -> tuple[str, ...]:
-    return tuple(f"q{number}" for number in range(count))
-
-
 def find(xb: NDArray[np.float32], xq: NDArray[np.float32], k: int) -> Neighbors:
-    return search(build_index(xb), names(len(xq)), xq, k)
+    return BaseIndex.build(xb).search(xq, k)
 
 
 def slow_search(
@@ -136,7 +130,7 @@ def test_vectors_that_are_not_of_length_1_are_refused(bad: float) -> None:
     xb = exact_rows(5, seed=0)
     xb[3] = bad
     with pytest.raises(ValueError, match=r"database embedding 3 has length .*, want 1"):
-        build_index(xb)
+        BaseIndex.build(xb)
     with pytest.raises(ValueError, match=r"query embedding 3 has length .*, want 1"):
         find(exact_rows(5, seed=0), xb, 1)
 
@@ -144,50 +138,29 @@ def test_vectors_that_are_not_of_length_1_are_refused(bad: float) -> None:
 def test_empty_and_flat_arrays_and_k_below_1_are_refused() -> None:
     xb = exact_rows(5, seed=0)
     with pytest.raises(ValueError, match="no database embeddings"):
-        build_index(xb[:0])
+        BaseIndex.build(xb[:0])
     with pytest.raises(ValueError, match=r"database embeddings have shape \(8,\), want \[N, dim\]"):
-        build_index(xb[0])
+        BaseIndex.build(xb[0])
     with pytest.raises(ValueError, match="k is 0"):
         find(xb, xb, 0)
-
-
-def test_a_saved_index_finds_the_same(tmp_path: Path) -> None:
-    xb, xq = exact_rows(60, seed=0), exact_rows(9, seed=1)
-    save_index(build_index(xb), tmp_path / "index.faiss")
-    found = search(load_index(tmp_path / "index.faiss"), names(9), xq, 7)
-    np.testing.assert_array_equal(found.rows, find(xb, xq, 7).rows)
-
-
-@pytest.mark.parametrize("content", [b"", b"garbage", b"IxFI", b"\0" * 200])
-def test_a_file_that_is_no_index_is_refused(content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "index.faiss"
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"is not a FAISS index; run `cairn index --redo`"):
-        load_index(path)
-
-
-def test_a_missing_index_says_what_to_run(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="run `cairn index` first"):
-        load_index(tmp_path / "index.faiss")
 
 
 INF = float("inf")
 
 
 @pytest.mark.parametrize(
-    ("ids", "rows", "scores", "message"),
+    ("rows", "scores", "message"),
     [
-        (("a",), [[0, 1]], [[0.9]], "want"),
-        (("a",), [0, 1], [0.9, 0.8], "want"),
-        (("a", "b"), [[0]], [[0.9]], "2 query ids for 1 rows"),
-        (("a",), [[0, 1]], [[0.8, 0.9]], "descend"),
-        (("a",), [[0, 1]], [[0.8, float("nan")]], "nan"),
-        (("a",), [[0, -1]], [[0.8, 0.7]], "padded"),
-        (("a",), [[0, 1]], [[0.8, -INF]], "padded"),
+        ([[0, 1]], [[0.9]], "want"),
+        ([0, 1], [0.9, 0.8], "want"),
+        ([[0, 1]], [[0.8, 0.9]], "descend"),
+        ([[0, 1]], [[0.8, float("nan")]], "nan"),
+        ([[0, -1]], [[0.8, 0.7]], "padded"),
+        ([[0, 1]], [[0.8, -INF]], "padded"),
     ],
 )
 def test_a_record_that_is_not_as_documented_is_refused(
-    ids: tuple[str, ...], rows: list[object], scores: list[object], message: str
+    rows: list[object], scores: list[object], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        Neighbors(ids, np.array(rows, np.int64), np.array(scores, np.float32))
+        Neighbors(np.array(rows, np.int64), np.array(scores, np.float32))

@@ -182,7 +182,7 @@ def test_unreadable_queries_are_not_answered(tiny: Tiny) -> None:
 
 def test_the_neighbours_rows_are_those_of_the_database(copied: Tiny) -> None:
     stored = load_stored(open_tiny(copied))
-    labels = np.append(stored.database.landmark_ids, -1)[stored.rows]
+    labels = stored.database.rows.labels(stored.rows)
     assert (labels == stored.evidence.labels).all()
 
 

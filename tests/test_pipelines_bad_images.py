@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from embed.shards import read_failures
+from index.rows import RowTable
 from pipelines.artifacts import load_manifest
 from tests.conftest import Tiny
 from tests.datasets import QUERIES, cairn, make_dataset, options, view, write_photo
@@ -134,7 +135,7 @@ def test_broken_images_of_database_and_pool_are_left_out(fresh: Tiny) -> None:
         check_counts(fresh.run, f"features/{split}", failed=count)
     found = read_failures(fresh.run / "embeddings" / "train" / "failures.parquet")
     assert {image_id: reason for image_id, (reason, _) in found.items()} == expected
-    indexed = pq.read_table(fresh.run / "index" / "ids.parquet")["image_id"].to_pylist()
+    indexed = RowTable.load(fresh.run / "index" / "rows.arrow").list_ids()
     assert not set(indexed) & expected.keys()
     assert len(indexed) == 24 - len(expected)
     trained = read_failures(fresh.run / "model" / "failures.parquet")

@@ -12,9 +12,10 @@ from classify_head.evidence import Evidence
 from classify_head.policies import POLICIES
 from classify_head.promise import LANDMARK, POOL, REMOVED
 from embed.head_scores import HeadScores
+from embed.meter import Meter
 from embed.shards import Embeddings
 from embed.whitening import fit_within_class
-from index.search import build_index
+from index.images import ImageIndex
 from pipelines.answers.database import Database
 from pipelines.answers.exclusion import Exclusion
 from pipelines.answers.extras import make_extras
@@ -25,8 +26,10 @@ from pipelines.runs.recipe import load_recipe, make_recipe
 from pipelines.stages.calibration_set import CalibrationSet, build_calibration_set
 from pipelines.stages.fit_search import fit_search
 from pipelines.stages.known_queries import KnownQueries, load_known_queries
+from rerank.features import LocalFeatures
 from rerank.verifier import Verifier
 from tests.conftest import Tiny
+from tests.databases import make_database, take_rows
 from tests.datasets import LANDMARKS, PHOTOS, make_job
 
 DIM = 8
@@ -57,14 +60,7 @@ def few(recognizer: Recognizer, neighbors: int, candidates: int, refine: int = 0
 
 def without(database: Database, landmark: int) -> Database:
     """Return a database that was built without a landmark."""
-    keep = database.landmark_ids != landmark
-    vectors = database.index.reconstruct_batch(np.arange(database.index.ntotal))
-    return replace(
-        database,
-        index=build_index(vectors[keep]),
-        image_ids=tuple(np.array(database.image_ids)[keep].tolist()),
-        landmark_ids=database.landmark_ids[keep],
-    )
+    return take_rows(database, database.rows.landmark_ids != landmark)
 
 
 def check_evidence(found: Evidence, expected: Evidence) -> None:
@@ -127,11 +123,9 @@ def test_so_it_is_for_any_database(seed: int, neighbors: int, expand: int, label
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
 
     truths = np.append(rng.integers(0, labels, 12), [0, 1])
-    database = Database(
-        build_index(unit(14)), tuple(map(str, range(14))), truths, {}, "m", "train", False, "key"
-    )
+    database = make_database(unit(14), map(str, range(14)), truths)
     chosen = rng.permutation(14)[:5]
-    vectors = np.concatenate([database.index.reconstruct_batch(chosen), unit(2)])
+    vectors = np.concatenate([database.images.whole(chosen), unit(2)])
     ranked = rng.permuted(np.tile(np.arange(labels), (7, 1)), axis=1)
     scores = -np.sort(-rng.random((7, labels), dtype=np.float32))
     known = Embeddings(
@@ -163,8 +157,10 @@ def test_so_it_is_for_any_database(seed: int, neighbors: int, expand: int, label
         heads = {"head_labels": mine.head_labels, "head_scores": mine.head_scores}
         check_evidence(mine, Evidence(mine.query_ids, **{**expected.arrays, **heads}))
         assert len(set(evidence.query_ids)) == 7
-    excluded = calibration_set.excluded.mark(found.rows, database)
-    assert not excluded.any()
+    for query, left_out in enumerate(calibration_set.excluded.landmarks):
+        own = calibration_set.excluded.rows[query]
+        assert own < 0 or own not in found.rows[query]
+        assert left_out < 0 or left_out not in database.rows.labels(found.rows[query])
 
 
 def test_a_pair_of_photos_is_compared_once(recognizer: Recognizer, known: KnownQueries) -> None:
@@ -172,9 +168,9 @@ def test_a_pair_of_photos_is_compared_once(recognizer: Recognizer, known: KnownQ
     calibration_set = build_calibration_set(known.embeddings, recognizer.database)
     compare, pairs = Verifier.compare, list[tuple[int, int]]()
 
-    def count(self: Verifier, query: object, rows: list[int]) -> object:
+    def count(self: Verifier, query: LocalFeatures, rows: list[int], meter: Meter) -> object:
         pairs.extend((id(query), row) for row in rows)
-        return compare(self, query, rows)  # type: ignore[arg-type]
+        return compare(self, query, rows, meter)
 
     kept = [known.find_features(row) for row in range(len(known.ids))]
     with mock.patch.object(Verifier, "compare", count):
@@ -206,10 +202,10 @@ def test_nothing_tells_that_a_landmark_was_taken_out(
 def test_a_database_of_one_landmark_is_asked_once() -> None:
     vectors = np.eye(3, DIM, dtype=np.float32)
     labels = np.zeros(3, dtype=np.int64)
-    database = Database(build_index(vectors), ("a", "b", "c"), labels, {}, "m", "train", False, "k")
+    database = make_database(vectors, "abc", labels)
     known = Embeddings(("a", "b", "c"), labels, vectors, HeadScores.none(3))
     assert build_calibration_set(known, database).kinds.tolist() == [LANDMARK] * 3
-    two = replace(database, landmark_ids=np.array([0, 0, 1]))
+    two = replace(database, rows=make_database(vectors, "abc", np.array([0, 0, 1])).rows)
     assert build_calibration_set(known, two).kinds.tolist() == [LANDMARK] * 3 + [REMOVED] * 3
     assert build_calibration_set(known, two, twice=False).kinds.tolist() == [LANDMARK] * 3
 
@@ -219,7 +215,7 @@ def test_a_landmark_head_that_learned_the_landmark_is_not_asked() -> None:
     vectors = np.eye(3, DIM, dtype=np.float32)
     labels = np.array([0, 0, 1])
     head = mock.Mock(probability=lambda vectors, rows: np.full(len(vectors), 0.5))
-    database = Database(build_index(vectors), ("a", "b", "c"), labels, {}, "m", "train", False, "k")
+    database = make_database(vectors, "abc", labels)
     recipe = make_recipe({"rerank": {"method": "none"}}, "test")
     recognizer = Recognizer(
         replace(database, landmark_head=head), np.empty((0, DIM), np.float32), None, recipe
@@ -234,15 +230,17 @@ def test_a_landmark_head_that_learned_the_landmark_is_not_asked() -> None:
 
 def test_centroids_are_those_of_the_other_landmarks(recognizer: Recognizer) -> None:
     database = recognizer.database
-    vectors = database.index.reconstruct_batch(np.arange(database.index.ntotal))
+    vectors = database.images.whole(np.arange(len(database.images)))
     policy = next(each for each in POLICIES.values() if each.vote.name == "centroids")
-    excluded = Exclusion(np.full(len(vectors), -2), np.where(database.landmark_ids == 3, 3, -1))
+    excluded = Exclusion(
+        np.full(len(vectors), -1), np.where(database.rows.landmark_ids == 3, 3, -1)
+    )
     rows = np.full((len(vectors), 1), -1)
     found = make_extras(policy, database, vectors, rows, excluded).centroids
     plain = make_extras(policy, database, vectors, rows).centroids
     smaller = make_extras(policy, without(database, 3), vectors, rows).centroids
     assert found is not None and plain is not None and smaller is not None
-    mine = database.landmark_ids == 3
+    mine = database.rows.landmark_ids == 3
     np.testing.assert_array_equal(found.labels[~mine], plain.labels[~mine])
     np.testing.assert_array_equal(found.labels[mine][:, : LANDMARKS - 1], smaller.labels[mine])
     assert (found.labels[mine][:, LANDMARKS - 1] == -1).all()
@@ -259,14 +257,14 @@ def test_no_photo_is_asked_of_a_whitening_that_learned_from_it() -> None:
     )
     whitening, index = fit_search(vectors, labels, recipe.search)
     assert whitening is not None
-    database = Database(index, ids, labels, {}, "", "train", False, "", whitening)
+    database = make_database(ImageIndex(index), ids, labels, whitening=whitening)
     recognizer = Recognizer(database, np.empty((0, DIM), np.float32), None, recipe)
     outside = Embeddings(("new",), np.array([3]), vectors[:1], HeadScores.none(1))
     inside = Embeddings(ids, labels, vectors, HeadScores.none(72))
     known = KnownQueries(Embeddings.concatenate([inside, outside]), lambda row: None, vectors)
     calibration_set = build_calibration_set(known.embeddings, database)
-    neighbors, evidence = calibration_set.gather(known, recognizer)
-    assert evidence.query_ids == neighbors.query_ids == calibration_set.queries.ids
+    _, evidence = calibration_set.gather(known, recognizer)
+    assert evidence.query_ids == calibration_set.queries.ids
     for place, photo in enumerate(calibration_set.photos):
         fitted = np.arange(72) % 5 != photo % 5 if photo < 72 else np.ones(72, dtype=bool)
         own = fit_within_class(vectors[fitted], labels[fitted])

@@ -16,7 +16,6 @@ from embed.decode import DecodedImage
 from embed.head_scores import HeadScores
 from embed.shards import Embeddings
 from index.neighbors import Neighbors
-from index.search import build_index, search
 from pipelines.answers.class_candidates import add_class_images
 from pipelines.answers.database import Database
 from pipelines.answers.exclusion import Exclusion
@@ -28,6 +27,7 @@ from rerank.settings import RerankSettings
 from rerank.sift import SiftExtractor
 from rerank.store import FeatureStore
 from rerank.verify import verify_candidates
+from tests.databases import make_database
 from tests.datasets import SIDE, view
 from tests.features import write_features_part
 
@@ -38,12 +38,6 @@ ABSENT = 77  # a class of the head that the database does not show
 def unit(rng: np.random.Generator, count: int) -> np.ndarray:
     rows = rng.normal(size=(count, DIM)).astype(np.float32)
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
-
-
-def make_database(labels: Sequence[int], vectors: np.ndarray) -> Database:
-    ids = tuple(f"image{row}" for row in range(len(labels)))
-    found = np.array(labels, dtype=np.int64)
-    return Database(build_index(vectors), ids, found, {}, "model", "train", False, "key")
 
 
 def extract(landmark: int, number: int) -> LocalFeatures:
@@ -59,18 +53,23 @@ def make_queries(names: Sequence[str], classes: Sequence[int], vectors: np.ndarr
     return Embeddings(tuple(names), unknown, vectors, HeadScores(labels, scores, scores))
 
 
+def name_rows(labels: Sequence[int], vectors: np.ndarray) -> Database:
+    ids = (f"image{row}" for row in range(len(labels)))
+    return make_database(vectors, ids, np.array(labels, dtype=np.int64))
+
+
 @pytest.fixture(scope="module")
 def database() -> Database:
     """Photos in the order of their landmarks; what they look like says nothing of which it is."""
     labels = np.repeat(np.arange(LANDMARKS), PHOTOS).tolist()
-    return make_database(labels, unit(np.random.default_rng(3), len(labels)))
+    return name_rows(labels, unit(np.random.default_rng(3), len(labels)))
 
 
 @pytest.fixture(scope="module")
 def store(database: Database, tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     folder = tmp_path_factory.mktemp("features")
-    features = [extract(row // PHOTOS, row % PHOTOS) for row in range(len(database.image_ids))]
-    write_features_part(folder / "part-0.parquet", database.image_ids, features, "sift")
+    features = [extract(row // PHOTOS, row % PHOTOS) for row in range(len(database.images))]
+    write_features_part(folder / "part-0.parquet", database.rows.list_ids(), features, "sift")
     return FeatureStore(folder, "sift")
 
 
@@ -100,10 +99,10 @@ def merge_slowly(
     database: Database, vector: np.ndarray, label: int, own: int, count: int, most: int
 ) -> tuple[list[int], set[int]]:
     """Sort everything: the rows of the merged neighbours, and which of them are chosen."""
-    vectors = database.index.reconstruct_batch(np.arange(database.index.ntotal))
+    vectors = database.images.whole(np.arange(len(database.images)))
     order = np.argsort(-(vectors @ vector), kind="stable").tolist()
     order = [row for row in order if row != own]
-    chosen = [row for row in order if database.landmark_ids[row] == label][:most]
+    chosen = [row for row in order if database.rows.landmark_ids[row] == label][:most]
     return order[:count] + [row for row in order[count:] if row in chosen], set(chosen)
 
 
@@ -119,19 +118,18 @@ def test_a_class_is_merged_as_by_sorting_everything(
 ) -> None:
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, 12).tolist()
-    database = make_database(labels, unit(rng, 12))
+    database = name_rows(labels, unit(rng, 12))
     vectors, classes = unit(rng, 5), np.array([0, 1, 2, ABSENT, -1])
     own = rng.integers(-2, 12, 5) if leave_out else None
-    found = search(database.index, [str(row) for row in range(5)], vectors, count + 1)
+    found = database.images.search(vectors[:, None], count + 1)
     left = np.argsort(found.rows == (-9 if own is None else own[:, None]), axis=1, kind="stable")
     near = Neighbors(
-        found.query_ids,
         np.take_along_axis(found.rows, left, axis=1)[:, :count],
         np.take_along_axis(found.scores, left, axis=1)[:, :count],
     )
     merged, chosen = add_class_images(near, database, vectors[:, None], classes, most=most, own=own)
     np.testing.assert_array_equal(merged.rows[:, :count], near.rows)
-    assert merged.rows.shape == chosen.shape == (5, count + min(most, database.class_sizes.max()))
+    assert merged.rows.shape == chosen.shape == (5, count + min(most, database.rows.largest_class))
     for query, label in enumerate(classes.tolist()):
         mine = -9 if own is None else int(own[query])
         rows, expected = merge_slowly(database, vectors[query], label, mine, count, most)
@@ -140,16 +138,16 @@ def test_a_class_is_merged_as_by_sorting_everything(
 
 
 def test_the_width_does_not_depend_on_the_queries(database: Database) -> None:
-    near = search(database.index, ["a", "b", "c"], VECTORS, 6)
+    near = database.images.search(VECTORS[:, None], 6)
     whole, _ = add_class_images(near, database, VECTORS[:, None], np.array([0, 1, 2]), most=1000)
-    one = Neighbors(("b",), near.rows[1:2], near.scores[1:2])
+    one = Neighbors(near.rows[1:2], near.scores[1:2])
     alone, _ = add_class_images(one, database, VECTORS[1:2, None], np.array([1]), most=1000)
     np.testing.assert_array_equal(alone.rows, whole.rows[1:2])
     assert whole.rows.shape == (3, 6 + PHOTOS)
 
 
 def test_no_queries_get_no_images(database: Database) -> None:
-    none = Neighbors((), np.empty((0, 6), np.int64), np.empty((0, 6), np.float32))
+    none = Neighbors(np.empty((0, 6), np.int64), np.empty((0, 6), np.float32))
     merged, chosen = add_class_images(
         none, database, VECTORS[:0, None], np.empty(0, np.int64), most=3
     )
@@ -167,7 +165,7 @@ def test_the_images_of_the_class_alone_are_verified(
     assert not np.isfinite(evidence.residuals[~verified]).any()
     geometry = recognizer.recipe.rerank
     for query, place in zip(*np.nonzero(verified), strict=True):
-        candidate = store.get(database.image_ids[neighbors.rows[query, place]])
+        candidate = store.get(database.rows.image_id(neighbors.rows[query, place]))
         assert candidate is not None
         [expected] = verify_candidates(asked[query], [candidate], geometry)
         assert evidence.inliers[query, place] == expected.n_inliers
@@ -182,8 +180,8 @@ def test_aggregated_matching_takes_the_whole_class_at_once(
     neighbors, evidence = gather(recognizer, asked, [1, 1, 0])
     how = RerankSettings(max_iterations=50, nearest=4, max_distance=0.7)
     for query, label in enumerate([1, 1, 0]):
-        rows = np.flatnonzero(database.landmark_ids == label)
-        images = [store.get(database.image_ids[row]) for row in rows]
+        rows = np.flatnonzero(database.rows.landmark_ids == label)
+        images = [store.get(database.rows.image_id(row)) for row in rows.tolist()]
         index = build_aggregated_index([image for image in images if image is not None])
         records = verify_aggregated(asked[query], index, how)
         expected = {row: found.n_inliers for row, found in zip(rows, records, strict=True)}
@@ -197,9 +195,9 @@ def test_a_query_that_is_left_out_is_not_verified_against_itself(
     database: Database, store: FeatureStore, matching: str
 ) -> None:
     recognizer = recognizer_of(database, store, matching=matching)
-    ids = database.image_ids
-    vectors = database.index.reconstruct_batch(np.arange(len(ids)))
-    queries = make_queries(ids, database.landmark_ids.tolist(), vectors)
+    ids = database.rows.list_ids()
+    vectors = database.images.whole(np.arange(len(ids)))
+    queries = make_queries(ids, database.rows.landmark_ids.tolist(), vectors)
     neighbors, evidence = recognizer.gather(
         queries, lambda query: store.get(ids[query]), Exclusion.own_rows(ids, database)
     )

@@ -223,10 +223,10 @@ def test_an_interrupt_says_how_to_go_on(finished: Tiny, monkeypatch: pytest.Monk
 def test_min_precision_sets_the_threshold_of_a_run(tiny: Tiny) -> None:
     # Views of flat textures overlap so much that else none would be left to be right about.
     make_recipe_file(tiny.recipe, "[decide]\nmax_overlap = 1.0\n")
-    before = (tiny.run / "index" / "index.faiss").stat().st_mtime_ns
+    before = (tiny.run / "index" / "vectors.npy").stat().st_mtime_ns
     end = cairn("index", *tiny.options, "--min-precision", 0.6)
     assert end.status == 0, end.err
-    assert (tiny.run / "index" / "index.faiss").stat().st_mtime_ns == before
+    assert (tiny.run / "index" / "vectors.npy").stat().st_mtime_ns == before
     settings = json.loads((tiny.run / "run.json").read_text())["settings"]
     assert settings["decide"]["min_precision"] == 0.6
     answered = load_known_answers(tiny.run)

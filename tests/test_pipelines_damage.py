@@ -46,7 +46,7 @@ REPAIRS = {
     "model/head.safetensors": "train",
     "model/manifest.json": "train",
     **{name: "submit" if "/test/" in name else "index" for name in IN_PARTS},
-    "index/index.faiss": "index",
+    "index/vectors.npy": "index",
     "index/manifest.json": "index",
     "decision/decision.json": "index",
     "decision/manifest.json": "index",

@@ -290,7 +290,7 @@ def test_extras_are_of_the_neighbours_that_are_left(
     decide_anew(copied, "policy = 'label-agreement'\n", max_overlap=0.3)
     (_, database, _, rows, _), evidence = made[0], decided[0][0]
     assert (evidence.labels < 0).any()
-    np.testing.assert_array_equal(np.append(database.landmark_ids, -1)[rows], evidence.labels)
+    np.testing.assert_array_equal(database.rows.labels(rows), evidence.labels)
 
 
 def test_another_database_or_pool_is_decided_anew(copied: Tiny) -> None:

@@ -23,7 +23,7 @@ PLACES = {
     "history": ("history.csv", "model"),
     "embed": ("part-00001.parquet", "embeddings/train"),
     "features": ("failures.parquet", "embeddings/train"),
-    "index": ("index.faiss", "index"),
+    "index": ("vectors.npy", "index"),
     "decision": ("decision.json", "decision"),
     "submission": ("submission.csv", "submit"),
     "evidence": ("verified.parquet", "submit"),

@@ -13,6 +13,8 @@ import pytest
 from classify_head.answers import Answers
 from classify_head.gap import gap, summary
 from classify_head.promise import describe
+from classify_head.submission import load_solution
+from index.rows import RowTable
 from pipelines.answers.decision import load_promises
 from pipelines.artifacts import load_manifest
 from pipelines.scores.evaluate import read_ranked
@@ -369,3 +371,21 @@ def test_neighbours_are_read_without_a_python_object_a_row(tmp_path: Path) -> No
     assert (ranked[0] == -1).all()
     np.testing.assert_array_equal(ranked[1:], labels[1499::-1, :most])
     assert peak < 24 * labels.size  # bytes of a row; as Python objects it takes 150
+
+
+def test_the_retrieval_figure_is_that_of_the_stored_neighbours(tiny: Tiny) -> None:
+    """The mean over queries of landmarks that the database shows, of all whose images are hits."""
+    assert cairn("evaluate", "--run", tiny.run).status == 0
+    metrics = json.loads((tiny.run / "metrics.json").read_text())
+    truths = load_solution(tiny.data / "solution.csv")
+    images = RowTable.load(tiny.run / "index" / "rows.arrow")
+    near = pq.read_table(tiny.run / "neighbors.parquet").to_pandas()
+    found = []
+    for query_id, truth in zip(truths.query_ids, truths.truths, strict=True):
+        total = int(np.isin(images.landmark_ids, list(truth)).sum())
+        ranks = near[near["query_id"] == query_id].sort_values("rank")[:100]
+        hits = ranks["landmark_id"].isin(truth).to_numpy()
+        if total:
+            precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+            found.append(float(precision[hits].sum()) / min(total, 100))
+    assert metrics["map_at_100"] == pytest.approx(np.mean(found))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from classify_head.policies import POLICIES
 from embed.whitening import Whitening, fit_whitening
-from index.search import build_index
+from index.base import BaseIndex
 from pipelines.answers.database import Database
 from pipelines.answers.decision import Decision, load_decision
 from pipelines.answers.extras import label_support, make_extras
@@ -17,6 +17,7 @@ from pipelines.answers.open_run import load_split_embeddings, open_features, ope
 from pipelines.artifacts import load_manifest
 from pipelines.runs.recipe import load_recipe
 from tests.conftest import Tiny
+from tests.databases import make_database
 from tests.datasets import LANDMARKS, QUERIES, make_recipe_file
 
 
@@ -30,8 +31,7 @@ def database(
     vectors: NDArray[np.float32], labels: NDArray[np.int64], whitening: Whitening | None = None
 ) -> Database:
     ids = tuple(f"i{row}" for row in range(len(vectors)))
-    index = build_index(vectors)
-    return Database(index, ids, labels, {}, "model", "train", False, "key", whitening)
+    return make_database(vectors, ids, labels, whitening=whitening)
 
 
 def slow_support(
@@ -104,16 +104,16 @@ def test_centroids_are_those_of_the_vectors_that_are_searched(whitened: bool) ->
 def test_the_centroids_of_a_database_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(2)
     searched, asked = database(unit(rng, 40), np.arange(40) % 5), np.zeros((1, 1), dtype=np.int64)
-    rebuild, rebuilt = searched.index.reconstruct_batch, list[int]()
+    read, counts = BaseIndex.vectors, list[int]()
 
-    def count(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        rebuilt.append(len(rows))
-        return np.asarray(rebuild(rows))
+    def count(index: BaseIndex, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        counts.append(len(rows))
+        return read(index, rows)
 
-    monkeypatch.setattr(searched.index, "reconstruct_batch", count)
+    monkeypatch.setattr(BaseIndex, "vectors", count)
     for _ in range(3):  # a query is asked after the other
         make_extras(POLICIES["centroid"], searched, unit(rng, 1), asked)
-    assert rebuilt == [40]
+    assert counts == [40]
 
 
 @pytest.fixture(scope="module")

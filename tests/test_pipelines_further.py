@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from unittest import mock
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,9 +16,7 @@ from classify_head.calibration import FALLBACK
 from classify_head.policies import NO_GUESS
 from embed.head_scores import HeadScores
 from embed.shards import Embeddings
-from index.search import build_index
 from pipelines.answers.answer import Answer, make_answers
-from pipelines.answers.database import Database
 from pipelines.answers.decision import Decision
 from pipelines.answers.further import add_further
 from pipelines.answers.recognition import Recognizer
@@ -27,6 +25,7 @@ from rerank.features import LocalFeatures
 from rerank.store import FeatureStore
 from rerank.verifier import FindFeatures
 from tests.conftest import Tiny
+from tests.databases import make_database
 from tests.datasets import cairn, make_dataset, make_recipe_file, view, write_photo, write_table
 
 SIZE = (600, 400)
@@ -77,10 +76,11 @@ def recognise(
     vectors = np.eye(len(labels) + 1, dtype=np.float32)[:-1]
     ids = tuple(f"photo of {label}" for label in database)
     names = {label: f"Thing {label}" for label in database}
-    known = Database(build_index(vectors), ids, labels, names, "", "train", False, "")
+    known = make_database(vectors, ids, labels, names=names)
     stored = {name: see(thing) for name, thing in zip(ids, database.values(), strict=True)}
     pool = np.empty((0, len(labels) + 1), dtype=np.float32)
-    recognizer = Recognizer(known, pool, cast(FeatureStore, stored), recipe)
+    store = mock.Mock(spec=FeatureStore, get_many=lambda asked: [stored[str(i)] for i in asked])
+    recognizer = Recognizer(known, pool, store, recipe)
     decision = Decision(recipe, FALLBACK, threshold)
     cosines = [0.7, *([0.4] * (len(labels) - 1))]
     vector = np.array([[*cosines, np.sqrt(1 - np.sum(np.square(cosines)))]], dtype=np.float32)

@@ -114,7 +114,7 @@ def test_a_known_query_of_the_database_is_asked_of_a_head_that_did_not_learn_it(
 ) -> None:
     recognizer = recognizer_of(pooled)
     known, others = load_split_embeddings(pooled.run, "train"), split_pool(pooled.run)[0].vectors
-    assert known.ids == recognizer.database.image_ids
+    assert known.ids == recognizer.database.rows.list_ids()
     own_rows = Exclusion.own_rows(known.ids, recognizer.database)
     _, evidence = recognizer.gather(known, lambda row: None, own_rows)
     rows = np.arange(len(known.ids))

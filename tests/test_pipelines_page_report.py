@@ -14,6 +14,7 @@ import pytest
 from classify_head.answers import Answers
 from embed.failure import Failure
 from embed.shards import write_failures
+from index.rows import RowTable
 from pipelines.reports.page.album import open_album
 from pipelines.reports.page.answers import RunAnswers
 from pipelines.reports.page.groups import pick_cases
@@ -149,10 +150,9 @@ def test_inliers_are_those_of_the_submission(finished: Tiny) -> None:
 
 
 def test_names_and_ids_are_escaped(wrong: Tiny, tmp_path: Path) -> None:
-    ids = wrong.run / "index" / "ids.parquet"
     names = [f'{n},"{n}{ATTACK}"' for n in range(LANDMARKS)]
     write_table(wrong.data / "labels.csv", "landmark_id,name", names)
-    images = pq.read_table(ids)["image_id"].to_pylist()
+    images = RowTable.load(wrong.run / "index" / "rows.arrow").list_ids()
     for table in ("neighbors", "verified"):
         changes = {image_id: {"image_id": f'"><b>{image_id}'} for image_id in images}
         change_rows(wrong.run / f"{table}.parquet", "image_id", changes)

@@ -19,6 +19,7 @@ from embed.extract import extract_parts
 from embed.failure import Failure
 from embed.meter import Meter
 from embed.parts import write_part
+from index.rows import RowTable
 from pipelines.answers.open_run import load_split_embeddings, load_split_failures, open_features
 from pipelines.artifacts import load_manifest
 from pipelines.runs.parts import PartMaker, PartPlan, Rows, plan_parts
@@ -260,8 +261,8 @@ def test_one_photo_more_is_the_work_of_one_photo(
     expected = [row for row in rows if row[0] != broken]
     assert list(zip(found.ids, found.landmark_ids.tolist(), strict=True)) == expected
     assert load_split_failures(tiny.run, "index").keys() == {broken}
-    indexed = pq.read_table(tiny.run / "index" / "ids.parquet")
-    assert indexed["image_id"].to_pylist() == list(found.ids)
+    indexed = RowTable.load(tiny.run / "index" / "rows.arrow")
+    assert indexed.list_ids() == found.ids
 
     # All of it made anew is the same, but for what another batch changes in the last bits.
     recipe = load_recipe(str(tiny.recipe))
@@ -296,5 +297,5 @@ def test_another_label_alone_costs_no_work_and_is_not_stale(
     write_index(tiny.data, [(image_id, 5 - label) for image_id, label in rows])
     assert tiny.submit().status == 0
     assert (described, sifted) == ([], [])
-    indexed = pq.read_table(tiny.run / "index" / "ids.parquet")
-    assert indexed["landmark_id"].to_pylist() == [5 - label for _, label in rows]
+    indexed = RowTable.load(tiny.run / "index" / "rows.arrow")
+    assert indexed.landmark_ids.tolist() == [5 - label for _, label in rows]

@@ -10,13 +10,13 @@ from classify_head.evidence import Evidence
 from embed.head_scores import HeadScores
 from embed.shards import Embeddings
 from index.neighbors import Neighbors
-from index.search import build_index
 from pipelines.answers.exclusion import Exclusion
 from pipelines.answers.open_run import load_split_embeddings, open_recognizer
 from pipelines.answers.recognition import Recognizer
 from pipelines.artifacts import load_manifest
 from pipelines.runs.recipe import load_recipe
 from tests.conftest import Tiny
+from tests.databases import take_rows
 from tests.datasets import LANDMARKS, PHOTOS
 
 
@@ -31,7 +31,7 @@ def recognizer(calibrated: Tiny) -> Recognizer:
 @pytest.fixture(scope="module")
 def vectors(recognizer: Recognizer) -> np.ndarray:
     database = recognizer.database
-    found = database.index.reconstruct_batch(np.arange(database.index.ntotal))
+    found = database.images.whole(np.arange(len(database.images)))
     return np.asarray(found, dtype=np.float32)
 
 
@@ -54,13 +54,7 @@ def without_row(recognizer: Recognizer, vectors: np.ndarray, row: int) -> Recogn
     """Return the recogniser of a database in which one image never was."""
     keep = np.arange(len(vectors)) != row
     database = recognizer.database
-    ids = tuple(np.array(database.image_ids)[keep].tolist())
-    smaller = replace(
-        database,
-        index=build_index(vectors[keep]),
-        image_ids=ids,
-        landmark_ids=database.landmark_ids[keep],
-    )
+    smaller = take_rows(database, keep)
     return replace(recognizer, database=smaller)
 
 
@@ -68,14 +62,14 @@ def test_an_image_left_out_is_as_good_as_not_there(
     recognizer: Recognizer, vectors: np.ndarray
 ) -> None:
     """The oracle is a database that was built without the image."""
-    ids = recognizer.database.image_ids
+    ids = recognizer.database.rows.list_ids()
     neighbors, evidence = gather(recognizer, ids, vectors, leave_out=True)
     for row in range(0, len(ids), 5):
         smaller = without_row(recognizer, vectors, row)
         found, expected = gather(
             smaller, ids[row : row + 1], vectors[row : row + 1], leave_out=False
         )
-        names = [smaller.database.image_ids[place] for place in found.rows[0] if place >= 0]
+        names = [smaller.database.rows.image_id(place) for place in found.rows[0] if place >= 0]
         assert [ids[place] for place in neighbors.rows[row] if place >= 0] == names
         arrays = evidence.take(slice(row, row + 1)).arrays
         del arrays["sizes"]  # see below
@@ -89,14 +83,14 @@ def test_a_refined_image_left_out_is_as_good_as_not_there(
 ) -> None:
     """Nor does it refine any other."""
     recognizer = refining(recognizer, count, neighbors)
-    ids = recognizer.database.image_ids
+    ids = recognizer.database.rows.list_ids()
     found, evidence = gather(recognizer, ids, vectors, leave_out=True)
     for row in range(0, len(ids), 5):
         smaller = without_row(recognizer, vectors, row)
         expected, other = gather(
             smaller, ids[row : row + 1], vectors[row : row + 1], leave_out=False
         )
-        names = [smaller.database.image_ids[place] for place in expected.rows[0] if place >= 0]
+        names = [smaller.database.rows.image_id(place) for place in expected.rows[0] if place >= 0]
         assert [ids[place] for place in found.rows[row] if place >= 0] == names
         np.testing.assert_allclose(evidence.similarities[row], other.similarities[0], atol=1e-6)
         np.testing.assert_array_equal(evidence.inliers[row], other.inliers[0])
@@ -114,7 +108,7 @@ def refining(recognizer: Recognizer, count: int, neighbors: int) -> Recognizer:
 def test_the_refined_order_decides_what_is_verified(
     recognizer: Recognizer, vectors: np.ndarray
 ) -> None:
-    ids = recognizer.database.image_ids
+    ids = recognizer.database.rows.list_ids()
     plain, _ = gather(refining(recognizer, 0, 24), ids, vectors, leave_out=True)
     neighbors, evidence = gather(refining(recognizer, 24, 3), ids, vectors, leave_out=True)
     whole, _ = gather(refining(recognizer, 24, 24), ids, vectors, leave_out=True)
@@ -126,7 +120,7 @@ def test_the_refined_order_decides_what_is_verified(
 
 
 def test_refining_goes_without_local_features(recognizer: Recognizer, vectors: np.ndarray) -> None:
-    ids = recognizer.database.image_ids
+    ids = recognizer.database.rows.list_ids()
     expected, _ = gather(refining(recognizer, 12, 5), ids, vectors, leave_out=True)
     alone = replace(refining(recognizer, 12, 5), features=None)
     excluded = Exclusion.own_rows(ids, recognizer.database)
@@ -136,11 +130,11 @@ def test_refining_goes_without_local_features(recognizer: Recognizer, vectors: n
 
 
 def test_no_image_finds_itself(recognizer: Recognizer, vectors: np.ndarray) -> None:
-    ids = recognizer.database.image_ids
+    ids = recognizer.database.rows.list_ids()
     neighbors, evidence = gather(recognizer, ids, vectors, leave_out=True)
     own = np.arange(len(ids))[:, None]
     assert not (neighbors.rows == own).any()
-    mine = evidence.labels == recognizer.database.landmark_ids[:, None]
+    mine = evidence.labels == recognizer.database.rows.landmark_ids[:, None]
     assert mine.sum() == LANDMARKS * PHOTOS * (PHOTOS - 1)  # all others of the landmark are found
 
 
@@ -148,14 +142,14 @@ def test_the_size_of_a_landmark_does_not_tell_which_is_right(
     recognizer: Recognizer, vectors: np.ndarray
 ) -> None:
     """All have the same here; were the query not counted, the right one would have one less."""
-    _, evidence = gather(recognizer, recognizer.database.image_ids, vectors, leave_out=True)
+    _, evidence = gather(recognizer, recognizer.database.rows.list_ids(), vectors, leave_out=True)
     assert (evidence.sizes == np.where(evidence.labels >= 0, PHOTOS, 0)).all()
 
 
 def test_otherwise_every_image_finds_itself_first(
     recognizer: Recognizer, vectors: np.ndarray
 ) -> None:
-    ids = recognizer.database.image_ids
+    ids = recognizer.database.rows.list_ids()
     neighbors, evidence = gather(recognizer, ids[:3], vectors[:3], leave_out=False)
     assert neighbors.rows[:, 0].tolist() == [0, 1, 2]
     assert (evidence.overlaps[:, 0] > 0.9).all()
@@ -184,7 +178,7 @@ def shallow(recognizer: Recognizer) -> Recognizer:
 def test_leaving_out_keeps_the_number_of_neighbours(
     recognizer: Recognizer, vectors: np.ndarray
 ) -> None:
-    ids = recognizer.database.image_ids
+    ids = recognizer.database.rows.list_ids()
     neighbors, _ = gather(shallow(recognizer), ids, vectors, leave_out=True)
     assert neighbors.rows.shape == (len(ids), 3)
     assert (neighbors.rows >= 0).all()

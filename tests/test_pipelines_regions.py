@@ -13,8 +13,7 @@ from classify_head.ensemble import combine_embeddings
 from embed.errors import InputError
 from embed.head_scores import HeadScores
 from embed.shards import Embeddings
-from index.regions import ImageIndex
-from pipelines.answers.database import Database
+from index.images import ImageIndex
 from pipelines.answers.exclusion import Exclusion
 from pipelines.answers.query import QueryEngine
 from pipelines.answers.recognition import Recognizer
@@ -22,6 +21,7 @@ from pipelines.runs.decoding import decode_side
 from pipelines.runs.recipe import load_recipe, make_recipe
 from pipelines.stages.fit_search import fit_search
 from tests.conftest import Tiny
+from tests.databases import make_database
 from tests.datasets import SIDE, cairn, make_recipe_file, view
 
 DIM, EACH, IMAGES = 16, 5, 12  # EACH: the whole and a grid of 2
@@ -41,7 +41,7 @@ def recognizer_of(
 ) -> Recognizer:
     recipe = make_recipe({"rerank": {"method": "none"}, "search": {"neighbors": 5, **search}}, "t")
     whitening, index = fit_search(vectors, LABELS, recipe.search, pool=pool)
-    database = Database(index, IDS, LABELS, {}, "m", "train", False, "k", whitening)
+    database = make_database(ImageIndex(index, vectors.shape[1]), IDS, LABELS, whitening=whitening)
     return Recognizer(database, pool, None, recipe)
 
 
@@ -118,7 +118,7 @@ def test_excluded_images_are_out_with_all_their_regions() -> None:
     without = replace(own, landmarks=np.array([0, 0]))
     found, evidence = recognizer.gather(known, lambda query: None, without)
     assert not (evidence.labels == 0).any()
-    kept = ImageIndex.build(vectors[LABELS != 0]).search(IDS[:2], vectors[:2], 5)
+    kept = ImageIndex.build(vectors[LABELS != 0]).search(vectors[:2], 5)
     np.testing.assert_array_equal(found.rows, np.flatnonzero(LABELS != 0)[kept.rows])
     np.testing.assert_allclose(found.scores, kept.scores, atol=1e-6)
 
@@ -194,7 +194,7 @@ def test_the_answer_says_where_in_the_photo(regional: Tiny, tmp_path: Path) -> N
 def test_a_photo_asked_alone_is_found_as_in_the_submission(regional: Tiny) -> None:
     engine = QueryEngine(regional.run)
     database = engine.recognizer.database
-    assert database.images.per_image == 5 and len(database.images) == len(database.image_ids)
+    assert database.images.per_image == 5 and len(database.images) == len(database.rows)
     answer = engine.ask(regional.data / "images" / "thing0-2.jpg")
     assert answer.neighbors[0].image_id == "thing0-2"
     assert answer.neighbors[0].similarity == pytest.approx(1, abs=1e-4)

@@ -99,7 +99,7 @@ def test_two_runs_give_the_same_bytes(finished: Tiny, fresh: Tiny) -> None:
     assert fresh.submit().status == 0
     first, second = results(finished.run), results(fresh.run)
     assert {"submission.csv", "model/model.safetensors", "model/history.csv"} <= first.keys()
-    assert {"index/index.faiss", "verified.parquet"} <= first.keys()
+    assert {"index/vectors.npy", "verified.parquet"} <= first.keys()
     assert first == second
 
 
@@ -166,12 +166,12 @@ def test_a_mended_image_is_in_the_index_after_redo(tiny: Tiny) -> None:
     path.write_bytes(b"nothing")
     assert cairn("embed", *tiny.options, "--redo").status == 0
     assert cairn("index", *tiny.options).status == 0
-    count = load_database(tiny.run, fingerprint_of(tiny.run)).index.ntotal
+    count = load_database(tiny.run, fingerprint_of(tiny.run)).images.live
     assert count == LANDMARKS * PHOTOS - 1
     path.write_bytes(whole)
     assert cairn("embed", *tiny.options, "--redo").status == 0
     assert cairn("index", *tiny.options).status == 0
-    assert load_database(tiny.run, fingerprint_of(tiny.run)).index.ntotal == count + 1
+    assert load_database(tiny.run, fingerprint_of(tiny.run)).images.live == count + 1
     features = open_features(tiny.run, "train", load_recipe(str(tiny.recipe)))
     assert features is not None and "thing0-0" in features  # redone with the descriptor
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from index.search import build_index, search
+from index.base import BaseIndex
 from rerank import expansion
 from rerank.expansion import DECAY, augment_database, expand_queries
 
@@ -19,8 +19,7 @@ def unit_rows(count: int, dim: int, seed: int) -> NDArray[np.float32]:
 def neighbors(
     queries: NDArray[np.float32], database: NDArray[np.float32], k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    names = [f"q{number}" for number in range(len(queries))]
-    found = search(build_index(database), names, queries, k)
+    found = BaseIndex.build(database).search(queries, k)
     return found.rows, found.scores
 
 

@@ -17,7 +17,8 @@ import pytest
 from embed.errors import InputError, MissingFileError
 from embed.sealed import SealedFile, write_sealed
 from rerank.features import LocalFeatures
-from rerank.store import FeatureStore
+from rerank.places import PLACES
+from rerank.store import FeatureStore, find_places
 from tests.features import write_features_part
 
 PRINT = "a" * 64
@@ -264,3 +265,52 @@ def test_a_limit_of_the_system_is_no_damage(
         FeatureStore(tmp_path, PRINT)
     assert not isinstance(caught.value, InputError)
     assert (caught.value.errno, caught.value.filename) == (errno.EMFILE, str(path))
+
+
+def test_places_that_were_written_open_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = {f"{part}{row}": _random(row, part) for part in range(4) for row in range(part)}
+    for part in range(4):
+        ids = [f"{part}{row}" for row in range(part)]
+        write_features_part(
+            tmp_path / f"part-{part}.parquet", ids, [records[i] for i in ids], PRINT
+        )
+    parts = sorted(tmp_path.glob("part-*"))
+    find_places(parts, PRINT).save(tmp_path / PLACES, PRINT)
+    opened: list[Path] = []
+    opening = SealedFile.__init__
+
+    def count(file: SealedFile, path: Path) -> None:
+        opened.append(path)
+        opening(file, path)
+
+    monkeypatch.setattr(SealedFile, "__init__", count)
+    store = FeatureStore(tmp_path, PRINT, places=tmp_path / PLACES)
+    assert (len(store), opened) == (6, [])
+    assert "20" in store and "40" not in store and not opened
+    asked = ["32", "nothing", "10", "31", "20", "10"]
+    for image_id, found in zip(asked, store.get_many(asked), strict=True):
+        if image_id == "nothing":
+            assert found is None
+        else:
+            _assert_equal(found, records[image_id])
+    assert opened == parts[1:]  # each once, in the order of the files
+
+
+def test_places_of_other_parts_are_noticed_when_one_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "part-0.parquet"
+    write_features_part(path, ["a", "b"], [_random(2), _random(3)], PRINT)
+    find_places([path], PRINT).save(tmp_path / PLACES, PRINT)
+    write_features_part(path, ["b", "a"], [_random(3), _random(2)], PRINT)
+    store = FeatureStore(tmp_path, PRINT, places=tmp_path / PLACES)
+    with pytest.raises(InputError, match=r"part-0\.parquet was written anew since it was opened"):
+        store.get("a")
+    with pytest.raises(InputError, match=r"places\.arrow is of features by extractor aaaa"):
+        FeatureStore(tmp_path, "b" * 64, places=tmp_path / PLACES)
+    (tmp_path / PLACES).write_bytes((tmp_path / PLACES).read_bytes()[:100])
+    with pytest.raises(InputError, match=r"places\.arrow is damaged .*; delete it, and do this"):
+        FeatureStore(tmp_path, PRINT, places=tmp_path / PLACES, remake="do this")
+    (tmp_path / PLACES).unlink()
+    with pytest.raises(MissingFileError, match=r"places\.arrow is missing; extract features"):
+        FeatureStore(tmp_path, PRINT, places=tmp_path / PLACES)

@@ -42,11 +42,11 @@ def add_class_images(
     Returns:
         The neighbours [Q, K'], and which of them [Q, K'] are the images chosen.
     """
-    width = min(most, int(database.class_sizes.max(initial=0)))
+    width = min(most, database.rows.largest_class)
     rows = np.full((len(classes), width), -1, dtype=np.int64)
     scores = np.full(rows.shape, -np.inf, dtype=np.float32)
     for label in np.unique(classes):
-        members = np.flatnonzero(database.landmark_ids == label)
+        members = database.rows.rows_of_landmark(int(label))
         for query in np.flatnonzero(classes == label):
             known = np.append(neighbors.rows[query], -1 if own is None else own[query])
             missing = most - int(np.isin(members, neighbors.rows[query]).sum())
@@ -55,11 +55,10 @@ def add_class_images(
             # A search may round otherwise than this product: none is nearer than the K-th.
             scores[query, : len(far)] = np.minimum(cosines, neighbors.scores[query, -1])
     merged = Neighbors(
-        neighbors.query_ids,
         np.concatenate([neighbors.rows, rows], axis=1),
         np.concatenate([neighbors.scores, scores], axis=1),
     )
-    labels = np.append(database.landmark_ids, -1)[merged.rows]  # row -1 is padding
+    labels = database.rows.labels(merged.rows)
     of_class = (labels == classes[:, None]) & (classes[:, None] >= 0)
     return merged, of_class & (np.cumsum(of_class, axis=1) <= most)
 

@@ -7,19 +7,17 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from classify_head.centroids import class_centroids
 from classify_head.landmark_head import CrossFittedHead
-from embed.columns import read_parquet, to_array
 from embed.errors import InputError, MissingFileError
-from embed.sampling import Classes, group_by_class
 from embed.whitening import Whitening, load_whitening
-from index.regions import ImageIndex
-from index.search import load_index
+from index.base import INDEX, VECTORS, BaseIndex
+from index.images import ImageIndex
+from index.rows import ROWS, RowTable
 from pipelines.artifacts import load_manifest, name_maker, remedy
 from pipelines.runs.integrity import has_file, intact_file
 from pipelines.runs.names import load_names
@@ -31,9 +29,8 @@ WHITENING, LANDMARK_HEAD = "whitening.safetensors", "landmark_head.json"
 class Database:
     """What is searched: the index and what its rows stand for."""
 
-    index: Any  # faiss.Index of N rows, or N * V where images have V vectors
-    image_ids: tuple[str, ...]  # [N]
-    landmark_ids: NDArray[np.int64]  # [N]
+    images: ImageIndex  # of N images
+    rows: RowTable  # what these are
     names: dict[int, str]  # of landmarks; empty if the dataset has none
     fingerprint: str  # of the model that made the descriptors
     split: str  # name of the split: index or train
@@ -43,30 +40,10 @@ class Database:
     landmark_head: CrossFittedHead | None = None  # over descriptors before any whitening
 
     @cached_property
-    def images(self) -> ImageIndex:
-        """The index, an image a row however many vectors it has."""
-        return ImageIndex(self.index, self.index.ntotal // len(self.image_ids))
-
-    @cached_property
-    def row_of(self) -> dict[str, int]:
-        """The row of each image."""
-        return {image_id: row for row, image_id in enumerate(self.image_ids)}
-
-    @cached_property
-    def class_sizes(self) -> NDArray[np.int64]:
-        """The number of images [N] that the landmark of each row has."""
-        _, places, counts = np.unique(self.landmark_ids, return_inverse=True, return_counts=True)
-        return np.asarray(counts[places], dtype=np.int64)
-
-    @cached_property
     def centroids(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The landmarks [C], ascending, and the mean [C, dim] of their whole photos, length 1."""
-        return class_centroids(self.images.whole(np.arange(len(self.images))), self.landmark_ids)
-
-    @cached_property
-    def by_landmark(self) -> Classes:
-        """The rows, those of one landmark side by side."""
-        return group_by_class(self.landmark_ids)
+        rows = np.sort(self.rows.by_landmark)  # all but the removed
+        return class_centroids(self.images.whole(rows), self.rows.landmark_ids[rows])
 
 
 def load_database(run: Path, fingerprint: str, names: dict[int, str] | None = None) -> Database:
@@ -90,16 +67,17 @@ def load_database(run: Path, fingerprint: str, names: dict[int, str] | None = No
             f"{folder} holds descriptors of model {manifest.model['fingerprint'][:12]}, the run's "
             f"model is {fingerprint[:12]}; embed and index with this model: {name_maker(folder)}"
         )
-    table = read_parquet(intact_file(folder, "ids.parquet"))
-    landmark_ids = to_array(table["landmark_id"])
+    rows = RowTable.load(intact_file(folder, ROWS))
+    coarse = intact_file(folder, INDEX) if has_file(folder, INDEX) else None
+    parameters = manifest.details["index"]["parameters"]
+    base = BaseIndex.load(intact_file(folder, VECTORS), coarse, parameters)
     whitening, landmark_head = (
         intact_file(folder, name) if has_file(folder, name) else None
         for name in (WHITENING, LANDMARK_HEAD)
     )
     return Database(
-        load_index(intact_file(folder, "index.faiss")),
-        tuple(table["image_id"].to_pylist()),
-        landmark_ids,
+        ImageIndex(base, base.ntotal // len(rows)),
+        rows,
         load_names(run) if names is None else names,
         fingerprint,
         str(manifest.settings["database"]),

@@ -4,7 +4,7 @@ From that of a photo of the database itself; or all of its landmark, so that it 
 landmark that the database does not have. Arrays in, arrays out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -17,35 +17,48 @@ from .database import Database
 
 Ints = NDArray[np.int64]
 
+MOST_QUERIES, MOST_ROWS = 1 << 17, 1 << 24  # searched at a time, and excluded from their searches
+
 
 @dataclass(frozen=True, eq=False)
 class Exclusion:
     """The images of a database that the searches of Q queries leave out."""
 
-    rows: Ints  # [Q] the row of the query itself; -2 for none
+    rows: Ints  # [Q] the row of the query itself; -1 for none
     landmarks: Ints  # [Q] all images of this landmark; -1 for none
 
     @classmethod
     def none(cls, count: int) -> Self:
         """Exclude nothing from the searches of so many queries."""
-        return cls(np.full(count, -2, dtype=np.int64), np.full(count, -1, dtype=np.int64))
+        return cls(np.full(count, -1, dtype=np.int64), np.full(count, -1, dtype=np.int64))
 
     @classmethod
     def own_rows(cls, ids: Sequence[str], database: Database) -> Self:
         """Exclude each query itself, where it is in the database."""
-        rows = [database.row_of.get(image_id, -2) for image_id in ids]
-        return cls(np.array(rows, dtype=np.int64), np.full(len(ids), -1, dtype=np.int64))
+        return cls(database.rows.rows_of(ids), np.full(len(ids), -1, dtype=np.int64))
 
-    def mark(self, rows: Ints, database: Database) -> NDArray[np.bool_]:
-        """Return which rows [Q, K] are excluded for their query; padding, -1, is not."""
-        labels = np.append(database.landmark_ids, -1)[rows]
-        landmarks = self.landmarks[:, None]
-        return np.asarray((rows == self.rows[:, None]) | ((labels == landmarks) & (landmarks >= 0)))
+    def list_rows(self, database: Database) -> Iterator[tuple[slice, Ints]]:
+        """Yield some queries, one after the other, and their excluded rows [q, E], -1 for none."""
+        sizes = np.where(self.landmarks < 0, 0, database.rows.class_sizes(self.landmarks))
+        start = 0
+        while not start or start < len(self.rows):  # once even where there are no queries
+            # As many as fit, at least one: a landmark may have a hundred thousand images.
+            widest = np.maximum.accumulate(sizes[start : start + MOST_QUERIES]) + 1
+            fitting = int((widest * np.arange(1, len(widest) + 1) <= MOST_ROWS).sum())
+            queries = slice(start, start + max(fitting, 1))
+            yield queries, self._rows(queries, database)
+            start = queries.stop
 
-    def max_images(self, database: Database) -> int:
-        """Return how many images, at most, are excluded for one query."""
-        of_landmarks = database.class_sizes[np.isin(database.landmark_ids, self.landmarks)]
-        return int(max((self.rows >= 0).max(initial=False), of_landmarks.max(initial=0)))
+    def _rows(self, queries: slice, database: Database) -> Ints:
+        landmarks = self.landmarks[queries]
+        left_out = np.unique(landmarks[landmarks >= 0]).tolist()
+        members = {label: database.rows.rows_of_landmark(label) for label in left_out}
+        width = 1 + max(map(len, members.values()), default=0)
+        listed = np.full((len(landmarks), width), -1, dtype=np.int64)
+        listed[:, 0] = self.rows[queries]
+        for label, rows in members.items():
+            listed[landmarks == label, 1 : 1 + len(rows)] = rows
+        return listed if (listed >= 0).any() else listed[:, :0]
 
     def mask_head(self, head: HeadScores) -> HeadScores:
         """Return the scores of a head that does not know the landmarks; others move up.

@@ -43,16 +43,14 @@ def label_support(database: Database, rows: NDArray[np.int64]) -> NDArray[np.flo
 
     0 for padding, and for an image that is its landmark's only one.
     """
-    support = np.zeros(len(database.images) + 1, dtype=np.float32)  # the last is for padding
-    classes = database.by_landmark
-    labels = database.landmark_ids[classes.rows[classes.starts]]
-    wanted = np.unique(database.landmark_ids[np.unique(rows[rows >= 0])])
-    for place in np.searchsorted(labels, wanted):
-        start = classes.starts[place]
-        members = classes.rows[start : start + classes.sizes[place]]
+    known, places = np.unique(rows, return_inverse=True)
+    support = np.zeros(len(known), dtype=np.float32)
+    for label in np.unique(database.rows.labels(known[known >= 0])):
+        members = database.rows.rows_of_landmark(int(label))
         if len(members) > 1:
             vectors = database.images.whole(members)
             cosines = vectors @ vectors.T
             np.fill_diagonal(cosines, -np.inf)
-            support[members] = cosines.max(axis=1)
-    return support[rows]
+            _, of_known, of_members = np.intersect1d(known, members, return_indices=True)
+            support[of_known] = cosines.max(axis=1)[of_members]
+    return support[places.reshape(rows.shape)]

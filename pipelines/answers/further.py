@@ -94,9 +94,11 @@ def _locate(
     """Return where these neighbours were verified in the query, in their order."""
     assert recognizer.verifier is not None  # there are inliers
     wanted = [int(rows[place]) for places in strongest.values() for place in places]
-    ids = recognizer.database.image_ids
+    table = recognizer.database.rows
     found = {
-        each.row: _Place(ids[each.row], inlier_points(features.keypoints, each.verification))
+        each.row: _Place(
+            table.image_id(each.row), inlier_points(features.keypoints, each.verification)
+        )
         for each in recognizer.verifier.compare(features, wanted)
     }
     return {label: [found[int(rows[k])] for k in places] for label, places in strongest.items()}

@@ -13,10 +13,11 @@ from embed.shards import Embeddings, read_embeddings, read_failures
 from pipelines.artifacts import load_manifest, remedy_file
 from pipelines.runs.decoding import decoding
 from pipelines.runs.engines import embed_settings
-from pipelines.runs.integrity import intact_file, intact_parts
+from pipelines.runs.integrity import compare_sizes, intact_file, intact_parts
 from pipelines.runs.members import list_members
 from pipelines.runs.parts import IMAGES
 from pipelines.runs.recipe import Recipe
+from rerank.places import PLACES
 from rerank.store import FeatureStore
 
 from .database import load_database
@@ -52,7 +53,9 @@ def open_features(run: Path, split: str, recipe: Recipe) -> FeatureStore | None:
     fingerprint = find_fingerprint(run, recipe.rerank)
     folder = run / "features" / split
     remake = remedy_file(folder, missing=True)
-    return FeatureStore(folder, fingerprint, parts=intact_parts(folder), remake=remake)
+    compare_sizes(folder)  # of parts: whoever reads one compares its seal
+    places = intact_file(folder, PLACES)
+    return FeatureStore(folder, fingerprint, places=places, remake=remake)
 
 
 def split_pool(run: Path) -> tuple[Embeddings, Embeddings]:
@@ -83,7 +86,7 @@ def open_recognizer(
     """
     database = load_database(run, fingerprint, names)
     _check_recipe(run, database.split, recipe)
-    no_pool = np.empty((0, 1, database.index.d), dtype=np.float32)
+    no_pool = np.empty((0, 1, database.images.dim), dtype=np.float32)
     return Recognizer(
         database,
         split_pool(run)[0].all_vectors if database.has_pool else no_pool,

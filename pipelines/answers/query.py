@@ -109,8 +109,8 @@ class QueryEngine:
         self, matches: Sequence[Match], query: Embeddings, image: DecodedImage
     ) -> list[Match]:
         """Say where in a photo, and where in theirs, matches are most alike."""
-        rows = [self.recognizer.database.row_of[match.image_id] for match in matches]
-        pairs = zip(matches, self.recognizer.best_regions(query, rows), strict=True)
+        rows = self.recognizer.database.rows.rows_of(match.image_id for match in matches)
+        pairs = zip(matches, self.recognizer.best_regions(query, rows.tolist()), strict=True)
         return [
             replace(
                 match,
@@ -147,11 +147,13 @@ class QueryEngine:
 
     def _matches(self, rows: NDArray[np.int64], evidence: Evidence) -> Iterator[Match]:
         """Yield the neighbours [K] of the one query, nearest first."""
-        for place in np.flatnonzero(rows >= 0).tolist():
+        places = np.flatnonzero(rows >= 0)
+        ids = self.recognizer.database.rows.ids(rows[places]).to_pylist()
+        for place, image_id in zip(places.tolist(), ids, strict=True):
             landmark_id = int(evidence.labels[0, place])
             inliers = int(evidence.inliers[0, place])
             yield Match(
-                self.recognizer.database.image_ids[rows[place]],
+                image_id,
                 landmark_id,
                 self.recognizer.name(landmark_id),
                 # Behind the neighbours are images that were verified for their class.

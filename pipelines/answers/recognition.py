@@ -16,8 +16,8 @@ from embed.errors import InputError
 from embed.head_scores import HeadScores
 from embed.meter import Meter
 from embed.shards import Embeddings
+from index.images import ImageIndex
 from index.neighbors import Neighbors
-from index.regions import ImageIndex
 from pipelines.runs.recipe import Recipe
 from rerank.expansion import expand_queries
 from rerank.store import FeatureStore
@@ -66,19 +66,18 @@ class Recognizer:
         if excluded is None:
             excluded = Exclusion.none(len(ids))
         head = excluded.mask_head(queries.head)
-        neighbors = self._search(ids, searched, excluded)
+        neighbors = self._search(searched, excluded)
         if self.recipe.search.expand_query:
             searched = self._expand(searched, neighbors)
-            neighbors = self._search(ids, searched, excluded)
+            neighbors = self._search(searched, excluded)
         if self.recipe.rerank.refine:
             neighbors = self._refine(neighbors, searched)
         neighbors, candidates = self._choose_candidates(neighbors, head, searched, excluded)
         rows = neighbors.rows
-        # Row -1 is padding: it takes the last value, which is appended for it.
-        labels = np.append(self.database.landmark_ids, -1)[rows]
+        labels = self.database.rows.labels(rows)  # -1 for padding
         # An excluded query counts all the same: otherwise the right label, and no other, would be
         # one image smaller than it is, and whatever is fitted on that would learn it.
-        sizes = np.append(self.database.class_sizes, 0)[rows]
+        sizes = np.where(rows < 0, 0, self.database.rows.class_sizes(labels))
         geometry = Geometry.unknown(rows.shape)
         if self.verifier is not None:
             self.verifier.verify(ids, rows, candidates, find_features, geometry, meter=meter)
@@ -140,22 +139,15 @@ class Recognizer:
         probabilities[excluded.landmarks >= 0] = np.nan
         return probabilities
 
-    def _search(
-        self, ids: Sequence[str], vectors: NDArray[np.float32], excluded: Exclusion
-    ) -> Neighbors:
+    def _search(self, vectors: NDArray[np.float32], excluded: Exclusion) -> Neighbors:
         """Search all of the database but, for each query, what is excluded."""
-        count = self._searched
-        most = excluded.max_images(self.database)
-        found = self.database.images.search(ids, vectors, count + most)
-        if not most:
-            return found
-        # Stable: what is excluded goes last and is cut off, and so are the farthest neighbours.
-        out = excluded.mark(found.rows, self.database)
-        order = np.argsort(out, axis=1, kind="stable")[:, :count]
+        found = [
+            self.database.images.search(vectors[places], self._searched, rows)
+            for places, rows in excluded.list_rows(self.database)
+        ]
         return Neighbors(
-            found.query_ids,
-            np.take_along_axis(found.rows, order, axis=1),
-            np.take_along_axis(found.scores, order, axis=1),
+            np.concatenate([part.rows for part in found]),
+            np.concatenate([part.scores for part in found]),
         )
 
     def _refine(self, found: Neighbors, vectors: NDArray[np.float32]) -> Neighbors:
@@ -172,7 +164,7 @@ class Recognizer:
     @property
     def _searched(self) -> int:
         """How many neighbours are looked for: more than are asked for, where more are refined."""
-        refined = min(self.recipe.rerank.refine, len(self.database.image_ids))
+        refined = min(self.recipe.rerank.refine, self.database.images.live)
         return max(self.recipe.search.neighbors, refined)
 
     def _choose_candidates(
@@ -211,7 +203,7 @@ class Recognizer:
         """What compares local features; None without re-ranking."""
         if self.features is None:
             return None
-        return Verifier(self.database.image_ids, self.features, self.recipe.rerank)
+        return Verifier(self.database.rows, self.features, self.recipe.rerank)
 
     def _pool_cosines(self, vectors: NDArray[np.float32], count: int) -> NDArray[np.float32]:
         """Return [n, min(count, P)] the largest cosines of images [n, V, dim] to the pool.

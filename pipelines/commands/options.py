@@ -101,6 +101,25 @@ def min_precision_option(default: str) -> Any:
     )
 
 
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="What is searched is held in so much memory, like 4GB or 500MB: from about 50,000 "
+        "descriptors on, an index is chosen that fits.  \\[default: that of the run, else of the "
+        "recipe]",
+        show_default=False,
+    ),
+]
+Recall = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="How many of the ten nearest photos are found, like 0.99; 1 compares all.  "
+        "\\[default: that of the run, else of the recipe]",
+        show_default=False,
+    ),
+]
 MinPrecision = Annotated[float | None, min_precision_option("that of the run, else of the recipe")]
 
 

@@ -4,7 +4,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Data, MinPrecision, RecipeName, Redo, Run, Time, Weights, Workers
+from .options import (
+    Data,
+    Memory,
+    MinPrecision,
+    Recall,
+    RecipeName,
+    Redo,
+    Run,
+    Time,
+    Weights,
+    Workers,
+)
 from .start import start_job
 
 if TYPE_CHECKING:
@@ -62,13 +73,20 @@ def index(
     time: Time = None,
     workers: Workers = None,
     min_precision: MinPrecision = None,
+    memory: Memory = None,
+    recall: Recall = None,
     redo: Redo = False,
 ) -> None:
     """Make all that queries are compared with: search index, local features, decision."""
     from pipelines.stages import order
 
+    asked = {"search.memory": memory, "search.recall": recall}
     job = start_job(
-        data, run, recipe, weights, workers=workers, time=time, min_precision=min_precision
+        *(data, run, recipe, weights),
+        workers=workers,
+        time=time,
+        min_precision=min_precision,
+        changes=[f"{key}={value}" for key, value in asked.items() if value is not None],
     )
     with job.locked():
         order.index(job, redo=redo)

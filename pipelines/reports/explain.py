@@ -121,7 +121,7 @@ class Explainer:
             stored = load_split_embeddings(folder, database.split)
             score = cosine_to(stored.vectors[stored.ids.index(near.image_id)])
             return Subject(score, f"the first model's similarity to {near.image_id}", near)
-        row = np.array([database.row_of[near.image_id]])
+        row = database.rows.rows_of([near.image_id])
         descriptor = database.images.whole(row)[0]
         of = f"similarity {near.similarity:.2f}"
         if database.images.per_image > 1:  # which that of the best regions is not

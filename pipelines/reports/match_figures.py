@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 from classify_head.answers import NO_LANDMARK
 from embed.errors import InputError
 from embed.files import writing
+from index.rows import ROWS, RowTable
 from pipelines.decorations import draw
 from pipelines.lettering import write_line
 from pipelines.reports.page.album import Album, open_album
@@ -113,10 +114,8 @@ def find_best_matches(job: Job, run: RunAnswers) -> list[MatchedPair]:
             f"{job.run} has no verified photos, so there are no matches to draw; its recipe has "
             f'rerank.method = "{job.recipe.rerank.method}"'
         )
-    path = intact_file(job.run / "index", "ids.parquet")
-    images = pq.read_table(path, columns=["image_id", "landmark_id"])
-    labels = images.to_pandas().set_index("image_id")["landmark_id"]
-    table["label"] = labels.loc[table["image_id"]].to_numpy()
+    images = RowTable.load(intact_file(job.run / "index", ROWS))
+    table["label"] = images.labels(images.rows_of(table["image_id"]))
     row_of = {query_id: row for row, query_id in enumerate(run.answers.query_ids)}
     table = table[table["query_id"].isin(row_of.keys())]
     table["row"] = table["query_id"].map(row_of)

@@ -89,6 +89,8 @@ def _score_rows(metrics: dict[str, Any]) -> Rows:
     yield "top-1, landmark queries", f"{metrics['top1']:.4f}"
     for k, value in metrics.get("recall_at_k", {}).items():
         yield f"recall@{k} of the neighbours", f"{value:.4f}"
+    if (mean := metrics.get("map_at_100")) is not None:
+        yield "mAP@100 of the neighbours", f"{mean:.4f}"
     counts = (metrics["n_queries"], metrics["n_landmark"], metrics["n_answered"])
     yield "queries", "{} of which {} show a landmark, {} ranked".format(*counts)
 

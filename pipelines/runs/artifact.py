@@ -7,7 +7,7 @@ stage.
 import logging
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -111,6 +111,7 @@ class Artifact:
         *,
         model: Mapping[str, Any] | None = None,
         counts: Mapping[str, int] | None = None,
+        details: Mapping[str, Any] | None = None,
     ) -> Manifest:
         """Write the manifest, which makes the outputs count."""
         manifest = Manifest(
@@ -123,6 +124,7 @@ class Artifact:
             outputs=outputs,
             model=model or {},
             counts=counts or {},
+            details=details or {},
             seconds=time.perf_counter() - self._started,
         )
         save_manifest(manifest, self.folder)
@@ -143,6 +145,7 @@ class Artifact:
         *,
         model: Mapping[str, Any] | None = None,
         group_rows: int | None = None,
+        list_places: Callable[[Sequence[Path]], Path] | None = None,
     ) -> Manifest:
         """Make the artifact of a table's images in parts of so many, and sign it.
 
@@ -155,6 +158,7 @@ class Artifact:
             make_rows: of images that no part holds.
             model: for the manifest.
             group_rows: of parts that are not read whole, how many rows are read together.
+            list_places: writes a file that says what is in which part, and returns its path.
 
         Raises:
             InputError: none of the images could be read.
@@ -172,6 +176,8 @@ class Artifact:
                 f"the first: {self._explain(failures[0], table)}"
             )
         outputs = [record_file(p, seal=read_seal(p) if group_rows else None) for p in paths]
+        if list_places is not None:
+            outputs.append(record_file(list_places(paths)))
         if group_rows is None:  # parts that are read whole, in the order of the table
             with writing(self.folder / IMAGES) as temporary:
                 write_images(temporary, table.ids, table.landmark_ids)

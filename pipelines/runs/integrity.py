@@ -59,6 +59,15 @@ def intact_parts(folder: Path) -> list[Path]:
     return [folder / record.name for record in records]
 
 
+def compare_sizes(folder: Path) -> None:
+    """Refuse an artifact of which a part is missing or shorter or longer than it was; as above."""
+    for record in _require(folder).outputs:
+        if record.name.startswith("part-") and (
+            finding := _compare_size(folder / record.name, record)
+        ):
+            raise make_error(folder, record, finding)
+
+
 def has_file(folder: Path, name: str) -> bool:
     """Tell whether an artifact was made with a file. Raises as intact_file."""
     return any(record.name == name for record in _require(folder).outputs)
@@ -89,6 +98,17 @@ def find_damage(path: Path, record: FileRecord, *, whole: bool = False) -> str:
         record: as it was written.
         whole: hash all bytes of a file that is read in pieces, too.
     """
+    if finding := _compare_size(path, record):
+        return finding
+    if record.seal is None or whole:
+        return "" if hash_settled(path) == record.sha256 else "its sha256 is not its manifest's"
+    try:
+        return "" if read_seal(path) == record.seal else "its seal is not its manifest's"
+    except BrokenSealError as error:
+        return str(error).removeprefix(f"{path} is damaged: ")
+
+
+def _compare_size(path: Path, record: FileRecord) -> str:
     if not path.is_file():
         return MISSING
     size = path.stat().st_size
@@ -96,12 +116,7 @@ def find_damage(path: Path, record: FileRecord, *, whole: bool = False) -> str:
         return f"it ends after {size:,} of {record.bytes:,} bytes"
     if size > record.bytes:
         return f"it has {size:,} bytes instead of {record.bytes:,}"
-    if record.seal is None or whole:
-        return "" if hash_settled(path) == record.sha256 else "its sha256 is not its manifest's"
-    try:
-        return "" if read_seal(path) == record.seal else "its seal is not its manifest's"
-    except BrokenSealError as error:
-        return str(error).removeprefix(f"{path} is damaged: ")
+    return ""
 
 
 def find_damages(folder: Path, manifest: Manifest) -> list[tuple[FileRecord, str]]:

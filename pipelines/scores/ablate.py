@@ -162,7 +162,7 @@ def _read_rows(job: Job, evidence: Evidence, database: Database) -> NDArray[np.i
     path = intact_output(job.run, "neighbors.parquet")
     table = pq.read_table(path, columns=["query_id", "rank", "image_id"])
     places = find_places(table["query_id"], evidence.query_ids)
-    found = find_places(table["image_id"], database.image_ids)
+    found = database.rows.rows_of(table["image_id"])
     assert (places >= 0).all() and (found >= 0).all()  # all of one submission
     rows = np.full(evidence.labels.shape, -1, dtype=np.int64)
     rows[places, to_array(table["rank"])] = found
@@ -202,13 +202,13 @@ def refine(stored: Stored, settings: RerankSettings) -> Evidence:
         vectors = stored.database.whitening.apply(vectors)
     scores = np.where(stored.rows < 0, np.float32(-np.inf), evidence.similarities)
     ranked = rerank_neighbors(
-        Neighbors(evidence.query_ids, stored.rows, scores),
+        Neighbors(stored.rows, scores),
         *(vectors, stored.database.images.whole),
         count=stored.rows.shape[1],
         nearest=settings.refine_nearest,
         beta=settings.refine_beta,
     )
-    labels = np.append(stored.database.landmark_ids, -1)[ranked.rows]
+    labels = stored.database.rows.labels(ranked.rows)
     similarities = np.maximum(ranked.scores, np.float32(-1))
     return replace(evidence, labels=labels, similarities=similarities)
 

@@ -7,7 +7,7 @@ manifests, for the seconds. Writes metrics.json of a run, and near_duplicates.cs
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +26,20 @@ from classify_head.settings import DecideSettings
 from classify_head.submission import Solution, load_solution, load_submission, match_answers
 from embed.columns import find_places, read_parquet, to_array
 from embed.errors import MissingFileError
-from index.metrics import recall_at_k
+from index.metrics import map_at_100, recall_at_k
+from index.rows import ROWS, RowTable
 from pipelines.answers.decision import load_decision_values
 from pipelines.artifacts import load_manifest, write_json
 from pipelines.datasets.dataset import Dataset
-from pipelines.runs.integrity import SUBMISSION, intact_output
+from pipelines.runs.integrity import SUBMISSION, intact_file, intact_output
 from pipelines.sources.revisited.truth import NAME
 
 from .near_duplicates import find_near_duplicates, write_near_duplicates
 
 STEPS = ("head_only", "knn", "reranked", "final")
 RECALL_AT = (1, 5, 10, 20)
-ROWS = 1 << 20  # neighbours that are read at a time
+RETRIEVED = 100  # neighbours that mAP@100 looks at
+BATCH = 1 << 20  # neighbours that are read at a time
 STAGES = (
     *("members/*/model", "members/*/embeddings/*", "model", "delf", "embeddings/*", "features/*"),
     *("index", "decision", "submit"),
@@ -89,6 +91,7 @@ def _score_submission(run: Path, dataset: Dataset) -> dict[str, Any]:
     metrics["operating_point"] = _measure_given(run, solution)
     metrics["near_duplicates"] = _leave_near_duplicates_out(run, steps["final"])
     metrics["recall_at_k"] = _recall(run, solution)
+    metrics["map_at_100"] = _retrieval(run, solution)
     metrics["steps"] = {name: summary(answers) for name, answers in steps.items()}
     metrics["unseen"] = None
     if dataset.find_table("train"):
@@ -257,19 +260,42 @@ def _score_unseen(steps: Mapping[str, Answers], trained: set[int]) -> dict[str, 
 
 def _recall(run: Path, solution: Solution) -> dict[str, float]:
     """Return recall@k of the nearest neighbours, over scored landmark queries."""
-    path, most = intact_output(run, "neighbors.parquet"), max(RECALL_AT)
-    truths = {
-        query_id: truth
-        for query_id, truth, usage in zip(
-            solution.query_ids, solution.truths, solution.usages, strict=True
-        )
-        if truth and usage != "Ignored"
-    }
+    path, most, truths = intact_output(run, "neighbors.parquet"), max(RECALL_AT), _scored(solution)
     # Images of the predicted class may stand behind the neighbours.
     fetched = min(_count_ranks(path), _count_neighbors(run))
     ranked = read_ranked(path, list(truths), most)
     sets = list(truths.values())
     return {str(k): recall_at_k(ranked, sets, k) for k in RECALL_AT if k <= fetched}
+
+
+def _retrieval(run: Path, solution: Solution) -> float | None:
+    """Return mAP@100 of the neighbours, over scored queries whose landmark the database shows.
+
+    All its images of the query's landmarks are to be found, as in the retrieval track of Google
+    Landmarks. None where fewer neighbours were looked for, there is no such query, or no index.
+    """
+    if load_manifest(run / "index") is None:
+        return None
+    path, truths = intact_output(run, "neighbors.parquet"), _scored(solution)
+    images = RowTable.load(intact_file(run / "index", ROWS))
+    relevant = {
+        query_id: np.concatenate([images.rows_of_landmark(label) for label in truth]).tolist()
+        for query_id, truth in truths.items()
+    }
+    relevant = {query_id: rows for query_id, rows in relevant.items() if rows}
+    if not relevant or _count_neighbors(run) < min(RETRIEVED, len(images)):
+        return None
+    ranked = np.full((len(relevant), RETRIEVED), -1, dtype=np.int64)
+    for places, ranks, ids in _read_ranks(path, list(relevant), RETRIEVED, "image_id"):
+        rows = images.rows_of(ids)
+        ranked[places, ranks] = np.where(rows < 0, len(images), rows)  # not there any more: no hit
+    return map_at_100(ranked, list(relevant.values()))
+
+
+def _scored(solution: Solution) -> dict[str, frozenset[int]]:
+    """Return the landmarks of the queries that show one and count."""
+    queries = zip(solution.query_ids, solution.truths, solution.usages, strict=True)
+    return {query_id: truth for query_id, truth, usage in queries if truth and usage != "Ignored"}
 
 
 def read_ranked(path: Path, query_ids: Sequence[str], most: int) -> NDArray[np.int64]:
@@ -281,12 +307,20 @@ def read_ranked(path: Path, query_ids: Sequence[str], most: int) -> NDArray[np.i
         most: neighbours of a query that are read.
     """
     ranked = np.full((len(query_ids), most), -1, dtype=np.int64)
+    for places, ranks, labels in _read_ranks(path, query_ids, most, "landmark_id"):
+        ranked[places, ranks] = to_array(labels)
+    return ranked
+
+
+def _read_ranks(
+    path: Path, query_ids: Sequence[str], most: int, column: str
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], pa.Array]]:
+    """Yield the places of queries, the ranks and a column of some neighbours at a time."""
     with pq.ParquetFile(path) as file:
-        for rows in file.iter_batches(ROWS, columns=["query_id", "rank", "landmark_id"]):
+        for rows in file.iter_batches(BATCH, columns=["query_id", "rank", column]):
             places, ranks = find_places(rows["query_id"], query_ids), to_array(rows["rank"])
             wanted = (places >= 0) & (ranks < most)
-            ranked[places[wanted], ranks[wanted]] = to_array(rows["landmark_id"])[wanted]
-    return ranked
+            yield places[wanted], ranks[wanted], rows[column].filter(pa.array(wanted))
 
 
 def _count_ranks(path: Path) -> int:

@@ -88,7 +88,7 @@ def _number_images(run: Path, dataset: Dataset, database: Database) -> tuple[dic
     Raises InputError if they are not the images of the dataset.
     """
     failed = load_split_failures(run, database.split)
-    numbers = {image_id: row for row, image_id in enumerate((*database.image_ids, *failed))}
+    numbers = {image_id: row for row, image_id in enumerate((*database.rows.list_ids(), *failed))}
     if numbers.keys() != set(dataset.load_split(database.split).ids):
         raise InputError(
             f"{run} searches other images than {dataset.folder} names; run `cairn submit --run "
@@ -142,7 +142,7 @@ def _expand(
     count = min(settings.expand_query, len(database.images))
     if not count:
         return vectors
-    found = database.images.search([str(row) for row in range(len(vectors))], vectors, count)
+    found = database.images.search(vectors, count)
     distinct, places = np.unique(found.rows, return_inverse=True)
     known = database.images.whole(distinct)
     rows = places.reshape(found.rows.shape)

@@ -95,7 +95,7 @@ def neighbors_table(recognizer: Recognizer, neighbors: Neighbors, evidence: Evid
     queries, ranks = np.nonzero(neighbors.rows >= 0)
     return pa.table(
         {
-            **_pairs(recognizer, neighbors, queries, ranks),
+            **_pairs(recognizer, neighbors, evidence.query_ids, queries, ranks),
             "landmark_id": evidence.labels[queries, ranks],
             "score": neighbors.scores[queries, ranks],
         }
@@ -108,7 +108,7 @@ def verified_table(recognizer: Recognizer, neighbors: Neighbors, evidence: Evide
     names = ("inliers", "residuals", "overlaps")
     return pa.table(
         {
-            **_pairs(recognizer, neighbors, queries, ranks),
+            **_pairs(recognizer, neighbors, evidence.query_ids, queries, ranks),
             **{name: evidence.arrays[name][queries, ranks] for name in names},
         }
     )
@@ -117,13 +117,14 @@ def verified_table(recognizer: Recognizer, neighbors: Neighbors, evidence: Evide
 def _pairs(
     recognizer: Recognizer,
     neighbors: Neighbors,
+    query_ids: Sequence[str],
     queries: NDArray[np.int64],
     ranks: NDArray[np.int64],
 ) -> dict[str, object]:
     rows = neighbors.rows[queries, ranks]
     # Types are named: without a row they could not be told, and readers could not filter by ids.
     return {
-        "query_id": pa.array(neighbors.query_ids, pa.string()).take(pa.array(queries)),
+        "query_id": pa.array(query_ids, pa.string()).take(pa.array(queries)),
         "rank": ranks,
-        "image_id": pa.array(recognizer.database.image_ids, pa.string()).take(pa.array(rows)),
+        "image_id": recognizer.database.rows.ids(rows).cast(pa.string()),
     }

@@ -12,6 +12,7 @@ from classify_head.evidence import Evidence
 from classify_head.promise import LANDMARK, POOL, REMOVED, Kinds
 from embed.meter import Meter
 from embed.shards import Embeddings
+from index.images import ImageIndex
 from index.neighbors import Neighbors
 from pipelines.answers.database import Database
 from pipelines.answers.exclusion import Exclusion, Ints
@@ -65,7 +66,7 @@ class CalibrationSet:
             np.concatenate([getattr(part, name) for part, _ in found])[back]
             for name in ("rows", "scores")
         )
-        return Neighbors(evidence.query_ids, rows, scores), evidence
+        return Neighbors(rows, scores), evidence
 
     def _gather(
         self, places: Ints, known: KnownQueries, recognizer: Recognizer, meter: Meter
@@ -86,9 +87,16 @@ def _refit(recognizer: Recognizer, known: KnownQueries, out: Ints) -> Recognizer
     fitted = np.ones(len(known.database), dtype=np.bool_)
     fitted[rows] = False
     whitening, index = fit_search(
-        *(known.database, database.landmark_ids, recognizer.recipe.search, fitted, recognizer.pool)
+        *(
+            known.database,
+            database.rows.landmark_ids,
+            recognizer.recipe.search,
+            fitted,
+            recognizer.pool,
+        )
     )
-    return replace(recognizer, database=replace(database, whitening=whitening, index=index))
+    images = ImageIndex(index, database.images.per_image)
+    return replace(recognizer, database=replace(database, whitening=whitening, images=images))
 
 
 def build_calibration_set(
@@ -103,7 +111,7 @@ def build_calibration_set(
     """
     truths, count = known.landmark_ids, len(known.ids)
     again = np.flatnonzero(truths >= 0)
-    if not twice or len(np.unique(database.landmark_ids)) < 2:
+    if not twice or len(database.rows.landmarks) < 2:
         again = again[:0]
     photos = np.concatenate([np.arange(count), again])
     own = Exclusion.own_rows(known.ids, database)

@@ -21,7 +21,7 @@ from embed.errors import InputError
 from embed.meter import Meter
 from embed.parallel import run_parallel
 from embed.shards import Embeddings, read_failures
-from index.search import build_index, search
+from index.base import BaseIndex
 from pipelines.answers.open_run import load_split_embeddings, open_features
 from pipelines.artifacts import Manifest
 from pipelines.datasets.dataset import ImageTable
@@ -149,7 +149,7 @@ def verify_training(
     images = load_split_embeddings(job.run, "train")
     store = open_features(job.run, "train", job.recipe)
     assert store is not None  # the recipe names a method
-    index = build_index(images.vectors)
+    index = BaseIndex.build(images.vectors)
 
     def load(rows: NDArray[np.int64]) -> Iterator[LocalFeatures]:
         found = (store.get(images.ids[row]) for row in rows if row >= 0)
@@ -158,7 +158,7 @@ def verify_training(
     def make_part(rows: Sequence[int], meter: Meter) -> Rows:
         ids = [images.ids[row] for row in rows]
         # One more than asked for: the nearest of all is mostly the image itself.
-        found = search(index, ids, images.vectors[rows], settings.neighbors + 1)
+        found = index.search(images.vectors[rows], settings.neighbors + 1)
         candidates = same_label_candidates(
             images.landmark_ids, np.array(rows), found.rows, settings.candidates
         )

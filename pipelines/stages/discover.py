@@ -22,7 +22,7 @@ from embed.files import writing
 from embed.meter import Meter
 from embed.parallel import run_parallel
 from embed.shards import Embeddings
-from index.search import build_index, search
+from index.base import BaseIndex
 from pipelines.answers.open_run import load_split_embeddings, load_split_failures, open_features
 from pipelines.artifacts import Manifest
 from pipelines.datasets.checking.catalogue import open_catalogue
@@ -108,7 +108,7 @@ def verify_neighbors(
     def make_part(rows: Sequence[int], meter: Meter) -> Rows:
         def verify(row: int) -> list[int]:
             features = store.get(images.ids[row])
-            near = [store.get(images.ids[other]) for other in others[row]]
+            near = store.get_many(images.ids[other] for other in others[row])
             known = [each for each in near if each is not None]
             meter.advance(1)
             if features is None:
@@ -140,8 +140,7 @@ def choose_pairs(vectors: NDArray[np.float32], originals: Ints) -> Ints:
     """
     rows = np.unique(originals)
     kept = vectors[rows]
-    names = [str(row) for row in rows]
-    found = search(build_index(kept), names, kept, NEIGHBORS + 1)  # the nearest is itself
+    found = BaseIndex.build(kept).search(kept, NEIGHBORS + 1)  # the nearest is itself
     return rows[mutual_neighbors(found.rows)]
 
 

@@ -1,6 +1,7 @@
 """Local features of the images of a split, cached in the run folder.
 
-Reads a split's images. Writes features/<split>/: part-*.parquet, failures.parquet, manifest.json.
+Reads a split's images. Writes features/<split>/: part-*.parquet, places.arrow, failures.parquet,
+manifest.json.
 Features are found only of images that no part holds, as in pipelines.stages.embed.
 """
 
@@ -9,6 +10,7 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import islice
+from pathlib import Path
 
 from embed.decode import DecodedImage, ImageError
 from embed.failure import Failure
@@ -21,7 +23,8 @@ from pipelines.datasets.dataset import ImageTable
 from pipelines.runs.artifact import Artifact
 from pipelines.runs.parts import Rows
 from rerank.features import LocalFeatures
-from rerank.store import ROWS_PER_GROUP, make_rows
+from rerank.places import PLACES
+from rerank.store import ROWS_PER_GROUP, find_places, make_rows
 
 PART_SIZE = 512  # images in one file; the unit of resuming
 CORES = os.cpu_count() or 1
@@ -74,4 +77,10 @@ def extract_table(artifact: Artifact, table: ImageTable) -> Manifest:
                 }
                 yield make_rows(list(features), list(features.values()), fingerprint), failures
 
-    return artifact.write_parts(table, PART_SIZE, make_parts, group_rows=ROWS_PER_GROUP)
+    def list_places(parts: Sequence[Path]) -> Path:
+        find_places(parts, fingerprint).save(artifact.folder / PLACES, fingerprint)
+        return artifact.folder / PLACES
+
+    return artifact.write_parts(
+        *(table, PART_SIZE, make_parts), group_rows=ROWS_PER_GROUP, list_places=list_places
+    )

@@ -4,14 +4,13 @@ Arrays in, objects out: reads and writes no files.
 """
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embed.errors import InputError
 from embed.whitening import Whitening, fit_whitening, fit_within_class
-from index.search import build_index, search
+from index.base import BaseIndex
 from index.settings import SearchSettings
 from rerank.expansion import augment_database
 
@@ -22,7 +21,7 @@ def fit_search(
     settings: SearchSettings,
     fitted: NDArray[np.bool_] | None = None,
     pool: NDArray[np.float32] | None = None,
-) -> tuple[Whitening | None, Any]:
+) -> tuple[Whitening | None, BaseIndex]:
     """Return the whitening of a database, if any, and its index, of N or N * V rows.
 
     Args:
@@ -47,7 +46,7 @@ def fit_search(
         vectors = whitening.apply(vectors)
     if settings.augment_database:
         vectors = _augment(vectors, settings.augment_database)
-    return whitening, build_index(vectors)
+    return whitening, BaseIndex.build(vectors)
 
 
 def _fit_whitening(
@@ -81,6 +80,5 @@ def _center_between(whitening: Whitening, pool: NDArray[np.float32] | None) -> W
 
 def _augment(vectors: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     """Add to each vector its nearest ones, ever less of them."""
-    names = [str(row) for row in range(len(vectors))]
-    found = search(build_index(vectors), names, vectors, count + 1)
+    found = BaseIndex.build(vectors).search(vectors, count + 1)
     return augment_database(vectors, found.rows, weights=np.logspace(0, -1.5, count + 1).tolist())

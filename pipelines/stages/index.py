@@ -1,20 +1,21 @@
 """Stage `index`: embeddings of the database split to what is searched.
 
-Reads embeddings/. Writes index/: index.faiss, ids.parquet (row, image_id, landmark_id),
-whitening.safetensors and landmark_head.json where the recipe asks for them, manifest.json.
+Reads embeddings/. Writes index/: vectors.npy (see index.base), rows.arrow (see index.rows),
+index.faiss where index.plan chooses one, whitening.safetensors and landmark_head.json where the
+recipe asks for them, manifest.json.
 """
 
 import logging
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from classify_head.landmark_head import LEAST_IMAGES, cross_fit
 from embed.files import writing
-from index.search import save_index
+from index.base import INDEX
+from index.plan import plan_index
+from index.rows import ROWS, RowTable
 from pipelines.answers.database import LANDMARK_HEAD, WHITENING
 from pipelines.answers.open_run import load_split_embeddings, split_pool
 from pipelines.artifacts import Manifest, invalidate, record_file, write_json
@@ -30,7 +31,7 @@ def index_database(artifact: Artifact, embedded: Manifest) -> Manifest:
     """Write index/ from the embeddings of the database split.
 
     Raises:
-        InputError: whitening shall keep more dimensions than there are.
+        InputError: whitening shall keep more dimensions than there are, or plan_index refuses.
     """
     job, folder = artifact.job, artifact.folder
     invalidate(folder)
@@ -42,22 +43,24 @@ def index_database(artifact: Artifact, embedded: Manifest) -> Manifest:
         # The second half of the pool is not learned from: it sets the decision.
         pool = split_pool(job.run)[0].all_vectors
     _fit_landmark_head(job, vectors[:, 0], pool[:, 0], folder / LANDMARK_HEAD)
-    whitening, index = fit_search(vectors, embeddings.landmark_ids, recipe.search, pool=pool)
+    whitening, base = fit_search(vectors, embeddings.landmark_ids, recipe.search, pool=pool)
     (folder / WHITENING).unlink(missing_ok=True)  # where it is, it is applied
     if whitening is not None:
         with writing(folder / WHITENING) as temporary:
             whitening.save(temporary)
-    with writing(folder / "index.faiss") as temporary:
-        save_index(index, temporary)
-    with writing(folder / "ids.parquet") as temporary:
-        _write_ids(temporary, embeddings.ids, embeddings.landmark_ids)
+    base, report = plan_index(base.exact, recipe.search)
+    logger.info("%s", report)
+    (folder / INDEX).unlink(missing_ok=True)  # of another plan
+    searched = base.save(folder)
+    RowTable.build(embeddings.ids, embeddings.landmark_ids).save(folder / ROWS)
     count = len(embeddings.ids)
-    written = ("index.faiss", "ids.parquet", WHITENING, LANDMARK_HEAD)
+    written = (*searched, ROWS, WHITENING, LANDMARK_HEAD)
     outputs = [folder / name for name in written if (folder / name).is_file()]
     return artifact.sign(
         [record_file(path, count) for path in outputs],
         model=embedded.model,
         counts={"requested": count, "written": count, "failed": 0},
+        details={"index": report.to_json()},
     )
 
 
@@ -94,14 +97,3 @@ def write_landmark_head(
         )
         return
     write_json(cross_fit(landmarks, others).to_json(), path)
-
-
-def _write_ids(path: Path, ids: tuple[str, ...], landmark_ids: NDArray[np.int64]) -> None:
-    table = pa.table(
-        {
-            "row": np.arange(len(ids)),
-            "image_id": pa.array(ids, pa.string()),
-            "landmark_id": landmark_ids,
-        }
-    )
-    pq.write_table(table, path)

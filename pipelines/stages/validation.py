@@ -27,7 +27,6 @@ from embed.torch_engine import TorchEngine
 from embed.transforms import Square
 from embed.views import Views
 from index.metrics import recall_at_k
-from index.search import search
 from index.settings import SearchSettings
 from pipelines.datasets.dataset import Dataset, ImageTable
 from pipelines.runs.recipe import Recipe
@@ -170,7 +169,7 @@ class Validation:
             searched = self._concatenate(searched, self._database_before)
         whitening, index = fit_search(searched, labels, self.search)
         vectors = vectors if whitening is None else whitening.apply(vectors)
-        nearest = search(index, ids, vectors, 1)
+        nearest = index.search(vectors, 1)
         return beside_truths(labels[nearest.rows[:, 0]], nearest.scores[:, 0]), head
 
     def figures(self, answers: Answers | None, head: Answers | None) -> dict[str, float]:

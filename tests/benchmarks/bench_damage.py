@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import faiss
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 from embed.head_scores import HeadScores
 from embed.parts import write_part
 from embed.shards import Embeddings, make_rows, read_embeddings, write_images
-from index.search import build_index, load_index, save_index
+from index.base import VECTORS, BaseIndex
 from pipelines.artifacts import hash_file
 from pipelines.progress import progress_bar
 from rerank.features import LocalFeatures
@@ -123,8 +122,8 @@ def _make_readers(folder: Path) -> dict[str, Reader]:
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((ROWS, DIM), dtype=np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    index, weights, part = (folder / f"{name}.bin" for name in ("index", "weights", "embeddings"))
-    save_index(build_index(vectors), index)
+    index, weights, part = folder / VECTORS, folder / "weights.bin", folder / "embeddings.bin"
+    BaseIndex.build(vectors).save(folder)
     save_file({"weight": vectors}, weights)
     ids = tuple(map(str, range(ROWS)))
     labels = np.zeros(ROWS, dtype=np.int64)
@@ -137,7 +136,11 @@ def _make_readers(folder: Path) -> dict[str, Reader]:
     found = [_draw_features(rng) for _ in range(IMAGES)]
     write_features_part(stored, list(map(str, range(IMAGES))), found, "")
     return {
-        "index.faiss": (index, lambda: faiss.read_index(str(index)), _hashed(index, load_index)),
+        VECTORS: (
+            index,
+            lambda: np.load(index),
+            _hashed(index, lambda path: BaseIndex.load(path, None, {})),
+        ),
         "model.safetensors": (
             weights,
             lambda: load_file(weights),

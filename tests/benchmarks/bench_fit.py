@@ -28,7 +28,6 @@ from embed.model import DescriptorModel, ModelSpec
 from embed.torch_engine import TorchEngine, pick_device
 from embed.transforms import Square
 from embed.views import Views
-from index.search import search
 from index.settings import SearchSettings
 from pipelines.datasets.dataset import Dataset, ImageTable
 from pipelines.stages.fit_search import fit_search
@@ -88,7 +87,7 @@ def answer(
     labels = database.landmark_ids[known.rows]
     whitening, index = fit_search(known.vectors, labels, settings)
     queries = asked.vectors if whitening is None else whitening.apply(asked.vectors)
-    nearest = search(index, [test.ids[row] for row in asked.rows], queries, 1)
+    nearest = index.search(queries, 1)
     found, confidences = np.full(len(test.ids), -1), np.zeros(len(test.ids))
     found[asked.rows] = labels[nearest.rows[:, 0]]
     confidences[asked.rows] = nearest.scores[:, 0]

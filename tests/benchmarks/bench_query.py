@@ -32,7 +32,7 @@ def run(run_folder: Path) -> str:
         started = time.perf_counter()
         engine.ask(path)
         each.append(time.perf_counter() - started)
-    rows = engine.recognizer.database.index.ntotal
+    rows = engine.recognizer.database.images.live
     candidates = job.recipe.rerank.candidates
     return (
         f"first answer, start included: {statistics.median(starts):.2f} s\n"

@@ -30,7 +30,7 @@ from embed.torch_engine import TorchEngine
 from embed.train_settings import TrainSettings
 from embed.transforms import resize_image
 from embed.whitening import Whitening
-from index.regions import ImageIndex
+from index.images import ImageIndex
 from pipelines.datasets.dataset import Dataset
 from pipelines.runs.recipe import load_recipe
 from pipelines.stages.fit_search import fit_search
@@ -144,8 +144,7 @@ def find(
     whitening, index = fit_search(fitted, labels, load_recipe("photos").search, pool=pool)
     if isinstance(whitening, Whitening):
         queries = whitening.apply_all(queries)
-    names = [str(row) for row in range(len(queries))]
-    found = ImageIndex(index, fitted.shape[1]).search(names, queries, K)
+    found = ImageIndex(index, fitted.shape[1]).search(queries, K)
     pairs = zip(found.rows, truths, strict=True)
     return np.array([bool(truth.intersection(labels[rows].tolist())) for rows, truth in pairs])
 

@@ -128,7 +128,7 @@ def measure(run: Path, count: int, into: Path) -> Iterator[str]:
     """Yield the lines of a Markdown table."""
     engine = open_engine(run)
     dataset = Dataset(engine.data)
-    truths = list_truths(dataset, set(engine.recognizer.database.landmark_ids.tolist()))
+    truths = list_truths(dataset, set(engine.recognizer.database.rows.landmark_ids.tolist()))
     yield HEADER
     chosen = np.random.default_rng(0).permutation(sorted(truths))[: 2 * count].tolist()
     single = [Shown(dataset.locate(name), frozenset({truths[name]})) for name in chosen]

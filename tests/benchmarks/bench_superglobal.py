@@ -14,7 +14,6 @@ import time
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +25,9 @@ from classify_head.gap import gap
 from classify_head.policies import POLICIES, decide
 from embed.settings import Settings
 from embed.shards import Embeddings
+from index.base import BaseIndex
+from index.images import ImageIndex
 from index.neighbors import Neighbors
-from index.search import build_index, search
 from pipelines.answers.open_run import load_split_embeddings, open_recognizer
 from pipelines.answers.recognition import Recognizer
 from pipelines.runs.job import Job, open_job
@@ -67,10 +67,10 @@ def measure_time() -> str:
     rng = np.random.default_rng(0)
     for dim in (512, 1280):
         drawn = rng.normal(size=(BATCH * COUNT, dim)).astype(np.float32)
-        index = build_index(drawn / np.linalg.norm(drawn, axis=1, keepdims=True))
+        index = BaseIndex.build(drawn / np.linalg.norm(drawn, axis=1, keepdims=True))
         for batch in (1, BATCH):
-            queries = index.reconstruct_batch(np.arange(batch))
-            found = search(index, [str(row) for row in range(batch)], queries, COUNT)
+            queries = index.vectors(np.arange(batch))
+            found = index.search(queries, COUNT)
             ways = {"published": partial(ask_published, index), "ours": partial(ask_ours, index)}
             walls: dict[str, list[float]] = {name: [] for name in ways}
             processor: dict[str, list[float]] = {name: [] for name in ways}
@@ -89,23 +89,20 @@ def measure_time() -> str:
     return "\n".join(lines)
 
 
-def ask_published(index: Any, found: Neighbors, queries: Floats) -> Neighbors:
+def ask_published(index: BaseIndex, found: Neighbors, queries: Floats) -> Neighbors:
     """Re-rank as the published code does."""
-    candidates = index.reconstruct_batch(found.rows.ravel()).reshape(*found.rows.shape, -1)
+    candidates = index.vectors(found.rows.ravel()).reshape(*found.rows.shape, -1)
     scores = published(queries, candidates)
     order = np.argsort(-scores, axis=1, kind="stable")
     return Neighbors(
-        found.query_ids,
         np.take_along_axis(found.rows, order, axis=1),
         np.take_along_axis(scores, order, axis=1),
     )
 
 
-def ask_ours(index: Any, found: Neighbors, queries: Floats) -> Neighbors:
+def ask_ours(index: BaseIndex, found: Neighbors, queries: Floats) -> Neighbors:
     """Re-rank with the default numbers."""
-    return rerank_neighbors(
-        found, queries, index.reconstruct_batch, count=COUNT, nearest=NEAREST, beta=BETA
-    )
+    return rerank_neighbors(found, queries, index.vectors, count=COUNT, nearest=NEAREST, beta=BETA)
 
 
 @dataclass(frozen=True)
@@ -133,23 +130,22 @@ class Case:
         vectors = self.queries.vectors
         if database.whitening is not None:
             vectors = database.whitening.apply(vectors)
-        found = search(
-            database.index, self.queries.ids, vectors, min(COUNT, len(database.image_ids))
-        )
+        index = database.images.base
+        found = index.search(vectors, min(COUNT, len(database.images)))
         parts = [
             ask_published(
-                database.index,
-                Neighbors((name,), found.rows[row : row + 1], found.scores[row : row + 1]),
+                index,
+                Neighbors(found.rows[row : row + 1], found.scores[row : row + 1]),
                 vectors[row : row + 1],
             )
-            for row, name in enumerate(found.query_ids)
+            for row in range(len(found))
         ]
         rows, scores = (
             np.concatenate([getattr(part, name) for part in parts]) for name in ("rows", "scores")
         )
-        ranked = Neighbors(found.query_ids, rows, scores).first(plain.labels.shape[1])
+        ranked = Neighbors(rows, scores).first(plain.labels.shape[1])
         labels, similarities = plain.labels.copy(), plain.similarities.copy()
-        labels[:, : ranked.rows.shape[1]] = database.landmark_ids[ranked.rows]
+        labels[:, : ranked.rows.shape[1]] = database.rows.landmark_ids[ranked.rows]
         similarities[:, : ranked.rows.shape[1]] = ranked.scores
         return replace(plain, labels=labels, similarities=similarities)
 
@@ -181,7 +177,7 @@ def open_case(run: Path, *, whitened: bool) -> Case:
     database = opened.database
     if not whitened:
         vectors = load_split_embeddings(run, database.split).vectors
-        database = replace(database, whitening=None, index=build_index(vectors))
+        database = replace(database, whitening=None, images=ImageIndex.build(vectors[:, None]))
     recognizer = replace(
         opened, recipe=recipe.model_copy(update=changes), features=None, database=database
     )

@@ -57,7 +57,7 @@ class Album:
 
     def has_photo(self, landmark_id: int) -> bool:
         """Tell whether the database shows a landmark."""
-        return bool((self.database.landmark_ids == landmark_id).any())
+        return len(self.database.rows.rows_of_landmark(landmark_id)) > 0
 
     def find_best(self, query_id: str, landmark_id: int) -> Neighbor | None:
         """Return the database photo that speaks most for a landmark.
@@ -68,7 +68,7 @@ class Album:
         near = [found for found in self.neighbors[query_id] if found.landmark_id == landmark_id]
         if near:
             return max(near, key=measure_strength)
-        rows = np.flatnonzero(self.database.landmark_ids == landmark_id)
+        rows = self.database.rows.rows_of_landmark(landmark_id)
         place = self._query_rows.get(query_id)
         if place is None or not len(rows):
             return None
@@ -77,7 +77,7 @@ class Album:
             vectors = self.database.whitening.apply_all(vectors)
         cosines = self.database.images.cosines(vectors[0], rows)
         best = int(np.argmax(cosines))
-        image_id = self.database.image_ids[rows[best]]
+        image_id = self.database.rows.image_id(rows[best])
         return Neighbor(image_id, landmark_id, None, float(cosines[best]), None)
 
     def find_supporters(self, query_id: str, landmark_id: int | None, count: int) -> list[Neighbor]:
@@ -116,13 +116,13 @@ class Album:
     def verify(self, query_id: str, near: Neighbor) -> Verification | None:
         """Compare a query with a database photo as the run did; None without local features."""
         query = self.features[0].get(query_id) if self.features else None
-        row = self.database.row_of.get(near.image_id)
-        if query is None or row is None:
+        row = self.database.rows.row_of(near.image_id)
+        if query is None or row < 0:
             return None
         rows = {row}
         if self.job.recipe.rerank.matching == "aggregated" and near.inliers is not None:
             verified = [each for each in self.neighbors[query_id] if each.inliers is not None]
-            rows |= {self.database.row_of[each.image_id] for each in verified}
+            rows |= {self.database.rows.row_of(each.image_id) for each in verified}
         found = {
             each.row: each.verification for each in self._verifier.compare(query, sorted(rows))
         }
@@ -145,7 +145,7 @@ class Album:
     @cached_property
     def _verifier(self) -> Verifier:
         assert self.features is not None
-        return Verifier(self.database.image_ids, self.features[1], self.job.recipe.rerank)
+        return Verifier(self.database.rows, self.features[1], self.job.recipe.rerank)
 
     @cached_property
     def _queries(self) -> Embeddings:

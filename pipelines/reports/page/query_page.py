@@ -42,7 +42,7 @@ def write_query_page(engine: QueryEngine, answers: Sequence[Answer], path: Path)
     database = engine.recognizer.database
     facts = (
         ("run", engine.run.resolve().name),
-        ("database", f"{len(database.image_ids)} photos"),
+        ("database", f"{database.images.live} photos"),
         ("decision", engine.recipe.decide.policy),
     )
     cases = tuple(shower.show(answer) for answer in answers)

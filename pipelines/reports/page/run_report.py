@@ -81,13 +81,12 @@ def _facts(job: Job, album: Album, run: RunAnswers) -> list[tuple[str, str]]:
     verified = f"{rerank.method}, {rerank.model} transforms, {rerank.candidates} candidates"
     threshold = _read_threshold(job)
     limit = "" if threshold is None else f", answers from confidence {threshold:.3f} on"
-    landmarks = len(set(database.landmark_ids.tolist()))
     return [
         ("recipe", f"{name}: {recipe.description}" if recipe.description else name),
         ("dataset", job.data.resolve().name),
-        ("database", f"{len(database.image_ids)} photos of {landmarks} landmarks"),
+        ("database", f"{database.images.live} photos of {len(database.rows.landmarks)} landmarks"),
         ("test", f"{len(run.answers.query_ids)} photos"),
-        ("model", f"{_name_models(job)}, {database.index.d} values"),
+        ("model", f"{_name_models(job)}, {database.images.dim} values"),
         ("local features", "none" if rerank.method == "none" else verified),
         ("decision", f"{recipe.decide.policy}{limit}"),
     ]

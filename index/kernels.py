@@ -1,0 +1,63 @@
+"""Load FAISS with the fastest products of matrices that the processor can compute.
+
+`faiss` is imported from here. The wheel's OpenBLAS is of 2021: processors that it does not know get
+kernels of 2004, a third as fast. So it is told which to take, by what the processor says it can do;
+OPENBLAS_CORETYPE in the environment wins. numpy's own OpenBLAS knows the processors of today: it is
+loaded before, and never sees what FAISS's is told. Reads /proc/cpuinfo.
+"""
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+# Loaded first, so that its OpenBLAS has chosen.
+import numpy  # noqa: F401
+
+VARIABLE = "OPENBLAS_CORETYPE"
+# What the kernels of each kind are compiled for, the fastest first: OpenBLAS obeys without looking.
+NEEDED = {
+    "SkylakeX": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx2", "fma"},
+    "Haswell": {"avx2", "fma"},
+}
+
+
+def pick_kernels(flags: set[str]) -> str:
+    """Return the kind of kernels for a processor with these flags; empty: OpenBLAS decides.
+
+    >>> pick_kernels({"fma", "avx2", "sse4_1"}), pick_kernels({"avx2", "avx512f"})
+    ('Haswell', '')
+    """
+    return next((kind for kind, needed in NEEDED.items() if needed <= flags), "")
+
+
+def read_flags(path: Path = Path("/proc/cpuinfo")) -> set[str]:
+    """Return what every processor here can do; nothing where that is not to be read."""
+    try:
+        lines = path.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return set()
+    flags = [set(line.partition(":")[2].split()) for line in lines if line.startswith("flags")]
+    return set.intersection(*flags) if flags else set()
+
+
+def _tell() -> str:
+    """Set the variable, unless it is set or comes too late; return the kind that was chosen."""
+    if VARIABLE in os.environ or "faiss" in sys.modules:
+        return os.environ.get(VARIABLE, "")
+    kind = pick_kernels(read_flags())
+    if kind:
+        os.environ[VARIABLE] = kind
+    return kind
+
+
+_own = VARIABLE not in os.environ
+KERNELS = _tell()  # of FAISS's products; empty: OpenBLAS decided
+try:
+    faiss: Any = importlib.import_module("faiss")
+finally:
+    if _own:  # processes that are started from here decide for themselves
+        os.environ.pop(VARIABLE, None)
+
+__all__ = ["KERNELS", "faiss", "pick_kernels", "read_flags"]

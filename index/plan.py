@@ -1,0 +1,327 @@
+"""Choose the index of a database by the memory and the recall that are asked for.
+
+Few vectors are compared exactly. Of more, each kind of index.kinds is built of a sample and tuned
+on queries from it; of those that find enough in the memory there is, the one with the least cost is
+built of all and tuned again. Costs are counted and draws are seeded: the same vectors end in the
+same index. What was measured, recall and speed, is told in an IndexReport. Reads and writes no
+files.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embed.errors import InputError
+
+from .base import BaseIndex
+from .kernels import KERNELS, faiss
+from .kinds import (
+    count_cost,
+    describe,
+    list_kinds,
+    list_settings,
+    list_values,
+    project,
+)
+from .settings import SearchSettings
+
+logger = logging.getLogger(__name__)
+
+EXACT = "exact"
+# Vectors below which all are compared: of 512 numbers that takes one core .7 milliseconds, a
+# hundredth of what describing a photo takes.
+EXACT_BELOW = 50_000
+NEAREST = 10  # recall is the share of so many nearest rows that are found
+QUERIES, TRIAL_QUERIES = 1000, 500  # that are asked of the index, and of those that are tried
+SAMPLE = 25_000  # rows that kinds are tried on: that takes two cores half a minute
+TRAINED = 50_000  # rows that an index is trained on
+TRAINED_PER_LIST = 40  # rows that an inverted list is trained on: FAISS wants 39
+BLOCK = 65_536  # rows that are added at a time
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """What was chosen, why, and what it was measured to do."""
+
+    factory: str  # in FAISS's words, or "exact"
+    why: str
+    parameters: Mapping[str, int] = field(default_factory=dict)  # see index.base
+    recall: float = 1.0  # of the ten nearest, found
+    recall_low: float = 1.0  # Wilson's 95 percent interval, a query counting as one draw
+    recall_high: float = 1.0
+    queries: int = 0  # rows of the database that asked for their neighbours
+    queries_per_second: float = 0.0
+    bytes: int = 0  # in memory; the file of exact vectors does not count beside a coarse index
+    seconds: float = 0.0  # to choose, build and tune
+    kernels: str = KERNELS  # of FAISS's products of matrices; empty: its own choice
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the values for a manifest."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        """Return one line for people."""
+        settings = "".join(f", {name} {value}" for name, value in self.parameters.items())
+        found = (
+            f"finds {self.recall:.4f} of the {NEAREST} nearest (95 % interval "
+            f"{self.recall_low:.4f} to {self.recall_high:.4f}), "
+            if self.factory != EXACT
+            else ""
+        )
+        kernels = f"; kernels {self.kernels}" if self.kernels else ""
+        return (
+            f"index {self.factory}{settings}: {found}{self.queries_per_second:,.0f} queries a "
+            f"second, {format_bytes(self.bytes)}; {self.why}{kernels}"
+        )
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Queries that are rows of the database, and what is to be found beside themselves."""
+
+    queries: NDArray[np.float32]  # [Q, dim]
+    own: NDArray[np.int64]  # [Q] their rows
+    least: NDArray[np.float32]  # [Q] the cosine of the last that is to be found
+    k: int
+
+    @classmethod
+    def draw(cls, exact: NDArray[np.floating], count: int, seed: int = 0) -> "Trial":
+        """Draw at most `count` rows of exact [N, dim], N at least 2, and compare them with all."""
+        drawn = np.random.default_rng(seed).choice(len(exact), min(count, len(exact)), False)
+        own, base = np.sort(drawn), BaseIndex(exact)
+        k = min(NEAREST, len(exact) - 1)
+        trial = cls(base.vectors(own), own, np.empty(0, np.float32), k)
+        return replace(trial, least=trial.find(base)[:, -1])
+
+    def find(self, index: BaseIndex) -> NDArray[np.float32]:
+        """Return the cosines [Q, k] of what an index finds beside the queries themselves."""
+        found = index.search(self.queries, self.k + 1)
+        # The row itself is left out; where its copies keep it off the list, the last one is.
+        others = np.argsort(found.rows == self.own[:, None], axis=1, kind="stable")[:, : self.k]
+        return np.take_along_axis(found.scores, others, axis=1)
+
+    def measure(self, index: BaseIndex) -> float:
+        """Return the share of what is to be found that an index finds; equals count alike."""
+        return float((self.find(index) >= self.least[:, None]).mean())
+
+
+def plan_index(
+    exact: NDArray[np.floating], settings: SearchSettings
+) -> tuple[BaseIndex, IndexReport]:
+    """Return the index of vectors [N, dim] of length 1, and what there is to tell of it.
+
+    Args:
+        exact: float32, or float16 that may be memory-mapped: it is read in blocks.
+        settings: of the search.
+
+    Raises:
+        InputError: the memory or the recall is out of reach, or FAISS cannot make the factory of
+            these vectors.
+    """
+    start = time.perf_counter()
+    index, report = _plan(exact, settings)
+    trial = Trial.draw(exact[: min(len(exact), BLOCK)], QUERIES) if len(exact) > 1 else None
+    speed = _measure_speed(index, trial.queries) if trial else 0.0
+    seconds = time.perf_counter() - start
+    return index, replace(report, queries_per_second=speed, seconds=seconds)
+
+
+def _plan(exact: NDArray[np.floating], settings: SearchSettings) -> tuple[BaseIndex, IndexReport]:
+    count, needed, memory = len(exact), 4 * exact.size, settings.memory_bytes
+    fits = needed <= memory
+    factory = settings.factory.replace(" ", "")
+    if factory == "Flat" or (not factory and fits and count < EXACT_BELOW):
+        why = "asked for" if factory else f"all are compared of fewer than {EXACT_BELOW:,} vectors"
+        return BaseIndex(exact), IndexReport(EXACT, why, bytes=needed)
+    if not factory and settings.recall == 1:
+        if not fits:
+            raise _out_of_reach(settings, 0.0, exact.shape)
+        return BaseIndex(exact), IndexReport(EXACT, "recall 1 is asked for", bytes=needed)
+    stored = np.asarray(exact, dtype=np.float16) if exact.dtype != np.float16 else exact
+    trial = Trial.draw(stored, QUERIES) if count > 1 else None
+    if trial is None:
+        raise InputError("one vector needs no index; leave search.factory empty")
+    kinds, best = ([(factory, "asked for")], 0.0) if factory else _try_kinds(stored, settings)
+    for kind, why in kinds:
+        coarse = build_coarse(stored, kind)
+        size = measure_bytes(coarse)
+        if size > memory:
+            if factory:
+                raise InputError(
+                    f"search.factory = {factory!r} takes {format_bytes(size)}; search.memory is "
+                    f"{settings.memory}: allow as much, or leave the factory empty"
+                )
+            continue
+        index, recall = tune(BaseIndex(stored, coarse), trial, settings.recall)
+        if recall >= settings.recall:
+            return index, _report(kind, why, index, recall, trial, size)
+        best = max(best, recall)
+    if fits and not factory:
+        why = f"no other index finds {settings.recall} in {settings.memory}"
+        return BaseIndex(exact), IndexReport(EXACT, why, bytes=needed)
+    raise _out_of_reach(settings, best, exact.shape)
+
+
+def _try_kinds(
+    stored: NDArray[np.floating], settings: SearchSettings
+) -> tuple[list[tuple[str, str]], float]:
+    """Return kinds, each with why, the cheapest first, and the most that another kind finds.
+
+    They are those that find enough of a sample, and are within the memory.
+    """
+    count, dim = stored.shape
+    drawn = np.random.default_rng(0).choice(count, min(SAMPLE, count), replace=False)
+    sample = np.asarray(stored[np.sort(drawn)], dtype=np.float32)
+    trial = Trial.draw(sample, TRIAL_QUERIES)
+    found, best = [], 0.0
+    for kind, whole in zip(list_kinds(len(sample), dim), list_kinds(count, dim), strict=True):
+        coarse = build_coarse(sample, kind)
+        size = measure_bytes(coarse) * count // len(sample)
+        if size > settings.memory_bytes:
+            logger.debug("%s: about %s, too much", whole, format_bytes(size))
+            continue
+        index, recall = tune(BaseIndex(sample, coarse), trial, settings.recall)
+        shape, setting = project(describe(coarse), index.parameters, count)
+        cost = count_cost(shape, setting, count, dim, NEAREST)
+        logger.debug("%s: recall %.4f, %.0f us, %s", whole, recall, cost / 1e3, format_bytes(size))
+        if recall >= settings.recall:
+            found.append((cost, whole))
+        else:
+            best = max(best, recall)
+    why = (
+        f"the cheapest of {len(found)} that find {settings.recall} of a sample in {settings.memory}"
+    )
+    return [(kind, why) for _, kind in sorted(found)], best
+
+
+def build_coarse(vectors: NDArray[np.floating], factory: str) -> Any:
+    """Return the FAISS index of a factory string over vectors [N, dim], trained on some of them.
+
+    Distances are Euclidean, whose order among vectors of length 1 is that of cosines: principal
+    components that are centred keep it.
+
+    Raises:
+        InputError: FAISS does not know the factory, or cannot make it of so many such vectors.
+    """
+    count, dim = vectors.shape
+    try:
+        index = faiss.index_factory(dim, factory, faiss.METRIC_L2)
+        trained = max(TRAINED, TRAINED_PER_LIST * describe(index).lists)
+        drawn = np.random.default_rng(0).choice(count, min(trained, count), replace=False)
+        index.train(np.asarray(vectors[np.sort(drawn)], dtype=np.float32))
+        for start in range(0, count, BLOCK):
+            index.add(np.asarray(vectors[start : start + BLOCK], dtype=np.float32))
+    except (RuntimeError, AttributeError) as error:
+        reason = str(error).strip().splitlines()[-1].rpartition("failed: ")[2]
+        raise InputError(
+            f"search.factory = {factory!r}: FAISS cannot make it of {count:,} vectors of {dim} "
+            f"numbers ({reason}); leave it empty, and one is chosen by search.memory and "
+            "search.recall"
+        ) from error
+    return index
+
+
+def tune(index: BaseIndex, trial: Trial, least: float) -> tuple[BaseIndex, float]:
+    """Return an index with the cheapest parameters whose recall is least or more, and the recall.
+
+    Where none is, those with the most of everything. More of a parameter never finds less.
+    """
+    shape = describe(index.coarse)
+    values = list_values(shape, index.ntotal, trial.k + 1)
+
+    def measure(setting: Mapping[str, int]) -> float:
+        return trial.measure(replace(index, parameters=setting))
+
+    most = {name: each[-1] for name, each in values.items()}
+    recall = measure(most)
+    if recall < least:
+        return replace(index, parameters=most), recall
+    for name, each in values.items():  # what is too little with the most of all others
+        while len(each) > 1 and measure({**most, name: each[(len(each) - 1) // 2]}) < least:
+            del each[: (len(each) - 1) // 2 + 1]
+    costs = [
+        (count_cost(shape, setting, index.ntotal, index.dim, trial.k), setting)
+        for setting in list_settings(values)
+    ]
+    for _, setting in sorted(costs, key=lambda each: each[0]):
+        if (recall := measure(setting)) >= least:
+            return replace(index, parameters=setting), recall
+    raise AssertionError("the most of all was enough")
+
+
+def measure_bytes(index: Any) -> int:
+    """Return the bytes of a FAISS index."""
+    sizes: list[int] = []
+    writer = faiss.PyCallbackIOWriter(lambda block: sizes.append(len(block)))
+    faiss.write_index(index, writer)
+    return sum(sizes)
+
+
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
+    """Return the bounds of a share of `count` draws with 95 % confidence; Wilson 1927.
+
+    >>> [round(bound, 4) for bound in wilson_interval(0.99, 1000)]
+    [0.9817, 0.9946]
+    """
+    z = 1.959964
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    spread = math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    half = z / (1 + z * z / count) * spread
+    return max(centre - half, 0.0), min(centre + half, 1.0)
+
+
+def format_bytes(size: float) -> str:
+    """Return an amount of memory for people.
+
+    >>> format_bytes(2_512_000_000), format_bytes(31_000)
+    ('2.51 GB', '31 kB')
+    """
+    for unit, least in (("GB", 1e9), ("MB", 1e6)):
+        if size >= least:
+            return f"{size / least:.3g} {unit}"
+    return f"{size / 1e3:.3g} kB"
+
+
+def _report(
+    kind: str, why: str, index: BaseIndex, recall: float, trial: Trial, size: int
+) -> IndexReport:
+    low, high = wilson_interval(recall, len(trial.queries))
+    return IndexReport(
+        *(kind, why, index.parameters, recall, low, high),
+        queries=len(trial.queries),
+        bytes=size,
+    )
+
+
+def _measure_speed(index: BaseIndex, queries: NDArray[np.float32]) -> float:
+    """Return queries a second in a batch, the better of two."""
+    seconds = []
+    for _ in range(2):
+        start = time.perf_counter()
+        index.search(queries, NEAREST)
+        seconds.append(time.perf_counter() - start)
+    return len(queries) / min(seconds)
+
+
+def _out_of_reach(settings: SearchSettings, best: float, shape: Sequence[int]) -> InputError:
+    """Return the error that says what there could be instead; best 0: nothing was measured."""
+    named = "factory" if settings.factory else "memory"
+    what = f"search.{named} = {getattr(settings, named)!r}"
+    found, remedy = "no index is that small", ""
+    if best:
+        found = f"the most that was found of the {NEAREST} nearest is {best:.4f}"
+        remedy = f"ask for a recall of {math.floor(best * 1e3) / 1e3:g}, or "
+    elif settings.recall == 1:
+        found = "to find all of the nearest, all are compared"
+    needed = 4 * shape[0] * shape[1]
+    return InputError(
+        f"{what} with search.recall = {settings.recall:g} is out of reach for {shape[0]:,} vectors "
+        f"of {shape[1]} numbers: {found}; {remedy}allow {format_bytes(needed)} of memory, which "
+        "compares all"
+    )

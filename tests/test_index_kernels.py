@@ -1,0 +1,65 @@
+"""Which kernels FAISS is told to take: never ones that the processor lacks, never numpy."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from index.kernels import NEEDED, pick_kernels, read_flags
+
+WHAT = (
+    "from index.kernels import KERNELS; import os; from threadpoolctl import threadpool_info;"
+    "print(KERNELS, os.environ.get('OPENBLAS_CORETYPE'), *sorted("
+    "('numpy' if 'numpy' in i['filepath'] else 'faiss') + ':' + i['architecture']"
+    " for i in threadpool_info() if i['internal_api'] == 'openblas'))"
+)
+
+
+def load(**variables: str) -> dict[str, str]:
+    """Return what a process chose, what its environment says after, and what each library took."""
+    environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
+    run = subprocess.run(
+        [sys.executable, "-c", WHAT], capture_output=True, text=True, env=environment | variables
+    )
+    chosen, after, *found = run.stdout.strip("\n").split(" ")
+    return {"chosen": chosen, "after": after, **dict(each.split(":") for each in found)}
+
+
+@pytest.mark.parametrize("kind", NEEDED)
+def test_one_flag_too_few_and_the_kernels_are_not_taken(kind: str) -> None:
+    assert pick_kernels(NEEDED[kind] | {"sse2"}) == kind
+    for flag in NEEDED[kind]:
+        assert pick_kernels(NEEDED[kind] - {flag}) != kind
+
+
+def test_the_flags_are_those_that_all_processors_have(tmp_path: Path) -> None:
+    path = tmp_path / "cpuinfo"
+    path.write_text(
+        "processor : 0\nflags\t\t: fma avx2 avx512f\n\nflags\t\t: fma avx2\nbugs\t: x\n"
+    )
+    assert read_flags(path) == {"fma", "avx2"}
+    path.write_text("Features : neon\n")  # another architecture
+    assert read_flags(path) == set()
+    assert read_flags(tmp_path / "none") == set()
+
+
+def test_faiss_takes_what_was_picked_and_numpy_what_it_takes_alone() -> None:
+    alone = subprocess.run(
+        [sys.executable, "-c", WHAT.replace("from index.kernels import KERNELS", "KERNELS = ''")
+         .replace("; import os", "; import os, numpy")],
+        capture_output=True, text=True, check=True,
+        env={k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"},
+    ).stdout  # fmt: skip
+    found = load()
+    assert found["chosen"] == pick_kernels(read_flags())
+    assert found["after"] == "None"  # processes started from here choose for themselves
+    assert "numpy:" + found["numpy"] in alone
+    if found["chosen"] and "faiss" in found:
+        assert found["faiss"] == found["chosen"]
+
+
+def test_what_the_user_has_set_wins_and_stays() -> None:
+    found = load(OPENBLAS_CORETYPE="Nehalem")
+    assert found["chosen"] == found["after"] == "Nehalem"
