@@ -9,6 +9,7 @@ from typing import Any
 from pipelines.artifacts import make_key
 from pipelines.runs.changes import STAGE
 from pipelines.runs.decoding import decoding
+from pipelines.runs.engines import embed_settings
 from pipelines.runs.members import list_members
 from pipelines.runs.recipe import Recipe
 
@@ -18,7 +19,7 @@ from .extractors import find_fingerprint
 def description_settings(run: Path, recipe: Recipe) -> dict[str, Any]:
     """Return the settings that a description depends on."""
     members = list_members(run, recipe).values()
-    embeds = [member.embed.model_dump(mode="json") for member in members]
+    embeds = [embed_settings(member.embed) for member in members]
     return {"embed": embeds, "decode": decoding(recipe)}
 
 
