@@ -32,6 +32,7 @@ MAKERS = {
     **{"model": "train", "delf": "train"},
     **{"index": "index", "decision": "index", "submit": "submit"},
 }
+CHANGES = "changes"  # holds a folder a change, see pipelines.runs.changes
 SPLIT_FOLDERS = ("embeddings", "features")  # hold an artifact a split, made in parts
 WORK = ".discover"  # the folder, among groups, in which `cairn discover` keeps its run
 
@@ -173,6 +174,8 @@ def load_manifest(folder: Path) -> Manifest | None:
 
 def remedy(folder: Path) -> str:
     """Say how an artifact is made anew: by one command where it is a run's."""
+    if folder.parent.name == CHANGES:  # what was added is nowhere else
+        return f"put it back from a copy, or delete {folder} and add its photos again: cairn add"
     if _is_split(folder):  # whole parts are kept
         return f"delete {folder / 'manifest.json'}, and make it anew: {name_maker(folder)}"
     command = name_maker(folder, redo=True)

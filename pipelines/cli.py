@@ -24,6 +24,7 @@ from embed.printable import printable
 from pipelines.commands import (
     augmentations,
     balance,
+    changes,
     check,
     clean,
     data_report,
@@ -45,6 +46,7 @@ from pipelines.commands import (
 
 GOES_ON = "interrupted; the same command goes on from here"
 MAKE, QUERY, EVALUATE = "Make a run, stage by stage", "Query", "Evaluate"
+CHANGE = "Change what is known, without training"
 GROUP = "Begin with photos that nobody has labelled"
 GET, CHOOSE = "Make a dataset folder", "Look at it, choose from it"
 
@@ -151,6 +153,7 @@ app = _make_app(
         GROUP: (discover.discover,),
         MAKE: (run.run, stages.train, stages.embed, stages.index, stages.submit),
         QUERY: (query.query, explain.explain),
+        CHANGE: (changes.add, changes.remove, changes.landmarks, changes.compact),
         EVALUATE: (
             scores.evaluate,
             scores.report,

@@ -4,10 +4,11 @@ A part (see embed.parts) holds the features of some images, a row an image; what
 is checked. Knows nothing of how features are found or used. Reads and writes `part-*.parquet`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -62,6 +63,43 @@ def make_rows(
         DIM_KEY: str(dims.pop()),
     }
     return _table(image_ids, features).replace_schema_metadata(metadata)
+
+
+class StoredFeatures(Protocol):
+    """Features that are read when they are asked for."""
+
+    def get(self, image_id: str) -> LocalFeatures | None:
+        """Return the features of an image, or None where it is not stored."""
+        ...
+
+    def get_many(self, image_ids: Iterable[str] | pa.Array) -> list[LocalFeatures | None]:
+        """Return the features of images; None of an image that is not stored."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class LayeredStore:
+    """A store, and others that hold some images in its place."""
+
+    first: StoredFeatures
+    layers: Sequence[tuple[Collection[str], StoredFeatures]]  # the images that count of each
+
+    def get(self, image_id: str) -> LocalFeatures | None:
+        """Return the features of an image, or None where it is not stored."""
+        return self.get_many([image_id])[0]
+
+    def get_many(self, image_ids: Iterable[str] | pa.Array) -> list[LocalFeatures | None]:
+        """Return the features of images; None of an image that is not stored."""
+        ids = image_ids.to_pylist() if isinstance(image_ids, pa.Array) else list(image_ids)
+        found: list[LocalFeatures | None] = [None] * len(ids)
+        left = list(range(len(ids)))
+        for held, store in (*self.layers, (ids, self.first)):
+            mine = [place for place in left if ids[place] in held]
+            read = store.get_many([ids[place] for place in mine]) if mine else []
+            for place, features in zip(mine, read, strict=True):
+                found[place] = features
+            left = [place for place in left if ids[place] not in held]
+        return found
 
 
 class FeatureStore:

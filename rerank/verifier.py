@@ -20,7 +20,7 @@ from .aggregated import AggregatedIndex, build_aggregated_index, verify_aggregat
 from .features import LocalFeatures
 from .geometry import Verification
 from .settings import RerankSettings
-from .store import FeatureStore
+from .store import StoredFeatures
 from .verify import verify_candidates
 
 CHUNK = 10  # candidates verified at a time
@@ -67,7 +67,7 @@ class Verifier:
     """Compares queries with images of a database."""
 
     table: RowTable  # of the database
-    features: FeatureStore  # of these images
+    features: StoredFeatures  # of these images
     settings: RerankSettings
 
     def verify(

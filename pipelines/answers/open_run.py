@@ -4,6 +4,8 @@ Reads index/, features/ and embeddings/ of a run. Writes nothing. Imports no tor
 that a network makes.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import numpy as np
 from embed.errors import InputError
 from embed.shards import Embeddings, read_embeddings, read_failures
 from pipelines.artifacts import load_manifest, remedy_file
+from pipelines.runs.changes import Change
 from pipelines.runs.decoding import decoding
 from pipelines.runs.engines import embed_settings
 from pipelines.runs.integrity import compare_sizes, intact_file, intact_parts
@@ -18,10 +21,12 @@ from pipelines.runs.members import list_members
 from pipelines.runs.parts import IMAGES
 from pipelines.runs.recipe import Recipe
 from rerank.places import PLACES
-from rerank.store import FeatureStore
+from rerank.store import FeatureStore, LayeredStore, StoredFeatures
 
-from .database import load_database
+from .database import follow_changes, load_database
+from .description import description_key
 from .extractors import find_fingerprint
+from .live import AddedPhotos, apply_changes, while_listed
 from .recognition import Recognizer
 
 
@@ -70,7 +75,12 @@ def split_pool(run: Path) -> tuple[Embeddings, Embeddings]:
 
 
 def open_recognizer(
-    run: Path, recipe: Recipe, fingerprint: str, names: dict[int, str] | None = None
+    run: Path,
+    recipe: Recipe,
+    fingerprint: str,
+    names: dict[int, str] | None = None,
+    *,
+    changes: bool = True,
 ) -> Recognizer:
     """Load the database of a run, its features and the pool.
 
@@ -79,23 +89,70 @@ def open_recognizer(
         recipe: of the run.
         fingerprint: of the model that describes the queries.
         names: of landmarks, as load_database takes them.
+        changes: False for the database as it was indexed.
 
     Raises:
         MissingFileError: the run is not indexed.
         InputError: a file is damaged, or the parts of the run do not belong together.
     """
-    database = load_database(run, fingerprint, names)
-    _check_recipe(run, database.split, recipe)
+    database = load_database(run, fingerprint, names, changes=False)
+    check_recipe(run, database.split, recipe)
     no_pool = np.empty((0, 1, database.images.dim), dtype=np.float32)
-    return Recognizer(
+    indexed = Recognizer(
         database,
         split_pool(run)[0].all_vectors if database.has_pool else no_pool,
         open_features(run, database.split, recipe),
         recipe,
     )
+    return follow(run, indexed) if changes else indexed
 
 
-def _check_recipe(run: Path, split: str, recipe: Recipe) -> None:
+def follow(run: Path, indexed: Recognizer) -> Recognizer:
+    """Return what was opened without the changes of a run with them.
+
+    Raises:
+        InputError: a file of a change is damaged, or the recipe describes photos otherwise.
+    """
+    database, recipe = indexed.database, indexed.recipe
+
+    def read(changes: Sequence[Change]) -> Recognizer:
+        if any(change.adds for change in changes):
+            key = description_key(run, recipe, database.fingerprint)
+            if any(change.adds and change.manifest.key != key for change in changes):
+                raise InputError(
+                    f"the photos added to {run} are described otherwise than its recipe says; "
+                    f"describe them anew: cairn index --run {run}"
+                )
+        live = apply_changes(changes, database.rows, database.names)
+        features = layer_features(indexed.features, live.added, run, recipe)
+        return replace(indexed, database=follow_changes(database, live), features=features)
+
+    return while_listed(run, read)
+
+
+def layer_features(
+    first: StoredFeatures | None, added: Sequence[AddedPhotos], run: Path, recipe: Recipe
+) -> StoredFeatures | None:
+    """Return the features of a database: of the index, and of the photos that were added."""
+    if first is None or not added:
+        return first
+    fingerprint = find_fingerprint(run, recipe.rerank)
+    layers = [
+        (
+            each.files,
+            FeatureStore(
+                each.change.folder,
+                fingerprint,
+                parts=each.change.parts("features"),
+                remake=f"describe the photos anew: cairn index --run {run}",
+            ),
+        )
+        for each in added
+    ]
+    return LayeredStore(first, layers)
+
+
+def check_recipe(run: Path, split: str, recipe: Recipe) -> None:
     """Raise InputError if the recipe describes photos otherwise than those of a split were."""
     for folder, member in list_members(run, recipe).items():
         made = load_manifest(folder / "embeddings" / split)

@@ -7,6 +7,7 @@ one forward pass, one search and the verification of its candidates.
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from embed.regions import region_boxes, to_pixels
 from embed.shards import Embeddings
 from pipelines.artifacts import load_manifest
 from pipelines.datasets.dataset import Dataset
+from pipelines.runs.changes import Generation, read_generation
 from pipelines.runs.job import read_run
 from pipelines.runs.members import list_members
 from pipelines.runs.recipe import Recipe, make_recipe
@@ -32,7 +34,8 @@ from .decision import at_precision, load_decision
 from .describer import load_describer
 from .extras import make_extras
 from .further import add_further
-from .open_run import open_recognizer
+from .live import find_file
+from .open_run import follow, open_recognizer
 from .recognition import Recognizer
 from .supporters import order_supporters
 
@@ -60,11 +63,33 @@ class QueryEngine:
         self.run, self.data = run, Path(recorded["data"])
         self.recipe: Recipe = make_recipe(recorded["settings"], str(run))
         self.describer = load_describer(run, self.recipe, engine=engine)
-        self.recognizer: Recognizer = open_recognizer(run, self.recipe, self.describer.fingerprint)
+        fingerprint = self.describer.fingerprint
+        self._indexed = open_recognizer(run, self.recipe, fingerprint, changes=False)
+        self.recognizer: Recognizer = self._indexed
+        self._generation: Generation = ()
+        self.follow()
         self._compare_engines()
         self.decision = load_decision(run, self.recipe, self.recognizer.database)
         if min_precision is not None:
             self.decision = at_precision(self.decision, run, min_precision)
+
+    def follow(self) -> bool:
+        """Take over what was added to the database, or removed, meanwhile; tell if there was."""
+        generation = read_generation(self.run)  # before: what comes while it is read is seen next
+        if generation == self._generation:
+            return False
+        self.recognizer = follow(self.run, self._indexed)
+        self._generation = generation
+        return True
+
+    def locate(self, image_id: str) -> ImageFile:
+        """Return where a photo of the database is. Raises MissingFileError without the dataset."""
+        added = find_file(self.recognizer.database.added, image_id)
+        return self._dataset.locate(image_id) if added is None else added
+
+    @cached_property
+    def _dataset(self) -> Dataset:
+        return Dataset(self.data)
 
     def _compare_engines(self) -> None:
         """Say so where photos are described by another engine than those of the database."""
@@ -81,14 +106,25 @@ class QueryEngine:
     def ask(self, path: ImageFile, neighbors: int = 5) -> Answer:
         """Recognise one photo; a photo that cannot be read is an answer with an error.
 
+        What was added or removed before is known to the answer, all or none of each change.
+
         Args:
             path: of the photo.
             neighbors: how many database photos come with the answer, see order_supporters.
         """
+        self.follow()
         try:
             image = self.describer.decode(path)
         except ImageError as error:
             return Answer(str(path), error=str(error))
+        try:
+            return self._ask(path, image, neighbors)
+        except MissingFileError:  # changes were put into one meanwhile
+            if not self.follow():
+                raise
+            return self._ask(path, image, neighbors)
+
+    def _ask(self, path: ImageFile, image: DecodedImage, neighbors: int) -> Answer:
         query, features = self.describer.describe(image, str(path))
         neighbors_found, evidence = self.recognizer.gather(query, lambda row: features)
         database, rows = self.recognizer.database, neighbors_found.rows
@@ -132,7 +168,7 @@ class QueryEngine:
     def _decode(self, match: Match) -> DecodedImage | None:
         """Decode a database photo; None where it is not there any more."""
         try:
-            return self.describer.decode(Dataset(self.data).locate(match.image_id))
+            return self.describer.decode(self.locate(match.image_id))
         except (FileNotFoundError, ImageError):
             return None
 

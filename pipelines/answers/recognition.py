@@ -20,7 +20,7 @@ from index.images import ImageIndex
 from index.neighbors import Neighbors
 from pipelines.runs.recipe import Recipe
 from rerank.expansion import expand_queries
-from rerank.store import FeatureStore
+from rerank.store import StoredFeatures
 from rerank.superglobal import rerank_neighbors
 from rerank.verifier import FindFeatures, Geometry, Verifier
 
@@ -35,7 +35,7 @@ class Recognizer:
 
     database: Database
     pool: NDArray[np.float32]  # [P, V, dim] descriptors of images without a landmark
-    features: FeatureStore | None  # of the database images; None without re-ranking
+    features: StoredFeatures | None  # of the database images; None without re-ranking
     recipe: Recipe
 
     def gather(

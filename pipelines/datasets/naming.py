@@ -8,6 +8,8 @@ Reads and writes nothing.
 import hashlib
 import re
 import unicodedata
+from collections.abc import Container
+from pathlib import Path
 
 from embed.printable import printable
 
@@ -68,3 +70,19 @@ def make_id(text: str) -> str:
     digits = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_HASHED]
     kept = composed.encode()[: MAX_ID - _HASHED - 1].decode(errors="ignore")
     return f"{kept}-{digits}"
+
+
+def name_photo(path: Path, taken: Container[str] = ()) -> str:
+    """Return an id for the photo in a file, after its folder and itself.
+
+    Args:
+        path: of the file.
+        taken: ids that others have: tower.jpg beside tower.png, a/b-c.jpg beside a-b/c.jpg.
+
+    >>> name_photo(Path("a-b/c.jpg")), name_photo(Path("a/b-c.JPG"), {"a-b-c"})
+    ('a-b-c', 'a-b-c_jpg')
+    """
+    image_id = make_id(f"{path.parent.name}-{path.stem}")
+    while image_id in taken:
+        image_id = make_id(f"{image_id}_{path.suffix.lower()[1:]}")
+    return image_id

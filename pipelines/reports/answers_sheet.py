@@ -13,6 +13,7 @@ from classify_head.answers import NO_LANDMARK
 from embed.decode import ImageError, decode_image
 from embed.files import writing
 from embed.image_file import ImageFile
+from pipelines.answers.live import Live, find_file, load_live
 from pipelines.answers.supporters import name_landmark, order_supporters
 from pipelines.lettering import write_line
 from pipelines.reports.page.answers import RunAnswers, read_answers, spread
@@ -47,33 +48,35 @@ def draw_answers(job: Job) -> None:
     confidences = run.answers.confidences[read]
     rows = [read[place] for place in spread(confidences.tolist(), SAMPLE)]
     neighbors = read_neighbors(job, [run.answers.query_ids[row] for row in rows])
-    sample = [list(_show(job, run, row, neighbors)) for row in rows]
+    live = load_live(job.run, job.dataset.names)
+    sample = [list(_show(job, live, run, row, neighbors)) for row in rows]
     if sample:
         with writing(job.run / SHEET) as temporary:
             draw_sheet(sample, temporary)
 
 
 def _show(
-    job: Job, run: RunAnswers, row: int, neighbors: dict[str, list[Neighbor]]
+    job: Job, live: Live, run: RunAnswers, row: int, neighbors: dict[str, list[Neighbor]]
 ) -> Iterator[CaptionedImage]:
     """Yield a query and what speaks for its answer, then what speaks for another."""
     query_id, given, guess = run.answers.query_ids[row], bool(run.given[row]), int(run.guesses[row])
     label = None if guess == NO_LANDMARK else guess
     name = "no known landmark"
     if given and label is not None:
-        name = _name(job, label)
+        name = _name(live, label)
     note = f"confidence {run.answers.confidences[row]:.3f}"
     if not given and label is not None:
-        note += f" of {_name(job, label)}"
+        note += f" of {_name(live, label)}"
     yield CaptionedImage(job.dataset.locate(query_id), name, note, answered=given)
     for near in order_supporters(neighbors[query_id], label, SHOWN):
-        title = name_landmark(near, label, _name(job, near.landmark_id))
+        title = name_landmark(near, label, _name(live, near.landmark_id))
         note = describe("", near.similarity, near.inliers)
-        yield CaptionedImage(job.dataset.locate(near.image_id), title, note)
+        file = find_file(live.added, near.image_id) or job.dataset.locate(near.image_id)
+        yield CaptionedImage(file, title, note)
 
 
-def _name(job: Job, landmark_id: int) -> str:
-    return job.dataset.names.get(landmark_id, str(landmark_id))
+def _name(live: Live, landmark_id: int) -> str:
+    return live.names.get(landmark_id, str(landmark_id))
 
 
 def draw_sheet(rows: Sequence[Sequence[CaptionedImage]], path: Path) -> None:

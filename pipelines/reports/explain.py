@@ -21,10 +21,10 @@ from embed.tensors import to_tensor
 from embed.torch_engine import pick_device
 from embed.transforms import resize_image
 from pipelines.answers.answer import Answer, Match
+from pipelines.answers.live import find_file
 from pipelines.answers.open_run import load_split_embeddings
 from pipelines.answers.query import QueryEngine
 from pipelines.answers.stored_model import open_head, open_model
-from pipelines.datasets.dataset import Dataset
 from pipelines.runs.engines import TORCH
 from pipelines.runs.members import list_members
 from rerank.delf.attention_map import attention_map
@@ -117,9 +117,7 @@ class Explainer:
         database = self.engine.recognizer.database
         if self.engine.recipe.ensemble.members:
             # The index holds the descriptors of all models, one behind the other and whitened.
-            folder = next(iter(list_members(self.engine.run, self.engine.recipe)))
-            stored = load_split_embeddings(folder, database.split)
-            score = cosine_to(stored.vectors[stored.ids.index(near.image_id)])
+            score = cosine_to(self._describe_first(near.image_id))
             return Subject(score, f"the first model's similarity to {near.image_id}", near)
         row = database.rows.rows_of([near.image_id])
         descriptor = database.images.whole(row)[0]
@@ -128,6 +126,17 @@ class Explainer:
             of = "similarity of the whole photos"
         title = f"{of} to {near.image_id}, {near.name}"
         return Subject(cosine_to(descriptor, database.whitening), title, near)
+
+    def _describe_first(self, image_id: str) -> NDArray[np.float32]:
+        """Return what the first model of an ensemble says of a photo of the database, [dim]."""
+        database = self.engine.recognizer.database
+        added = find_file(database.added, image_id)
+        if added is not None:  # a change has the descriptors of all models, one behind the other
+            described, _ = self.first.describe(self.engine.describer.decode(added))
+            return np.asarray(described.vectors[0])
+        folder = next(iter(list_members(self.engine.run, self.engine.recipe)))
+        stored = load_split_embeddings(folder, database.split)
+        return np.asarray(stored.vectors[stored.ids.index(image_id)])
 
     def _explain_class(self, landmark_id: int) -> Subject:
         score = class_logit(self.head.logits, self.place_of[landmark_id])
@@ -155,7 +164,7 @@ class Explainer:
         if near is None:
             return []
         try:
-            file = Dataset(self.engine.data).locate(near.image_id)
+            file = self.engine.locate(near.image_id)
             pixels = decode_image(
                 file, min_side=PHOTO_SIDE, max_pixels=self.engine.recipe.decode.max_pixels
             ).pixels

@@ -17,13 +17,13 @@ from PIL import Image, ImageDraw
 from classify_head.answers import NO_LANDMARK
 from embed.errors import InputError
 from embed.files import writing
-from index.rows import ROWS, RowTable
+from pipelines.answers.live import load_live
 from pipelines.decorations import draw
 from pipelines.lettering import write_line
 from pipelines.reports.page.album import Album, open_album
 from pipelines.reports.page.answers import RunAnswers, read_answers
 from pipelines.reports.page.pairs import describe
-from pipelines.runs.integrity import intact_file, intact_output
+from pipelines.runs.integrity import intact_output
 from pipelines.runs.job import Job
 from pipelines.scores.evaluate import find_submission
 from rerank.geometry import CHANCE_INLIERS, is_verified
@@ -114,7 +114,7 @@ def find_best_matches(job: Job, run: RunAnswers) -> list[MatchedPair]:
             f"{job.run} has no verified photos, so there are no matches to draw; its recipe has "
             f'rerank.method = "{job.recipe.rerank.method}"'
         )
-    images = RowTable.load(intact_file(job.run / "index", ROWS))
+    images = load_live(job.run, job.dataset.names).table
     table["label"] = images.labels(images.rows_of(table["image_id"]))
     row_of = {query_id: row for row, query_id in enumerate(run.answers.query_ids)}
     table = table[table["query_id"].isin(row_of.keys())]

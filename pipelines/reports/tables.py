@@ -301,3 +301,16 @@ def print_checked(found: "Sequence[CheckedArtifact]", console: Console) -> None:
     for line in damages:
         console.print(f"\n{escape(line)}", soft_wrap=True)
     console.print(f"\n{len(damages)} damaged or missing" if damages else "\nnothing is damaged")
+
+
+def print_landmarks(rows: Sequence[tuple[int, str | None, int]], console: Console) -> None:
+    """Print number, name and photos of each landmark, and how many there are of all."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("landmark", justify="right")
+    table.add_column("photos", justify="right")
+    table.add_column("name")
+    for landmark_id, name, count in rows:
+        table.add_row(str(landmark_id), str(count), escape(name or ""))
+    console.print(table)
+    total = sum(count for _, _, count in rows)
+    console.print(f"\n{len(rows)} landmarks, {total} photos", highlight=False)

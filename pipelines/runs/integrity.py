@@ -34,7 +34,7 @@ def intact_file(folder: Path, name: str) -> Path:
         MissingFileError: the artifact is not finished, or has no such file.
         InputError: the file is damaged.
     """
-    manifest = _require(folder)
+    manifest = require_manifest(folder)
     for record in manifest.outputs:
         if record.name == name:
             refuse_damage(folder, record)
@@ -53,7 +53,7 @@ def intact_parts(folder: Path) -> list[Path]:
     Of parts that are read in pieces the footers are as the manifest says: embed.sealed tells the
     rest when a piece is read.
     """
-    records = [r for r in _require(folder).outputs if r.name.startswith("part-")]
+    records = [r for r in require_manifest(folder).outputs if r.name.startswith("part-")]
     for record in records:
         refuse_damage(folder, record)
     return [folder / record.name for record in records]
@@ -61,7 +61,7 @@ def intact_parts(folder: Path) -> list[Path]:
 
 def compare_sizes(folder: Path) -> None:
     """Refuse an artifact of which a part is missing or shorter or longer than it was; as above."""
-    for record in _require(folder).outputs:
+    for record in require_manifest(folder).outputs:
         if record.name.startswith("part-") and (
             finding := _compare_size(folder / record.name, record)
         ):
@@ -70,7 +70,7 @@ def compare_sizes(folder: Path) -> None:
 
 def has_file(folder: Path, name: str) -> bool:
     """Tell whether an artifact was made with a file. Raises as intact_file."""
-    return any(record.name == name for record in _require(folder).outputs)
+    return any(record.name == name for record in require_manifest(folder).outputs)
 
 
 def refuse_damage(folder: Path, record: FileRecord) -> None:
@@ -143,7 +143,8 @@ def _remember_hash(path: Path, *state: int) -> str:
     return hash_file(path)
 
 
-def _require(folder: Path) -> Manifest:
+def require_manifest(folder: Path) -> Manifest:
+    """Return the manifest of an artifact. Raises MissingFileError if it is not finished."""
     manifest = load_manifest(folder)
     if manifest is None:
         maker = name_maker(folder) or "the command that makes it"

@@ -99,13 +99,25 @@ class Job:
 
 
 @contextlib.contextmanager
-def locking(folder: Path, advice: str) -> Iterator[None]:
-    """Keep other processes that lock it out of a folder. Raises InputError if one is at it."""
+def locking(folder: Path, advice: str, *, wait: bool = False) -> Iterator[None]:
+    """Keep other processes that lock it out of a folder.
+
+    Args:
+        folder: that is locked.
+        advice: names it, and says what to do, in the error.
+        wait: for a process that is at it.
+
+    Raises:
+        InputError: one is at it, and it is not waited for.
+    """
     with (folder / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(f"another process works on {advice}") from error
+        except BlockingIOError as error:
+            if not wait:
+                raise InputError(f"another process works on {advice}") from error
+            logger.info("another process works on %s: this one waits for it", folder)
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

@@ -4,15 +4,17 @@ Reads all that manifests name, the manifests and run.json, of members of an ense
 nothing. Whether artifacts still belong together is told by what their manifests say of each other.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from embed.errors import InputError, MissingFileError
-from pipelines.artifacts import Manifest, load_manifest, remedy_file
+from pipelines.artifacts import FileRecord, Manifest, load_manifest, remedy_file
 from pipelines.progress import Advance, progress_bar
 
+from .changes import STAGE, list_copies
 from .integrity import find_damage, make_error
 from .job import read_run
 from .names import FILE as NAMES_FILE
@@ -46,7 +48,7 @@ def verify_run(run: Path) -> list[CheckedArtifact]:
     found = [_check_signed(run, path, read_run) for path in _list_runs(run)]
     found += [_check_signed(run, path, _read_names) for path in _list_names(run)]
     folders = list(_list_folders(run))
-    total = sum(_count(folder) for folder in folders)
+    total = sum(len(_list_records(folder)) for folder in folders)
     with progress_bar("verify", total) as advance:
         found += [_check_artifact(run, folder, advance) for folder in folders]
     missing = _list_missing(folders)
@@ -94,9 +96,16 @@ def _load(folder: Path) -> Manifest | None:
         return None
 
 
-def _count(folder: Path) -> int:
+def _list_records(folder: Path) -> list[FileRecord]:
+    """Return what an artifact's files were when it was finished; of a change, its photos too."""
     manifest = _load(folder)
-    return len(manifest.outputs) if manifest else 0
+    if manifest is None:
+        return []
+    copies: list[FileRecord] = []
+    if manifest.stage == STAGE:
+        with contextlib.suppress(InputError):  # the list is damaged itself, which is told
+            copies = list_copies(folder)
+    return [*manifest.outputs, *copies]
 
 
 def _check_artifact(run: Path, folder: Path, advance: Advance) -> CheckedArtifact:
@@ -107,14 +116,14 @@ def _check_artifact(run: Path, folder: Path, advance: Advance) -> CheckedArtifac
         return CheckedArtifact(name, 0, 0, "damaged", (str(error),))
     if manifest is None:
         return CheckedArtifact(name, 0, 0, "not finished")
-    damages = []
-    for record in manifest.outputs:
+    damages, records = [], _list_records(folder)
+    for record in records:
         if finding := find_damage(folder / record.name, record, whole=True):
             damages.append(str(make_error(folder, record, finding)))
         advance(1)
     state = "damaged" if damages else "stale" if is_stale(folder, manifest) else "intact"
-    size = sum(record.bytes for record in manifest.outputs)
-    return CheckedArtifact(name, len(manifest.outputs), size, state, tuple(damages))
+    size = sum(record.bytes for record in records)
+    return CheckedArtifact(name, len(records), size, state, tuple(damages))
 
 
 def is_stale(folder: Path, manifest: Manifest) -> bool:
@@ -169,9 +178,8 @@ def _count_unlisted(run: Path, folders: list[Path]) -> CheckedArtifact:
     listed = {*_list_runs(run), *_list_names(run), run / ".lock"}
     for folder in folders:
         listed.add(folder / MANIFEST)
-        if manifest := _load(folder):
-            names = (record.name for record in manifest.outputs)
-            listed |= {Path(os.path.normpath(folder / name)) for name in names}
+        names = (record.name for record in _list_records(folder))
+        listed |= {Path(os.path.normpath(folder / name)) for name in names}
     others = [path for path in run.rglob("*") if path.is_file() and path not in listed]
     return CheckedArtifact(
         UNLISTED, len(others), sum(p.stat().st_size for p in others), "not checked"

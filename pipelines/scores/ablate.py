@@ -28,6 +28,7 @@ from index.neighbors import Neighbors
 from pipelines.answers.database import Database, load_database
 from pipelines.answers.decision import load_decision
 from pipelines.answers.extras import make_extras
+from pipelines.answers.live import load_live
 from pipelines.answers.open_run import load_split_embeddings, load_split_failures, open_recognizer
 from pipelines.artifacts import load_manifest, write_json
 from pipelines.runs.integrity import intact_output
@@ -143,7 +144,9 @@ def load_stored(job: Job) -> Stored:
     database = load_database(job.run, str(submitted.model["fingerprint"]))
     evidence = read_evidence(intact_output(job.run, "evidence.parquet"))
     queries = load_split_embeddings(job.run, "test")
-    if submitted.inputs["index"] != database.key or queries.ids != evidence.query_ids:
+    made_from = submitted.inputs["index"], submitted.inputs.get("changes", "")
+    there = database.key, load_live(job.run, database.names).content
+    if made_from != there or queries.ids != evidence.query_ids:
         raise InputError(
             f"the submission of {job.run} was made with another index or other queries than are "
             f"there now; run `cairn submit --run {job.run}`"
@@ -232,9 +235,9 @@ def _fit_without_geometry(job: Job, stored: Stored) -> CalibratedFusion:
     rerank = job.recipe.rerank.model_copy(update={"method": "none"})
     recipe = job.recipe.model_copy(update={"rerank": rerank})
     known = load_known_queries(replace(job, recipe=recipe))
-    opened = open_recognizer(job.run, job.recipe, stored.database.fingerprint)
+    opened = open_recognizer(job.run, job.recipe, stored.database.fingerprint, changes=False)
     recognizer = replace(opened, recipe=recipe, features=None)
-    calibration_set = build_calibration_set(known.embeddings, stored.database)
+    calibration_set = build_calibration_set(known.embeddings, opened.database)
     _, evidence = calibration_set.gather(known, recognizer)
     return fit_known(evidence, calibration_set, recipe)[0]
 

@@ -27,11 +27,11 @@ from classify_head.submission import Solution, load_solution, load_submission, m
 from embed.columns import find_places, read_parquet, to_array
 from embed.errors import MissingFileError
 from index.metrics import map_at_100, recall_at_k
-from index.rows import ROWS, RowTable
 from pipelines.answers.decision import load_decision_values
+from pipelines.answers.live import load_live
 from pipelines.artifacts import load_manifest, write_json
 from pipelines.datasets.dataset import Dataset
-from pipelines.runs.integrity import SUBMISSION, intact_file, intact_output
+from pipelines.runs.integrity import SUBMISSION, intact_output
 from pipelines.sources.revisited.truth import NAME
 
 from .near_duplicates import find_near_duplicates, write_near_duplicates
@@ -277,13 +277,13 @@ def _retrieval(run: Path, solution: Solution) -> float | None:
     if load_manifest(run / "index") is None:
         return None
     path, truths = intact_output(run, "neighbors.parquet"), _scored(solution)
-    images = RowTable.load(intact_file(run / "index", ROWS))
+    images = load_live(run, {}).table
     relevant = {
         query_id: np.concatenate([images.rows_of_landmark(label) for label in truth]).tolist()
         for query_id, truth in truths.items()
     }
     relevant = {query_id: rows for query_id, rows in relevant.items() if rows}
-    if not relevant or _count_neighbors(run) < min(RETRIEVED, len(images)):
+    if not relevant or _count_neighbors(run) < min(RETRIEVED, len(images.by_landmark)):
         return None
     ranked = np.full((len(relevant), RETRIEVED), -1, dtype=np.int64)
     for places, ranks, ids in _read_ranks(path, list(relevant), RETRIEVED, "image_id"):

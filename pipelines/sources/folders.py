@@ -15,7 +15,7 @@ from pipelines.datasets.dataset import Dataset
 from pipelines.datasets.derive import read_rows, write_rows
 from pipelines.datasets.images import SUFFIXES as IMAGE_SUFFIXES
 from pipelines.datasets.linking import link_image
-from pipelines.datasets.naming import make_id, name_landmark
+from pipelines.datasets.naming import name_landmark, name_photo
 from pipelines.datasets.origin import claim
 from pipelines.datasets.renewal import SUFFIXES, Renewal, renewing
 
@@ -133,12 +133,9 @@ def _add_class(
 ) -> None:
     """Link the photos of a class and give each to a table."""
     for place, path in enumerate(files):
-        suffix = path.suffix.lower()
-        image_id = make_id(f"{path.parent.name}-{path.stem}")
-        while image_id in tables.taken:  # tower.jpg beside tower.png, a/b-c.jpg beside a-b/c.jpg
-            image_id = make_id(f"{image_id}_{suffix[1:]}")
+        image_id = name_photo(path, tables.taken)
         tables.taken.add(image_id)
-        link_image(path, renewal.folder / "images" / f"{image_id}{suffix}", renewal)
+        link_image(path, renewal.folder / "images" / f"{image_id}{path.suffix.lower()}", renewal)
         for_test = test_every and place % test_every == test_every - 1
         if for_test and image_id not in tables.trained:
             tables.test.append((image_id, landmark_id))

@@ -66,7 +66,7 @@ def _answer_known(job: Job, indexed: Manifest) -> tuple[CalibratedFusion | None,
     """Ask the known queries; return the model of the calibrated policy and the answers."""
     recipe = job.recipe
     fingerprint = str(indexed.model["fingerprint"])
-    recognizer = open_recognizer(job.run, recipe, fingerprint, job.dataset.names)
+    recognizer = open_recognizer(job.run, recipe, fingerprint, job.dataset.names, changes=False)
     queries = load_known_queries(job)
     # Where the policy rejects by a rule of its own, there is nothing to be set by it.
     twice = recipe.decide.rejection == "none"

@@ -1,7 +1,7 @@
 """What decides the content of each artifact: the settings that its stage reads, and its inputs.
 
-Reads manifests, and hashes the tables of the dataset. Makes nothing, and imports neither torch nor
-faiss: a finished run is told by its keys alone.
+Reads manifests and the journal of changes, and hashes the tables of the dataset. Makes nothing, and
+imports neither torch nor faiss: a finished run is told by its keys alone.
 """
 
 from collections.abc import Mapping
@@ -9,8 +9,10 @@ from typing import Any
 
 from pipelines.answers.decision import decision_settings
 from pipelines.answers.extractors import find_fingerprint
+from pipelines.answers.live import load_live
 from pipelines.artifacts import Manifest, hash_values, load_manifest
 from pipelines.runs.artifact import Artifact
+from pipelines.runs.changes import list_changes
 from pipelines.runs.decoding import decoding
 from pipelines.runs.engines import HEAD_FILE, embed_settings, pick_engine
 from pipelines.runs.job import Job, weights_inputs
@@ -143,12 +145,18 @@ def decision_artifact(job: Job, indexed: Manifest) -> Artifact:
 def submission_artifact(
     job: Job, indexed: Manifest, embedded: Manifest, features: Manifest | None
 ) -> Artifact:
-    """Return submit/, from the index and what is known of the test images."""
+    """Return submit/, from the index, what changed since, and what is known of the test images."""
     settings = {name: getattr(job.recipe, name).model_dump() for name in SUBMIT_SECTIONS}
     inputs = {"index": indexed.key, "test": embedded.content}
     if features:
         inputs["features test"] = features.content
-    inputs["names"] = hash_values({str(label): name for label, name in job.dataset.names.items()})
+    names = job.dataset.names
+    if list_changes(job.run):
+        live = load_live(job.run, names)
+        names = live.names
+        if live.content:  # else as if nothing had been changed
+            inputs["changes"] = live.content
+    inputs["names"] = hash_values({str(label): name for label, name in names.items()})
     return Artifact(job, "submit", job.run / "submit", settings, inputs)
 
 

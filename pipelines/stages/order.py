@@ -8,6 +8,7 @@
 | embeddings/<split>/ of an ensemble | embed_members | those of its members, which are runs |
 | features/<split>/, where photos are verified | features | the split, delf/ |
 | index/ | index | embeddings and features of database and non_landmark |
+| changes/, if photos were added and the model is another | redescribe | index, these photos |
 | decision/ | decide | index, embeddings and features of the photos held out of the training |
 | submission.csv | submit | decision, embeddings and features of test |
 | clean/ and a dataset folder | clean | embeddings and features of train |
@@ -25,11 +26,13 @@ from typing import TYPE_CHECKING, Any
 
 from embed.errors import MissingFileError
 from embed.graph import has_runtime
+from pipelines.answers.description import description_key
 from pipelines.artifacts import Manifest, hash_values
 from pipelines.datasets.dataset import ImageTable
 from pipelines.datasets.group_folders import Discovered, check_as_written, find_done
 from pipelines.decorations import draw_missing
 from pipelines.runs.artifact import Artifact
+from pipelines.runs.changes import list_changes
 from pipelines.runs.decoding import decoding
 from pipelines.runs.engines import lacks_graph
 from pipelines.runs.job import Job
@@ -210,10 +213,23 @@ class Order:
         make = partial(_index, embedded=embedded[splits[0]])
         return self._resolve(keys.index_artifact(self.job, embedded, features), make)
 
+    def changes(self) -> None:
+        """Describe photos that were added to the database anew, where they have to be."""
+        added = [change for change in list_changes(self.job.run) if change.adds]
+        if not added:
+            return
+        fingerprint = str(self.index().model["fingerprint"])
+        key = description_key(self.job.run, self.job.recipe, fingerprint)
+        if any(change.manifest.key != key for change in added):
+            from .redescribe import redescribe  # OpenVINO or torch
+
+            redescribe(self.job)
+
     def decision(self) -> Manifest:
-        """Return the decision."""
+        """Return the decision; changes of the database do not move it."""
         indexed = self.index()
         write_names(self.job, indexed)
+        self.changes()
         self.held_out()
         make = partial(_decide, indexed=indexed)
         decided = self._resolve(keys.decision_artifact(self.job, indexed), make)

@@ -12,14 +12,16 @@ import numpy as np
 from PIL import Image
 
 from embed.errors import MissingFileError
+from embed.image_file import ImageFile
 from embed.shards import Embeddings
 from pipelines.answers.database import Database, load_database
-from pipelines.answers.open_run import load_split_embeddings, open_features
+from pipelines.answers.live import find_file
+from pipelines.answers.open_run import layer_features, load_split_embeddings, open_features
 from pipelines.answers.supporters import measure_strength, name_landmark, order_supporters
 from pipelines.artifacts import load_manifest
 from pipelines.runs.job import Job
 from rerank.geometry import Verification
-from rerank.store import FeatureStore
+from rerank.store import StoredFeatures
 from rerank.verifier import Verifier
 
 from .neighbors import Neighbor, read_neighbors
@@ -46,7 +48,7 @@ class Album:
     database: Database
     # By query id, nearest first; and what else was verified.
     neighbors: dict[str, list[Neighbor]]
-    features: tuple[FeatureStore, FeatureStore] | None  # of test and database; None: not made
+    features: tuple[StoredFeatures, StoredFeatures] | None  # of test and database; None: not made
 
     def name(self, landmark_id: int) -> str:
         """Return what the landmark is called."""
@@ -132,15 +134,20 @@ class Album:
         """Return the thumbnail of a neighbour, marked if it shows another landmark."""
         place = "" if near.rank is None else name_place(near.rank)
         note = describe(place, near.similarity, near.inliers)
-        photo = read_photo(self.job.dataset.locate(near.image_id), self.job.max_pixels)
+        photo = read_photo(self._locate(near.image_id), self.job.max_pixels)
         title = name_landmark(near, landmark_id, self.name(near.landmark_id))
         return show_photo(photo, near.image_id, title, note)
 
     def _read(self, image_id: str, side: int, box: tuple[int, int]) -> Photo:
         """Read a query (side 0) or a database photo (side 1) with its features."""
         features = self.features[side].get(image_id) if self.features else None
-        path = self.job.dataset.locate(image_id)
+        path = self._locate(image_id) if side else self.job.dataset.locate(image_id)
         return read_photo(path, self.job.max_pixels, features, box)
+
+    def _locate(self, image_id: str) -> ImageFile:
+        """Return where a photo of the database is: of the dataset, or added since."""
+        added = find_file(self.database.added, image_id)
+        return self.job.dataset.locate(image_id) if added is None else added
 
     @cached_property
     def _verifier(self) -> Verifier:
@@ -170,7 +177,11 @@ def open_album(job: Job, query_ids: Sequence[str]) -> Album:
     database = load_database(job.run, str(manifest.model["fingerprint"]))
     stores = (
         open_features(job.run, "test", job.recipe),
-        open_features(job.run, database.split, job.recipe),
+        layer_features(
+            open_features(job.run, database.split, job.recipe),
+            database.added,
+            *(job.run, job.recipe),
+        ),
     )
     features = (stores[0], stores[1]) if stores[0] is not None and stores[1] is not None else None
     return Album(job, database, read_neighbors(job, query_ids), features)

@@ -5,14 +5,12 @@ Reads the photos that were asked about and, where the dataset is still there, th
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from embed.decode import ImageError
 from pipelines.answers.answer import Answer, Match
 from pipelines.answers.query import QueryEngine
 from pipelines.answers.supporters import name_landmark
-from pipelines.datasets.dataset import Dataset
 
 from .pairs import (
     NO_PHOTO,
@@ -38,6 +36,7 @@ def write_query_page(engine: QueryEngine, answers: Sequence[Answer], path: Path)
         answers: in the order of the page.
         path: the HTML file to write.
     """
+    engine.follow()  # lest changes were put into one since
     shower = _Shower(engine)
     database = engine.recognizer.database
     facts = (
@@ -103,11 +102,7 @@ class _Shower:
         stored = self.engine.recognizer.features
         features = stored.get(image_id) if stored is not None else None
         try:
-            path = self._dataset.locate(image_id)
+            path = self.engine.locate(image_id)
         except FileNotFoundError:  # a run answers without its dataset, too
             return Photo(None, features)
         return read_photo(path, self.engine.recipe.decode.max_pixels, features)
-
-    @cached_property
-    def _dataset(self) -> Dataset:
-        return Dataset(self.engine.data)

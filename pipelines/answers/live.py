@@ -1,0 +1,161 @@
+"""The photos that a database has by now: those of its index, and what the journal says since.
+
+Reads index/rows.arrow, images.parquet and removed.parquet of changes/. Imports neither torch nor
+faiss: what is in a database, and in which row, is known without its vectors.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from embed.columns import read_parquet, to_array, to_mask
+from embed.errors import MissingFileError
+from index.rows import ROWS, RowTable
+from pipelines.artifacts import CHANGES, hash_values, load_manifest, name_maker
+from pipelines.runs.changes import IMAGES, PHOTOS, REMOVED, Change, list_changes
+from pipelines.runs.integrity import intact_file
+from pipelines.runs.names import load_names
+
+Bools = NDArray[np.bool_]
+Read = TypeVar("Read")
+TRIES = 10  # of reading changes that others take the place of meanwhile
+
+
+@dataclass(frozen=True, eq=False)
+class AddedPhotos:
+    """The photos of one change that nothing has removed since."""
+
+    change: Change
+    images: pa.Table  # as images.parquet, of these photos
+    kept: Bools  # [n] which of the photos of the change they are
+
+    @cached_property
+    def files(self) -> dict[str, Path]:
+        """Where the copy of each is."""
+        names = zip(*(self.images[c].to_pylist() for c in ("image_id", "file")), strict=True)
+        return {image_id: self.change.folder / PHOTOS / name for image_id, name in names}
+
+
+@dataclass(frozen=True, eq=False)
+class Live:
+    """The rows of a database: the N of its index, then the M that were added since."""
+
+    indexed: RowTable  # [N]
+    table: RowTable  # [N + M]
+    removed: Bools  # [N + M]; none of the M
+    added: tuple[AddedPhotos, ...]  # in the order of their rows
+    changes: tuple[Change, ...]
+    names: dict[int, str]  # of landmarks
+
+    @property
+    def content(self) -> str:
+        """Hash of what changes make of the index; "" where that is as if there were none."""
+        hidden = self.indexed.ids(np.flatnonzero(self.removed[: len(self.indexed)])).to_pylist()
+        columns = ("image_id", "landmark_id", "sha256")
+        added = [
+            (*row, photos.change.manifest.key)
+            for photos in self.added
+            for row in zip(*(photos.images[name].to_pylist() for name in columns), strict=True)
+        ]
+        return hash_values([hidden, added]) if hidden or added else ""
+
+
+def find_file(added: Sequence[AddedPhotos], image_id: str) -> Path | None:
+    """Return where the copy of an added photo is; None of a photo that was not added."""
+    return next((each.files[image_id] for each in added if image_id in each.files), None)
+
+
+def load_live(run: Path, names: dict[int, str] | None = None) -> Live:
+    """Return what the database of a run has.
+
+    Args:
+        run: run folder.
+        names: of landmarks, without those that changes bring; None: as load_names returns.
+
+    Raises:
+        MissingFileError: the run is not indexed.
+        InputError: a file is damaged.
+    """
+    folder = run / "index"
+    if load_manifest(folder) is None:
+        raise MissingFileError(f"no complete index in {folder}; run `{name_maker(folder)}` first")
+    names = load_names(run) if names is None else names
+    table = RowTable.load(intact_file(folder, ROWS))
+    return while_listed(run, lambda changes: apply_changes(changes, table, names))
+
+
+def while_listed(run: Path, read: Callable[[list[Change]], Read]) -> Read:
+    """Return what is read of the changes of a run, none of which was taken away meanwhile.
+
+    Raises:
+        InputError: a file is damaged, or gone without another change in the place of its own.
+    """
+    for _ in range(TRIES):
+        changes = list_changes(run)
+        try:
+            return read(changes)
+        except MissingFileError:
+            if [each.folder for each in list_changes(run)] == [each.folder for each in changes]:
+                raise
+    raise MissingFileError(f"{run}/{CHANGES} was written anew each time it was read; ask again")
+
+
+def apply_changes(changes: Sequence[Change], table: RowTable, names: dict[int, str]) -> Live:
+    """Return what changes make of the rows of an index, whose landmarks have these names.
+
+    Raises:
+        InputError: a file of a change is damaged, or gone.
+    """
+    removed = np.zeros(len(table), dtype=np.bool_)
+    added: list[AddedPhotos] = []
+    for change in changes:
+        if change.removes:
+            listed = read_parquet(intact_file(change.folder, REMOVED))
+            removed[_find(table, listed["image_id"].filter(listed["in_index"]))] = True
+            added = [_without(photos, listed["image_id"]) for photos in added]
+        if change.adds:
+            images = read_parquet(intact_file(change.folder, IMAGES))
+            added = [_without(photos, images["image_id"]) for photos in added]
+            added.append(AddedPhotos(change, images, np.ones(len(images), dtype=np.bool_)))
+    added = [photos for photos in added if len(photos.images)]
+    if not changes:
+        return Live(table, table, removed, (), (), names)
+    late = [photos.images for photos in added]
+    ids = _join([images["image_id"] for images in late])
+    labels = np.concatenate([np.empty(0, np.int64), *(to_array(i["landmark_id"]) for i in late)])
+    removed[_find(table, ids)] = True  # the dataset has them, too, by now
+    removed = np.concatenate([removed, np.zeros(len(ids), dtype=np.bool_)])
+    changed = table.with_changes(ids, labels, removed)
+    brought = {
+        label: name
+        for change in changes
+        for label, name in change.names.items()
+        if len(changed.rows_of_landmark(label))
+    }
+    return Live(table, changed, removed, tuple(added), tuple(changes), {**brought, **names})
+
+
+def _find(table: RowTable, ids: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Return the rows of those ids that a table has."""
+    rows = table.rows_of(ids)
+    return rows[rows >= 0]
+
+
+def _join(columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
+    chunks = [chunk for column in columns for chunk in column.chunks]
+    return pa.chunked_array(chunks, pa.string())
+
+
+def _without(photos: AddedPhotos, ids: pa.ChunkedArray) -> AddedPhotos:
+    """Return photos without those of some ids."""
+    stay = pc.invert(pc.is_in(photos.images["image_id"], value_set=ids.combine_chunks()))
+    kept = photos.kept.copy()
+    kept[kept] = to_mask(stay)
+    return AddedPhotos(photos.change, photos.images.filter(stay), kept)

@@ -1,0 +1,258 @@
+"""Add photos to the database of a run, in one change that is seen whole or not at all.
+
+Reads the photos, model/ and index/ of a run. Writes one change of its journal: descriptions, local
+features, names and copies of the photos. Nothing is trained, and index/ stays as it is.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from embed.decode_result import ImageError
+from embed.failure import Failure
+from embed.files import writing
+from embed.image_file import ImageFile, limit_bytes, read_image_file
+from embed.printable import encodable
+from embed.shards import Embeddings, write_failures
+from pipelines.answers.database import Database, load_database
+from pipelines.answers.describer import RunDescriber, load_describer
+from pipelines.answers.description import (
+    description_inputs,
+    description_key,
+    description_settings,
+)
+from pipelines.answers.live import Live, find_file, load_live
+from pipelines.answers.open_run import check_recipe
+from pipelines.artifacts import Manifest, hash_file, make_key, record_file
+from pipelines.datasets.naming import name_photo
+from pipelines.progress import progress_meter
+from pipelines.runs.changes import (
+    FAILURES,
+    IMAGES,
+    PHOTOS,
+    STAGE,
+    Change,
+    sign_change,
+    writing_change,
+    writing_journal,
+)
+from pipelines.runs.job import Job
+from pipelines.sources.new_photos import NewPhoto
+
+from .describe_photos import describe_photos, refuse_unread, write_described
+from .labelling import Landmark, find_landmarks
+
+ALIKE = 0.99  # cosine, from which a photo of the index is compared byte by byte
+NEAREST = 5  # photos of the index that are looked at for that
+
+
+@dataclass(frozen=True)
+class Known:
+    """A photo that the database has already."""
+
+    path: Path
+    image_id: str  # as which it has it
+
+
+@dataclass
+class Addition:
+    """What became of the photos that were to be added."""
+
+    change: Change | None = None  # None where nothing was added
+    added: dict[Landmark, list[str]] = field(default_factory=dict)  # ids
+    known: list[Known] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)  # of photos that could not be read
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A photo that is to be added, and what it is called."""
+
+    image_id: str
+    path: Path
+    landmark: Landmark
+
+
+def add_photos(job: Job, photos: Sequence[NewPhoto]) -> Addition:
+    """Add photos to the database of a run.
+
+    What the database has already, by its id or the same bytes, is not added again.
+
+    Raises:
+        MissingFileError: the run is not indexed.
+        InputError: a number or name goes with no landmark, none of the photos can be read, or the
+            run describes photos otherwise than its index.
+    """
+    with writing_journal(job.run):
+        live = load_live(job.run)
+        labels, said = live.table.landmarks.tolist(), [photo.said for photo in photos]
+        landmarks = find_landmarks(said, labels, live.names)
+        sieve, result = _Sieve(job, live), Addition()
+        named = []
+        for photo in photos:
+            if isinstance(found := sieve.name(photo), Known):
+                result.known.append(found)
+            else:
+                named.append(_Named(found, photo.path, landmarks[photo.said]))
+        if named:
+            _add(job, named, sieve, result)
+    return result
+
+
+def _add(job: Job, photos: list[_Named], sieve: "_Sieve", result: Addition) -> None:
+    """Describe photos and write the change."""
+    describer = load_describer(job.run, job.recipe)
+    database = load_database(job.run, describer.fingerprint, {}, changes=False)
+    check_recipe(job.run, database.split, job.recipe)
+    key = description_key(job.run, job.recipe, describer.fingerprint)
+    files, added = [(photo.image_id, photo.path) for photo in photos], list[_Named]()
+    with (
+        writing_change(job.run) as folder,
+        progress_meter("add", len(photos)) as meter,
+    ):
+        (folder / PHOTOS).mkdir()
+        for number, found in enumerate(describe_photos(describer, files, meter)):
+            result.failures += found.failures
+            kept = []
+            for place, position in enumerate(found.positions):
+                photo = photos[position]
+                if same := sieve.find_same(photo.path, found.embeddings[place], database):
+                    result.known.append(Known(photo.path, same))
+                else:
+                    kept.append(place)
+                    added.append(photo)
+            if kept:
+                write_described(found.take(kept), describer, folder, key, number)
+        refuse_unread(result.failures, len(photos))
+        if not added:
+            return
+        _write_photos(added, folder)
+        ids = [photo.image_id for photo in photos]
+        _write_failures(ids, result.failures, folder)
+        manifest = make_manifest(job, describer, len(added), len(result.failures))
+        names = {
+            photo.landmark.label: photo.landmark.name
+            for photo in added
+            if photo.landmark.name is not None
+        }
+        brought = {n: name for n, name in names.items() if sieve.live.names.get(n) != name}
+        result.change = sign_change(folder, manifest, names=brought)
+    for photo in added:
+        result.added.setdefault(photo.landmark, []).append(photo.image_id)
+
+
+def make_manifest(job: Job, describer: RunDescriber, written: int, failed: int) -> Manifest:
+    """Return the manifest of a change that adds photos, as sign_change takes it."""
+    settings = description_settings(job.run, job.recipe)
+    inputs = description_inputs(job.run, job.recipe, describer.fingerprint)
+    engines = [member.engine.name for member in describer.members]
+    return Manifest(
+        stage=STAGE,
+        key=make_key(STAGE, settings, inputs),
+        settings=settings,
+        recipe=job.recipe_name,
+        recipe_sha256=job.recipe.sha256,
+        inputs=inputs,
+        outputs=[],
+        model={"fingerprint": describer.fingerprint, "described_by": engines},
+        counts={"requested": written + failed, "written": written, "failed": failed},
+    )
+
+
+def _write_photos(photos: Sequence[_Named], folder: Path) -> None:
+    """Copy photos into a change, and list them."""
+    rows = []
+    for photo in photos:
+        place = folder / PHOTOS / f"{photo.image_id}{photo.path.suffix.lower()}"
+        with writing(place, place.with_name(f".{place.name}")) as temporary:
+            shutil.copyfile(photo.path, temporary)
+        rows.append((photo.image_id, photo.landmark.label, record_file(place)))
+    columns = {
+        "image_id": pa.array([image_id for image_id, _, _ in rows], pa.string()),
+        "landmark_id": pa.array([label for _, label, _ in rows], pa.int64()),
+        "file": pa.array([record.name for _, _, record in rows], pa.string()),
+        "bytes": pa.array([record.bytes for _, _, record in rows], pa.int64()),
+        "sha256": pa.array([record.sha256 for _, _, record in rows], pa.string()),
+    }
+    with writing(folder / IMAGES) as temporary:
+        pq.write_table(pa.table(columns), temporary)
+
+
+def _write_failures(ids: Sequence[str], failures: Sequence[Failure], folder: Path) -> None:
+    if failures:
+        failures = [replace(each, message=encodable(each.message)) for each in failures]
+        with writing(folder / FAILURES) as temporary:
+            write_failures(temporary, ids, failures)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sieve:
+    """Tells which photos the database has already, and names the others."""
+
+    job: Job
+    live: Live
+    _ids: set[str] = field(default_factory=set)  # that were given to new photos
+
+    def __contains__(self, image_id: object) -> bool:
+        """Tell whether an id is taken."""
+        return image_id in self._ids or self.live.table.row_of(str(image_id)) >= 0
+
+    @cached_property
+    def _hashes(self) -> dict[str, str]:
+        """The ids of added photos by their sha256."""
+        columns = ("sha256", "image_id")
+        lists = ([photos.images[c].to_pylist() for c in columns] for photos in self.live.added)
+        return {sha: image_id for both in lists for sha, image_id in zip(*both, strict=True)}
+
+    def name(self, photo: NewPhoto) -> str | Known:
+        """Return an id for a photo, or as what the database has it."""
+        path = photo.path.absolute()
+        sha256 = ""
+        with contextlib.suppress(OSError):  # whoever describes it says what is wrong
+            sha256 = hash_file(path) if path.is_file() else ""
+        if same := self._hashes.get(sha256):
+            return Known(photo.path, same)
+        image_id = photo.image_id or name_photo(path)
+        if photo.image_id is None and image_id in self._ids:
+            image_id = name_photo(path, self)
+        elif image_id in self:
+            if photo.image_id is not None or self._is_same(path, image_id, missing=True):
+                return Known(photo.path, image_id)
+            image_id = name_photo(path, self)
+        self._ids.add(image_id)
+        if sha256:
+            self._hashes[sha256] = image_id
+        return image_id
+
+    def find_same(self, path: Path, found: Embeddings, database: Database) -> str | None:
+        """Return which photo of the index has the same bytes, by what the photo is described as."""
+        vectors = found.all_vectors
+        if database.whitening is not None:
+            vectors = database.whitening.apply_all(vectors)
+        near = database.images.search(vectors, NEAREST)
+        rows = near.rows[0, near.scores[0] >= ALIKE]
+        ids = [database.rows.image_id(row) for row in rows[~self.live.removed[rows]].tolist()]
+        return next((image_id for image_id in ids if self._is_same(path, image_id)), None)
+
+    def _is_same(self, path: Path, image_id: str, *, missing: bool = False) -> bool:
+        """Tell whether a file and a photo of the database are the same bytes.
+
+        Args:
+            path: of the file.
+            image_id: of the photo.
+            missing: the answer where either is not there any more.
+        """
+        try:
+            place = find_file(self.live.added, image_id) or self.job.dataset.locate(image_id)
+            return self._read(path) == self._read(place)
+        except (ImageError, FileNotFoundError):
+            return missing
+
+    def _read(self, place: ImageFile) -> bytes:
+        return read_image_file(place, limit_bytes(self.job.max_pixels))

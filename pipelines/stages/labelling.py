@@ -1,0 +1,80 @@
+"""Find which landmark new photos show: one that the database has, or a new one.
+
+Numbers and names in, numbers and names out.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from embed.errors import InputError
+from pipelines.datasets.naming import name_landmark
+from pipelines.sources.new_photos import Said
+
+NAMED = 3
+
+
+@dataclass(frozen=True)
+class Landmark:
+    """What photos show."""
+
+    label: int
+    name: str | None
+    new: bool  # neither number nor name were known
+
+
+def find_landmarks(
+    said: Iterable[Said], labels: Collection[int], names: Mapping[int, str]
+) -> dict[Said, Landmark]:
+    """Return the landmark of all that photos are said to show.
+
+    A number or a name that is known is that of the landmark; a new name without a number takes the
+    next free one.
+
+    Args:
+        said: of the photos.
+        labels: of the landmarks in the database.
+        names: of landmarks, in the database or not.
+
+    Raises:
+        InputError: a number is new and has no name, or number and name are of two landmarks.
+    """
+    known = {name_landmark(name): label for label, name in names.items()}
+    called = {label: name for name, label in known.items()}
+    taken = {*labels, *names}
+    found: dict[Said, Landmark] = {}
+    for each in dict.fromkeys(said):
+        label, name = each.label, each.name
+        if label is None:
+            assert name is not None  # whoever says nothing of a photo is refused before
+            label = known.get(name, max(taken, default=-1) + 1)
+        new = label not in taken
+        if name is None and new:
+            raise InputError(
+                f"there is no landmark {label}; to add it as a new one, name it: --name NAME"
+            )
+        if name is not None:
+            _check_name(label, name, called, known)
+            known[name], called[label] = label, name
+        taken.add(label)
+        found[each] = Landmark(label, called.get(label), new)
+    return found
+
+
+def _check_name(label: int, name: str, called: Mapping[int, str], known: Mapping[str, int]) -> None:
+    if (other := called.get(label, name)) != name:
+        raise InputError(
+            f"landmark {label} is called {other}, not {name}; leave the name away to add photos to "
+            "it, or the number to add a new landmark"
+        )
+    if (place := known.get(name, label)) != label:
+        raise InputError(
+            f"{name} is landmark {place}, not {label}; leave the number away to add photos to it, "
+            "or take another name"
+        )
+
+
+def suggest_near(label: int, labels: Collection[int], names: Mapping[int, str]) -> str:
+    """Name landmarks whose numbers are like one that is not there."""
+    near = sorted(labels, key=lambda other: (abs(other - label), other))[:NAMED]
+    named = (f"{other} ({names[other]})" if other in names else str(other) for other in near)
+    return f"the nearest are {', '.join(named)}; `cairn landmarks` lists all"
