@@ -106,7 +106,7 @@ def same_nearest(found: Floats, expected: Floats) -> float:
 
     >>> rows = np.array([[1, 0], [0.8, 0.6], [0, 1]], dtype=np.float32)
     >>> same_nearest(rows[[0, 1, 0]], rows)
-    0.6666666666666666
+    0.3333333333333333
     """
     if len(found) < 2:
         return 1.0

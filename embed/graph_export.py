@@ -25,7 +25,7 @@ LEAST_COSINE = 0.9999  # of a descriptor in float32 to that of torch
 TRACED = 2  # images; what is traced of one may hold for one alone
 
 
-class _Described(nn.Module):
+class _Traced(nn.Module):
     """Pixels to descriptors and features: what a graph computes."""
 
     def __init__(self, model: DescriptorModel) -> None:
@@ -44,7 +44,7 @@ def export_graph(model: DescriptorModel, fingerprint: str, folder: Path) -> Grap
 
     It takes any number of images, and of any shape if that gives the same as torch does.
     """
-    described = _Described(_fix_weights(model)).eval()
+    described = _Traced(_fix_weights(model)).eval()
     size = model.image_size
     try:
         graph = _convert(described, size)

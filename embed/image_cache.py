@@ -43,10 +43,12 @@ class ImageCache:
         self.folder, self.epochs, self.limit = folder, epochs, 0
         # Nothing is ever replaced: where all images come once an epoch, none is worth more than
         # another.
-        self._used = multiprocessing.Value("q", 0)  # bytes
-        self._refused = multiprocessing.Value("q", 0)  # images, each as often as it came
-        self._error = multiprocessing.Value("i", 0)  # number of the system's error; 0: none
-        self._told = False
+        # Of this context they go to processes of any: those of other devices are spawned.
+        spawn = multiprocessing.get_context("spawn")
+        self._used = spawn.Value("q", 0)  # bytes
+        self._refused = spawn.Value("q", 0)  # images, each as often as it came
+        self._error = spawn.Value("i", 0)  # number of the system's error; 0: none
+        self._logged = False
         self.remove()
         try:
             folder.mkdir(parents=True)
@@ -97,9 +99,9 @@ class ImageCache:
     def tell(self) -> None:
         """Log, once, why images are not kept any more, if so."""
         refused, error = self._refused.value, self._error.value
-        if self._told or not (refused or error):
+        if self._logged or not (refused or error):
             return
-        self._told = True
+        self._logged = True
         if error:
             logger.warning(
                 "decoded images cannot be kept in %s (%s): each epoch decodes those that are not "
@@ -135,5 +137,5 @@ class ImageCache:
         """
         path, offset = (file.path, file.offset) if isinstance(file, FileSlice) else (file, 0)
         status = path.stat()
-        told = repr((str(path), offset, status.st_size, status.st_mtime_ns, side))
-        return self.folder / hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
+        identity = repr((str(path), offset, status.st_size, status.st_mtime_ns, side))
+        return self.folder / hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()

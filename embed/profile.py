@@ -42,7 +42,8 @@ class Profile:
                 training; without, a part ends when its work is queued there.
         """
         self.synchronize = synchronize and torch.cuda.is_available()
-        self._seconds = multiprocessing.Array("d", len(PARTS))
+        # Of this context it goes to processes of any: those of other devices are spawned.
+        self._seconds = multiprocessing.get_context("spawn").Array("d", len(PARTS))
         self._start = time.perf_counter()
 
     @contextmanager

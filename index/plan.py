@@ -160,7 +160,9 @@ def _plan(exact: NDArray[np.floating], settings: SearchSettings) -> tuple[BaseIn
             continue
         index, recall = tune(BaseIndex(stored, coarse), trial, settings.recall)
         if recall >= settings.recall:
-            return index, _report(kind, why, index, recall, trial, size)
+            return index, _report(
+                kind, why, index, recall=recall, queries=len(trial.queries), size=size
+            )
         best = max(best, recall)
     if fits and not factory:
         why = f"no other index finds {settings.recall} in {settings.memory}"
@@ -289,14 +291,11 @@ def format_bytes(size: float) -> str:
 
 
 def _report(
-    kind: str, why: str, index: BaseIndex, recall: float, trial: Trial, size: int
+    kind: str, why: str, index: BaseIndex, *, recall: float, queries: int, size: int
 ) -> IndexReport:
-    low, high = wilson_interval(recall, len(trial.queries))
-    return IndexReport(
-        *(kind, why, index.parameters, recall, low, high),
-        queries=len(trial.queries),
-        bytes=size,
-    )
+    low, high = wilson_interval(recall, queries)
+    parameters = index.parameters
+    return IndexReport(kind, why, parameters, recall, low, high, queries=queries, bytes=size)
 
 
 def _measure_speed(index: BaseIndex, queries: NDArray[np.float32]) -> float:
