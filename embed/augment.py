@@ -5,6 +5,7 @@ Geometry is one resampling (warp.py), colours are one matrix (colours.py).
 
 import io
 import math
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -24,6 +25,15 @@ ERASED_ASPECT = 3.3  # widest and highest
 ERASED_VALUE = 127
 
 
+class Box(NamedTuple):
+    """A part of an image, in pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
 class Augmentation:
     """The changes that settings name, of images that become squares.
 
@@ -39,7 +49,8 @@ class Augmentation:
         """Return [size, size, 3] of an image [H, W, 3]."""
         box = self._draw_box(pixels.shape[0], pixels.shape[1], generator)
         mirrored = generator.random() < self.settings.mirror
-        changed = warp.warp(pixels, box, self._draw_changes(generator), self.size)
+        inner = pixels[box.top : box.top + box.height, box.left : box.left + box.width]
+        changed = warp.warp(inner, self._draw_changes(generator), self.size)
         if mirrored:
             changed = np.asarray(cv2.flip(changed, 1), np.uint8)
         changed = colours.recolour(changed, self._draw_colours(changed, generator))
@@ -47,14 +58,14 @@ class Augmentation:
         changed = self._compress(changed, generator)
         return self._erase(changed, generator)
 
-    def _draw_box(self, height: int, width: int, generator: np.random.Generator) -> warp.Box:
+    def _draw_box(self, height: int, width: int, generator: np.random.Generator) -> Box:
         tries, place = generator.random((TRIES, 2)), generator.random(2)
         settings = self.settings
         if settings.crop == "none":
-            return warp.Box(0, 0, width, height)
+            return Box(0, 0, width, height)
         if settings.crop == "centre":
             side = max(round(min(height, width) * math.sqrt(settings.crop_min_area)), 1)
-            return warp.Box((width - side) // 2, (height - side) // 2, side, side)
+            return Box((width - side) // 2, (height - side) // 2, side, side)
         areas = height * width * (1 - tries[:, 0] * (1 - settings.crop_min_area))
         aspects = settings.crop_max_aspect ** (2 * tries[:, 1] - 1)
         widths, heights = np.rint(np.sqrt([areas * aspects, areas / aspects])).astype(int)
@@ -62,10 +73,10 @@ class Augmentation:
         if not fits.any():  # the middle, as far as it is not too long
             widest = settings.crop_max_aspect
             inner = min(width, round(height * widest)), min(height, round(width * widest))
-            return warp.Box((width - inner[0]) // 2, (height - inner[1]) // 2, *inner)
+            return Box((width - inner[0]) // 2, (height - inner[1]) // 2, *inner)
         inner = int(widths[fits][0]), int(heights[fits][0])
         left, top = (place * (width - inner[0] + 1, height - inner[1] + 1)).astype(int).tolist()
-        return warp.Box(left, top, *inner)
+        return Box(left, top, *inner)
 
     def _draw_changes(self, generator: np.random.Generator) -> warp.Matrix:
         """Draw rotation, then perspective, then shift, scale and shear."""

@@ -1,11 +1,10 @@
-"""Cut, turn and distort an image in one resampling: a homography from the new to the old image.
+"""Turn and distort an image in one resampling: a homography from the new to the old image.
 
 Matrices [3, 3] of changes work on the square of the new image, whose sides run from -1 to 1, and
 say where what was at (x, y) goes. Reads and writes no files.
 """
 
 import math
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,15 +16,6 @@ Matrix = NDArray[np.float64]
 SAME: Matrix = np.eye(3)
 CORNERS = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=np.float32)
 MAX_STEP = 2.0  # old pixels from one new one to the next; above, bilinear sampling skips some
-
-
-class Box(NamedTuple):
-    """A part of an image, in pixels."""
-
-    left: int
-    top: int
-    width: int
-    height: int
 
 
 def rotate(degrees: float) -> Matrix:
@@ -51,41 +41,33 @@ def transform(shift_x: float, shift_y: float, scale: float, shear: float) -> Mat
     return np.array([[scale, scale * slope, 2 * shift_x], [0, scale, 2 * shift_y], [0, 0, 1]])
 
 
-def warp(pixels: NDArray[np.uint8], box: Box, changes: Matrix, side: int) -> NDArray[np.uint8]:
-    """Cut a box out of an image, make it a square and change that.
+def warp(pixels: NDArray[np.uint8], changes: Matrix, side: int) -> NDArray[np.uint8]:
+    """Make an image a square and change that.
 
-    What changes bring in from beyond the box is what the image has there, and black beyond the
-    image. Without changes the box is resized as images are for inference.
+    Without changes it is resized as images are for inference.
 
     Args:
-        pixels: [H, W, 3] of the image.
-        box: inside the image.
-        changes: of the square.
+        pixels: [H, W, 3].
+        changes: of the square; what they bring in from beyond it is black.
         side: of the new image, in pixels.
 
     Returns:
         [side, side, 3].
     """
-    left, top, width, height = box
     if np.array_equal(changes, SAME):
-        return resize_image(pixels[top : top + height, left : left + width], side)
-    shrunk = _shrink(pixels, box, side)
-    scale_y, scale_x = np.array(shrunk.shape[:2]) / pixels.shape[:2]
-    to_box = np.array([[width / 2, 0, left + width / 2], [0, height / 2, top + height / 2]])
-    to_box = np.vstack([to_box * [[scale_x], [scale_y]], [0, 0, 1]])
+        return resize_image(pixels, side)
+    pixels = _shrink(pixels, side)
+    height, width = pixels.shape[:2]
+    to_pixels = np.array([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1]])
     to_square = np.array([[2 / side, 0, 1 / side - 1], [0, 2 / side, 1 / side - 1], [0, 0, 1]])
-    # OpenCV counts pixels from the centre of the first one, the box from its corner.
+    # OpenCV counts pixels from the centre of the first one, the square from its corner.
     to_centres = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]])
-    matrix = to_centres @ to_box @ np.linalg.inv(changes) @ to_square
+    matrix = to_centres @ to_pixels @ np.linalg.inv(changes) @ to_square
     way = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return np.asarray(cv2.warpPerspective(shrunk, matrix, (side, side), flags=way), np.uint8)
+    return np.asarray(cv2.warpPerspective(pixels, matrix, (side, side), flags=way), np.uint8)
 
 
-def _shrink(pixels: NDArray[np.uint8], box: Box, side: int) -> NDArray[np.uint8]:
-    """Shrink the image along the axes where the box has more than MAX_STEP pixels for one."""
-    steps = np.array([box.height, box.width]) / side
-    if steps.max() <= MAX_STEP:
-        return pixels
-    shape = np.rint(pixels.shape[:2] / np.where(steps > MAX_STEP, steps, 1.0))
-    height, width = np.maximum(shape, 1).astype(int).tolist()
-    return resize_to(pixels, (height, width))
+def _shrink(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Shrink along the axes that have more than MAX_STEP pixels for one of the new image."""
+    shape = [side if length > MAX_STEP * side else length for length in pixels.shape[:2]]
+    return resize_to(pixels, (shape[0], shape[1]))

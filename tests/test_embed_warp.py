@@ -5,11 +5,10 @@ import pytest
 from numpy.typing import NDArray
 
 from embed.transforms import resize_image
-from embed.warp import CORNERS, SAME, Box, Matrix, move_corners, rotate, transform, warp
+from embed.warp import CORNERS, SAME, Matrix, move_corners, rotate, transform, warp
 from tests.images import photo
 
 IMAGE = photo(90, 120, seed=2)
-WHOLE = Box(0, 0, 120, 90)
 
 
 def spot(image: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -36,38 +35,33 @@ def spot(image: NDArray[np.uint8]) -> NDArray[np.float64]:
 def test_a_spot_goes_where_the_matrix_says(changes: Matrix, side: int) -> None:
     image = np.zeros((200, 300, 3), np.uint8)
     image[56:64, 146:158] = 255  # middle at (152, 60): (0.3, -0.5) of the box
-    box = Box(100, 20, 80, 160)
+    box = image[20:180, 100:180]
     start = np.array([(152 - 100) / 40 - 1, (60 - 20) / 80 - 1, 1])
     expected = changes @ start
-    found = spot(warp(image, box, changes, side))
+    found = spot(warp(box, changes, side))
     np.testing.assert_allclose(found, expected[:2] / expected[2], atol=0.02)
 
 
-def test_no_change_resizes_the_box_as_for_inference() -> None:
-    np.testing.assert_array_equal(warp(IMAGE, WHOLE, SAME, 40), resize_image(IMAGE, 40))
-    found = warp(IMAGE, Box(10, 20, 60, 40), SAME, 40)
-    np.testing.assert_array_equal(found, resize_image(IMAGE[20:60, 10:70], 40))
+def test_no_change_resizes_as_for_inference() -> None:
+    np.testing.assert_array_equal(warp(IMAGE, SAME, 40), resize_image(IMAGE, 40))
 
 
 def test_turned_there_and_back_is_nearly_the_image() -> None:
     square = photo(64, 64)
-    box = Box(0, 0, 64, 64)
-    same = warp(square, box, rotate(-30) @ rotate(30), 64)
+    same = warp(square, rotate(-30) @ rotate(30), 64)
     np.testing.assert_allclose(same.astype(int), square, atol=1)
-    np.testing.assert_array_equal(warp(square, box, rotate(90), 64), np.rot90(square, -1))
+    np.testing.assert_array_equal(warp(square, rotate(90), 64), np.rot90(square, -1))
 
 
-def test_beyond_the_box_is_the_image_and_beyond_the_image_black() -> None:
-    image = np.full((90, 120, 3), 200, np.uint8)
-    turned = warp(image, Box(30, 20, 50, 50), rotate(45), 50)
-    assert (turned == 200).all()
-    assert (warp(image, WHOLE, rotate(45), 50)[0, 0] == 0).all()
+def test_beyond_the_image_is_black() -> None:
+    turned = warp(np.full((90, 120, 3), 200, np.uint8), rotate(45), 50)
+    assert (turned[0, 0] == 0).all() and (turned[25] == 200).all()
 
 
 def test_what_shrinks_much_is_averaged() -> None:
     stripes = np.zeros((400, 400, 3), np.uint8)
     stripes[:, ::4] = stripes[:, 1::4] = 255  # two of four columns
-    found = warp(stripes, Box(0, 0, 400, 400), rotate(1e-6), 100)
+    found = warp(stripes, rotate(1e-6), 100)
     assert np.abs(found[2:-2, 2:-2].astype(int) - 128).max() <= 2
 
 
