@@ -218,13 +218,13 @@ def test_the_sheet_has_a_row_for_each_change(source: Dataset, tmp_path: Path) ->
     app = typer.Typer()
     app.command()(augmentations)
     path = tmp_path / "sheet.png"
-    named = ["--recipe", "demo", "--out", str(path), "--columns", "2"]
+    named = ["--recipe", "demo", "--out", str(path), "--columns", "4"]
     done = CliRunner().invoke(app, [str(source.folder), *named])
     assert done.exit_code == 0, done.output
     with Image.open(path) as sheet:
         width, height = sheet.size
         tiles = np.asarray(sheet)[GAP:, LABEL:]
-    assert width == LABEL + 2 * (TILE + GAP) + GAP
+    assert width == LABEL + 4 * (TILE + GAP) + GAP
     count = (height - GAP) // (TILE + GAP)
     first = [tiles[row * (TILE + GAP) :][:TILE, :TILE].tobytes() for row in range(count)]
     # Each differs from the image as it is, but that of the preset "none".

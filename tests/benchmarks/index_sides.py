@@ -282,7 +282,8 @@ def main() -> None:
     for line in sys.stdin:
         start, used = time.perf_counter(), time.process_time()
         asked[line.strip()]()
-        print(json.dumps([time.perf_counter() - start, time.process_time() - used]), flush=True)
+        seconds = (time.perf_counter() - start, time.process_time() - used)
+        print(json.dumps(seconds), flush=True)
 
 
 if __name__ == "__main__":
