@@ -218,17 +218,17 @@ def test_the_sheet_has_a_row_for_each_change(source: Dataset, tmp_path: Path) ->
     app = typer.Typer()
     app.command()(augmentations)
     path = tmp_path / "sheet.png"
-    named = ["--recipe", "demo", "--out", str(path), "--columns", "4"]
+    named = ["--recipe", "demo", "--out", str(path), "--columns", "6"]
     done = CliRunner().invoke(app, [str(source.folder), *named])
     assert done.exit_code == 0, done.output
     with Image.open(path) as sheet:
         width, height = sheet.size
         tiles = np.asarray(sheet)[GAP:, LABEL:]
-    assert width == LABEL + 4 * (TILE + GAP) + GAP
+    assert width == LABEL + 6 * (TILE + GAP) + GAP
     count = (height - GAP) // (TILE + GAP)
-    first = [tiles[row * (TILE + GAP) :][:TILE, :TILE].tobytes() for row in range(count)]
+    rows = [tiles[row * (TILE + GAP) :][:TILE].tobytes() for row in range(count)]
     # Each differs from the image as it is, but that of the preset "none".
-    assert sum(tile == first[0] for tile in first[1:]) == 1
+    assert sum(row == rows[0] for row in rows[1:]) == 1
 
 
 def test_a_sheet_of_images_that_cannot_be_read_says_so(source: Dataset, tmp_path: Path) -> None:
