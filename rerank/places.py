@@ -27,7 +27,7 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Places:
+class PartPlaces:
     """The places of the images of P parts."""
 
     ids: IdTable  # of the rows of all parts

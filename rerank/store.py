@@ -18,7 +18,7 @@ from embed.parts import read_ids
 from embed.sealed import BrokenSealError, SealedFile
 
 from .features import LocalFeatures
-from .places import Places
+from .places import PartPlaces
 
 FORMAT = "2"
 # A row is about 90 kB; one is read at random, so a group holds few.
@@ -105,7 +105,7 @@ class FeatureStore:
             paths = sorted(folder.glob("part-*.parquet") if parts is None else parts)
             known = find_places(paths, extractor_fingerprint, remake)
         else:
-            known = Places.load(places, extractor_fingerprint, remake)
+            known = PartPlaces.load(places, extractor_fingerprint, remake)
 
         # lru_cache holds no lock while it calls: two threads may read the same image, and none
         # waits. Functions, not methods: those would keep a store alive that nobody uses any more.
@@ -153,14 +153,16 @@ class FeatureStore:
         return found
 
 
-def find_places(parts: Iterable[Path], extractor_fingerprint: str, remake: str = REMAKE) -> Places:
+def find_places(
+    parts: Iterable[Path], extractor_fingerprint: str, remake: str = REMAKE
+) -> PartPlaces:
     """Open parts and return what is in which of them. Errors as FeatureStore."""
 
     def read(path: Path) -> tuple[Path, str, Sequence[str]]:
         part = _Part(path, extractor_fingerprint, remake)
         return path, part.seal, part.read_ids()
 
-    return Places.build(map(read, parts))
+    return PartPlaces.build(map(read, parts))
 
 
 class _Part:

@@ -39,6 +39,7 @@ IN_PARTS = (
     "embeddings/test/failures.parquet",
     "embeddings/non_landmark/manifest.json",
     "features/train/part-00000.parquet",
+    "features/train/places.arrow",
     "features/test/manifest.json",
 )
 REPAIRS = {
@@ -47,6 +48,7 @@ REPAIRS = {
     "model/manifest.json": "train",
     **{name: "submit" if "/test/" in name else "index" for name in IN_PARTS},
     "index/vectors.npy": "index",
+    "index/rows.arrow": "index",
     "index/manifest.json": "index",
     "decision/decision.json": "index",
     "decision/manifest.json": "index",

@@ -30,7 +30,7 @@ def test_the_rows_of_each_query_are_its_own_and_those_of_its_landmark(
         assert places.start == seen
         for query, listed in enumerate(rows, places.start):
             landmark = excluded.landmarks[query]
-            wanted = set(np.flatnonzero((labels == landmark) & (landmark >= 0)))
+            wanted = set(np.flatnonzero((labels == landmark) & (landmark >= 0)).tolist())
             wanted |= {int(excluded.rows[query])}
             assert set(listed.tolist()) - {-1} == wanted - {-1}
         assert rows.size <= most or len(rows) == 1

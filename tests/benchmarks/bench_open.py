@@ -23,7 +23,7 @@ from index.ids import IdTable
 from index.rows import ROWS, RowTable
 from pipelines.artifacts import Manifest, record_file, save_manifest
 from rerank.features import LocalFeatures
-from rerank.places import PLACES, Places
+from rerank.places import PLACES, PartPlaces
 from tests.features import write_features_part
 
 IMAGES, LANDMARKS, PART_SIZE, DIM = 4_132_914, 203_094, 512, 8
@@ -126,7 +126,7 @@ def _write_features(folder: Path, ids: pa.Array) -> None:
     for path in paths[1:]:
         os.link(first, path)
     seals = (read_seal(first),) * len(paths)
-    Places(IdTable.build(ids), tuple(paths), seals, starts).save(folder / PLACES, "extractor")
+    PartPlaces(IdTable.build(ids), tuple(paths), seals, starts).save(folder / PLACES, "extractor")
 
 
 if __name__ == "__main__":
