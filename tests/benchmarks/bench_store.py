@@ -1,4 +1,4 @@
-"""How many local features a second the store reads: by one thread, by two, and in batches.
+"""How many local features a second one thread reads of the store, two threads, and batches.
 
 Writes a store of random features into a temporary folder. One thread and two take turns, so that
 what else the machine does meets both; and so do copies of as many bytes, which hold no lock at all:
