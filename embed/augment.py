@@ -1,158 +1,151 @@
-"""The random changes of training images, and the dataset that makes them.
+"""The random changes of a training image, drawn from one generator. Reads no files, knows no torch.
 
-Reads image files. Every random choice depends on seed, epoch and place in the epoch alone, so
-neither the number of loader processes nor an interruption changes what the network sees.
+Geometry is one resampling (warp.py), colours are one matrix (colours.py).
 """
 
 import io
 import math
-from collections.abc import Sequence
-from functools import partial
-from typing import cast
+from typing import NamedTuple
 
+import cv2
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
-from torch.utils.data import Dataset
-from torchvision.transforms import v2
 
-from .decode import ImageError, decode_image
-from .failure import Failure
-from .image_file import ImageFile
-from .images import Item
-from .tensors import to_tensor
+from . import colours, warp
 from .train_settings import AugmentSettings
-from .upsampling import Examples
-from .variants import make_variant, name_transforms
+
+Pixels = NDArray[np.uint8]  # [H, W, 3] RGB
 
 HIGHEST_QUALITY = 95  # of JPEG
+TRIES = 10  # at a shape that fits into the image
+BLUR_SIGMA = (0.3, 1.5)  # pixels
+ERASED_AREA = (0.02, 0.2)  # share of the image
+ERASED_ASPECT = 3.3  # widest and highest
+ERASED_VALUE = 127
 
 
-def build_augmentation(settings: AugmentSettings, size: int) -> v2.Transform:
-    """Return the random transform of a training image: uint8 [3, H, W] to [3, size, size]."""
-    return v2.Compose(
-        [
-            _build_crop(settings, size),
-            v2.RandomHorizontalFlip(settings.mirror),
-            v2.RandomRotation(settings.rotation, v2.InterpolationMode.BILINEAR),
-            v2.RandomPerspective(settings.perspective, p=0.5 if settings.perspective else 0.0),
-            *_build_affine(settings),
-            v2.ColorJitter(
-                settings.brightness, settings.contrast, settings.saturation, settings.hue
-            ),
-            v2.RandomGrayscale(settings.grey),
-            v2.RandomApply([v2.GaussianBlur(5, (0.3, 1.5))], settings.blur),
-            *_build_jpeg(settings),
-            v2.RandomErasing(settings.erase, scale=(0.02, 0.2), value=127),
-        ]
-    )
+class Box(NamedTuple):
+    """A part of an image, in pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
 
 
-def _build_crop(settings: AugmentSettings, size: int) -> v2.Transform:
-    if settings.crop == "none":
-        return v2.Resize((size, size), antialias=True)
-    if settings.crop == "centre":
-        return v2.Lambda(partial(_cut_middle, size=size, area=settings.crop_min_area))
-    widest = settings.crop_max_aspect
-    return v2.RandomResizedCrop(
-        size, scale=(settings.crop_min_area, 1.0), ratio=(1 / widest, widest), antialias=True
-    )
+class Augmentation:
+    """The changes that settings name, of images that become squares.
 
-
-def _build_affine(settings: AugmentSettings) -> list[v2.Transform]:
-    """Return the step, or none where it would change nothing: it would draw numbers all the same.
-
-    Those of the steps that follow shall not depend on it.
+    Each draws as many numbers whether it is on or off, so one that is switched off leaves the
+    others as they are.
     """
-    shift, scale, shear = settings.shift, settings.scale, settings.shear
-    if not (shift or scale or shear):
-        return []
-    return [
-        v2.RandomAffine(
-            0.0,
-            translate=(shift, shift),
-            scale=(1 - scale, 1 + scale),
-            shear=shear,
-            interpolation=v2.InterpolationMode.BILINEAR,
+
+    def __init__(self, settings: AugmentSettings, size: int) -> None:
+        """Take the settings, and the side of the squares in pixels."""
+        self.settings, self.size = settings, size
+
+    def __call__(self, pixels: Pixels, generator: np.random.Generator) -> Pixels:
+        """Return [size, size, 3] of an image [H, W, 3]."""
+        box = self._draw_box(pixels.shape[0], pixels.shape[1], generator)
+        mirrored = generator.random() < self.settings.mirror
+        inner = pixels[box.top : box.top + box.height, box.left : box.left + box.width]
+        changed = warp.warp(inner, self._draw_changes(generator), self.size)
+        if mirrored:
+            changed = np.asarray(cv2.flip(changed, 1), np.uint8)
+        changed = colours.recolour(changed, self._draw_colours(changed, generator))
+        changed = self._blur(changed, generator)
+        changed = self._compress(changed, generator)
+        return self._erase(changed, generator)
+
+    def _draw_box(self, height: int, width: int, generator: np.random.Generator) -> Box:
+        tries, place = generator.random((TRIES, 2)), generator.random(2)
+        settings = self.settings
+        if settings.crop == "none":
+            return Box(0, 0, width, height)
+        if settings.crop == "centre":
+            side = max(round(min(height, width) * math.sqrt(settings.crop_min_area)), 1)
+            return Box((width - side) // 2, (height - side) // 2, side, side)
+        areas = height * width * (1 - tries[:, 0] * (1 - settings.crop_min_area))
+        aspects = settings.crop_max_aspect ** (2 * tries[:, 1] - 1)
+        widths, heights = np.rint(np.sqrt([areas * aspects, areas / aspects])).astype(int)
+        fits = (widths > 0) & (heights > 0) & (widths <= width) & (heights <= height)
+        if not fits.any():  # the middle, as far as it is not too long
+            widest = settings.crop_max_aspect
+            inner = min(width, round(height * widest)), min(height, round(width * widest))
+            return Box((width - inner[0]) // 2, (height - inner[1]) // 2, *inner)
+        inner = int(widths[fits][0]), int(heights[fits][0])
+        left, top = (place * (width - inner[0] + 1, height - inner[1] + 1)).astype(int).tolist()
+        return Box(left, top, *inner)
+
+    def _draw_changes(self, generator: np.random.Generator) -> warp.Matrix:
+        """Draw rotation, then perspective, then shift, scale and shear."""
+        angle, chance, inwards = (
+            generator.uniform(-1, 1),
+            generator.random(),
+            generator.random((4, 2)),
         )
-    ]
+        shift_x, shift_y, scale, shear = generator.uniform(-1, 1, 4)
+        settings, changes = self.settings, warp.SAME
+        if settings.rotation:
+            changes = warp.rotate(angle * settings.rotation)
+        if settings.perspective and chance < 0.5:
+            changes = warp.move_corners(inwards * settings.perspective) @ changes
+        if settings.shift or settings.scale or settings.shear:
+            shift_x, shift_y = shift_x * settings.shift, shift_y * settings.shift
+            scale, shear = 1 + scale * settings.scale, shear * settings.shear
+            changes = warp.transform(shift_x, shift_y, scale, shear) @ changes
+        return changes
 
+    def _draw_colours(self, pixels: Pixels, generator: np.random.Generator) -> colours.Colours:
+        """Draw brightness, contrast, saturation and hue, in any order; then grey."""
+        brightness, contrast, saturation, hue = generator.uniform(-1, 1, 4)
+        order, chance = generator.permutation(4), generator.random()
+        settings, changes = self.settings, colours.SAME
+        mean = np.array(cv2.mean(pixels)[:3])
+        for step in order:
+            if step == 0:
+                factor = 1 + brightness * settings.brightness
+                changes = colours.scale_brightness(changes, factor)
+            elif step == 1:
+                factor = 1 + contrast * settings.contrast
+                changes = colours.scale_contrast(changes, factor, mean)
+            elif step == 2:
+                factor = 1 + saturation * settings.saturation
+                changes = colours.scale_saturation(changes, factor)
+            else:
+                changes = colours.turn_hue(changes, hue * settings.hue)
+        return colours.scale_saturation(changes, 0) if chance < settings.grey else changes
 
-def _build_jpeg(settings: AugmentSettings) -> list[v2.Transform]:
-    """Return the step, or none, as for affine changes."""
-    if not settings.jpeg:
-        return []
-    compress = v2.Lambda(partial(_compress, lowest=settings.jpeg_quality))
-    return [v2.RandomApply([compress], settings.jpeg)]
+    def _blur(self, pixels: Pixels, generator: np.random.Generator) -> Pixels:
+        chance, sigma = generator.random(), generator.uniform(*BLUR_SIGMA)
+        if chance >= self.settings.blur:
+            return pixels
+        return np.asarray(cv2.GaussianBlur(pixels, (5, 5), sigma), np.uint8)
 
+    def _compress(self, pixels: Pixels, generator: np.random.Generator) -> Pixels:
+        """Return the image as JPEG of a random quality gives it back."""
+        chance, share = generator.random(2)
+        if chance >= self.settings.jpeg:
+            return pixels
+        lowest = self.settings.jpeg_quality
+        quality = lowest + int(share * (HIGHEST_QUALITY + 1 - lowest))
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
+        return np.array(Image.open(stream))
 
-def _compress(image: Tensor, lowest: int) -> Tensor:
-    """Return uint8 [3, H, W] as JPEG of a random quality gives it back."""
-    # Not v2.JPEG: torchvision 0.29 deprecates its codecs.
-    quality = int(torch.randint(lowest, HIGHEST_QUALITY + 1, ()))
-    stream = io.BytesIO()
-    Image.fromarray(image.permute(1, 2, 0).numpy()).save(stream, "JPEG", quality=quality)
-    return to_tensor(np.asarray(Image.open(stream)))
-
-
-def _cut_middle(image: Tensor, size: int, area: float) -> Tensor:
-    """Return [3, size, size] of a share of the area of the middle square of [3, H, W]."""
-    side = max(round(min(image.shape[-2:]) * math.sqrt(area)), 1)
-    middle = v2.functional.center_crop(image, [side, side])
-    return cast(Tensor, v2.functional.resize(middle, [size, size], antialias=True))
-
-
-class AugmentedFiles(Dataset[Item]):
-    """Images, or variants of them, with the random changes of one training epoch."""
-
-    def __init__(
-        self,
-        paths: Sequence[ImageFile],
-        size: int,
-        max_pixels: int,
-        augment: AugmentSettings,
-        seed: int,
-        *,
-        examples: Examples | None = None,
-        ids: Sequence[str] = (),
-    ) -> None:
-        """Take the files; an item is asked for as (position, epoch, place in the epoch).
-
-        With examples a position is one of theirs; without, that of a file. The parameters of a
-        variant depend on the id of its file.
-        """
-        self.paths, self.size, self.max_pixels, self.seed = paths, size, max_pixels, seed
-        self.examples, self.ids = examples, ids
-        self.transform = build_augmentation(augment, size)
-
-    def __len__(self) -> int:
-        """Return the number of positions."""
-        return len(self.paths if self.examples is None else self.examples)
-
-    def __getitem__(self, key: tuple[int, int, int]) -> Item:
-        """Return the position and its changed image, or which file is why there is none."""
-        position, epoch, place = key
-        row, variant = position, 0
-        if self.examples is not None:
-            row = int(self.examples.rows[position])
-            variant = int(self.examples.variants[position])
-        # A crop keeps part of the area: decode larger, so that most crops still shrink.
-        side = self.size * 5 // 4
-        if "crop" in name_transforms(variant):
-            side = side * 5 // 4
-        try:
-            image = decode_image(self.paths[row], min_side=side, max_pixels=self.max_pixels)
-        except ImageError as error:
-            return Failure(row, error.reason, str(error))
-        pixels = image.pixels
-        if variant:
-            pixels = make_variant(pixels, variant, self.ids[row], self.seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_mix(self.seed, epoch, place))
-            return position, self.transform(to_tensor(pixels))
-
-
-def _mix(*numbers: int) -> int:
-    """Return one seed that differs for every combination of numbers."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+    def _erase(self, pixels: Pixels, generator: np.random.Generator) -> Pixels:
+        """Return the image with a grey rectangle in it; of no shape that fits, none."""
+        chance, tries, place = generator.random(), generator.random((TRIES, 2)), generator.random(2)
+        if chance >= self.settings.erase:
+            return pixels
+        areas = self.size**2 * (ERASED_AREA[0] + tries[:, 0] * (ERASED_AREA[1] - ERASED_AREA[0]))
+        aspects = ERASED_ASPECT ** (2 * tries[:, 1] - 1)
+        sides = np.rint(np.sqrt([areas * aspects, areas / aspects])).astype(int)
+        fits = (sides < self.size).all(axis=0)
+        if fits.any():
+            width, height = sides[:, fits][:, 0]
+            left, top = (place * (self.size - width + 1, self.size - height + 1)).astype(int)
+            pixels = pixels.copy()  # it may be part of what was given
+            pixels[top : top + height, left : left + width] = ERASED_VALUE
+        return pixels

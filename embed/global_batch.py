@@ -37,11 +37,15 @@ class GlobalBatch:
     @property
     def labels(self) -> Tensor:
         """The classes [B] of all images, in the order of the batch if all could be read."""
+        if self.world_size == 1:
+            return self.local  # a mask would make the processor wait for the GPU
         return self.classes[self.classes >= 0]
 
     @property
     def smallest(self) -> int:
         """How many images that process has that has the fewest."""
+        if self.world_size == 1:
+            return len(self.local)
         return int((self.classes >= 0).sum(dim=0).min())
 
     @property

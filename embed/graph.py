@@ -142,6 +142,7 @@ class GraphEngine:
         spec: GraphSpec,
         precision: Precision,
         classifier: ArrayClassifier | None = None,
+        *,
         views: Views = ONE_VIEW,
         streams: int = 1,
     ) -> None:

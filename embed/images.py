@@ -5,7 +5,8 @@ Reads image files.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -34,6 +35,10 @@ class Batch:
     positions: tuple[int, ...]  # [B], of the images in the list of all
     images: Tensor  # [B, 3, h, w] uint8; [B, 1 + R, 3, h, w] with regions
     failures: tuple[Failure, ...]
+
+    def pin_memory(self) -> Self:
+        """Return it with images that a GPU fetches by itself; a DataLoader calls this."""
+        return replace(self, images=self.images.pin_memory())
 
 
 def collate(items: Sequence[Item]) -> Batch:

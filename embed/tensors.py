@@ -15,6 +15,8 @@ def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
 
 def normalize(images: Tensor, spec: BackboneSpec) -> Tensor:
     """Map uint8 [B, 3, H, W] to float32 with the mean and standard deviation of the spec."""
-    mean = torch.tensor(spec.mean, device=images.device).view(1, 3, 1, 1) * 255
-    std = torch.tensor(spec.std, device=images.device).view(1, 3, 1, 1) * 255
+    mean, std = (
+        (torch.tensor(values).view(1, 3, 1, 1) * 255).to(images.device, non_blocking=True)
+        for values in (spec.mean, spec.std)
+    )
     return (images.float() - mean) / std

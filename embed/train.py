@@ -16,27 +16,25 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from .augment import AugmentedFiles
 from .checkpoint import load_checkpoint, save_checkpoint
 from .errors import InputError
 from .failure import Failure, name_first
 from .freezing import freeze, freeze_batch_norm, keep_frozen_norms
 from .global_batch import GlobalBatch, gather_rows, sync_batch_norms
 from .head_losses import head_loss
-from .image_file import ImageFile
-from .images import Batch, Item, collate
+from .images import Batch
 from .losses import TrainingCollapsed, build_metric_loss, check_collapse
 from .model import DescriptorModel
 from .optimizer import build_optimizer
-from .sampling import CurrentBatches, EpochBatches, epoch_order
+from .profile import Profile
+from .sampling import EpochBatches, epoch_order
 from .schedule import judged_values, scheduled_factor
 from .settings import DecodeSettings
 from .tensors import normalize
 from .train_settings import Phase, TrainSettings
+from .training_images import TrainingImages, TrainingLoader
 from .training_model import LocalObjective, Losses, TrainingModel
-from .upsampling import Examples
 
 logger = logging.getLogger(__name__)
 
@@ -46,25 +44,6 @@ SUMS = ("triplet_loss", "head_loss", "top1", "local_loss")  # of a step; an epoc
 
 # Returns gap, and perhaps its standard error gap_error, recall_at_1 and head_top1.
 Validate = Callable[[DescriptorModel], dict[str, float]]
-
-
-@dataclass(frozen=True)
-class TrainingImages:
-    """What to train on: N images, or M examples made of them."""
-
-    paths: Sequence[ImageFile]  # [N]
-    labels: NDArray[np.int64]  # [N], or [M] with examples: classes, 0 to C - 1
-    examples: Examples | None = None  # [M]; none: each image as it is
-    ids: Sequence[str] = ()  # [N]; variants depend on them
-
-    def __post_init__(self) -> None:
-        """Raise InputError unless there is a label for each image or example."""
-        count = len(self.paths if self.examples is None else self.examples)
-        if len(self.labels) != count or (self.examples and len(self.ids) != len(self.paths)):
-            raise ValueError(
-                f"{len(self.labels)} labels for {count} images or examples, {len(self.ids)} ids "
-                f"for {len(self.paths)} files; give one for each"
-            )
 
 
 @dataclass
@@ -140,15 +119,15 @@ class Trainer:
         workers: int,
         local: LocalObjective | None = None,
         report: Callable[[int, int], None] = lambda done, steps: None,
+        profile: Profile | None = None,
     ) -> None:
         """Build all, and go on from the checkpoint if there is one.
 
         The head maps features [B, dim] and labels [B] to logits [B, C]. After each step `report` is
-        called with the number of steps done, and of all steps.
+        called with the number of steps done, and of all steps. The profile times what is done.
         """
-        self.report = report
+        self.report, self.profile = report, profile or Profile()
         self.settings, self.fabric, self.checkpoint = settings, fabric, checkpoint
-        self.images, self.decode, self.workers = images, decode, workers
         self.labels = images.labels
         self.batch_size, self.steps = size_epoch(settings, self.labels, fabric.world_size)
         self.metric_loss = build_metric_loss(settings, model.head_dim).to(fabric.device)
@@ -157,8 +136,16 @@ class Trainer:
         self.model, self.head, self.local = model, head, local
         self.module, self.optimizer = fabric.setup(module, build_optimizer(module, settings))
         self.progress = Progress()
-        self.batches = CurrentBatches()
-        self.loaders: dict[int, DataLoader[Item]] = {}  # by size of the images: the current one
+        self.loader = TrainingLoader(
+            images,
+            settings,
+            decode=decode,
+            device=fabric.device,
+            workers=workers,
+            cache=checkpoint.with_suffix(f".images{fabric.global_rank}"),
+            profile=self.profile,
+            world_size=fabric.world_size,
+        )
         if checkpoint.is_file():
             self._load()
 
@@ -171,15 +158,18 @@ class Trainer:
         """
         if self.progress.epoch and not self._is_done():
             logger.info("going on after epoch %d", self.progress.epoch)
-        while not self._is_done():
-            losses, sample = self._train_epoch(self.progress.epoch)
-            # One process judges for all: they must come to the same decisions to stop.
-            first = self.fabric.is_global_zero
-            judged = self._judge(losses, sample, validate) if first else ({}, "")
-            row, alarm = self.fabric.broadcast(judged)
-            self._note(row, alarm)
-            yield row
-        self.loaders = {}  # ends their workers
+        try:
+            while not self._is_done():
+                losses, sample = self._train_epoch(self.progress.epoch)
+                with self.profile.timed("validate"):
+                    # One process judges for all: they must come to the same decisions to stop.
+                    first = self.fabric.is_global_zero
+                    judged = self._judge(losses, sample, validate) if first else ({}, "")
+                    row, alarm = self.fabric.broadcast(judged)
+                self._note(row, alarm)
+                yield row
+        finally:
+            self.loader.close()
 
     def _judge(
         self, losses: dict[str, float], sample: Tensor, validate: Validate
@@ -225,7 +215,7 @@ class Trainer:
         torch.manual_seed(self.settings.seed + epoch)
         phase = self.settings.phase_at(epoch)
         self._start_phase(phase)
-        sums, count = torch.zeros(len(SUMS)), 0
+        sums, count = torch.zeros(len(SUMS), device=self.fabric.device), 0
         failures, seen = list(self.progress.failures), list[Tensor]()
         for step, batch in enumerate(self._load_batches(epoch, phase)):
             failures += [(f.position, f.reason, f.message) for f in batch.failures]
@@ -243,7 +233,7 @@ class Trainer:
             raise InputError(
                 f"no batch of training images could be read{name_first(self.failures)}"
             )
-        return self._name(sums / count), torch.cat(seen)
+        return self._name(sums / count), torch.cat(seen).cpu()
 
     def _start_phase(self, phase: Phase) -> None:
         """Freeze and thaw what the phase says, and put all else into training mode."""
@@ -263,31 +253,10 @@ class Trainer:
             epoch=epoch,
             batches=self.steps,
         )
-        self.batches.epoch = EpochBatches(
+        batches = EpochBatches(
             order, self.batch_size, epoch, self.fabric.global_rank, self.fabric.world_size
         )
-        if phase.image_size not in self.loaders:
-            self.loaders = {phase.image_size: self._build_loader(phase.image_size)}
-        return self.loaders[phase.image_size]
-
-    def _build_loader(self, size: int) -> "DataLoader[Item]":
-        """Return a loader of images of a size; its workers stay from epoch to epoch."""
-        files = AugmentedFiles(
-            self.images.paths,
-            size,
-            self.decode.max_pixels,
-            self.settings.augment,
-            self.settings.seed,
-            examples=self.images.examples,
-            ids=self.images.ids,
-        )
-        return DataLoader(
-            files,
-            batch_sampler=self.batches,
-            collate_fn=collate,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
-        )
+        return self.loader.load(batches, phase.image_size)
 
     def _set_rate(self, phase: Phase, epoch: int, step: int) -> float:
         """Set the learning rates of a step; return that of the backbone."""
@@ -323,32 +292,49 @@ class Trainer:
 
     def _share(self, batch: Batch) -> GlobalBatch:
         """Return the batch that this process has a share of."""
-        labels = torch.from_numpy(self.labels[list(batch.positions)]).to(self.fabric.device)
+        labels = torch.from_numpy(self.labels[list(batch.positions)])
+        labels = labels.to(self.fabric.device, non_blocking=True)
         return GlobalBatch.of(
             self.fabric, labels, math.ceil(self.batch_size / self.fabric.world_size)
         )
 
     def _train_step(self, images: Tensor, whole: GlobalBatch) -> tuple[Tensor, Tensor]:
         """Return the SUMS and the descriptors [B, dim] of a batch, after learning from it."""
-        settings, labels = self.settings, whole.local
-        images = normalize(images.to(self.fabric.device), self.model.spec.backbone)
+        with self.profile.timed("forward"):
+            found = self._forward(images, whole.local)
+            descriptors = whole.gather(found.descriptors.float())
+            metric, head, total = self._losses(found, descriptors, whole)
+        with self.profile.timed("backward"):
+            self.optimizer.zero_grad()
+            self.fabric.backward(total)
+        with self.profile.timed("optimiser"):
+            self._clip_gradients()
+            self.optimizer.step()
+        # No figure leaves the device: the processor would wait for a GPU, which would then idle.
+        correct = (found.logits.argmax(dim=1) == whole.local).float().mean()
+        means = whole.mean(torch.stack([head.detach(), correct, found.local.detach()]))
+        return torch.cat([metric.detach()[None], means]), descriptors.detach()
+
+    def _forward(self, images: Tensor, labels: Tensor) -> Losses:
+        images = images.to(self.fabric.device, non_blocking=True)
+        images = normalize(images, self.model.spec.backbone)
         found: Losses = self.module(images.contiguous(memory_format=torch.channels_last), labels)
-        descriptors = whole.gather(found.descriptors.float())
+        return found
+
+    def _losses(
+        self, found: Losses, descriptors: Tensor, whole: GlobalBatch
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the metric loss, the head's, and what is learned from: both, weighted."""
+        settings = self.settings
         metric = descriptors.new_zeros(())
         if settings.triplet_weight:
             metric = self.metric_loss(descriptors, whole.labels)
-        head = head_loss(found.logits.float(), labels, settings)
+        head = head_loss(found.logits.float(), whole.local, settings)
         means = settings.head_weight * head
         if self.local is not None:
             means = means + settings.local_weight * found.local
         total = settings.triplet_weight * metric * whole.world_size + means * whole.weight
-        self.optimizer.zero_grad()
-        self.fabric.backward(total)
-        self._clip_gradients()
-        self.optimizer.step()
-        correct = (found.logits.argmax(dim=1) == labels).float().mean()
-        means = whole.mean(torch.stack([head.detach(), correct, found.local.detach()]))
-        return torch.cat([metric.detach()[None], means]).cpu(), descriptors.detach().cpu()
+        return metric, head, total
 
     def _clip_gradients(self) -> None:
         """Shorten the gradients; those of local features apart, lest they slow the others."""

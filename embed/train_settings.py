@@ -31,8 +31,8 @@ from .suggest import suggest
 class AugmentSettings(Settings):
     """What random changes a training image gets; 0 switches one off.
 
-    They are made in this order: crop, mirror, rotation, perspective, affine (shift, scale, shear in
-    one), colours, grey, blur, JPEG, erase.
+    They are made in this order: crop, rotation, perspective, affine (shear, scale, shift), mirror,
+    colours in any order, grey, blur, JPEG, erase.
     """
 
     # Where values come from that are not named beside it: a name of embed.presets.
@@ -193,6 +193,9 @@ class TrainSettings(Settings):
     unseen_share: float = Field(0.0, ge=0, lt=1)
     # Of the cosine, that the pretrained features, laid beside the trained ones, have; 0: none.
     pretrained_share: float = Field(0.0, ge=0, lt=1)
+    # GB (10^9 bytes) on disk for decoded images, while it trains: later epochs decode only what has
+    # no room there; 0: each decodes all. Changes no model.
+    cache_gigabytes: float = Field(8.0, ge=0, le=1e6)
     seed: int = Field(0, ge=0, le=MAX_SEED)
     # Which images make up an epoch: see embed.sampling.epoch_order.
     sampler: Literal["m-per-class", "uniform", "square-root", "class-balanced"] = "m-per-class"

@@ -29,8 +29,14 @@ def resize_image(
     """
     if square == "crop":
         pixels = _middle_square(pixels)
+    size = pixels.shape[0], pixels.shape[1]
+    shape = fit_shape(size, side, cell) if square == "fit" else (side, side)
+    return resize_to(pixels, shape)
+
+
+def resize_to(pixels: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize [H, W, 3] to a shape (height, width)."""
     height, width = pixels.shape[:2]
-    shape = fit_shape((height, width), side, cell) if square == "fit" else (side, side)
     # Halves are means of whole pixels; what is left to shrink is less, which interpolation does
     # well: averaging areas in one step takes four to eight times as long, and finds no more.
     while height >= 2 * shape[0] or width >= 2 * shape[1]:

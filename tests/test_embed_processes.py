@@ -27,8 +27,9 @@ from embed.model import DescriptorModel, ModelSpec
 from embed.processes import Report, run_processes, start_fabric
 from embed.sampling import EpochBatches, epoch_order
 from embed.settings import DecodeSettings
-from embed.train import Trainer, TrainingImages, size_epoch
+from embed.train import Trainer, size_epoch
 from embed.train_settings import TrainSettings
+from embed.training_images import TrainingImages
 from tests.images import photo
 
 # Nothing that is not the same on shares of a batch: no batch norm that is trained, no dropout. Adam

@@ -16,11 +16,14 @@ from torch import nn
 
 from embed import train
 from embed.backbone import BackboneSpec
+from embed.decode import DecodedImage, decode_image
 from embed.losses import TrainingCollapsed
 from embed.model import DescriptorModel, ModelSpec
+from embed.profile import PARTS
 from embed.settings import DecodeSettings
-from embed.train import Trainer, TrainingImages
+from embed.train import Trainer
 from embed.train_settings import FreezeSettings, PhaseSettings, TrainSettings
+from embed.training_images import TrainingImages
 from embed.upsampling import upsample
 from tests.images import photo
 
@@ -117,6 +120,40 @@ def test_training_runs_and_changes_the_weights(images: TrainingImages, tmp_path:
     assert all(math.isfinite(value) for row in rows for value in row.values())
     assert rows[-1]["head_loss"] < rows[0]["head_loss"]
     assert not same(weights(trainer), before) and trainer.failures == []
+
+
+def test_kept_images_change_no_weight_and_go_when_it_ends(
+    images: TrainingImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[str] = []
+
+    def decode(data: bytes, *, name: str, min_side: int, max_pixels: int) -> DecodedImage:
+        decoded.append(name)
+        return decode_image(data, name=name, min_side=min_side, max_pixels=max_pixels)
+
+    monkeypatch.setattr("embed.augmented_files.decode_image", decode)
+    trainer = make(images, tmp_path / "kept.pt")
+    rows = trainer.run(measured)
+    next(rows), next(rows)
+    assert sorted(decoded) == sorted(set(decoded))  # each once, in two epochs
+    list(rows)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.pt"]
+    taken = trainer.profile.seconds()
+    assert all(taken[part] for part in PARTS if part != "export"), taken
+    none = make(images, tmp_path / "none.pt", SETTINGS.model_copy(update={"cache_gigabytes": 0.0}))
+    decoded.clear()
+    list(none.run(measured))
+    assert len(decoded) > 2 * len(set(decoded)) and same(weights(none), weights(trainer))
+
+
+def test_an_interrupted_training_leaves_no_images_behind(
+    images: TrainingImages, tmp_path: Path
+) -> None:
+    rows = make(images, tmp_path / "checkpoint.pt").run(measured)
+    next(rows)
+    assert len(list(tmp_path.iterdir())) == 2
+    rows.close()  # type: ignore[attr-defined]
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
@@ -364,7 +401,7 @@ def test_a_training_on_variants_goes_on_with_the_same_bits(
     assert whole.steps == 3  # of 18 examples in batches of 6
     next(make(few, tmp_path / "parts.pt", settings).run(measured))
     resumed = make(few, tmp_path / "parts.pt", settings, seed=7)
-    resumed.workers = 2  # nothing depends on who decodes
+    resumed.loader.workers = 2  # nothing depends on who decodes
     list(resumed.run(measured))
     assert same(weights(resumed), weights(whole))
     plain = make(TrainingImages(few.paths, np.repeat(np.arange(3), 2)), tmp_path / "p.pt", settings)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from embed.augment import AugmentedFiles
+from embed.augmented_files import AugmentedFiles
 from embed.decode import decode_image
 from embed.failure import Failure
 from embed.settings import MAX_VARIANTS

@@ -112,8 +112,8 @@ def _find_graph(
     if not read_graph_spec(folder, fingerprint).takes(views):
         return None, fingerprint, f"the graph knows no views such as {views}"
     precision = cast(Precision, name.removeprefix("openvino-"))
-    graph = _open_graph(folder, trained.content, fingerprint, precision, views, streams)
-    return graph, fingerprint, ""
+    kept = folder, trained.content, fingerprint, precision
+    return _open_graph(*kept, views=views, streams=streams), fingerprint, ""
 
 
 def _explain_none(run: Path) -> str:
@@ -125,14 +125,20 @@ def _explain_none(run: Path) -> str:
 
 @lru_cache(maxsize=KEPT)
 def _open_graph(
-    folder: Path, content: str, fingerprint: str, precision: Precision, views: Views, streams: int
+    folder: Path,
+    content: str,
+    fingerprint: str,
+    precision: Precision,
+    *,
+    views: Views,
+    streams: int,
 ) -> "Future[GraphEngine]":
     def load() -> GraphEngine:
         for name in GRAPH_FILES:
             intact_file(folder, name)
         head = ArrayHead.load(intact_file(folder, HEAD_FILE))
         spec = read_graph_spec(folder, fingerprint)
-        engine = GraphEngine(folder, spec, precision, head, views, streams)
+        engine = GraphEngine(folder, spec, precision, head, views=views, streams=streams)
         # What a graph makes for the first image takes as long as loading it.
         engine.compute(np.zeros((1, 3, spec.image_size, spec.image_size), dtype=np.uint8))
         return engine

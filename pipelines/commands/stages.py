@@ -30,6 +30,9 @@ def train(
     time: Time = None,
     workers: Workers = None,
     devices: Annotated[int, typer.Option(min=1, help="GPUs that share each batch.")] = 1,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Say what the training spends its time on.")
+    ] = False,
     redo: Redo = False,
 ) -> None:
     """Train the descriptor model, and DELF where the recipe asks for it.
@@ -38,7 +41,9 @@ def train(
     """
     from pipelines.stages import order
 
-    job = start_job(data, run, recipe, weights, workers=workers, time=time, devices=devices)
+    job = start_job(
+        data, run, recipe, weights, workers=workers, time=time, devices=devices, profile=profile
+    )
     with job.locked():
         order.train(job, redo=redo)
 

@@ -63,6 +63,7 @@ def start_job(
     scale: "Scale | None" = None,
     changes: Sequence[str] = (),
     tensorboard: Path | None = None,
+    profile: bool = False,
 ) -> "Job":
     """Return the job that the options name; its dataset is there, and that of a new run checked.
 
@@ -85,6 +86,7 @@ def start_job(
         workers=count_workers() if workers is None else workers,
         devices=devices,
         tensorboard=tensorboard,
+        profile=profile,
     )
     if time is not None:
         job = _choose_by_time(job, time, recipe, changes)

@@ -7,16 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from embed.augment import build_augmentation
+from embed.augment import Augmentation
 from embed.decode import ImageError, decode_image
 from embed.errors import InputError
 from embed.files import writing
 from embed.presets import PRESETS
-from embed.tensors import to_tensor
 from embed.train_settings import AugmentSettings
 from embed.transforms import resize_image
 from embed.variants import TRANSFORMS, make_variant
@@ -104,15 +102,8 @@ def _only(augment: AugmentSettings, name: str) -> AugmentSettings:
 
 
 def _changed_by(augment: AugmentSettings, seed: int) -> Change:
-    transform = build_augmentation(augment, TILE)
-
-    def change(pixels: NDArray[np.uint8], place: int) -> NDArray[np.uint8]:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(1000 * seed + place)
-            changed = transform(to_tensor(pixels))
-        return np.asarray(changed.permute(1, 2, 0).numpy(), dtype=np.uint8)
-
-    return change
+    transform = Augmentation(augment, TILE)
+    return lambda pixels, place: transform(pixels, np.random.default_rng([seed, place]))
 
 
 def _variant(variant: int, seed: int) -> Change:

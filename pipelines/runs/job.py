@@ -46,6 +46,7 @@ class Job:
     workers: int = 1  # cores that decode images beside the one that computes
     devices: int = 1  # GPUs (or, for trying it out, CPU processes) that train
     tensorboard: Path | None = None  # folder for events of the training
+    profile: bool = False  # tell what a training spends its time on
     timed: dict[str, Any] | None = None  # what --time chose the recipe by: see stages.strongest
     # By their folders, for all jobs that are made of this one: a command reads a table once.
     _datasets: "dict[Path, Dataset]" = field(default_factory=dict, repr=False, compare=False)

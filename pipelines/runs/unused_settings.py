@@ -23,7 +23,7 @@ OF_TRAINING = (
     *("freeze_batch_norm", "validation_images", "unseen_share", "pretrained_share"),
     *("optimizer", "learning_rate", "head_learning_rate", "weight_decay", "schedule", "warmup"),
     *("clip_norm", "triplet_weight", "memory", "head_weight", "precision", "judge", "patience"),
-    *("sampler", "balance.cap", "balance.upsample_to"),
+    *("sampler", "balance.cap", "balance.upsample_to", "cache_gigabytes"),
     *(f"augment.{name}" for name in AugmentSettings.model_fields if name != "preset"),
 )
 # Without local features none of these is used, nor is what depends on them.

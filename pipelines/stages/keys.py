@@ -30,7 +30,10 @@ def model_artifact(job: Job) -> Artifact:
         MissingFileError: there is no train.csv, or no weights file, but a model to be trained.
     """
     recipe = job.recipe
-    settings = {name: getattr(recipe, name).model_dump(mode="json") for name in ("train", "decode")}
+    settings = {
+        "train": recipe.train.model_dump(mode="json", exclude={"cache_gigabytes"}),
+        "decode": recipe.decode.model_dump(mode="json"),
+    }
     if recipe.train.local_weight:
         settings["delf"] = joint_settings(recipe.rerank.delf)
     inputs = {**_hash_training(job), **weights_inputs(job)}

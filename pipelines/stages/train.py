@@ -32,9 +32,11 @@ from embed.image_sizes import check_training_sizes, check_view_sizes
 from embed.model import DescriptorModel, ModelSpec, fingerprint_model, save_model
 from embed.precision import NAMES, FabricPrecision, pick_precision
 from embed.processes import Report, run_processes, start_fabric
+from embed.profile import Profile
 from embed.shards import write_failures
-from embed.train import Trainer, TrainingImages
+from embed.train import Trainer
 from embed.train_settings import FreezeSettings, TrainSettings
+from embed.training_images import TrainingImages
 from embed.views import Views
 from pipelines.artifacts import Manifest, invalidate, load_manifest, record_file
 from pipelines.decorations import draw
@@ -78,14 +80,19 @@ def train(artifact: Artifact) -> Manifest:
     job.record()
     training = load_training_set(job.dataset, job.recipe.train)
     _check(training, job)
-    trained = _fit(job, training, folder / f"checkpoint-{artifact.key[:12]}.pt")
+    profile = Profile(synchronize=job.profile)
+    trained = _fit(job, training, folder / f"checkpoint-{artifact.key[:12]}.pt", profile)
     model, trainer = trained.model, trained.trainer
     invalidate(folder)
     (folder / CURVES).unlink(missing_ok=True)
     ids = training.ids  # failures count among the images trained on
     save_model(model, folder)
     save_head(trained.head, training.landmarks, folder / HEAD_FILE)
-    engines = export_engines(job, training, model, folder)
+    with profile.timed("export"):
+        engines = export_engines(job, training, model, folder)
+    if job.profile:
+        for line in profile.table().splitlines():
+            logger.info("%s", line)
     _save_record(trained, ids, folder)
     outputs = list(OUTPUTS)
     if isinstance(trainer.local, MapObjective):
@@ -202,7 +209,7 @@ class TrainingResult:
     precision: str
 
 
-def _fit(job: Job, training: TrainingSet, checkpoint: Path) -> TrainingResult:
+def _fit(job: Job, training: TrainingSet, checkpoint: Path, profile: Profile) -> TrainingResult:
     """Train, and return the best of what was there."""
     settings = job.recipe.train
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
@@ -210,7 +217,7 @@ def _fit(job: Job, training: TrainingSet, checkpoint: Path) -> TrainingResult:
     networks = _build(job, training)
     model, head, first = networks.model, networks.head, networks.first
     precision = pick_precision(model, settings, checkpoint.with_name("precision.json"))
-    task = TrainingTask(replace(job), training, checkpoint, precision)
+    task = TrainingTask(replace(job), training, checkpoint, precision, profile)
     with progress_to("train") as move:
         if job.devices > 1 and settings.epochs:
             run_processes(job.devices, partial(_train_in_process, task), move)
@@ -239,6 +246,7 @@ class TrainingTask:
     training: TrainingSet
     checkpoint: Path
     precision: FabricPrecision
+    profile: Profile
 
 
 def _train_in_process(task: TrainingTask, report: Report) -> None:
@@ -274,6 +282,7 @@ def _train_epochs(
         workers=job.workers,
         local=networks.local,
         report=report,
+        profile=task.profile,
     )
     for row in trainer.run(validation.score):
         if fabric.is_global_zero:

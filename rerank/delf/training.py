@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
-from embed.augment import AugmentedFiles
+from embed.augmented_files import AugmentedFiles
 from embed.errors import InputError
 from embed.failure import Failure, name_first
 from embed.image_file import ImageFile

@@ -23,6 +23,7 @@ ALONE = {
     "evaluate": "",
     "export": "",
     "fit": "DATA... --weights FILE",
+    "gpu": "DATA",
     "hard": "RUN [CASE...]",
     "interrupt": "",
     "landmarks": "",
@@ -38,6 +39,7 @@ ALONE = {
     "steady": "[--images N]",
     "superglobal": "[RUN...]",
     "tables": "",
+    "train_step": "[DATA]",
     "unseen": "DATA --into FOLDER",
 }
 

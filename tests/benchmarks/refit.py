@@ -28,8 +28,9 @@ from embed.losses import TrainingCollapsed
 from embed.model import DescriptorModel
 from embed.precision import pick_precision
 from embed.torch_engine import TorchEngine
-from embed.train import Trainer, TrainingImages
+from embed.train import Trainer
 from embed.train_settings import BalanceSettings, FreezeSettings, TrainSettings
+from embed.training_images import TrainingImages
 from embed.views import Views
 from pipelines.answers.stored_model import open_model
 from pipelines.artifacts import hash_values, load_manifest
