@@ -9,22 +9,30 @@ RECIPE ?=
 WEIGHTS ?=
 IMAGE ?=
 WITH ?=
+COUNT ?=
+GPU ?=
 OPTIONS := $(if $(DATA),--data "$(DATA)") $(if $(RUN),--run "$(RUN)") \
 	$(if $(RECIPE),--recipe "$(RECIPE)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
 
 .DEFAULT_GOAL := help
 .PHONY: help env data train embeddings index submission evaluate compare ablate query \
-	test check format benchmark clean
+	test check format benchmark benchmark-index clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/.complete: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	PIP_CONSTRAINT=constraints.txt .venv/bin/pip install --quiet --editable '.[dev]'
 	touch $@
 
-env: .venv/.complete ## Create .venv and install the pinned packages
+# With GPU=1, faiss-gpu in place of faiss-cpu, of the same version: both are the module `faiss`.
+.venv/.faiss-gpu: .venv/.complete
+	.venv/bin/pip uninstall --quiet --yes faiss-cpu
+	.venv/bin/pip install --quiet "faiss-gpu==$$(sed -n 's/^faiss-cpu==//p' constraints.txt)"
+	touch $@
+
+env: .venv/.complete $(if $(GPU),.venv/.faiss-gpu) ## Create .venv and install the pinned packages (GPU=1: search on a GPU)
 
 data: .venv/.complete ## Render the demo city (DATA=folder to choose where)
 	$(CAIRN) data demo $(if $(DATA),--data "$(DATA)")
@@ -70,6 +78,10 @@ format: .venv/.complete ## Format the code
 
 benchmark: .venv/.complete ## Measure and print the figures of the README
 	.venv/bin/python -m tests.benchmarks $(if $(RUN),--run "$(RUN)")
+
+benchmark-index: .venv/.complete ## Compare the index with other libraries: COUNT="10000 1000000"
+	.venv/bin/python -m tests.benchmarks.bench_index $(if $(RUN),--run "$(RUN)") \
+		$(if $(COUNT),--count $(COUNT))
 
 clean: ## Delete the environment, the demo data and its run
 	rm -rf .venv data/demo runs/demo

@@ -21,10 +21,13 @@ from .neighbors import Neighbors
 
 VECTORS, INDEX = "vectors.npy", "index.faiss"
 MARGIN = 8  # rows that are looked at beyond the k asked for, in case some tie
-MOST_VALUES = 1 << 24  # numbers of candidates that are gathered at a time: 64 MiB
-# The same where they come from a file: pages that are read count as resident until they are given
-# back, 64 KiB for each row.
-MOST_MAPPED = 1 << 20
+MOST_VALUES = 1 << 24  # numbers that are converted at a time: 64 MiB
+# Numbers of candidates that are gathered at a time: they stay in the cache, and of a file few pages
+# are mapped at once, 64 KiB for each row, which count as resident until they are given back.
+GATHERED = 1 << 18
+GPU_MOST = 2048  # rows that FAISS finds on a GPU for a query
+GPU_QUERIES = 256  # fewer are searched by the processor
+GPU_BYTES = 2 << 30  # of vectors, and of queries, that a GPU is sent at a time
 # Where so many of all rows are candidates, all are compared.
 MOST_CANDIDATES = 0.25
 # Float16 storage moves the length of a vector by at most 1e-3.
@@ -132,8 +135,7 @@ class BaseIndex:
         step = self.ntotal if self.exact.dtype == np.float32 else MOST_VALUES // self.dim
         for start in range(0, self.ntotal, step):
             block = np.asarray(self.exact[start : start + step], dtype=np.float32)
-            inner = faiss.METRIC_INNER_PRODUCT
-            scores, rows = faiss.knn(queries, block, min(fetch, len(block)), metric=inner)
+            scores, rows = _multiply(queries, block, min(fetch, len(block)))
             found = np.concatenate([found, rows + start], axis=1)
             near = np.concatenate([near, scores], axis=1)
             order = np.argsort(-near, axis=1, kind="stable")[:, :fetch]
@@ -149,7 +151,7 @@ class BaseIndex:
         scores = np.empty(found.shape, dtype=np.float32)
         file: Any = self.exact.base  # an mmap where vectors are in a file
         mapped = self.coarse is not None and isinstance(file, mmap.mmap)
-        step = max((MOST_MAPPED if mapped else MOST_VALUES) // (found.shape[1] * self.dim), 1)
+        step = max(GATHERED // (found.shape[1] * self.dim), 1)
         for start in range(0, len(queries), step):
             part = slice(start, start + step)
             vectors = self.vectors(found[part].ravel()).reshape(*found[part].shape, self.dim)
@@ -204,6 +206,24 @@ def _read_index(path: Path) -> Any:
     """
     faiss.set_deserialization_vector_byte_limit(max(path.stat().st_size, 1 << 20))
     return faiss.read_index(str(path))
+
+
+def _multiply(
+    queries: NDArray[np.float32], vectors: NDArray[np.float32], count: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return the largest products [Q, count] and their rows, by a GPU where that is faster.
+
+    A GPU is sent all vectors, which pays for many queries; more than GPU_MOST rows for a query it
+    cannot return, and the processor does that.
+    """
+    inner = faiss.METRIC_INNER_PRODUCT
+    if count <= GPU_MOST and len(queries) >= GPU_QUERIES and faiss.get_num_gpus():
+        resources = faiss.StandardGpuResources()
+        limit = {"vectorsMemoryLimit": GPU_BYTES, "queriesMemoryLimit": GPU_BYTES}
+        found = faiss.knn_gpu(resources, queries, vectors, count, metric=inner, **limit)
+    else:
+        found = faiss.knn(queries, vectors, count, metric=inner)
+    return found[0], found[1]
 
 
 def find_candidates(

@@ -1,9 +1,9 @@
 """Load FAISS with the fastest products of matrices that the processor can compute.
 
-`faiss` is imported from here. The wheel's OpenBLAS is of 2021: processors that it does not know get
-kernels of 2004, a third as fast. So it is told which to take, by what the processor says it can do;
-OPENBLAS_CORETYPE in the environment wins. numpy's own OpenBLAS knows the processors of today: it is
-loaded before, and never sees what FAISS's is told. Reads /proc/cpuinfo.
+`faiss` is imported from here. The wheel's OpenBLAS is of 2021: a processor that it does not know
+gets kernels for SSE3, less than half as fast. So it is told which to take, by what the processor
+says it can do; OPENBLAS_CORETYPE in the environment wins. numpy's own OpenBLAS knows the processors
+of today: it is loaded before, and never sees what FAISS's is told. Reads /proc/cpuinfo.
 """
 
 import importlib
@@ -42,22 +42,26 @@ def read_flags(path: Path = Path("/proc/cpuinfo")) -> set[str]:
     return set.intersection(*flags) if flags else set()
 
 
-def _tell() -> str:
-    """Set the variable, unless it is set or comes too late; return the kind that was chosen."""
-    if VARIABLE in os.environ or "faiss" in sys.modules:
-        return os.environ.get(VARIABLE, "")
-    kind = pick_kernels(read_flags())
+def _load() -> tuple[Any, str]:
+    """Return FAISS, and the kind of kernels that it was told to take; empty: OpenBLAS decided.
+
+    The environment stays as it was: processes that are started from here decide for themselves.
+    """
+    before = os.environ.get(VARIABLE)
+    # OpenBLAS takes an empty variable for a kind that it does not know, and the slowest kernels.
+    kind = before or ("" if "faiss" in sys.modules else pick_kernels(read_flags()))
     if kind:
         os.environ[VARIABLE] = kind
-    return kind
-
-
-_own = VARIABLE not in os.environ
-KERNELS = _tell()  # of FAISS's products; empty: OpenBLAS decided
-try:
-    faiss: Any = importlib.import_module("faiss")
-finally:
-    if _own:  # processes that are started from here decide for themselves
+    else:
         os.environ.pop(VARIABLE, None)
+    try:
+        return importlib.import_module("faiss"), kind
+    finally:
+        os.environ.pop(VARIABLE, None)
+        if before is not None:
+            os.environ[VARIABLE] = before
+
+
+faiss, KERNELS = _load()
 
 __all__ = ["KERNELS", "faiss", "pick_kernels", "read_flags"]

@@ -15,9 +15,9 @@ from .kernels import faiss
 
 # Nanoseconds on one core at 3 GHz, from searches among 20,000 vectors of 512 numbers (see
 # tests.benchmarks.bench_index): for a byte of a code scanned in blocks, or alone, for an inverted
-# list, for a number of a product of matrices, for a number of a candidate that is read from
-# anywhere, and for what such a candidate costs whatever its length.
-PACKED, PLAIN, LIST, PRODUCT, RANDOM, CANDIDATE = 0.06, 0.12, 600.0, 0.015, 0.4, 100.0
+# list, for a number of a product of matrices, for a number of a candidate that is compared by 8-bit
+# or by exact vectors, and for what a candidate costs whatever its length.
+PACKED, PLAIN, LIST, PRODUCT, RANDOM, EXACT, CANDIDATE = 0.06, 0.12, 600.0, 0.015, 0.4, 2.0, 100.0
 GRAPH = 0.75  # of a row's links in the graph that are followed, for each of efSearch
 LEAST_DIM = 32  # numbers that are kept of a vector: fewer tell too little apart
 FACTORS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -112,9 +112,8 @@ def list_settings(values: Mapping[str, list[int]]) -> Iterator[dict[str, int]]:
 
 def count_cost(shape: Shape, setting: Mapping[str, int], count: int, dim: int, k: int) -> float:
     """Return about how many nanoseconds a search for k of `count` rows takes one core."""
-    random = CANDIDATE + RANDOM * dim  # for a candidate that is read from anywhere
-    cost = random * (k + MARGIN) * setting.get("k_factor", 0)
-    cost += random * max(k * setting.get("refine", 1), k + MARGIN)
+    cost = (CANDIDATE + RANDOM * dim) * (k + MARGIN) * setting.get("k_factor", 0)
+    cost += (CANDIDATE + EXACT * dim) * max(k * setting.get("refine", 1), k + MARGIN)
     if shape.links:
         rows = GRAPH * shape.links * max(setting["efSearch"], k + MARGIN) / 2
         return cost + rows * (CANDIDATE + RANDOM * shape.code / 4)

@@ -20,7 +20,10 @@ from embed.errors import InputError
 from embed.files import writing
 
 FORMAT_VERSION = 3
-LIBRARIES = ("torch", "timm", "faiss-cpu", "numpy", "opencv-python-headless", "pillow", "pyarrow")
+LIBRARIES = (
+    *("torch", "timm", "faiss-cpu", "faiss-gpu", "numpy"),
+    *("opencv-python-headless", "pillow", "pyarrow"),
+)
 # Ends signed JSON: the sha256 of all before it.
 SIGNATURE = ',\n  "sha256": "{}"\n}}\n'
 SIGNED = re.compile(rb'(?s)(.*),\n  "sha256": "([0-9a-f]{64})"\n\}\n')

@@ -1,6 +1,7 @@
 """The base index against a full sort: ties, batches, and what it saves and refuses to load."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from embed.errors import InputError, MissingFileError
+from index import base
 from index.base import VECTORS, BaseIndex, pair_cosines
+from index.kernels import faiss
 from tests.test_index_search import exact_rows, random_rows, slow_search
 
 
@@ -58,6 +61,27 @@ def test_a_saved_index_is_opened_without_being_read(tmp_path: Path, dtype: type)
     one, other = index.search(xq, 10), opened.search(xq, 10)
     np.testing.assert_array_equal(one.rows, other.rows)
     np.testing.assert_array_equal(one.scores, other.scores)
+
+
+def test_a_gpu_is_asked_for_many_queries_and_for_no_more_than_it_can_return(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def knn_gpu(resources: object, xq: Any, xb: Any, k: int, **options: int) -> object:
+        asked.append((len(xq), k))
+        return faiss.knn(xq, xb, k, metric=options["metric"])
+
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1, raising=False)
+    monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
+    monkeypatch.setattr(faiss, "knn_gpu", knn_gpu, raising=False)
+    xb, xq = random_rows(3000, seed=0), random_rows(300, seed=1)
+    index = BaseIndex.build(xb)
+    many, few = index.search(xq, 100), index.search(xq[:9], 100)
+    np.testing.assert_array_equal(many.rows[:9], few.rows)
+    assert asked == [(300, 100 + base.MARGIN)]
+    assert index.search(xq, 2500).rows.shape == (300, 2500)
+    assert len(asked) == 1
 
 
 def damaged(rows: NDArray[np.float32], kind: str) -> bytes:

@@ -60,6 +60,12 @@ def test_faiss_takes_what_was_picked_and_numpy_what_it_takes_alone() -> None:
         assert found["faiss"] == found["chosen"]
 
 
+def test_an_empty_variable_is_none() -> None:
+    found = load(OPENBLAS_CORETYPE="")
+    assert found["chosen"] == pick_kernels(read_flags()) and found["after"] == ""
+    assert found.get("faiss") == found["chosen"] or not found["chosen"]
+
+
 def test_what_the_user_has_set_wins_and_stays() -> None:
     found = load(OPENBLAS_CORETYPE="Nehalem")
     assert found["chosen"] == found["after"] == "Nehalem"

@@ -25,6 +25,7 @@ ALONE = {
     "fit": "DATA... --weights FILE",
     "gpu": "DATA",
     "hard": "RUN [CASE...]",
+    "index": "[--count N...] [--run RUN] [--memory SIZE] [--recall SHARE] [--sides NAME...]",
     "interrupt": "",
     "landmarks": "",
     "large_head": "",

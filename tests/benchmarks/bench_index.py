@@ -36,17 +36,21 @@ class Measured:
     """What was measured of a side."""
 
     side: str
-    told: dict[str, Any]  # setting, recall, build (seconds), resident (bytes), added (seconds)
+    # setting, recall, build (seconds), resident and peak (bytes: beyond those before, and the most
+    # of the whole process that built), added (seconds)
+    told: dict[str, Any]
     batch: float  # queries a second
     one: float  # queries a second, one at a time
     added: float  # queries a second in a batch, after more vectors were added; 0: cannot
+    cores: float  # seconds of cores for a query of a batch: it tells more on a busy machine
 
     def __str__(self) -> str:
         """Return a line of the table."""
         return (
             f"| {self.side} | {self.told['setting']} | {self.told['resident'] / 1e6:,.0f} | "
+            f"{self.told['peak'] / 1e6:,.0f} | "
             f"{self.told['build']:,.1f} | {self.told['recall']:.4f} | {self.batch:,.0f} | "
-            f"{self.one:,.0f} |"
+            f"{self.one:,.0f} | {self.cores * 1e6:,.0f} |"
         )
 
 
@@ -134,15 +138,15 @@ def measure(
             if told:
                 running[side] = (process, json.loads(told))
             print(f"{side}: {told or 'ended, and is left out'}", file=sys.stderr, flush=True)
-        seconds: dict[tuple[str, str], list[float]] = {}
+        seconds: dict[tuple[str, str], list[list[float]]] = {}
         for _ in range(rounds):
             for question in ("batch", "one", "added"):
                 for side, (process, _) in running.items():
                     assert process.stdin
                     process.stdin.write(question + "\n")
                     process.stdin.flush()
-                    seconds.setdefault((side, question), []).append(float(_read(process)))
-    median = {key: statistics.median(each) for key, each in seconds.items()}
+                    seconds.setdefault((side, question), []).append(json.loads(_read(process)))
+    median = {key: statistics.median(x for x, _ in each) for key, each in seconds.items()}
     return [
         Measured(
             side,
@@ -150,6 +154,7 @@ def measure(
             queries / median[side, "batch"],
             ONE / median[side, "one"],
             queries / median[side, "added"] if told["added"] else 0.0,
+            min(cores for _, cores in seconds[side, "batch"]) / queries,
         )
         for side, (_, told) in running.items()
     ]
@@ -180,7 +185,7 @@ def _read(process: "subprocess.Popen[str]") -> str:
     """Return the next line of JSON, libraries print, too; nothing where the process ended."""
     assert process.stdout
     for line in process.stdout:
-        if line.startswith("{") or line[:1].isdigit():
+        if line.startswith(("{", "[")):
             return line
     return ""
 
@@ -188,8 +193,9 @@ def _read(process: "subprocess.Popen[str]") -> str:
 def tabulate(measured: Sequence[Measured]) -> list[str]:
     """Return a Markdown table, and what Cairn is in comparison."""
     lines = [
-        "| | setting | memory, MB | build, s | recall@10 | queries/s, batch | one at a time |",
-        "|---|---|---|---|---|---|---|",
+        "| | setting | memory, MB | building, MB | build, s | recall@10 | queries/s, batch "
+        "| one at a time | core, us/query |",
+        "|---|---|---|---|---|---|---|---|---|",
         *map(str, measured),
         "",
     ]
@@ -200,13 +206,18 @@ def tabulate(measured: Sequence[Measured]) -> list[str]:
             lines.append(
                 f"cairn beside {name}: {cairn.batch / other.batch:.2f} times the queries in a "
                 f"batch, {cairn.one / other.one:.2f} one at a time, "
+                f"{other.cores / cairn.cores:.2f} a second of cores, "
                 f"{cairn.told['resident'] / other.told['resident']:.2f} of the memory, "
                 f"{cairn.told['build'] / other.told['build']:.2f} of the time to build"
             )
-    products = [by_side[name].batch for name in ("numpy", "torch") if name in by_side]
+    products = [by_side[name] for name in ("numpy", "torch") if name in by_side]
     if exact and products:
-        ratio = max(products) / exact.batch
-        lines.append(f"cairn exact: {ratio:.2f} of the time of the fastest product of matrices")
+        ratio = max(each.batch for each in products) / exact.batch
+        cores = exact.cores / min(each.cores for each in products)
+        lines.append(
+            f"cairn exact: {ratio:.2f} of the time of the fastest product of matrices, {cores:.2f} "
+            "of the seconds of cores"
+        )
     if cairn:
         lines.append(
             f"cairn with 1,000 vectors added: found after {cairn.told['added']:.3f} s, then "
