@@ -43,11 +43,9 @@ class ImageCache:
         self.folder, self.epochs, self.limit = folder, epochs, 0
         # Nothing is ever replaced: where all images come once an epoch, none is worth more than
         # another.
-        # Of this context they go to processes of any: those of other devices are spawned.
-        spawn = multiprocessing.get_context("spawn")
-        self._used = spawn.Value("q", 0)  # bytes
-        self._refused = spawn.Value("q", 0)  # images, each as often as it came
-        self._error = spawn.Value("i", 0)  # number of the system's error; 0: none
+        self._used = multiprocessing.Value("q", 0)  # bytes
+        self._refused = multiprocessing.Value("q", 0)  # images, each as often as it came
+        self._error = multiprocessing.Value("i", 0)  # number of the system's error; 0: none
         self._logged = False
         self.remove()
         try:

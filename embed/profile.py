@@ -42,8 +42,9 @@ class Profile:
                 training; without, a part ends when its work is queued there.
         """
         self.synchronize = synchronize and torch.cuda.is_available()
-        # Of this context it goes to processes of any: those of other devices are spawned.
-        self._seconds = multiprocessing.get_context("spawn").Array("d", len(PARTS))
+        # Without a lock, which cannot go to forked and to spawned processes alike: of two that add
+        # at the same instant, one may be lost.
+        self._seconds = multiprocessing.RawArray("d", len(PARTS))
         self._start = time.perf_counter()
 
     @contextmanager
@@ -53,9 +54,7 @@ class Profile:
         try:
             yield
         finally:
-            taken = self._now(part) - start
-            with self._seconds.get_lock():
-                self._seconds[PARTS.index(part)] += taken
+            self._seconds[PARTS.index(part)] += self._now(part) - start
 
     def seconds(self) -> dict[str, float]:
         """Return the seconds of each part so far."""

@@ -230,7 +230,9 @@ def find_candidates(
     coarse: Any, parameters: Mapping[str, int], queries: NDArray[np.float32], count: int
 ) -> NDArray[np.int64]:
     """Return the rows [Q, count] that a FAISS index finds, -1 where it finds no more."""
-    _, rows = coarse.search(queries, count, params=_make_parameters(coarse, parameters, count))
+    # With torch, metric learning puts a search in the place of FAISS's that takes no parameters.
+    search = getattr(coarse, "search_numpy", coarse.search)
+    _, rows = search(queries, count, params=_make_parameters(coarse, parameters, count))
     return np.asarray(rows)
 
 

@@ -27,7 +27,7 @@ def test_the_help_says_what_each_measures_and_how_it_is_run(
         main(["--help"])
     told = capsys.readouterr().out
     assert told.startswith("usage: python -m tests.benchmarks [-h] [--run RUN] [NAME ...]")
-    assert "  store      How many local features a second the store reads" in told
+    assert "  store      How many local features a second one thread reads" in told
     assert "  python -m tests.benchmarks.bench_memory DATA --into FOLDER\n      The memory" in told
 
 

@@ -41,7 +41,7 @@ STUCK = {
     "embed, a thread": (STAGES[1:], "embed", "embed.images", "decode_image"),
     "embed, the writer": (STAGES[1:], "embed", "pipelines.runs.parts", "write_part"),
     "features": (STAGES[2:], "index", "rerank.sift", "SiftExtractor.extract"),
-    "index": (STAGES[3:], "index", "pipelines.stages.index", "save_index"),
+    "index": (STAGES[3:], "index", "index.base", "BaseIndex.save"),
     "submit": (STAGES[5:], "submit", "rerank.verifier", "verify_candidates"),
 }
 

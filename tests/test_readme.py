@@ -19,7 +19,7 @@ OPTIONS: dict[str, set[str]] = {
     for name, command in list_commands().items()
 }
 VARIABLES = set(re.findall(r"^([A-Z]+) *[?:]?=", MAKEFILE, re.MULTILINE))
-TARGETS = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
+TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
 
 
 def code_of(text: str) -> list[str]:
@@ -106,7 +106,7 @@ def test_every_target_is_phony() -> None:
 
 def test_help_lists_every_target() -> None:
     end = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert set(re.findall(r"^ *make ([a-z]+) ", end.stdout, re.MULTILINE)) == TARGETS
+    assert set(re.findall(r"^ *make ([a-z-]+) ", end.stdout, re.MULTILINE)) == TARGETS
 
 
 def test_options_that_the_makefile_passes_exist() -> None:

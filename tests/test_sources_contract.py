@@ -34,7 +34,12 @@ from tests.revisited import write_photos, write_truth
 from tests.test_pipelines_city import TINY
 
 ROOT = Path(__file__).resolve().parents[1]
-NO_SOURCES = {"__init__", "city", "class_folders"}  # what is in pipelines/sources/ beside them
+NO_SOURCES = {
+    "__init__",
+    "city",
+    "class_folders",
+    "new_photos",
+}  # what is in pipelines/sources/ beside them
 # When a source is killed: evenly spread over what it changes on the disk, and at each last change.
 SPREAD, LAST = 8, 12
 

@@ -24,7 +24,7 @@ from classify_head.promise import Promise, describe
 from classify_head.reliability import brier_score, reliability_bins
 from classify_head.settings import DecideSettings
 from classify_head.submission import Solution, load_solution, load_submission, match_answers
-from embed.columns import find_places, read_parquet, to_array
+from embed.columns import find_places, read_parquet, to_array, to_column
 from embed.errors import MissingFileError
 from index.metrics import map_at_100, recall_at_k
 from pipelines.answers.decision import load_decision_values
@@ -319,8 +319,8 @@ def _read_ranks(
     with pq.ParquetFile(path) as file:
         for rows in file.iter_batches(BATCH, columns=["query_id", "rank", column]):
             places, ranks = find_places(rows["query_id"], query_ids), to_array(rows["rank"])
-            wanted = (places >= 0) & (ranks < most)
-            yield places[wanted], ranks[wanted], rows[column].filter(pa.array(wanted))
+            wanted = np.flatnonzero((places >= 0) & (ranks < most))
+            yield places[wanted], ranks[wanted], rows[column].take(to_column(wanted))
 
 
 def _count_ranks(path: Path) -> int:
