@@ -99,9 +99,9 @@ def test_a_second_query_is_of_a_database_that_never_had_the_landmark(
         places = calibration_set.photos[rows].tolist()
         features = [known.find_features(place) for place in places]
         _, expected = smaller.gather(known.embeddings.take(places), features.__getitem__)
-        heads = calibration_set.excluded.mask_head(calibration_set.queries.head).take(
-            rows
-        )  # it knows all landmarks
+        heads = calibration_set.excluded.mask_head(
+            calibration_set.queries.head, recognizer.database
+        ).take(rows)  # it knows all landmarks
         check_evidence(
             evidence.take(rows),
             replace(expected, head_labels=heads.labels, head_scores=heads.scores),

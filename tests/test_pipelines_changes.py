@@ -319,10 +319,39 @@ def test_a_submission_knows_what_changed(tiny: Tiny, tmp_path: Path) -> None:
     assert tiny.submit().status == 0
     near = pq.read_table(tiny.run / "neighbors.parquet")["image_id"].to_pylist()
     assert "images-more" in near
+    assert cairn("verify", tiny.run).status == 0
     assert (tiny.run / "decision" / "decision.json").stat().st_mtime_ns == decided
     assert cairn("remove", "--run", tiny.run, "--image", "images-more").status == 0
     assert tiny.submit().status == 0
     assert (tiny.run / "submission.csv").read_bytes() == first
+
+
+@pytest.mark.usefixtures("drawn")
+@pytest.mark.parametrize(
+    ("names", "number"), [({6: "Arch", 9: "Mill"}, 9), ({6: "Arch", 8: "Gate"}, 9), ({}, 6)]
+)
+def test_a_landmark_that_was_added_keeps_its_name_when_the_dataset_takes_its_number(
+    names: dict[int, str], number: int, tiny: Tiny, tmp_path: Path
+) -> None:
+    """By then the dataset may have it under another number, or not at all."""
+    for view_number in range(2):  # the second finds the name, and tells it again
+        add(tiny.run, write_views(tmp_path / "mill", MILL, [view_number]))
+    for _ in range(2):
+        live = load_live(tiny.run, names)
+        assert len(live.table.rows_of_landmark(number)) == 2 and live.names[number] == "Mill"
+        assert number == 6 or not len(live.table.rows_of_landmark(6))
+        compact(open_run(tiny.run))
+
+
+def test_a_head_knows_no_landmark_that_is_removed(tiny: Tiny) -> None:
+    photo = tiny.data / "images" / "thing1-0.jpg"
+    engine = QueryEngine(tiny.run)
+    described, _ = engine.describer.describe(engine.describer.decode(photo), "asked")
+    assert 1 in described.head.labels
+    assert cairn("remove", "--run", tiny.run, "--label", 1).status == 0
+    engine.follow()
+    _, evidence = engine.recognizer.gather(described, lambda row: None)
+    assert 1 not in evidence.head_labels and (evidence.head_labels >= 0).any()
 
 
 def test_another_model_describes_what_was_added_anew(tiny: Tiny, tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ class Database:
     whitening: Whitening | None = None  # of descriptors before they are searched
     landmark_head: CrossFittedHead | None = None  # over descriptors before any whitening
     added: tuple[AddedPhotos, ...] = ()  # what the last rows are of: added since it was indexed
+    gone: tuple[int, ...] = ()  # landmarks of which all images were removed since
 
     @cached_property
     def centroids(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -121,6 +122,7 @@ def follow_changes(database: Database, live: Live) -> Database:
         rows=live.table,
         names=live.names,
         added=live.added,
+        gone=tuple(np.setdiff1d(live.indexed.landmarks, live.table.landmarks).tolist()),
     )
 
 
@@ -138,7 +140,9 @@ def _load_vectors(database: Database, photos: AddedPhotos) -> NDArray[np.float32
             f"the photos in {folder} are described otherwise than those of the index; describe "
             f"them anew: cairn index --run {shlex.quote(str(folder.parent.parent))}"
         )
-    return vectors if whitening is None else whitening.apply_all(vectors)
+    vectors = vectors if whitening is None else whitening.apply_all(vectors)
+    # As those of the index are kept: the same photo has the same cosines, added or not.
+    return vectors.astype(images.base.exact.dtype).astype(np.float32)
 
 
 def load_landmark_head(path: Path) -> CrossFittedHead:

@@ -60,13 +60,16 @@ class Exclusion:
             listed[landmarks == label, 1 : 1 + len(rows)] = rows
         return listed if (listed >= 0).any() else listed[:, :0]
 
-    def mask_head(self, head: HeadScores) -> HeadScores:
+    def mask_head(self, head: HeadScores, database: Database) -> HeadScores:
         """Return the scores of a head that does not know the landmarks; others move up.
+
+        Nor those of which all images were removed from the database.
 
         The last place is then empty (-1): of which class it would be is not kept.
         """
         landmarks = self.landmarks[:, None]
         out = (head.labels == landmarks) & (landmarks >= 0)
+        out |= np.isin(head.labels, database.gone)
         order = np.argsort(out, axis=1, kind="stable")
         out = np.take_along_axis(out, order, axis=1)
         labels, scores, probabilities = (

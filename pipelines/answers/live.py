@@ -4,7 +4,8 @@ Reads index/rows.arrow, images.parquet and removed.parquet of changes/. Imports 
 faiss: what is in a database, and in which row, is known without its vectors.
 """
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from embed.columns import read_parquet, to_array, to_mask
+from embed.columns import read_parquet, to_array, to_column, to_mask
 from embed.errors import MissingFileError
 from index.rows import ROWS, RowTable
 from pipelines.artifacts import CHANGES, hash_values, load_manifest, name_maker
+from pipelines.datasets.naming import name_landmark
 from pipelines.runs.changes import IMAGES, PHOTOS, REMOVED, Change, list_changes
 from pipelines.runs.integrity import intact_file
 from pipelines.runs.names import load_names
@@ -101,7 +103,7 @@ def while_listed(run: Path, read: Callable[[list[Change]], Read]) -> Read:
         changes = list_changes(run)
         try:
             return read(changes)
-        except MissingFileError:
+        except FileNotFoundError:
             if [each.folder for each in list_changes(run)] == [each.folder for each in changes]:
                 raise
     raise MissingFileError(f"{run}/{CHANGES} was written anew each time it was read; ask again")
@@ -115,13 +117,14 @@ def apply_changes(changes: Sequence[Change], table: RowTable, names: dict[int, s
     """
     removed = np.zeros(len(table), dtype=np.bool_)
     added: list[AddedPhotos] = []
-    for change in changes:
+    numbers, brought = _number_landmarks(changes, table, names)
+    for change, numbered in zip(changes, numbers, strict=True):
         if change.removes:
             listed = read_parquet(intact_file(change.folder, REMOVED))
             removed[_find(table, listed["image_id"].filter(listed["in_index"]))] = True
             added = [_without(photos, listed["image_id"]) for photos in added]
         if change.adds:
-            images = read_parquet(intact_file(change.folder, IMAGES))
+            images = _renumber(read_parquet(intact_file(change.folder, IMAGES)), numbered)
             added = [_without(photos, images["image_id"]) for photos in added]
             added.append(AddedPhotos(change, images, np.ones(len(images), dtype=np.bool_)))
     added = [photos for photos in added if len(photos.images)]
@@ -133,13 +136,42 @@ def apply_changes(changes: Sequence[Change], table: RowTable, names: dict[int, s
     removed[_find(table, ids)] = True  # the dataset has them, too, by now
     removed = np.concatenate([removed, np.zeros(len(ids), dtype=np.bool_)])
     changed = table.with_changes(ids, labels, removed)
-    brought = {
-        label: name
-        for change in changes
-        for label, name in change.names.items()
-        if len(changed.rows_of_landmark(label))
-    }
+    brought = {n: name for n, name in brought.items() if len(changed.rows_of_landmark(n))}
     return Live(table, changed, removed, tuple(added), tuple(changes), {**brought, **names})
+
+
+def _number_landmarks(
+    changes: Sequence[Change], table: RowTable, names: Mapping[int, str]
+) -> tuple[list[dict[int, int]], dict[int, str]]:
+    """Return what numbers become others in each change, and the names of landmarks that they bring.
+
+    The dataset may number a landmark that was added otherwise by now, or give its number to
+    another: names tell which is which.
+    """
+    numbers = {name_landmark(name): number for number, name in names.items()}
+    taken = {number for change in changes for number in change.names}
+    start = max([*table.landmarks.tolist(), *names], default=-1) + 1
+    free = (number for number in itertools.count(start) if number not in taken)
+    moved, brought = list[dict[int, int]](), dict[int, str]()
+    for change in changes:
+        moved.append({})
+        for number, name in change.names.items():
+            if (known := name_landmark(name)) not in numbers:
+                numbers[known] = next(free) if number in names else number
+                brought[numbers[known]] = name
+            if numbers[known] != number:
+                moved[-1][number] = numbers[known]
+    return moved, brought
+
+
+def _renumber(images: pa.Table, numbers: Mapping[int, int]) -> pa.Table:
+    """Return images with other numbers in the place of some."""
+    if not numbers:
+        return images
+    labels = to_array(images["landmark_id"])
+    changed = np.array([numbers.get(label, label) for label in labels.tolist()], dtype=np.int64)
+    place = images.schema.get_field_index("landmark_id")
+    return images.set_column(place, "landmark_id", to_column(changed))
 
 
 def _find(table: RowTable, ids: pa.ChunkedArray) -> NDArray[np.int64]:

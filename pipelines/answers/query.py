@@ -119,7 +119,7 @@ class QueryEngine:
             return Answer(str(path), error=str(error))
         try:
             return self._ask(path, image, neighbors)
-        except MissingFileError:  # changes were put into one meanwhile
+        except FileNotFoundError:  # changes were put into one meanwhile
             if not self.follow():
                 raise
             return self._ask(path, image, neighbors)

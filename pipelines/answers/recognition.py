@@ -65,7 +65,7 @@ class Recognizer:
         ids, searched = queries.ids, self._transform(queries.all_vectors)
         if excluded is None:
             excluded = Exclusion.none(len(ids))
-        head = excluded.mask_head(queries.head)
+        head = excluded.mask_head(queries.head, self.database)
         neighbors = self._search(searched, excluded)
         if self.recipe.search.expand_query:
             searched = self._expand(searched, neighbors)

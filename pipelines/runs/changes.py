@@ -94,7 +94,10 @@ def list_changes(run: Path) -> list[Change]:
     Raises:
         InputError: a manifest is damaged.
     """
-    found = [(folder, load_manifest(folder)) for folder in _list_folders(run)]
+    folders: list[Path] = []
+    found: list[tuple[Path, Manifest | None]] = []
+    while folders != (listed := _list_folders(run)):  # else one may be gone, and what replaces it
+        folders, found = listed, [(folder, load_manifest(folder)) for folder in listed]
     changes = [Change(folder, manifest) for folder, manifest in found if manifest is not None]
     replaced = {name for change in changes for name in change.replaces}
     return [change for change in changes if change.folder.name not in replaced]
@@ -172,8 +175,8 @@ def sign_change(
     files = sorted(path for path in folder.rglob("*.parquet"))
     outputs = [_record(path, folder) for path in files]
     manifest = replace(manifest, settings=settings, outputs=outputs)
-    for inner in [path for path in folder.rglob("*") if path.is_dir()]:
-        _sync(inner)
+    for inner in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
+        _sync(inner)  # before the manifest, which vouches for what is there
     save_manifest(manifest, folder)
     for outer in (folder, folder.parent, folder.parent.parent):
         _sync(outer)

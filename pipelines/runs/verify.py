@@ -146,7 +146,7 @@ def _list_sources(folder: Path, manifest: Manifest) -> dict[str, Path]:
             sources[name] = run / "index"  # else it is a split of that name
         elif name.startswith("features "):
             sources[name] = run / "features" / name.removeprefix("features ")
-        elif manifest.stage in {"index", "submit"} and name != "names":
+        elif manifest.stage in {"index", "decision", "submit"} and name not in ("names", "changes"):
             sources[name] = run / "embeddings" / name
     return sources
 

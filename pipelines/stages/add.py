@@ -43,6 +43,7 @@ from pipelines.runs.changes import (
     writing_journal,
 )
 from pipelines.runs.job import Job
+from pipelines.runs.names import load_names
 from pipelines.sources.new_photos import NewPhoto
 
 from .describe_photos import describe_photos, refuse_unread, write_described
@@ -91,7 +92,9 @@ def add_photos(job: Job, photos: Sequence[NewPhoto]) -> Addition:
     """
     with writing_journal(job.run):
         live = load_live(job.run)
-        labels, said = live.table.landmarks.tolist(), [photo.said for photo in photos]
+        # A number that was removed stays taken: the head of the model may still know it.
+        labels = {*live.indexed.landmarks.tolist(), *live.table.landmarks.tolist()}
+        said = [photo.said for photo in photos]
         landmarks = find_landmarks(said, labels, live.names)
         sieve, result = _Sieve(job, live), Addition()
         named = []
@@ -141,7 +144,8 @@ def _add(job: Job, photos: list[_Named], sieve: "_Sieve", result: Addition) -> N
             for photo in added
             if photo.landmark.name is not None
         }
-        brought = {n: name for n, name in names.items() if sieve.live.names.get(n) != name}
+        known = load_names(job.run)  # of the dataset, whose numbers may be others one day
+        brought = {n: name for n, name in names.items() if known.get(n) != name}
         result.change = sign_change(folder, manifest, names=brought)
     for photo in added:
         result.added.setdefault(photo.landmark, []).append(photo.image_id)

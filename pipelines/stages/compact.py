@@ -33,6 +33,7 @@ from pipelines.runs.changes import (
 )
 from pipelines.runs.integrity import intact_file
 from pipelines.runs.job import Job
+from pipelines.runs.names import load_names
 from rerank.store import ROWS_PER_GROUP
 
 from .describe_photos import PART_SIZE, part_path
@@ -93,9 +94,8 @@ def replace_changes(job: Job, live: Live, write_parts: Callable[[Path], Manifest
         _join_tables(live.changes, FAILURES, folder)
         if ids := _list_removed(live.changes):
             write_removed(ids, np.ones(len(ids), dtype=np.bool_), folder / REMOVED)
-        used = {*live.table.landmarks.tolist()}
-        brought = {label: name for c in live.changes for label, name in c.names.items()}
-        names = {label: name for label, name in brought.items() if label in used}
+        used, known = {*live.table.landmarks.tolist()}, load_names(job.run)
+        names = {n: name for n, name in live.names.items() if n in used and known.get(n) != name}
         return sign_change(folder, manifest, names=names, replaces=live.changes)
 
 

@@ -136,9 +136,10 @@ def index_artifact(
     return Artifact(job, "index", job.run / "index", settings, inputs)
 
 
-def decision_artifact(job: Job, indexed: Manifest) -> Artifact:
-    """Return decision/."""
+def decision_artifact(job: Job, indexed: Manifest, held_out: Mapping[str, Manifest]) -> Artifact:
+    """Return decision/, from the index and what is known of the photos held out of training."""
     settings, inputs = decision_settings(job.recipe), {"index": indexed.key}
+    inputs |= {name: manifest.content for name, manifest in held_out.items()}
     return Artifact(job, "decision", job.run / "decision", settings, inputs)
 
 

@@ -193,15 +193,16 @@ class Order:
         dataset = self.job.dataset
         return self._extract(split, dataset.hash_table(split), partial(dataset.load_split, split))
 
-    def held_out(self) -> None:
-        """Describe the photos held out of the training that the database lacks."""
+    def held_out(self) -> dict[str, Manifest]:
+        """Return what is known of the photos held out of the training that the database lacks."""
         table = find_held_out(self.job.dataset, self.job.recipe.train)
         if table is None:
-            return
+            return {}
         key = hash_values([table.ids, table.landmark_ids.tolist()])
-        self._embed(HELD_OUT, key, lambda: table)
+        made = {HELD_OUT: self._embed(HELD_OUT, key, lambda: table)}
         if self.verifies:
-            self._extract(HELD_OUT, key, lambda: table)
+            made[f"features {HELD_OUT}"] = self._extract(HELD_OUT, key, lambda: table)
+        return made
 
     def index(self) -> Manifest:
         """Return the index."""
@@ -230,9 +231,9 @@ class Order:
         indexed = self.index()
         write_names(self.job, indexed)
         self.changes()
-        self.held_out()
         make = partial(_decide, indexed=indexed)
-        decided = self._resolve(keys.decision_artifact(self.job, indexed), make)
+        artifact = keys.decision_artifact(self.job, indexed, self.held_out())
+        decided = self._resolve(artifact, make)
         plot = self.job.run / "decision" / RELIABILITY
         draw_missing(plot, partial(draw_reliability, self.job.run))
         return decided
