@@ -183,7 +183,11 @@ def _try_kinds(
     trial = Trial.draw(sample, TRIAL_QUERIES)
     found, best = [], 0.0
     for kind, whole in zip(list_kinds(len(sample), dim), list_kinds(count, dim), strict=True):
-        coarse = build_coarse(sample, kind)
+        try:
+            coarse = build_coarse(sample, kind)
+        except InputError as error:  # of too few vectors to be trained on
+            logger.debug("%s", error)
+            continue
         size = measure_bytes(coarse) * count // len(sample)
         if size > settings.memory_bytes:
             logger.debug("%s: about %s, too much", whole, format_bytes(size))
@@ -321,6 +325,6 @@ def _out_of_reach(settings: SearchSettings, best: float, shape: Sequence[int]) -
     needed = 4 * shape[0] * shape[1]
     return InputError(
         f"{what} with search.recall = {settings.recall:g} is out of reach for {shape[0]:,} vectors "
-        f"of {shape[1]} numbers: {found}; {remedy}allow {format_bytes(needed)} of memory, which "
-        "compares all"
+        f"of {shape[1]} numbers: {found}; {remedy}allow {format_bytes(needed)} of memory "
+        "(--memory), which compares all"
     )

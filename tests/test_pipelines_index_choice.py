@@ -64,6 +64,15 @@ def test_a_factory_is_obeyed_and_found_again(tiny: Tiny, caplog: pytest.LogCaptu
     assert not (tiny.run / "index" / INDEX).exists()  # of the other plan
 
 
+def test_memory_that_is_too_little_leaves_the_index_that_there_is(tiny: Tiny) -> None:
+    index(tiny)
+    before = load_manifest(tiny.run / "index")
+    end = cairn("index", *tiny.options, "--memory", "0.1kB")
+    assert end.status == 1 and "search.memory = '0.1kB'" in end.err and "--memory" in end.err
+    assert load_manifest(tiny.run / "index") == before
+    index(tiny)
+
+
 def test_regions_and_whitening_are_searched_by_a_factory_too(tiny: Tiny) -> None:
     settings = "[embed.regions]\ngrids = [2]\n[search]\nwhiten = 'pca'\nfactory = 'SQ8'\n"
     make_recipe_file(tiny.recipe, PLAIN + settings + "recall = 0.9\n")

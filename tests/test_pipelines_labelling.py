@@ -39,6 +39,7 @@ def test_several_new_names_take_numbers_of_their_own() -> None:
         (Said(3, "Tower"), "landmark 3 is called Mill, not Tower"),
         (Said(7, "Tower"), "Tower is landmark 5, not 7"),
         (Said(9, "Tower"), "Tower is landmark 5, not 9"),
+        (Said(None, "_none"), "list them in non_landmark.csv"),
     ],
 )
 def test_what_does_not_go_together_is_refused(said: Said, message: str) -> None:

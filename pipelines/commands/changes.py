@@ -30,6 +30,7 @@ def add(
         int | None,
         typer.Option(
             min=0,
+            max=2**53,
             help="Number of the landmark that the photos show.  "
             "\\[default: that of the name, else the next free one]",
             show_default=False,

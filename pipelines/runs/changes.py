@@ -15,6 +15,7 @@ neither descriptors nor labels.
 """
 
 import contextlib
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +36,8 @@ from pipelines.artifacts import (
 
 from .integrity import intact_file, require_manifest
 from .job import locking
+
+logger = logging.getLogger(__name__)
 
 IMAGES, REMOVED, FAILURES = "images.parquet", "removed.parquet", "failures.parquet"
 PHOTOS = "images"  # in the folder of a change: a file a photo
@@ -130,6 +133,8 @@ def writing_journal(run: Path) -> Iterator[list[Change]]:
         live = {change.folder for change in changes}
         for folder in _list_folders(run):
             if folder not in live:
+                if not (folder / "manifest.json").is_file():
+                    logger.warning("%s was not finished, and is taken away", folder)
                 shutil.rmtree(folder)
         yield changes
 

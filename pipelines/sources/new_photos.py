@@ -13,6 +13,7 @@ import numpy as np
 
 from embed.errors import InputError
 from embed.printable import printable
+from embed.settings import LARGEST
 from embed.table_file import TableFile, as_text, name_rows, parse_whole, read_table
 from pipelines.datasets.image_folder import ImageFolder
 from pipelines.datasets.images import list_images
@@ -22,6 +23,8 @@ from .class_folders import list_classes
 from .folders import NO_LANDMARK_FOLDER
 
 logger = logging.getLogger(__name__)
+
+NO_NUMBER = "its landmark_id is no whole number from 0 to 2^53"
 
 
 @dataclass(frozen=True)
@@ -91,13 +94,15 @@ def list_of_table(table: Path, folder: Path | None = None) -> list[NewPhoto]:
     for pair in (columns[:2], columns[2:]):
         if not set(pair) & set(names):
             raise InputError(f"{table} has neither column {' nor '.join(pair)}; give it one")
+    if not len(read):
+        raise InputError(f"{table} has no rows; write a row for each photo")
     texts = {name: as_text(read[name], name, table).to_pylist() for name in names}
     ids, paths, titles = (texts.get(n) or [""] * len(read) for n in ("id", "path", "name"))
     labels: list[int | None] = [None] * len(read)
     if "landmark_id" in names:
         values, whole = parse_whole(as_text(read["landmark_id"], "landmark_id", table))
         given = np.array([bool(text.strip()) for text in texts["landmark_id"]])
-        _refuse(table, given & (~whole | (values < 0)), "its landmark_id is no whole number from 0")
+        _refuse(table, given & (~whole | (values < 0) | (values > LARGEST)), NO_NUMBER)
         labels = [value if has else None for value, has in zip(values.tolist(), given, strict=True)]
     _refuse(table, [not (i or p) for i, p in zip(ids, paths, strict=True)], "no id and no path")
     unsaid = [n is None and not t for n, t in zip(labels, titles, strict=True)]

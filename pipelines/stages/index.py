@@ -34,7 +34,6 @@ def index_database(artifact: Artifact, embedded: Manifest) -> Manifest:
         InputError: whitening shall keep more dimensions than there are, or plan_index refuses.
     """
     job, folder = artifact.job, artifact.folder
-    invalidate(folder)
     embeddings = load_split_embeddings(job.run, job.dataset.database_split)
     vectors, recipe = embeddings.all_vectors, job.recipe
     pool = vectors[:0]
@@ -42,14 +41,15 @@ def index_database(artifact: Artifact, embedded: Manifest) -> Manifest:
     if asked and job.dataset.find_table("non_landmark") is not None:
         # The second half of the pool is not learned from: it sets the decision.
         pool = split_pool(job.run)[0].all_vectors
-    _fit_landmark_head(job, vectors[:, 0], pool[:, 0], folder / LANDMARK_HEAD)
     whitening, base = fit_search(vectors, embeddings.landmark_ids, recipe.search, pool=pool)
+    base, report = plan_index(base.exact, recipe.search)
+    logger.info("%s", report)
+    invalidate(folder)  # not before: what cannot be had leaves what there is
+    _fit_landmark_head(job, vectors[:, 0], pool[:, 0], folder / LANDMARK_HEAD)
     (folder / WHITENING).unlink(missing_ok=True)  # where it is, it is applied
     if whitening is not None:
         with writing(folder / WHITENING) as temporary:
             whitening.save(temporary)
-    base, report = plan_index(base.exact, recipe.search)
-    logger.info("%s", report)
     (folder / INDEX).unlink(missing_ok=True)  # of another plan
     searched = base.save(folder)
     RowTable.build(embeddings.ids, embeddings.landmark_ids).save(folder / ROWS)

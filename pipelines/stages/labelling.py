@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from embed.errors import InputError
 from pipelines.datasets.naming import name_landmark
+from pipelines.sources.folders import NO_LANDMARK_FOLDER
 from pipelines.sources.new_photos import Said
 
 NAMED = 3
@@ -44,6 +45,11 @@ def find_landmarks(
     found: dict[Said, Landmark] = {}
     for each in dict.fromkeys(said):
         label, name = each.label, each.name
+        if name == NO_LANDMARK_FOLDER:
+            raise InputError(
+                f"{name} stands for photos without a landmark, which are not searched; list them "
+                "in non_landmark.csv of the dataset"
+            )
         if label is None:
             assert name is not None  # whoever says nothing of a photo is refused before
             label = known.get(name, max(taken, default=-1) + 1)
