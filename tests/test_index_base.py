@@ -5,28 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from embed.errors import InputError, MissingFileError
 from index import base
 from index.base import VECTORS, BaseIndex, pair_cosines
 from index.kernels import faiss
-from tests.test_index_search import exact_rows, random_rows, slow_search
-
-
-@settings(max_examples=60)
-@given(st.integers(1, 80), st.integers(0, 30), st.integers(1, 90), st.integers(0, 10**6))
-def test_many_equal_scores_come_out_as_if_all_had_been_sorted(
-    count: int, queries: int, k: int, seed: int
-) -> None:
-    xb, xq = exact_rows(count, seed), exact_rows(queries, seed + 1)
-    found = BaseIndex.build(xb).search(xq, k)
-    rows, scores = slow_search(xb, xq, k)
-    np.testing.assert_array_equal(found.rows, rows)
-    np.testing.assert_array_equal(found.scores, scores)
-    assert found.rows.dtype == np.int64 and found.scores.dtype == np.float32
+from tests.test_index_search import random_rows
 
 
 def test_a_query_has_the_same_bytes_alone_and_among_others() -> None:
