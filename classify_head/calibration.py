@@ -27,6 +27,15 @@ FOLDS = 5
 INVERSE_PENALTY = 1.0  # of the squared weights of standardised features
 
 
+def _share_rest(ranked: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Return labels with probabilities that sum to at most 1, that of the first as it is."""
+    if not ranked:
+        return []
+    rest = sum(probability for _, probability in ranked[1:])
+    shrink = min(1.0, (1 - ranked[0][1]) / rest) if rest else 1.0
+    return [ranked[0], *((label, probability * shrink) for label, probability in ranked[1:])]
+
+
 @dataclass(frozen=True)
 class CalibratedFusion:
     """A fitted model: probability = 1 / (1 + exp(-(intercept + sum of weight * feature)))."""
@@ -51,10 +60,27 @@ class CalibratedFusion:
         """
         return self.decide_pairs(make_pairs(evidence, self.features), len(evidence))
 
+    def rank(self, evidence: Evidence) -> list[list[tuple[int, float]]]:
+        """Return the likeliest labels of each query and how likely each is, best first.
+
+        Ties go to the lower label. Each is judged by itself; as at most one is right, those behind
+        the first share what it leaves where they sum to more.
+        """
+        pairs = make_pairs(evidence, self.features)
+        probabilities = self._probabilities(pairs)
+        ranked: list[list[tuple[int, float]]] = [[] for _ in range(len(evidence))]
+        for place in np.lexsort((pairs.labels, -probabilities)).tolist():
+            found = int(pairs.labels[place]), float(probabilities[place])
+            ranked[pairs.queries[place]].append(found)
+        return [_share_rest(found) for found in ranked]
+
+    def _probabilities(self, pairs: LabelPairs) -> Floats:
+        scores = self.intercept + pairs.values @ np.array(self.weights)
+        return np.asarray(1 / (1 + np.exp(-np.clip(scores, -500, 500))))
+
     def decide_pairs(self, pairs: LabelPairs, queries: int) -> Choice:
         """Return what decide returns, of features that were computed before."""
-        scores = self.intercept + pairs.values @ np.array(self.weights)
-        probabilities = 1 / (1 + np.exp(-np.clip(scores, -500, 500)))
+        probabilities = self._probabilities(pairs)
         order = np.lexsort((-pairs.labels, probabilities, pairs.queries))
         labels, best = np.full(queries, -1, dtype=np.int64), np.zeros(queries)
         # Of several assignments to one place the last one stays.

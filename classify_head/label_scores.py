@@ -24,6 +24,8 @@ class LabelScores:
         labels: [Q, L] int64, each at most once a row; -1 is padding.
         scores: [Q, L] float64, descending; -inf for padding, finite elsewhere.
         largest: the score of a label for which as many neighbours as may vote do so with 1.
+        added: [Q, K] float64, what each neighbour added to the score of its label, 0 for those that
+            do not count; None where no neighbours were asked.
 
     Raises:
         ValueError: shapes differ, scores do not descend, or padding is not as stated.
@@ -32,6 +34,7 @@ class LabelScores:
     labels: Ints
     scores: Floats
     largest: float = 1.0
+    added: Floats | None = None
 
     def __post_init__(self) -> None:
         """Check both tables."""

@@ -14,7 +14,7 @@ from .evidence import Evidence
 from .extras import Extras
 from .fusion import Calibrated, MinusPool, SoftmaxVotes, TimesHead, Weighted
 from .head_fusion import BetaMix, HeadAlone, InliersMix
-from .label_scores import Choice, look_up
+from .label_scores import Choice, LabelScores, look_up
 from .ordering import FrequentLast
 from .penalties import NeighborPenalty, QueryGate, average_pool
 from .policy import Policy
@@ -98,6 +98,7 @@ class Decisions:
         penalties: [Q] float64, how much the query looks like images without a landmark, as the
             policy averages their cosines; 0 without a pool.
         reasons: [Q], why there is no answer, for people; "" where there is one.
+        ranked: the labels that the neighbours voted for, best first.
 
     Raises:
         ValueError: lengths differ, or a query has neither a guess nor a reason.
@@ -107,13 +108,15 @@ class Decisions:
     votes: NDArray[np.float64]
     penalties: NDArray[np.float64]
     reasons: tuple[str, ...]
+    ranked: LabelScores
 
     def __post_init__(self) -> None:
         """Check that each query has an answer or a reason."""
         expected = self.guesses.labels.shape
-        shapes = [self.votes.shape, self.penalties.shape, (len(self.reasons),)]
+        ranked = self.ranked.labels.shape[:1]
+        shapes = [self.votes.shape, self.penalties.shape, (len(self.reasons),), ranked]
         if set(shapes) != {expected}:
-            raise ValueError(f"votes, penalties and reasons {shapes}, expected {expected}")
+            raise ValueError(f"votes, penalties, reasons, ranked {shapes}, expected {expected}")
         if (self.answers.labels < 0).tolist() != [bool(why) for why in self.reasons]:
             raise ValueError("a query without a guess must have a reason")
 
@@ -150,4 +153,5 @@ def decide(evidence: Evidence, policy: Policy, extras: Extras = NO_EXTRAS) -> De
         votes=look_up(votes.labels, votes.scores, choice.labels[:, None], missing=0.0)[:, 0],
         penalties=average_pool(evidence.query_pool, policy.pool_images),
         reasons=reasons,
+        ranked=votes,
     )

@@ -5,6 +5,7 @@ neighbour of score -inf does not vote. Of equal scores the nearer neighbour come
 arrays out.
 """
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -55,7 +56,7 @@ class NormVote(Settings):
         """Return the labels' scores, at most 1 for cosines."""
         votes = scores / evidence.sizes.clip(1, self.neighbors)
         summed = sum_by_label(evidence.labels, scores, votes, self.neighbors, None)
-        return LabelScores(summed.labels, summed.scores, largest=1.0)
+        return replace(summed, largest=1.0)
 
 
 class PowerVote(Settings):
@@ -117,7 +118,8 @@ def sum_by_label(
     # Stable: the neighbours of one label then stand together, still the best first.
     order = np.argsort(voting, axis=1, kind="stable")
     voting = np.take_along_axis(voting, order, axis=1)
-    votes = np.take_along_axis(votes, np.take_along_axis(best, order, axis=1), axis=1)
+    neighbor = np.take_along_axis(best, order, axis=1)
+    votes = np.take_along_axis(votes, neighbor, axis=1)
     first = np.ones(voting.shape, dtype=np.bool_)
     first[:, 1:] = voting[:, 1:] != voting[:, :-1]
     columns = np.arange(voting.shape[1])
@@ -126,7 +128,10 @@ def sum_by_label(
     votes = np.where(counted, votes, 0.0)
     sums = np.bincount(np.cumsum(first) - 1, votes.ravel()).astype(np.float64)
     largest = min((limit for limit in (neighbors, most) if limit is not None), default=k)
-    return _sort_labels(np.where(first, voting, -1), first, sums, float(largest))
+    added = np.zeros(labels.shape)
+    np.put_along_axis(added, neighbor, votes, axis=1)
+    found = _sort_labels(np.where(first, voting, -1), first, sums, float(largest))
+    return replace(found, added=added)
 
 
 def _sort_labels(

@@ -4,12 +4,14 @@ An engine is a model, ready to compute: `torch_engine` has the reference, `graph
 graph of a runtime. Reads and writes no files. Imports no torch.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .head_scores import HeadScores
+from .parallel import run_parallel
 from .regions import cut_regions
 from .settings import RegionSettings
 from .views import ONE_VIEW, Sized, Views
@@ -72,6 +74,25 @@ def describe_pixels(
     return engine.describe(_to_input(engine, pixels, views)[None], views)
 
 
+def describe_batch(
+    engine: Engine, images: Sequence[NDArray[np.uint8]], views: Views = ONE_VIEW
+) -> tuple[NDArray[np.float32], HeadScores]:
+    """Describe and classify decoded images [H, W, 3] of any sizes; as Engine.describe, B > 0."""
+    inputs = run_parallel(lambda pixels: _to_input(engine, pixels, views), images)
+    vectors = np.empty((len(images), engine.dim), dtype=np.float32)
+    scores: list[HeadScores] = []
+    order: list[int] = []
+    for shape in dict.fromkeys(each.shape for each in inputs):  # more than one where they are fit
+        places = [place for place, each in enumerate(inputs) if each.shape == shape]
+        size = engine.fit_batch(len(places))
+        for start in range(0, len(places), size):
+            batch = places[start : start + size]
+            vectors[batch], head = engine.describe(np.stack([inputs[n] for n in batch]), views)
+            scores.append(head)
+            order += batch
+    return vectors, HeadScores.concatenate(scores).take(np.argsort(order))
+
+
 def describe_regions(
     engine: Engine, regions: NDArray[np.uint8], views: Views = ONE_VIEW
 ) -> NDArray[np.float32]:
@@ -88,10 +109,12 @@ def describe_pixel_regions(
     pixels: NDArray[np.uint8],
     regions: RegionSettings,
     views: Views = ONE_VIEW,
-) -> NDArray[np.float32] | None:
-    """Return the descriptors [1, R, dim] of the regions of one decoded image; None for none."""
+) -> NDArray[np.float32]:
+    """Return the descriptors [1, R, dim] of the regions of one decoded image; R may be 0."""
     parts = [_to_input(engine, part, views) for part in cut_regions(pixels, regions)]
-    return engine.describe(np.stack(parts), views)[0][None] if parts else None
+    if not parts:
+        return np.empty((1, 0, engine.dim), dtype=np.float32)
+    return engine.describe(np.stack(parts), views)[0][None]
 
 
 def _to_input(engine: Engine, pixels: NDArray[np.uint8], views: Views) -> NDArray[np.uint8]:

@@ -1,1 +1,36 @@
-"""The stages as commands: recipes, artifacts, their order and the command line."""
+"""The stages as commands, and the run as people use it: `from pipelines import Recognizer`."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .answers.answer import Answer, Candidate, FurtherAnswer, Match
+    from .answers.opened_run import Comparison
+    from .answers.photo import Photo
+    from .recognizer import ListedLandmark, Recognizer
+
+__all__ = [
+    "Answer",
+    "Candidate",
+    "Comparison",
+    "FurtherAnswer",
+    "ListedLandmark",
+    "Match",
+    "Photo",
+    "Recognizer",
+]
+_ROOMS = {
+    "answers.answer": ("Answer", "Candidate", "FurtherAnswer", "Match"),
+    "answers.opened_run": ("Comparison",),
+    "answers.photo": ("Photo",),
+    "recognizer": ("ListedLandmark", "Recognizer"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for, and nothing before: a command takes a tenth of all there is."""
+    from importlib import import_module
+
+    for module, names in _ROOMS.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

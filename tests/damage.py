@@ -13,8 +13,8 @@ import numpy as np
 from embed.errors import InputError
 from pipelines.answers.decision import load_known_answers
 from pipelines.answers.open_run import load_split_embeddings, load_split_failures, open_features
-from pipelines.answers.query import QueryEngine
 from pipelines.artifacts import load_manifest
+from pipelines.recognizer import Recognizer
 from pipelines.reports.match_figures import find_best_matches
 from pipelines.reports.page.album import open_album
 from pipelines.reports.page.answers import read_answers
@@ -65,7 +65,7 @@ def load_parts(run: Path) -> None:
 
 def load_query(run: Path) -> None:
     """Open the run as `cairn query --min-precision` and the curves of a training do."""
-    QueryEngine(run)
+    Recognizer.load(run)
     load_known_answers(run)
     load_training(run)
 

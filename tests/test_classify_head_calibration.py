@@ -15,6 +15,7 @@ from classify_head.pair_features import DEFAULT_FEATURES, PAIR_FEATURES, make_pa
 from classify_head.promise import LANDMARK, POOL, REMOVED
 from classify_head.reliability import expected_calibration_error
 from tests.evidence import imagine
+from tests.small_evidence import query as query_of
 
 
 def score(
@@ -260,3 +261,16 @@ def test_taking_rows_keeps_what_belongs_together() -> None:
     assert some.query_ids == ("q00007", "q00002")
     assert (some.labels == evidence.labels[[7, 2]]).all()
     assert len(evidence.take(slice(0, 0))) == 0
+
+
+def test_labels_are_ranked_by_how_likely_each_is() -> None:
+    evidence, _ = imagine(60, seed=4)
+    ranked, best = FALLBACK.rank(evidence), FALLBACK.decide(evidence)
+    for query, found in enumerate(ranked):
+        probabilities = [probability for _, probability in found]
+        assert found[0] == (best.labels[query], best.confidences[query])
+        assert probabilities == sorted(probabilities, reverse=True)
+        assert sum(probabilities) <= 1 + 1e-9
+        assert len({label for label, _ in found}) == len(found)
+    nothing = query_of([], [], padding=2)
+    assert FALLBACK.rank(nothing) == [[]]

@@ -128,3 +128,15 @@ def test_no_queries_give_no_rows() -> None:
     none = query([1, 2], [0.9, 0.8]).take(slice(0, 0))
     for vote in (SumVote(), NormVote(), PowerVote()):
         assert cast(vote, none).labels.shape == (0, 0)
+
+
+@given(neighbours, votes, st.integers(0, 3))
+def test_what_neighbours_add_sums_to_the_scores(
+    found: Neighbours, vote: Vote, padding: int
+) -> None:
+    evidence = evidence_of(found, padding)
+    counted = cast(vote, evidence)
+    assert counted.added is not None
+    for label, score in zip(counted.labels[0].tolist(), counted.scores[0].tolist(), strict=True):
+        assert counted.added[evidence.labels == label].sum() == pytest.approx(score, abs=1e-9)
+    assert not counted.added[evidence.labels < 0].any()

@@ -16,7 +16,7 @@ from classify_head.evidence_store import read_evidence, write_evidence
 from classify_head.gap import gap
 from classify_head.policies import POLICIES, decide
 from classify_head.submission import load_solution
-from pipelines.answers.open_run import load_split_embeddings, open_recognizer
+from pipelines.answers.open_run import load_split_embeddings, open_retriever
 from pipelines.artifacts import load_manifest
 from pipelines.runs.job import Job, open_job
 from pipelines.scores.ablate import (
@@ -191,10 +191,10 @@ def test_refined_evidence_is_that_of_a_run_which_refines(copied: Tiny) -> None:
     stored = load_stored(job)
     rerank = job.recipe.rerank.model_copy(update={"refine": 1000, "method": "none"})
     recipe = job.recipe.model_copy(update={"rerank": rerank})
-    opened = open_recognizer(job.run, job.recipe, stored.database.fingerprint)
-    recognizer = replace(opened, recipe=recipe, features=None)
+    opened = open_retriever(job.run, job.recipe, stored.database.fingerprint)
+    retriever = replace(opened, recipe=recipe, features=None)
     queries = load_split_embeddings(job.run, "test")
-    _, expected = recognizer.gather(queries, lambda row: None)
+    _, expected = retriever.gather(queries, lambda row: None)
     found = refine(stored, job.recipe.rerank)
     np.testing.assert_array_equal(found.labels, expected.labels)
     np.testing.assert_allclose(found.similarities, expected.similarities, atol=1e-6)

@@ -19,8 +19,8 @@ from index.images import ImageIndex
 from pipelines.answers.database import Database
 from pipelines.answers.exclusion import Exclusion
 from pipelines.answers.extras import make_extras
-from pipelines.answers.open_run import open_recognizer
-from pipelines.answers.recognition import Recognizer
+from pipelines.answers.open_run import open_retriever
+from pipelines.answers.retriever import Retriever
 from pipelines.artifacts import load_manifest
 from pipelines.runs.recipe import load_recipe, make_recipe
 from pipelines.stages.calibration_set import CalibrationSet, build_calibration_set
@@ -42,20 +42,20 @@ def known(calibrated: Tiny) -> KnownQueries:
 
 
 @pytest.fixture(scope="module")
-def recognizer(calibrated: Tiny) -> Recognizer:
+def retriever(calibrated: Tiny) -> Retriever:
     manifest = load_manifest(calibrated.run / "index")
     assert manifest is not None
     recipe = load_recipe(str(calibrated.recipe))
-    return open_recognizer(calibrated.run, recipe, manifest.model["fingerprint"])
+    return open_retriever(calibrated.run, recipe, manifest.model["fingerprint"])
 
 
-def few(recognizer: Recognizer, neighbors: int, candidates: int, refine: int = 0) -> Recognizer:
+def few(retriever: Retriever, neighbors: int, candidates: int, refine: int = 0) -> Retriever:
     """Return it with fewer neighbours than the database has images."""
-    recipe = recognizer.recipe
+    recipe = retriever.recipe
     search = recipe.search.model_copy(update={"neighbors": neighbors})
     rerank = recipe.rerank.model_copy(update={"candidates": candidates, "refine": refine})
     changed = recipe.model_copy(update={"search": search, "rerank": rerank})
-    return replace(recognizer, recipe=changed)
+    return replace(retriever, recipe=changed)
 
 
 def without(database: Database, landmark: int) -> Database:
@@ -87,20 +87,20 @@ def seconds(calibration_set: CalibrationSet, landmark: int, truths: np.ndarray) 
     ("neighbors", "candidates", "refine"), [(24, 24, 0), (7, 3, 0), (7, 3, 12), (12, 3, 7)]
 )
 def test_a_second_query_is_of_a_database_that_never_had_the_landmark(
-    neighbors: int, candidates: int, refine: int, recognizer: Recognizer, known: KnownQueries
+    neighbors: int, candidates: int, refine: int, retriever: Retriever, known: KnownQueries
 ) -> None:
-    recognizer = few(recognizer, neighbors, candidates, refine)
-    calibration_set = build_calibration_set(known.embeddings, recognizer.database)
-    _, evidence = calibration_set.gather(known, recognizer)
+    retriever = few(retriever, neighbors, candidates, refine)
+    calibration_set = build_calibration_set(known.embeddings, retriever.database)
+    _, evidence = calibration_set.gather(known, retriever)
     for landmark in range(0, LANDMARKS, 2):
         rows = seconds(calibration_set, landmark, known.truths)
         assert len(rows) == PHOTOS
-        smaller = replace(recognizer, database=without(recognizer.database, landmark))
+        smaller = replace(retriever, database=without(retriever.database, landmark))
         places = calibration_set.photos[rows].tolist()
         features = [known.find_features(place) for place in places]
         _, expected = smaller.gather(known.embeddings.take(places), features.__getitem__)
         heads = calibration_set.excluded.mask_head(
-            calibration_set.queries.head, recognizer.database
+            calibration_set.queries.head, retriever.database
         ).take(rows)  # it knows all landmarks
         check_evidence(
             evidence.take(rows),
@@ -138,17 +138,17 @@ def test_so_it_is_for_any_database(seed: int, neighbors: int, expand: int, label
         {"search": {"neighbors": neighbors, "expand_query": expand}, "rerank": {"method": "none"}},
         "test",
     )
-    recognizer = Recognizer(database, unit(4)[:, None], None, recipe)
+    retriever = Retriever(database, unit(4)[:, None], None, recipe)
     calibration_set = build_calibration_set(known, database)
     assert calibration_set.queries.ids == (*known.ids, *known.ids[:-1])
     found, evidence = calibration_set.gather(
-        KnownQueries(known, lambda row: None, NO_VECTORS), recognizer
+        KnownQueries(known, lambda row: None, NO_VECTORS), retriever
     )
     assert evidence.labels.shape == (13, neighbors)
     for query, row in enumerate(range(7, 13)):
         truth = int(known.landmark_ids[query])
         smaller = without(database, truth)
-        _, expected = replace(recognizer, database=smaller).gather(
+        _, expected = replace(retriever, database=smaller).gather(
             known.take([query]), lambda row: None
         )
         heads = ranked[query][ranked[query] != truth].tolist()
@@ -163,9 +163,9 @@ def test_so_it_is_for_any_database(seed: int, neighbors: int, expand: int, label
         assert left_out < 0 or left_out not in database.rows.labels(found.rows[query])
 
 
-def test_a_pair_of_photos_is_compared_once(recognizer: Recognizer, known: KnownQueries) -> None:
-    recognizer = few(recognizer, 12, 8)
-    calibration_set = build_calibration_set(known.embeddings, recognizer.database)
+def test_a_pair_of_photos_is_compared_once(retriever: Retriever, known: KnownQueries) -> None:
+    retriever = few(retriever, 12, 8)
+    calibration_set = build_calibration_set(known.embeddings, retriever.database)
     compare, pairs = Verifier.compare, list[tuple[int, int]]()
 
     def count(self: Verifier, query: LocalFeatures, rows: list[int], meter: Meter) -> object:
@@ -175,7 +175,7 @@ def test_a_pair_of_photos_is_compared_once(recognizer: Recognizer, known: KnownQ
     kept = [known.find_features(row) for row in range(len(known.ids))]
     with mock.patch.object(Verifier, "compare", count):
         neighbors, evidence = calibration_set.gather(
-            replace(known, find_features=kept.__getitem__), recognizer
+            replace(known, find_features=kept.__getitem__), retriever
         )
     wanted = {
         (int(calibration_set.photos[query]), int(neighbors.rows[query, place]))
@@ -186,12 +186,12 @@ def test_a_pair_of_photos_is_compared_once(recognizer: Recognizer, known: KnownQ
 
 
 def test_nothing_tells_that_a_landmark_was_taken_out(
-    recognizer: Recognizer, known: KnownQueries
+    retriever: Retriever, known: KnownQueries
 ) -> None:
     """Neighbours, candidates and sizes are as many as for photos of other things."""
-    recognizer = few(recognizer, 7, 3)
-    calibration_set = build_calibration_set(known.embeddings, recognizer.database)
-    _, evidence = calibration_set.gather(known, recognizer)
+    retriever = few(retriever, 7, 3)
+    calibration_set = build_calibration_set(known.embeddings, retriever.database)
+    _, evidence = calibration_set.gather(known, retriever)
     for kind in (LANDMARK, POOL, REMOVED):
         some = evidence.take(calibration_set.kinds == kind)
         assert (some.labels >= 0).all()
@@ -217,19 +217,19 @@ def test_a_landmark_head_that_learned_the_landmark_is_not_asked() -> None:
     head = mock.Mock(probability=lambda vectors, rows: np.full(len(vectors), 0.5))
     database = make_database(vectors, "abc", labels)
     recipe = make_recipe({"rerank": {"method": "none"}}, "test")
-    recognizer = Recognizer(
+    retriever = Retriever(
         replace(database, landmark_head=head), np.empty((0, DIM), np.float32), None, recipe
     )
     known = Embeddings(("a", "b", "c"), labels, vectors, HeadScores.none(3))
     calibration_set = build_calibration_set(known, database)
     _, evidence = calibration_set.gather(
-        KnownQueries(known, lambda row: None, NO_VECTORS), recognizer
+        KnownQueries(known, lambda row: None, NO_VECTORS), retriever
     )
     assert np.isnan(evidence.landmark).tolist() == [False] * 3 + [True] * 3
 
 
-def test_centroids_are_those_of_the_other_landmarks(recognizer: Recognizer) -> None:
-    database = recognizer.database
+def test_centroids_are_those_of_the_other_landmarks(retriever: Retriever) -> None:
+    database = retriever.database
     vectors = database.images.whole(np.arange(len(database.images)))
     policy = next(each for each in POLICIES.values() if each.vote.name == "centroids")
     excluded = Exclusion(
@@ -258,12 +258,12 @@ def test_no_photo_is_asked_of_a_whitening_that_learned_from_it() -> None:
     whitening, index = fit_search(vectors, labels, recipe.search)
     assert whitening is not None
     database = make_database(ImageIndex(index), ids, labels, whitening=whitening)
-    recognizer = Recognizer(database, np.empty((0, DIM), np.float32), None, recipe)
+    retriever = Retriever(database, np.empty((0, DIM), np.float32), None, recipe)
     outside = Embeddings(("new",), np.array([3]), vectors[:1], HeadScores.none(1))
     inside = Embeddings(ids, labels, vectors, HeadScores.none(72))
     known = KnownQueries(Embeddings.concatenate([inside, outside]), lambda row: None, vectors)
     calibration_set = build_calibration_set(known.embeddings, database)
-    _, evidence = calibration_set.gather(known, recognizer)
+    _, evidence = calibration_set.gather(known, retriever)
     assert evidence.query_ids == calibration_set.queries.ids
     for place, photo in enumerate(calibration_set.photos):
         fitted = np.arange(72) % 5 != photo % 5 if photo < 72 else np.ones(72, dtype=bool)

@@ -14,8 +14,8 @@ import pytest
 
 from pipelines.answers.database import load_database
 from pipelines.answers.live import load_live
-from pipelines.answers.query import QueryEngine
 from pipelines.artifacts import load_manifest
+from pipelines.recognizer import Recognizer
 from pipelines.runs.changes import list_changes, read_generation
 from pipelines.runs.verify import verify_run
 from pipelines.sources.new_photos import NewPhoto, Said
@@ -46,42 +46,46 @@ def add(run: Path, paths: list[Path], name: str = "Mill") -> list[str]:
 
 def ask(run: Path, photo: Path) -> list[object]:
     """Return all that is said of a photo."""
-    answer = QueryEngine(run).ask(photo, 30)
+    answer = Recognizer.load(run).recognize(photo, neighbors=30)
     return [answer]
 
 
 def test_a_photo_is_found_as_soon_as_it_is_added(tiny: Tiny, tmp_path: Path) -> None:
     photos = write_views(tmp_path / "mill", MILL, range(3))
     asked = write_views(tmp_path / "asked", MILL, [9])[0]
-    engine = QueryEngine(tiny.run)  # stays open
-    before = engine.ask(asked, 30)
+    engine = Recognizer.load(tiny.run)  # stays open
+    before = engine.recognize(asked, neighbors=30)
     assert before.landmark_id is None
     done = cairn("add", tmp_path / "mill", "--run", tiny.run, "--name", "Old mill")
     assert (done.status, done.out) == (
         0,
         "added 3 photos of landmark 6, Old mill (new): mill-0, mill-1, mill-2\n",
     )
-    answer = engine.ask(asked, 30)
-    assert (answer.landmark_id, answer.name) == (6, "Old mill")
+    answer = engine.recognize(asked, neighbors=30)
+    assert (answer.label, answer.name) == (6, "Old mill")
     assert {near.image_id for near in answer.neighbors if near.verified} == {
         "mill-0",
         "mill-1",
         "mill-2",
     }
-    assert answer == QueryEngine(tiny.run).ask(asked, 30)
+    assert answer == Recognizer.load(tiny.run).recognize(asked, neighbors=30)
     again = cairn("add", *photos, "--run", tiny.run, "--label", 6)
     assert again.status == 0 and again.out.count("the database has it, as mill-") == 3
     assert len(list_changes(tiny.run)) == 1
     gone = cairn("remove", "--run", tiny.run, "--label", 6)
     assert gone.out == "removed 3 photos of landmark 6, none is left\n"
-    assert engine.ask(asked, 30) == before == QueryEngine(tiny.run).ask(asked, 30)
+    assert (
+        engine.recognize(asked, neighbors=30)
+        == before
+        == Recognizer.load(tiny.run).recognize(asked, neighbors=30)
+    )
 
 
 def test_a_photo_of_the_index_that_is_removed_and_added_again_gives_the_answer_of_before(
     tiny: Tiny, tmp_path: Path
 ) -> None:
     asked = write_views(tmp_path / "asked", 0, [9])[0]
-    before = QueryEngine(tiny.run).ask(asked, 30)
+    before = Recognizer.load(tiny.run).recognize(asked, neighbors=30)
     photo = tmp_path / "thing0-1.jpg"
     shutil.copy(tiny.data / "images" / photo.name, photo)
     table = tmp_path / "back.csv"
@@ -89,10 +93,10 @@ def test_a_photo_of_the_index_that_is_removed_and_added_again_gives_the_answer_o
     known = cairn("add", "--table", table, "--run", tiny.run)
     assert known.out == f"left out {photo}: the database has it, as thing0-1\n"
     assert cairn("remove", "--run", tiny.run, "--image", "thing0-1").status == 0
-    without = QueryEngine(tiny.run).ask(asked, 30)
+    without = Recognizer.load(tiny.run).recognize(asked, neighbors=30)
     assert "thing0-1" not in {near.image_id for near in without.neighbors}
     assert cairn("add", "--table", table, "--run", tiny.run).status == 0
-    after = QueryEngine(tiny.run).ask(asked, 30)
+    after = Recognizer.load(tiny.run).recognize(asked, neighbors=30)
     assert [(n.image_id, n.inliers) for n in after.neighbors] == [
         (n.image_id, n.inliers) for n in before.neighbors
     ]
@@ -191,13 +195,17 @@ def test_compacting_changes_no_answer_and_is_done_by_itself(tiny: Tiny, tmp_path
         add(tiny.run, [photo])
     remove_photos(open_run(tiny.run), [], ["mill-1", "thing3-0"])
     add(tiny.run, [photos[1]])
-    engine = QueryEngine(tiny.run)
-    before, content = engine.ask(asked, 30), load_live(tiny.run).content
+    engine = Recognizer.load(tiny.run)
+    before, content = engine.recognize(asked, neighbors=30), load_live(tiny.run).content
     done = compact(open_run(tiny.run))
     assert done is not None and list_changes(tiny.run)[0].folder == done.folder
     assert [path.name for path in (tiny.run / "changes").iterdir()] == ["000007"]
     # The engine that was open before, whose files are gone, and one that is opened now.
-    assert engine.ask(asked, 30) == before == QueryEngine(tiny.run).ask(asked, 30)
+    assert (
+        engine.recognize(asked, neighbors=30)
+        == before
+        == Recognizer.load(tiny.run).recognize(asked, neighbors=30)
+    )
     assert load_live(tiny.run).content == content
     assert {each.state for each in verify_run(tiny.run)} <= {"intact", "not checked"}
     for photo in photos[4:]:
@@ -272,14 +280,14 @@ def test_of_two_writers_each_adds_its_own(tiny: Tiny, tmp_path: Path) -> None:
 def test_a_moved_run_has_its_changes(tiny: Tiny, tmp_path: Path) -> None:
     add(tiny.run, write_views(tmp_path / "mill", MILL, range(2)))
     asked = write_views(tmp_path / "asked", MILL, [9])[0]
-    before = QueryEngine(tiny.run).ask(asked, 30)
+    before = Recognizer.load(tiny.run).recognize(asked, neighbors=30)
     moved = tiny.run.rename(tmp_path / "elsewhere")
     shutil.rmtree(tmp_path / "mill")
     page = tmp_path / "page.html"
-    assert QueryEngine(moved).ask(asked, 30) == before
+    assert Recognizer.load(moved).recognize(asked, neighbors=30) == before
     assert cairn("query", asked, "--run", moved, "--html", page).status == 0
     assert "mill-0" in page.read_text()
-    copy = QueryEngine(moved).locate("mill-0")
+    copy = Recognizer.load(moved).opened.locate("mill-0")
     assert copy == moved / "changes" / "000001" / "images" / "mill-0.jpg" and copy.is_file()
 
 
@@ -345,12 +353,12 @@ def test_a_landmark_that_was_added_keeps_its_name_when_the_dataset_takes_its_num
 
 def test_a_head_knows_no_landmark_that_is_removed(tiny: Tiny) -> None:
     photo = tiny.data / "images" / "thing1-0.jpg"
-    engine = QueryEngine(tiny.run)
-    described, _ = engine.describer.describe(engine.describer.decode(photo), "asked")
+    engine = Recognizer.load(tiny.run)
+    described, _ = engine.opened.describer.describe(engine.opened.describer.decode(photo), "asked")
     assert 1 in described.head.labels
     assert cairn("remove", "--run", tiny.run, "--label", 1).status == 0
     engine.follow()
-    _, evidence = engine.recognizer.gather(described, lambda row: None)
+    _, evidence = engine.opened.retriever.gather(described, lambda row: None)
     assert 1 not in evidence.head_labels and (evidence.head_labels >= 0).any()
 
 
@@ -368,7 +376,7 @@ def test_another_model_describes_what_was_added_anew(tiny: Tiny, tmp_path: Path)
     assert list_rows(tiny.run) == rows
     (change,) = list_changes(tiny.run)
     assert change.manifest.settings["embed"][0]["flip"]
-    assert QueryEngine(tiny.run).ask(asked).landmark_id == 6
+    assert Recognizer.load(tiny.run).recognize(asked).landmark_id == 6
 
 
 @pytest.mark.parametrize("command", ["remove", "landmarks"])

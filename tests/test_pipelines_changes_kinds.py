@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from classify_head.evidence import Evidence
-from pipelines.answers.query import QueryEngine
+from pipelines.recognizer import Recognizer
 from pipelines.stages.compact import compact
 from tests.conftest import Tiny
 from tests.datasets import DELF, cairn, make_recipe_file, options
@@ -46,8 +46,8 @@ def test_runs_of_every_kind_grow_and_shrink(kind: str, fresh: Tiny, tmp_path: Pa
     assert end.status == 0, end.err
     photos = write_views(tmp_path / "mill", MILL, range(3))
     asked = photos[0]
-    engine = QueryEngine(fresh.run)
-    before = engine.ask(asked, 30)
+    engine = Recognizer.load(fresh.run)
+    before = engine.recognize(asked, neighbors=30)
     words = ["add", *map(str, photos), "--run", str(fresh.run), "--name", "Mill"]
     code = (
         "import sys; from pipelines.cli import app\napp(sys.argv[1:], standalone_mode=False)\n"
@@ -64,16 +64,20 @@ def test_runs_of_every_kind_grow_and_shrink(kind: str, fresh: Tiny, tmp_path: Pa
         assert done.stdout.splitlines()[-1] == "False", done.stderr
     else:
         assert cairn(*words).status == 0
-    answer = engine.ask(asked, 30)
+    answer = engine.recognize(asked, neighbors=30)
     (near,) = (each for each in answer.neighbors if each.image_id == "mill-0")
     assert near.rank == 0 and near.similarity == pytest.approx(1, abs=2e-3)
     assert near.verified == (kind != "without re-ranking")
     assert cairn("remove", "--run", fresh.run, "--image", "mill-1").status == 0
-    answer = engine.ask(asked, 30)
+    answer = engine.recognize(asked, neighbors=30)
     assert compact(open_run(fresh.run))
-    assert engine.ask(asked, 30) == answer == QueryEngine(fresh.run).ask(asked, 30)
+    assert (
+        engine.recognize(asked, neighbors=30)
+        == answer
+        == Recognizer.load(fresh.run).recognize(asked, neighbors=30)
+    )
     assert cairn("remove", "--run", fresh.run, "--label", 6).status == 0
-    assert engine.ask(asked, 30) == before
+    assert engine.recognize(asked, neighbors=30) == before
 
 
 @dataclass(frozen=True)
@@ -85,11 +89,13 @@ class Seen:
 
 
 def look(run: Path, photo: Path) -> Seen:
-    engine = QueryEngine(run)
-    query, features = engine.describer.describe(engine.describer.decode(photo), "photo")
-    found, evidence = engine.recognizer.gather(query, lambda row: features)
+    engine = Recognizer.load(run)
+    query, features = engine.opened.describer.describe(
+        engine.opened.describer.decode(photo), "photo"
+    )
+    found, evidence = engine.opened.retriever.gather(query, lambda row: features)
     rows = found.rows[0][found.rows[0] >= 0]
-    return Seen(engine.recognizer.database.rows.ids(rows).to_pylist(), evidence)
+    return Seen(engine.opened.retriever.database.rows.ids(rows).to_pylist(), evidence)
 
 
 def test_adding_ends_where_the_dataset_ends(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from index.neighbors import Neighbors
 from pipelines.answers.class_candidates import add_class_images
 from pipelines.answers.database import Database
 from pipelines.answers.exclusion import Exclusion
-from pipelines.answers.recognition import Recognizer
+from pipelines.answers.retriever import Retriever
 from pipelines.runs.recipe import make_recipe
 from rerank.aggregated import build_aggregated_index, verify_aggregated
 from rerank.features import LocalFeatures
@@ -82,17 +82,17 @@ def asked() -> list[LocalFeatures]:
 VECTORS = unit(np.random.default_rng(4), 3)
 
 
-def recognizer_of(database: Database, store: FeatureStore, **rerank: Any) -> Recognizer:
+def retriever_of(database: Database, store: FeatureStore, **rerank: Any) -> Retriever:
     rerank = {"of": "predicted-class", "max_side": SIDE, **rerank}
     recipe = make_recipe({"search": {"neighbors": 6}, "rerank": rerank}, "test")
-    return Recognizer(database, np.empty((0, DIM), np.float32), store, recipe)
+    return Retriever(database, np.empty((0, DIM), np.float32), store, recipe)
 
 
 def gather(
-    recognizer: Recognizer, asked: Sequence[LocalFeatures], classes: Sequence[int]
+    retriever: Retriever, asked: Sequence[LocalFeatures], classes: Sequence[int]
 ) -> tuple[Neighbors, Evidence]:
     queries = make_queries(["q0", "q1", "q2"], classes, VECTORS)
-    return recognizer.gather(queries, lambda query: asked[query])
+    return retriever.gather(queries, lambda query: asked[query])
 
 
 def merge_slowly(
@@ -158,12 +158,12 @@ def test_no_queries_get_no_images(database: Database) -> None:
 def test_the_images_of_the_class_alone_are_verified(
     database: Database, store: FeatureStore, asked: list[LocalFeatures], most: int
 ) -> None:
-    recognizer = recognizer_of(database, store, candidates=most)
-    neighbors, evidence = gather(recognizer, asked, [0, 1, 2])
+    retriever = retriever_of(database, store, candidates=most)
+    neighbors, evidence = gather(retriever, asked, [0, 1, 2])
     verified = evidence.inliers >= 0
     assert (evidence.labels[verified] == np.repeat([0, 1, 2], min(most, PHOTOS))).all()
     assert not np.isfinite(evidence.residuals[~verified]).any()
-    geometry = recognizer.recipe.rerank
+    geometry = retriever.recipe.rerank
     for query, place in zip(*np.nonzero(verified), strict=True):
         candidate = store.get(database.rows.image_id(neighbors.rows[query, place]))
         assert candidate is not None
@@ -174,10 +174,10 @@ def test_the_images_of_the_class_alone_are_verified(
 def test_aggregated_matching_takes_the_whole_class_at_once(
     database: Database, store: FeatureStore, asked: list[LocalFeatures]
 ) -> None:
-    recognizer = recognizer_of(
+    retriever = retriever_of(
         database, store, matching="aggregated", nearest=4, max_distance=0.7, max_iterations=50
     )
-    neighbors, evidence = gather(recognizer, asked, [1, 1, 0])
+    neighbors, evidence = gather(retriever, asked, [1, 1, 0])
     how = RerankSettings(max_iterations=50, nearest=4, max_distance=0.7)
     for query, label in enumerate([1, 1, 0]):
         rows = np.flatnonzero(database.rows.landmark_ids == label)
@@ -194,11 +194,11 @@ def test_aggregated_matching_takes_the_whole_class_at_once(
 def test_a_query_that_is_left_out_is_not_verified_against_itself(
     database: Database, store: FeatureStore, matching: str
 ) -> None:
-    recognizer = recognizer_of(database, store, matching=matching)
+    retriever = retriever_of(database, store, matching=matching)
     ids = database.rows.list_ids()
     vectors = database.images.whole(np.arange(len(ids)))
     queries = make_queries(ids, database.rows.landmark_ids.tolist(), vectors)
-    neighbors, evidence = recognizer.gather(
+    neighbors, evidence = retriever.gather(
         queries, lambda query: store.get(ids[query]), Exclusion.own_rows(ids, database)
     )
     assert not (neighbors.rows == np.arange(len(ids))[:, None]).any()
@@ -212,7 +212,7 @@ def test_an_image_without_stored_features_is_left_out(
     few = FeatureStore(tmp_path, "sift")
     for matching in ("pairs", "aggregated"):
         neighbors, evidence = gather(
-            recognizer_of(database, few, matching=matching), asked, [0, 0, 1]
+            retriever_of(database, few, matching=matching), asked, [0, 0, 1]
         )
         for query, rows in enumerate([{0, 3}, {0, 3}, set()]):
             assert set(neighbors.rows[query, evidence.inliers[query] >= 0].tolist()) == rows
@@ -224,14 +224,14 @@ def test_without_a_head_there_is_no_predicted_class(
     unknown = np.full(3, -1, dtype=np.int64)
     queries = Embeddings(("a", "b", "c"), unknown, VECTORS, HeadScores.none(3))
     with pytest.raises(ValueError, match=r'no classification head predicts one; .*"neighbors"'):
-        recognizer_of(database, store).gather(queries, lambda query: None)
+        retriever_of(database, store).gather(queries, lambda query: None)
 
 
 def test_by_default_the_neighbours_are_verified(
     database: Database, store: FeatureStore, asked: list[LocalFeatures]
 ) -> None:
     neighbors, evidence = gather(
-        recognizer_of(database, store, of="neighbors", candidates=4), asked, [0, 1, 2]
+        retriever_of(database, store, of="neighbors", candidates=4), asked, [0, 1, 2]
     )
     assert neighbors.rows.shape == (3, 6)
     assert ((evidence.inliers >= 0) == (np.arange(6) < 4)).all()
@@ -245,10 +245,10 @@ def test_neighbours_cannot_be_aggregated() -> None:
 def evidence_of_classes(
     database: Database, store: FeatureStore, asked: Sequence[LocalFeatures], classes: Sequence[int]
 ) -> Evidence:
-    recognizer = recognizer_of(
+    retriever = retriever_of(
         database, store, matching="aggregated", candidates=1000, max_distance=0.8
     )
-    return gather(recognizer, asked, classes)[1]
+    return gather(retriever, asked, classes)[1]
 
 
 def test_torino_confirms_the_right_class_and_no_other(

@@ -24,8 +24,8 @@ from pipelines.answers.decision import (
     load_known_answers,
     load_promises,
 )
-from pipelines.answers.query import QueryEngine
 from pipelines.artifacts import load_manifest
+from pipelines.recognizer import Recognizer
 from pipelines.runs.recipe import load_recipe
 from pipelines.stages import decide, order
 from tests.conftest import Tiny
@@ -198,9 +198,9 @@ def test_without_a_pool_the_landmarks_that_are_taken_out_teach_rejection(
     assert values["promise"]["pool"] is None
     assert values["promise"]["removed"]["distractors"] == LANDMARKS * PHOTOS
     assert made.threshold >= (0.5 if policy == "calibrated" else -1e300)
-    engine = QueryEngine(copied.run)
-    assert engine.ask(copied.data / "images" / "q0.jpg").landmark_id == 0
-    assert engine.ask(copied.data / "images" / "q7.jpg").landmark_id is None
+    engine = Recognizer.load(copied.run)
+    assert engine.recognize(copied.data / "images" / "q0.jpg").landmark_id == 0
+    assert engine.recognize(copied.data / "images" / "q7.jpg").landmark_id is None
 
 
 def test_a_database_of_one_landmark_has_no_distractors(copied: Tiny) -> None:
@@ -236,8 +236,8 @@ def test_a_precision_out_of_reach_answers_nothing_and_says_so(
     assert answers_of(tiny) == [None] * len(QUERIES)
     rows = (tiny.run / "submission.csv").read_text().splitlines()[1:]
     assert [row.endswith(",") for row in rows] == [rejected == "empty"] * len(QUERIES)
-    answer = QueryEngine(tiny.run).ask(tiny.data / "images" / "q0.jpg")
-    assert answer.landmark_id is None
+    answer = Recognizer.load(tiny.run).recognize(tiny.data / "images" / "q0.jpg")
+    assert answer.label is None
     assert "is too low: none is as sure as was asked for" in answer.reason
 
 
@@ -318,9 +318,9 @@ def test_the_decision_for_another_index_is_refused(
         order.index(make_job(tiny.data, tiny.run, tiny.recipe))
     message = f"no decision for the index and the recipe of {tiny.run}; run `cairn index --run"
     with pytest.raises(FileNotFoundError, match=message):
-        QueryEngine(tiny.run)
+        Recognizer.load(tiny.run)
     assert cairn("index", *tiny.options).status == 0
-    QueryEngine(tiny.run)
+    Recognizer.load(tiny.run)
 
 
 def interrupt(*_: object) -> None:
@@ -331,7 +331,7 @@ def test_the_decision_of_another_recipe_is_refused(tiny: Tiny) -> None:
     make_recipe_file(tiny.recipe, "[decide]\npolicy = 'weighted'\n")
     assert cairn("embed", *tiny.options).status == 0
     with pytest.raises(FileNotFoundError, match="and the recipe of"):
-        QueryEngine(tiny.run)
+        Recognizer.load(tiny.run)
 
 
 def test_a_fit_made_twice_is_the_same_bytes(calibrated: Tiny, tmp_path: Path) -> None:
@@ -345,30 +345,32 @@ def test_a_query_may_ask_for_another_precision(
     precision: float, calibrated: Tiny, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
-        engine = QueryEngine(calibrated.run, precision)
+        engine = Recognizer.load(calibrated.run, precision)
     point = choose_point(load_known_answers(calibrated.run), precision, 0.5)
-    assert engine.decision.threshold == point.threshold
+    assert engine.opened.decision.threshold == point.threshold
     assert f"answers from confidence {point.threshold:.3f} on" in caplog.text
-    assert engine.ask(calibrated.data / "images" / "q0.jpg").landmark_id == 0
+    assert engine.recognize(calibrated.data / "images" / "q0.jpg").landmark_id == 0
     threshold = values_of(calibrated)["threshold"]
-    assert QueryEngine(calibrated.run).decision.threshold == threshold  # the run is as it was
+    assert (
+        Recognizer.load(calibrated.run).opened.decision.threshold == threshold
+    )  # the run is as it was
 
 
 def test_a_query_for_a_precision_out_of_reach_answers_nothing(
     finished: Tiny, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
-        engine = QueryEngine(finished.run, 0.999)
-    assert math.isinf(engine.decision.threshold)
+        engine = Recognizer.load(finished.run, 0.999)
+    assert math.isinf(engine.opened.decision.threshold)
     assert "nothing is answered" in caplog.text
     assert "answers from confidence" not in caplog.text
-    assert engine.ask(finished.data / "images" / "q0.jpg").landmark_id is None
+    assert engine.recognize(finished.data / "images" / "q0.jpg").landmark_id is None
 
 
 @pytest.mark.parametrize("precision", [-0.1, 1.5, math.nan])
 def test_a_precision_that_is_no_share_is_refused(precision: float, calibrated: Tiny) -> None:
     with pytest.raises(ValueError, match=r"decide\.min_precision = .*: expected "):
-        QueryEngine(calibrated.run, precision)
+        Recognizer.load(calibrated.run, precision)
 
 
 def test_a_precision_is_refused_where_no_threshold_rejects(copied: Tiny) -> None:
@@ -376,7 +378,7 @@ def test_a_precision_is_refused_where_no_threshold_rejects(copied: Tiny) -> None
     decide_anew(copied, "policy = 'torino'\n")
     expected = 'policy "torino" has a rejection of its own, "torino", and min_precision 0.9'
     with pytest.raises(ValueError, match=expected):
-        QueryEngine(copied.run, 0.9)
+        Recognizer.load(copied.run, 0.9)
     asked = cairn("submit", *copied.options, "--min-precision", 0.9)
     assert asked.status == 1
     assert expected in asked.err

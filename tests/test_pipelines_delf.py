@@ -10,8 +10,8 @@ import pytest
 
 from pipelines.answers.extractors import EXTRACTORS, build_extractor, find_fingerprint
 from pipelines.answers.open_run import open_features
-from pipelines.answers.query import QueryEngine
 from pipelines.artifacts import load_manifest
+from pipelines.recognizer import Recognizer
 from pipelines.runs.recipe import load_recipe
 from tests.conftest import Tiny
 from tests.datasets import (
@@ -82,8 +82,8 @@ def test_the_descriptor_model_is_left_alone(verified: Tiny, finished: Tiny) -> N
 
 @pytest.mark.parametrize("query", QUERIES[::3])
 def test_a_query_finds_what_the_submission_found(query: str, verified: Tiny) -> None:
-    engine = QueryEngine(verified.run)
-    answer = engine.ask(verified.data / "images" / f"{query}.jpg", 100)
+    engine = Recognizer.load(verified.run)
+    answer = engine.recognize(verified.data / "images" / f"{query}.jpg", neighbors=100)
     rows = pq.read_table(verified.run / "verified.parquet").to_pylist()
     stored = {row["image_id"]: row["inliers"] for row in rows if row["query_id"] == query}
     asked = {match.image_id: match.inliers for match in answer.neighbors}
@@ -185,7 +185,7 @@ def test_features_of_another_extractor_are_refused(copied: Tiny, finished: Tiny)
     assert "places.arrow is of features by extractor" in end.err
     assert f"or make it anew: cairn index --run {copied.run}" in end.err
     assert cairn("index", *copied.options).status == 0
-    assert QueryEngine(copied.run).recognizer.features is not None
+    assert Recognizer.load(copied.run).opened.retriever.features is not None
 
 
 def test_delf_of_another_model_is_refused(copied: Tiny) -> None:

@@ -19,7 +19,7 @@ from pipelines.answers import stored_model
 from pipelines.answers.describer import load_describer
 from pipelines.answers.extractors import build_extractor
 from pipelines.answers.open_run import load_split_embeddings, open_features
-from pipelines.answers.query import QueryEngine
+from pipelines.recognizer import Recognizer
 from pipelines.runs import integrity
 from pipelines.runs.decoding import decode_side
 from pipelines.runs.recipe import Recipe, load_recipe, make_recipe
@@ -125,10 +125,10 @@ def test_a_query_loads_and_hashes_a_model_once_and_decodes_a_photo_once(
     asked: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts = Counts(monkeypatch)
-    engine = QueryEngine(asked.run)
-    delf = int(engine.recipe.rerank.method == "delf")
+    engine = Recognizer.load(asked.run)
+    delf = int(engine.opened.recipe.rerank.method == "delf")
     assert "decode" not in counts.of
-    assert engine.ask(asked.data / "images" / "q0.jpg").error == ""
+    assert engine.recognize(asked.data / "images" / "q0.jpg").error == ""
     assert counts.of["decode"] == 1
     assert (counts.of["load model"], counts.of["hash model.safetensors"]) == (1, 1)
     assert (counts.of["load delf"], counts.of["hash delf.safetensors"]) == (delf, delf)

@@ -18,8 +18,8 @@ from embed.torch_engine import pick_device
 from pipelines.answers import engines
 from pipelines.answers.engines import begin_engines, open_engine
 from pipelines.answers.open_run import load_split_embeddings
-from pipelines.answers.query import QueryEngine
 from pipelines.artifacts import Manifest, load_manifest
+from pipelines.recognizer import Recognizer
 from pipelines.runs.engines import pick_engine
 from pipelines.runs.job import open_job, read_run
 from pipelines.runs.recipe import Recipe, make_recipe
@@ -70,11 +70,11 @@ def test_the_graph_is_a_signed_part_of_the_model(graphed: Tiny) -> None:
 def test_graph_and_torch_agree_on_descriptors_and_head(graphed: Tiny) -> None:
     stored = load_split_embeddings(graphed.run, "test")
     engine, _ = open_engine(graphed.run, "torch")
-    query = QueryEngine(graphed.run, engine="torch")
+    query = Recognizer.load(graphed.run, engine="torch")
     assert engine.name == "torch"
     for row, name in enumerate(stored.ids):
-        image = query.describer.decode(graphed.data / "images" / f"{name}.jpg")
-        found, _ = query.describer.describe(image, name)
+        image = query.opened.describer.decode(graphed.data / "images" / f"{name}.jpg")
+        found, _ = query.opened.describer.describe(image, name)
         assert found.vectors[0] @ stored.vectors[row] > 0.999
         np.testing.assert_allclose(found.head.scores[0], stored.head.scores[row], atol=0.02)
 
@@ -99,10 +99,10 @@ def test_another_engine_than_that_of_the_database_is_told_once(
     graphed: Tiny, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO"):
-        QueryEngine(graphed.run)
+        Recognizer.load(graphed.run)
     assert "those of the database" not in caplog.text
     with caplog.at_level("INFO"):
-        QueryEngine(graphed.run, engine="torch")
+        Recognizer.load(graphed.run, engine="torch")
     assert caplog.text.count("described by torch, those of the database were by openvino") == 1
 
 

@@ -13,7 +13,7 @@ from index.base import BaseIndex
 from pipelines.answers.database import Database
 from pipelines.answers.decision import Decision, load_decision
 from pipelines.answers.extras import label_support, make_extras
-from pipelines.answers.open_run import load_split_embeddings, open_features, open_recognizer
+from pipelines.answers.open_run import load_split_embeddings, open_features, open_retriever
 from pipelines.artifacts import load_manifest
 from pipelines.runs.recipe import load_recipe
 from tests.conftest import Tiny
@@ -122,13 +122,13 @@ def gathered(calibrated: Tiny) -> Any:
     manifest = load_manifest(calibrated.run / "index")
     assert manifest is not None
     recipe = load_recipe(str(calibrated.recipe))
-    recognizer = open_recognizer(calibrated.run, recipe, manifest.model["fingerprint"])
+    retriever = open_retriever(calibrated.run, recipe, manifest.model["fingerprint"])
     test = load_split_embeddings(calibrated.run, "test")
     store = open_features(calibrated.run, "test", recipe)
     assert store is not None
-    found = recognizer.gather(test, lambda row: store.get(test.ids[row]))
-    fitted = load_decision(calibrated.run, recipe, recognizer.database)
-    return recognizer.database, fitted, test.vectors, *found
+    found = retriever.gather(test, lambda row: store.get(test.ids[row]))
+    fitted = load_decision(calibrated.run, recipe, retriever.database)
+    return retriever.database, fitted, test.vectors, *found
 
 
 @pytest.mark.parametrize("name", POLICIES)

@@ -19,7 +19,7 @@ from embed.shards import Embeddings
 from pipelines.answers.answer import Answer, make_answers
 from pipelines.answers.decision import Decision
 from pipelines.answers.further import add_further
-from pipelines.answers.recognition import Recognizer
+from pipelines.answers.retriever import Retriever
 from pipelines.runs.recipe import make_recipe
 from rerank.features import LocalFeatures
 from rerank.store import FeatureStore
@@ -80,15 +80,15 @@ def recognise(
     stored = {name: see(thing) for name, thing in zip(ids, database.values(), strict=True)}
     pool = np.empty((0, len(labels) + 1), dtype=np.float32)
     store = mock.Mock(spec=FeatureStore, get_many=lambda asked: [stored[str(i)] for i in asked])
-    recognizer = Recognizer(known, pool, store, recipe)
+    retriever = Retriever(known, pool, store, recipe)
     decision = Decision(recipe, FALLBACK, threshold)
     cosines = [0.7, *([0.4] * (len(labels) - 1))]
     vector = np.array([[*cosines, np.sqrt(1 - np.sum(np.square(cosines)))]], dtype=np.float32)
     asked = Embeddings(("q",), np.array([-1]), vector, HeadScores.none(1))
-    neighbors, evidence = recognizer.gather(asked, lambda query: photo)
-    answers = make_answers(recognizer, evidence, decision.answer(evidence))
+    neighbors, evidence = retriever.gather(asked, lambda query: photo)
+    answers = make_answers(retriever, evidence, decision.answer(evidence))
     find = find or (lambda query: photo)
-    return add_further(answers, recognizer, decision, evidence, neighbors.rows, find_features=find)[
+    return add_further(answers, retriever, decision, evidence, neighbors.rows, find_features=find)[
         0
     ]
 

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from embed.model import DescriptorModel
-from pipelines.answers.query import QueryEngine
 from pipelines.artifacts import load_manifest
+from pipelines.recognizer import Recognizer
 from pipelines.stages.order import Order
 from pipelines.stages.validation import Validation
 from tests.conftest import Tiny
@@ -70,7 +70,7 @@ def test_candidates_are_verified_by_what_was_trained_along(joint: Tiny) -> None:
     assert found.num_rows == len(QUERIES) * LANDMARKS * PHOTOS
     assert max(found["inliers"].to_pylist()) > 4
     assert len((joint.run / "submission.csv").read_text().splitlines()) == 1 + len(QUERIES)
-    answer = QueryEngine(joint.run).ask(joint.data / "images" / "q0.jpg")
+    answer = Recognizer.load(joint.run).recognize(joint.data / "images" / "q0.jpg")
     assert any(match.inliers for match in answer.neighbors)
 
 
@@ -85,7 +85,7 @@ def test_with_dolg_a_query_is_described_as_its_database_in_the_pass_of_delf(
     assert end.status == 0, end.err
     with (finished.data / "train.csv").open() as file:
         image_id = next(csv.DictReader(file))["id"]
-    answer = QueryEngine(tiny.run).ask(finished.data / "images" / f"{image_id}.jpg")
+    answer = Recognizer.load(tiny.run).recognize(finished.data / "images" / f"{image_id}.jpg")
     first = answer.neighbors[0]
     assert first.image_id == image_id and first.similarity == pytest.approx(1, abs=1e-5)
 

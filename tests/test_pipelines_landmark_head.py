@@ -14,10 +14,10 @@ from classify_head.landmark_head import FOLDS, LEAST_IMAGES, fit_landmark_head
 from classify_head.rejection import RejectNonLandmarks
 from pipelines.answers.database import LANDMARK_HEAD, load_landmark_head
 from pipelines.answers.exclusion import Exclusion
-from pipelines.answers.open_run import load_split_embeddings, open_recognizer, split_pool
-from pipelines.answers.query import QueryEngine
-from pipelines.answers.recognition import Recognizer
+from pipelines.answers.open_run import load_split_embeddings, open_retriever, split_pool
+from pipelines.answers.retriever import Retriever
 from pipelines.artifacts import load_manifest
+from pipelines.recognizer import Recognizer
 from pipelines.runs.recipe import load_recipe
 from pipelines.stages import order
 from tests.conftest import Tiny
@@ -70,10 +70,10 @@ def reject(tiny: Tiny) -> NDArray[np.bool_]:
     return np.asarray(landmark < rejection.threshold)
 
 
-def recognizer_of(tiny: Tiny) -> Recognizer:
+def retriever_of(tiny: Tiny) -> Retriever:
     manifest = load_manifest(tiny.run / "index")
     assert manifest is not None
-    return open_recognizer(tiny.run, load_recipe(str(tiny.recipe)), manifest.model["fingerprint"])
+    return open_retriever(tiny.run, load_recipe(str(tiny.recipe)), manifest.model["fingerprint"])
 
 
 def landmarks_of(tiny: Tiny) -> NDArray[np.float32]:
@@ -102,28 +102,28 @@ def test_queries_are_asked_and_rejected_below_the_threshold(pooled: Tiny) -> Non
 
 
 def test_a_photo_is_asked_as_a_test_image(pooled: Tiny) -> None:
-    engine = QueryEngine(pooled.run)
+    engine = Recognizer.load(pooled.run)
     for query, rejected in zip(QUERIES, reject(pooled), strict=True):
-        answer = engine.ask(pooled.data / "images" / f"{query}.jpg")
-        assert (answer.landmark_id is None) == ("of any landmark is below" in answer.reason)
-        assert (answer.landmark_id is None) == rejected
+        answer = engine.recognize(pooled.data / "images" / f"{query}.jpg")
+        assert (answer.label is None) == ("of any landmark is below" in answer.reason)
+        assert (answer.label is None) == rejected
 
 
 def test_a_known_query_of_the_database_is_asked_of_a_head_that_did_not_learn_it(
     pooled: Tiny,
 ) -> None:
-    recognizer = recognizer_of(pooled)
+    retriever = retriever_of(pooled)
     known, others = load_split_embeddings(pooled.run, "train"), split_pool(pooled.run)[0].vectors
-    assert known.ids == recognizer.database.rows.list_ids()
-    own_rows = Exclusion.own_rows(known.ids, recognizer.database)
-    _, evidence = recognizer.gather(known, lambda row: None, own_rows)
+    assert known.ids == retriever.database.rows.list_ids()
+    own_rows = Exclusion.own_rows(known.ids, retriever.database)
+    _, evidence = retriever.gather(known, lambda row: None, own_rows)
     rows = np.arange(len(known.ids))
     for fold in range(FOLDS):
         mine = rows % FOLDS == fold
         without = fit_landmark_head(known.vectors[~mine], others)
         expected = without.probability(known.vectors[mine])
         np.testing.assert_allclose(evidence.landmark[mine], expected, rtol=1e-6)
-    _, seen = recognizer.gather(known, lambda row: None)
+    _, seen = retriever.gather(known, lambda row: None)
     assert seen.landmark.mean() > evidence.landmark.mean()
 
 
@@ -136,9 +136,7 @@ def test_whitening_changes_nothing_of_it(pooled: Tiny, tmp_path: Path) -> None:
     order.index(make_job(tiny.data, run, tiny.recipe))
     assert (run / "index" / LANDMARK_HEAD).read_bytes() == before
     test = load_split_embeddings(run, "test")
-    queries = [
-        each.gather(test, lambda row: None)[1] for each in map(recognizer_of, (tiny, pooled))
-    ]
+    queries = [each.gather(test, lambda row: None)[1] for each in map(retriever_of, (tiny, pooled))]
     np.testing.assert_array_equal(queries[0].landmark, queries[1].landmark)
 
 
@@ -158,9 +156,7 @@ def test_switched_off_nothing_is_left_of_it(pooled: Tiny, tmp_path: Path) -> Non
     assert recorded is not None
     assert recorded.settings == manifest.settings and not recorded.settings["landmark_head"]
     test = load_split_embeddings(run, "test")
-    _, evidence = recognizer_of(replace(pooled, recipe=recipe, run=run)).gather(
-        test, lambda _: None
-    )
+    _, evidence = retriever_of(replace(pooled, recipe=recipe, run=run)).gather(test, lambda _: None)
     assert np.isnan(evidence.landmark).all()
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from classify_head.ensemble import combine_heads, concatenate_descriptors
 from pipelines.answers.open_run import load_split_embeddings
-from pipelines.answers.query import QueryEngine
+from pipelines.recognizer import Recognizer
 from pipelines.reports.page.run_report import collect_report
 from pipelines.runs.members import link_first_model, list_member_jobs
 from tests.conftest import Tiny
@@ -90,11 +90,13 @@ def test_an_unreadable_photo_is_on_record(together: Tiny) -> None:
 
 
 def test_a_query_is_answered_as_in_the_submission(together: Tiny) -> None:
-    engine = QueryEngine(together.run)
+    engine = Recognizer.load(together.run)
     stored = load_split_embeddings(together.run, "test")
     for row, query in enumerate(stored.ids):
         path = together.data / "images" / f"{query}.jpg"
-        queries, features = engine.describer.describe(engine.describer.decode(path), query)
+        queries, features = engine.opened.describer.describe(
+            engine.opened.describer.decode(path), query
+        )
         assert queries.ids == (query,) and features is not None
         np.testing.assert_allclose(queries.vectors[0], stored.vectors[row], atol=1e-5)
         np.testing.assert_allclose(
@@ -102,9 +104,9 @@ def test_a_query_is_answered_as_in_the_submission(together: Tiny) -> None:
         )
     with (together.run / "submission.csv").open(newline="") as file:
         label, confidence = dict(csv.reader(file))["q0"].split(" ")
-    answer = engine.ask(together.data / "images" / "q0.jpg")
+    answer = engine.recognize(together.data / "images" / "q0.jpg")
     assert answer.confidence == pytest.approx(float(confidence), abs=1e-4)
-    assert answer.landmark_id in (int(label), None)
+    assert answer.label in (int(label), None)
 
 
 def test_the_same_command_again_does_nothing(together: Tiny) -> None:

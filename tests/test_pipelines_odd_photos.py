@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipelines.answers.answer import Answer
 from pipelines.answers.open_run import open_features
-from pipelines.answers.query import QueryEngine
+from pipelines.recognizer import Recognizer
 from pipelines.runs.recipe import load_recipe
 from tests.conftest import Tiny
 from tests.datasets import (
@@ -85,8 +85,10 @@ def rows(odd: Tiny) -> dict[str, dict[str, Any]]:
 @pytest.fixture(scope="module")
 def asked(odd: Tiny) -> dict[str, Answer]:
     """Return what a query says of each photo."""
-    engine = QueryEngine(odd.run)
-    return {name: engine.ask(odd.data / "images" / f"{name}.jpg", 100) for name in ODD}
+    engine = Recognizer.load(odd.run)
+    return {
+        name: engine.recognize(odd.data / "images" / f"{name}.jpg", neighbors=100) for name in ODD
+    }
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -105,7 +107,7 @@ def test_photos_that_geometry_says_nothing_of_are_no_known_landmark(
     name: str, rows: dict[str, dict[str, Any]], asked: dict[str, Answer]
 ) -> None:
     row, answer = rows[name], asked[name]
-    assert row["landmark_id"] is answer.landmark_id is None
+    assert row["landmark_id"] is answer.label is None
     assert row["inliers"] <= 4  # as many fit by chance
     for reason in (row["reason"], answer.reason):
         assert reason.startswith("confidence 0.")
@@ -164,5 +166,5 @@ def test_odd_photos_may_be_in_database_and_pool(calibrated: Tiny, tmp_path: Path
     recipe = make_recipe_file(tmp_path / "tiny.toml", "[train]\nepochs = 0\n")
     end = cairn("submit", *options(tmp_path / "data", tmp_path / "run", recipe))
     assert end.status == 0, end.err
-    answer = QueryEngine(tmp_path / "run").ask(tmp_path / "data" / "images" / "dot.jpg")
+    answer = Recognizer.load(tmp_path / "run").recognize(tmp_path / "data" / "images" / "dot.jpg")
     assert (answer.error, len(answer.neighbors)) == ("", 5)

@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 
 from pipelines.answers.answer import Answer
-from pipelines.answers.query import QueryEngine
+from pipelines.recognizer import Recognizer
 from pipelines.reports.page.query_page import write_query_page
 from tests.conftest import Tiny
 from tests.datasets import SIDE, cairn, write_photo
 
 
 @pytest.fixture(scope="module")
-def engine(finished: Tiny) -> QueryEngine:
-    return QueryEngine(finished.run)
+def engine(finished: Tiny) -> Recognizer:
+    return Recognizer.load(finished.run)
 
 
-def test_the_best_match_has_the_most_inliers(engine: QueryEngine, finished: Tiny) -> None:
-    answer = engine.ask(finished.data / "images" / "q1.jpg", 1000)
+def test_the_best_match_has_the_most_inliers(engine: Recognizer, finished: Tiny) -> None:
+    answer = engine.recognize(finished.data / "images" / "q1.jpg", neighbors=1000)
     assert answer.best is not None
-    mine = [near for near in answer.neighbors if near.landmark_id == answer.landmark_id]
+    mine = [near for near in answer.neighbors if near.label == answer.label]
     assert answer.best == max(mine, key=lambda near: (near.inliers or 0, near.similarity))
 
 
@@ -46,19 +46,19 @@ def test_the_page_says_what_the_table_says(finished: Tiny, tmp_path: Path) -> No
     assert all(source.startswith("data:") for source in re.findall(r'src="([^"]*)"', html))
 
 
-def test_names_of_files_are_escaped(finished: Tiny, tmp_path: Path, engine: QueryEngine) -> None:
+def test_names_of_files_are_escaped(finished: Tiny, tmp_path: Path, engine: Recognizer) -> None:
     black = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
     photo = write_photo(tmp_path, "<b>&tower", black)
-    write_query_page(engine, [engine.ask(photo)], tmp_path / "page.html")
+    write_query_page(engine, [engine.recognize(photo)], tmp_path / "page.html")
     html = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<b>" not in html
     assert "&lt;b&gt;&amp;tower.jpg" in html
 
 
 def test_two_pages_of_the_same_answers_are_equal(
-    finished: Tiny, tmp_path: Path, engine: QueryEngine
+    finished: Tiny, tmp_path: Path, engine: Recognizer
 ) -> None:
-    answers = [engine.ask(finished.data / "images" / "q0.jpg")]
+    answers = [engine.recognize(finished.data / "images" / "q0.jpg")]
     pages = [tmp_path / "a.html", tmp_path / "b.html"]
     for page in pages:
         write_query_page(engine, answers, page)
@@ -68,9 +68,9 @@ def test_two_pages_of_the_same_answers_are_equal(
 def test_without_its_dataset_a_run_answers_with_placeholders(tiny: Tiny, tmp_path: Path) -> None:
     photo = Path(shutil.copy(tiny.data / "images" / "q0.jpg", tmp_path / "mine.jpg"))
     shutil.rmtree(tiny.data)
-    engine = QueryEngine(tiny.run)
+    engine = Recognizer.load(tiny.run)
     engine.data = tiny.data
-    answer = engine.ask(photo)
+    answer = engine.recognize(photo)
     write_query_page(engine, [answer], tmp_path / "page.html")
     photo.unlink()  # not even the photo itself is needed
     write_query_page(engine, [answer], tmp_path / "again.html")
@@ -78,7 +78,7 @@ def test_without_its_dataset_a_run_answers_with_placeholders(tiny: Tiny, tmp_pat
         assert "Thing 0" in (tmp_path / f"{name}.html").read_text(encoding="utf-8")
 
 
-def test_no_name_breaks_a_page(tmp_path: Path, engine: QueryEngine) -> None:
+def test_no_name_breaks_a_page(tmp_path: Path, engine: Recognizer) -> None:
     """Not even one with control characters, or with bytes that are no text."""
     answer = Answer("a\x00\udce9\n.jpg", None, reason="\x1b[31m red \ufffe")
     write_query_page(engine, [answer], tmp_path / "page.html")

@@ -5,24 +5,24 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.answers.open_run import load_split_embeddings, open_recognizer, split_pool
-from pipelines.answers.recognition import Recognizer
+from pipelines.answers.open_run import load_split_embeddings, open_retriever, split_pool
+from pipelines.answers.retriever import Retriever
 from pipelines.runs.recipe import load_recipe
 from tests.conftest import Tiny
 from tests.datasets import POOL, cairn, write_table
 
 
-def recognizer_of(tiny: Tiny) -> Recognizer:
+def retriever_of(tiny: Tiny) -> Retriever:
     manifest = json.loads((tiny.run / "index" / "manifest.json").read_text())
     recipe = load_recipe(str(tiny.recipe))
-    return open_recognizer(tiny.run, recipe, manifest["model"]["fingerprint"])
+    return open_retriever(tiny.run, recipe, manifest["model"]["fingerprint"])
 
 
 def test_no_image_is_in_both_halves(finished: Tiny) -> None:
     penalty, decision = split_pool(finished.run)
     assert set(penalty.ids).isdisjoint(decision.ids)
     assert penalty.ids + decision.ids == POOL
-    used = {row.tobytes() for row in recognizer_of(finished).pool}
+    used = {row.tobytes() for row in retriever_of(finished).pool}
     assert used == {row.tobytes() for row in penalty.vectors}
     assert used.isdisjoint({row.tobytes() for row in decision.vectors})
     whole = load_split_embeddings(finished.run, "non_landmark").vectors
@@ -34,7 +34,7 @@ def test_a_pool_that_is_taken_away_leaves_no_trace(
 ) -> None:
     (tiny.data / "non_landmark.csv").unlink()
     assert tiny.submit().status == 0
-    assert len(recognizer_of(tiny).pool) == 0
+    assert len(retriever_of(tiny).pool) == 0
     penalties = pq.read_table(tiny.run / "predictions.parquet")["penalty"].to_pylist()
     assert penalties == [0.0] * len(penalties)
 
@@ -46,7 +46,7 @@ def test_one_image_is_no_pool_to_set_a_threshold_with(tiny: Tiny) -> None:
     decision = json.loads((tiny.run / "decision" / "decision.json").read_text())
     assert (decision["note"], decision["promise"]["pool"]) == ("", None)
     assert decision["promise"]["removed"]["distractors"] > 0
-    assert len(recognizer_of(tiny).pool) == 1
+    assert len(retriever_of(tiny).pool) == 1
 
 
 @pytest.mark.parametrize("changes", ["", "\n[decide]\nmin_precision = 0.5\n"])

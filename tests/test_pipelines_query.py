@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from pipelines.answers.query import QueryEngine
 from pipelines.artifacts import FORMAT_VERSION, read_signed, write_signed
+from pipelines.recognizer import Recognizer
 from pipelines.reports.tables import print_answer
 from rerank.geometry import CHANCE_INLIERS
 from tests.conftest import Tiny
@@ -28,8 +28,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
-def engine(finished: Tiny) -> QueryEngine:
-    return QueryEngine(finished.run)
+def engine(finished: Tiny) -> Recognizer:
+    return Recognizer.load(finished.run)
 
 
 def move_data(tiny: Tiny) -> None:
@@ -46,14 +46,14 @@ def write_noise(path: Path) -> Path:
 
 @pytest.mark.parametrize("landmark", range(LANDMARKS))
 def test_a_photo_of_the_database_gets_its_landmark(
-    landmark: int, engine: QueryEngine, finished: Tiny
+    landmark: int, engine: Recognizer, finished: Tiny
 ) -> None:
     image_id = f"thing{landmark}-2"
-    answer = engine.ask(finished.data / "images" / f"{image_id}.jpg")
-    assert (answer.landmark_id, answer.name) == (landmark, f"Thing {landmark}")
-    assert answer.confidence > engine.decision.threshold
+    answer = engine.recognize(finished.data / "images" / f"{image_id}.jpg")
+    assert (answer.label, answer.name) == (landmark, f"Thing {landmark}")
+    assert answer.confidence > engine.opened.decision.threshold
     first = answer.neighbors[0]
-    assert (first.image_id, first.landmark_id) == (image_id, landmark)
+    assert (first.image_id, first.label) == (image_id, landmark)
     assert first.similarity == pytest.approx(1, abs=1e-4)
     assert first.inliers is not None
     assert first.inliers > 50
@@ -61,25 +61,25 @@ def test_a_photo_of_the_database_gets_its_landmark(
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_the_answer_is_that_of_the_submission(
-    query: str, engine: QueryEngine, finished: Tiny
+    query: str, engine: Recognizer, finished: Tiny
 ) -> None:
-    answer = engine.ask(finished.data / "images" / f"{query}.jpg")
+    answer = engine.recognize(finished.data / "images" / f"{query}.jpg")
     with (finished.run / "submission.csv").open(newline="") as file:
         label, confidence = dict(csv.reader(file))[query].split(" ")
     assert answer.confidence == pytest.approx(float(confidence), abs=1e-4)
     rows = pq.read_table(finished.run / "predictions.parquet").to_pylist()
     row = next(row for row in rows if row["query_id"] == query)
-    assert answer.landmark_id == row["landmark_id"]
-    assert answer.landmark_id in (int(label), None)
+    assert answer.label == row["landmark_id"]
+    assert answer.label in (int(label), None)
     assert bool(answer.reason) == bool(row["reason"])
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 1000])
-def test_as_many_neighbours_as_asked_for(count: int, engine: QueryEngine, finished: Tiny) -> None:
-    answer = engine.ask(finished.data / "images" / "q0.jpg", count)
-    assert len(answer.neighbors) == min(count, engine.recipe.search.neighbors)
+def test_as_many_neighbours_as_asked_for(count: int, engine: Recognizer, finished: Tiny) -> None:
+    answer = engine.recognize(finished.data / "images" / "q0.jpg", neighbors=count)
+    assert len(answer.neighbors) == min(count, engine.opened.recipe.search.neighbors)
     assert answer.guess == 0
-    own = [match.landmark_id == 0 for match in answer.neighbors]
+    own = [match.label == 0 for match in answer.neighbors]
     assert own == sorted(own, reverse=True)  # what speaks for the answer is first
     if count > 1:
         assert answer.neighbors[0] == answer.best
@@ -90,21 +90,19 @@ def test_as_many_neighbours_as_asked_for(count: int, engine: QueryEngine, finish
         assert sorted(match.rank or 0 for match in answer.neighbors) == list(range(24))
 
 
-def test_noise_is_no_known_landmark(engine: QueryEngine, tmp_path: Path) -> None:
-    answer = engine.ask(write_noise(tmp_path / "noise.png"))
-    assert (answer.landmark_id, answer.name, answer.error) == (None, None, "")
+def test_noise_is_no_known_landmark(engine: Recognizer, tmp_path: Path) -> None:
+    answer = engine.recognize(write_noise(tmp_path / "noise.png"))
+    assert (answer.label, answer.name, answer.error) == (None, None, "")
     assert answer.reason.startswith(f"confidence {answer.confidence:.3f} is below ")
     assert "; the likeliest is Thing" in answer.reason
 
 
-def test_an_unreadable_photo_is_an_answer_with_an_error(
-    engine: QueryEngine, tmp_path: Path
-) -> None:
+def test_an_unreadable_photo_is_an_answer_with_an_error(engine: Recognizer, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("hello")
-    answer = engine.ask(tmp_path / "text.jpg")
+    answer = engine.recognize(tmp_path / "text.jpg")
     assert "not_an_image" in answer.error
-    assert (answer.landmark_id, answer.confidence, answer.neighbors) == (None, 0.0, ())
-    assert "(missing)" in engine.ask(tmp_path / "absent.jpg").error
+    assert (answer.label, answer.confidence, answer.neighbors) == (None, 0.0, ())
+    assert "(missing)" in engine.recognize(tmp_path / "absent.jpg").error
 
 
 def test_json_is_a_line_a_photo(finished: Tiny, tmp_path: Path) -> None:
@@ -135,9 +133,9 @@ def test_a_table_for_people(finished: Tiny, tmp_path: Path) -> None:
 
 
 def test_chance_is_no_evidence_for_people_and_a_figure_for_programs(
-    engine: QueryEngine, finished: Tiny
+    engine: Recognizer, finished: Tiny
 ) -> None:
-    answer = engine.ask(finished.data / "images" / "q0.jpg", 1)
+    answer = engine.recognize(finished.data / "images" / "q0.jpg", neighbors=1)
     assert answer.best is not None
     chance = replace(answer.best, inliers=CHANCE_INLIERS, verified=False)
     console = Console(width=200, file=io.StringIO())
@@ -148,13 +146,13 @@ def test_chance_is_no_evidence_for_people_and_a_figure_for_programs(
 
 
 def test_the_reason_names_the_likeliest_and_not_the_nearest(
-    engine: QueryEngine, tmp_path: Path
+    engine: Recognizer, tmp_path: Path
 ) -> None:
-    answer = engine.ask(write_noise(tmp_path / "noise.png"), 1000)
+    answer = engine.recognize(write_noise(tmp_path / "noise.png"), neighbors=1000)
     assert answer.guess is not None and answer.best is not None
-    own = [match for match in answer.neighbors if match.landmark_id == answer.guess]
+    own = [match for match in answer.neighbors if match.label == answer.guess]
     nearest = max(match.similarity for match in own)
-    name = engine.recognizer.name(answer.guess)
+    name = engine.opened.retriever.name(answer.guess)
     ending = f"; the likeliest is {name} (similarity {nearest:.2f}, not verified)"
     assert answer.reason.endswith(ending)
 
@@ -232,10 +230,12 @@ def test_without_names_the_id_is_the_name(tiny: Tiny) -> None:
     (tiny.data / "labels.csv").unlink()
     move_data(tiny)
     photo = tiny.data / "images" / "q4.jpg"
-    assert QueryEngine(tiny.run).ask(photo).name == "Thing 4"  # as it was when it was indexed
+    assert (
+        Recognizer.load(tiny.run).recognize(photo).name == "Thing 4"
+    )  # as it was when it was indexed
     assert cairn("index", "--run", tiny.run, "--workers", 0).status == 0
-    answer = QueryEngine(tiny.run).ask(tiny.data / "images" / "q4.jpg")
-    assert (answer.landmark_id, answer.name) == (4, "4")
+    answer = Recognizer.load(tiny.run).recognize(tiny.data / "images" / "q4.jpg")
+    assert (answer.label, answer.name) == (4, "4")
     end = cairn("query", tiny.data / "images" / "q4.jpg", "--run", tiny.run)
     assert "landmark (4), confidence" in end.out
 
@@ -243,9 +243,9 @@ def test_without_names_the_id_is_the_name(tiny: Tiny) -> None:
 def test_a_query_needs_no_pandas(finished: Tiny) -> None:
     """It takes half a second to import, and some of pyarrow's functions do."""
     code = (
-        "import sys; from pathlib import Path; from pipelines.answers.query import QueryEngine;"
+        "import sys; from pathlib import Path; from pipelines.recognizer import Recognizer;"
         "run, photo = map(Path, sys.argv[1:]);"
-        "assert not QueryEngine(run).ask(photo).error;"
+        "assert not Recognizer.load(run).recognize(photo).error;"
         "print('pandas' in sys.modules)"
     )
     photo = finished.data / "images" / "q0.jpg"

@@ -15,8 +15,8 @@ from embed.head_scores import HeadScores
 from embed.shards import Embeddings
 from index.images import ImageIndex
 from pipelines.answers.exclusion import Exclusion
-from pipelines.answers.query import QueryEngine
-from pipelines.answers.recognition import Recognizer
+from pipelines.answers.retriever import Retriever
+from pipelines.recognizer import Recognizer
 from pipelines.runs.decoding import decode_side
 from pipelines.runs.recipe import load_recipe, make_recipe
 from pipelines.stages.fit_search import fit_search
@@ -36,13 +36,13 @@ def unit(*shape: int, seed: int = 0) -> NDArray[np.float32]:
     return np.asarray(values, dtype=np.float32)
 
 
-def recognizer_of(
+def retriever_of(
     vectors: NDArray[np.float32], pool: NDArray[np.float32], **search: object
-) -> Recognizer:
+) -> Retriever:
     recipe = make_recipe({"rerank": {"method": "none"}, "search": {"neighbors": 5, **search}}, "t")
     whitening, index = fit_search(vectors, LABELS, recipe.search, pool=pool)
     database = make_database(ImageIndex(index, vectors.shape[1]), IDS, LABELS, whitening=whitening)
-    return Recognizer(database, pool, None, recipe)
+    return Retriever(database, pool, None, recipe)
 
 
 def queries_of(vectors: NDArray[np.float32], ids: tuple[str, ...]) -> Embeddings:
@@ -53,9 +53,9 @@ def queries_of(vectors: NDArray[np.float32], ids: tuple[str, ...]) -> Embeddings
 @pytest.mark.parametrize("whiten", ["none", "pca", "within-class"])
 def test_similarities_and_those_to_the_pool_are_of_the_best_regions(whiten: str) -> None:
     vectors, pool, asked = unit(IMAGES, EACH), unit(6, EACH, seed=1), unit(3, EACH, seed=2)
-    recognizer = recognizer_of(vectors, pool, whiten=whiten, whiten_dim=8)
-    found, evidence = recognizer.gather(queries_of(asked, ("a", "b", "c")), lambda query: None)
-    whitening = recognizer.database.whitening
+    retriever = retriever_of(vectors, pool, whiten=whiten, whiten_dim=8)
+    found, evidence = retriever.gather(queries_of(asked, ("a", "b", "c")), lambda query: None)
+    whitening = retriever.database.whitening
     if whitening is not None:
         vectors, pool, asked = (whitening.apply_all(each) for each in (vectors, pool, asked))
     best = np.einsum("qud,nvd->qnuv", asked, vectors).max(axis=(2, 3))
@@ -71,7 +71,7 @@ def test_similarities_and_those_to_the_pool_are_of_the_best_regions(whiten: str)
     for query, rows in enumerate(found.rows):
         one = queries_of(unit(3, EACH, seed=2)[query : query + 1], ("x",))
         for (mine, other), row in zip(
-            recognizer.best_regions(one, rows.tolist()), rows, strict=True
+            retriever.best_regions(one, rows.tolist()), rows, strict=True
         ):
             assert asked[query, mine] @ vectors[row, other] == pytest.approx(
                 best[query, row], abs=1e-5
@@ -93,30 +93,30 @@ def test_regions_that_show_no_landmark_do_not_hide_the_one_that_does() -> None:
     asked[:, 2] = raw(kind + things[8] + 0.3 * unit(8, seed=7))
     found: list[float] = []
     for others in (pool, pool[:0]):
-        recognizer = recognizer_of(database, others, whiten="pca", whiten_dim=8)
+        retriever = retriever_of(database, others, whiten="pca", whiten_dim=8)
         queries = queries_of(asked, tuple("abcdefgh"))
-        neighbors, _ = recognizer.gather(queries, lambda query: None)
+        neighbors, _ = retriever.gather(queries, lambda query: None)
         found.append(float((LABELS[neighbors.rows[:, 0]] == 2).mean()))
     assert found == [1, 0]  # without a pool nothing is known of the background
 
 
 def test_the_pool_moves_no_centre_where_images_have_one_vector() -> None:
     vectors, pool = unit(IMAGES, 1), unit(6, 1, seed=1)
-    with_pool = recognizer_of(vectors, pool, whiten="pca", whiten_dim=8).database.whitening
-    without = recognizer_of(vectors, pool[:0], whiten="pca", whiten_dim=8).database.whitening
+    with_pool = retriever_of(vectors, pool, whiten="pca", whiten_dim=8).database.whitening
+    without = retriever_of(vectors, pool[:0], whiten="pca", whiten_dim=8).database.whitening
     assert with_pool is not None and without is not None
     assert with_pool.fingerprint == without.fingerprint
 
 
 def test_excluded_images_are_out_with_all_their_regions() -> None:
     vectors = unit(IMAGES, EACH)
-    recognizer = recognizer_of(vectors, vectors[:0])
+    retriever = retriever_of(vectors, vectors[:0])
     known = queries_of(vectors[:2], IDS[:2])
-    own = Exclusion.own_rows(IDS[:2], recognizer.database)
-    found, _ = recognizer.gather(known, lambda query: None, own)
+    own = Exclusion.own_rows(IDS[:2], retriever.database)
+    found, _ = retriever.gather(known, lambda query: None, own)
     assert not (found.rows == np.arange(2)[:, None]).any() and (found.rows >= 0).all()
     without = replace(own, landmarks=np.array([0, 0]))
-    found, evidence = recognizer.gather(known, lambda query: None, without)
+    found, evidence = retriever.gather(known, lambda query: None, without)
     assert not (evidence.labels == 0).any()
     kept = ImageIndex.build(vectors[LABELS != 0]).search(vectors[:2], 5)
     np.testing.assert_array_equal(found.rows, np.flatnonzero(LABELS != 0)[kept.rows])
@@ -125,7 +125,7 @@ def test_excluded_images_are_out_with_all_their_regions() -> None:
 
 def test_centroids_are_of_whole_images() -> None:
     vectors = unit(IMAGES, EACH)
-    labels, centroids = recognizer_of(vectors, vectors[:0]).database.centroids
+    labels, centroids = retriever_of(vectors, vectors[:0]).database.centroids
     expected = np.stack([vectors[label == LABELS, 0].mean(axis=0) for label in labels])
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(centroids, expected, atol=1e-6)
@@ -178,8 +178,8 @@ def test_the_answer_says_where_in_the_photo(regional: Tiny, tmp_path: Path) -> N
     wide[SIDE:, SIDE:] = np.kron(view(1, 2), np.ones((2, 2, 1), np.uint8))
     path = tmp_path / "wide.png"
     Image.fromarray(wide).save(path)
-    engine = QueryEngine(regional.run)
-    answer = engine.ask(path, 24)
+    engine = Recognizer.load(regional.run)
+    answer = engine.recognize(path, neighbors=24)
     near = max(answer.neighbors, key=lambda match: match.similarity)
     assert near.image_id == "thing1-2"
     assert near.query_box == (SIDE, SIDE, 3 * SIDE, 3 * SIDE)
@@ -192,9 +192,9 @@ def test_the_answer_says_where_in_the_photo(regional: Tiny, tmp_path: Path) -> N
 
 
 def test_a_photo_asked_alone_is_found_as_in_the_submission(regional: Tiny) -> None:
-    engine = QueryEngine(regional.run)
-    database = engine.recognizer.database
+    engine = Recognizer.load(regional.run)
+    database = engine.retriever.database
     assert database.images.per_image == 5 and len(database.images) == len(database.rows)
-    answer = engine.ask(regional.data / "images" / "thing0-2.jpg")
+    answer = engine.recognize(regional.data / "images" / "thing0-2.jpg")
     assert answer.neighbors[0].image_id == "thing0-2"
     assert answer.neighbors[0].similarity == pytest.approx(1, abs=1e-4)

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from embed.errors import InputError
 from pipelines.commands.revisited import revisited as command
 from pipelines.datasets.dataset import Dataset
-from pipelines.sources.revisited.make import fit_box, import_revisited
+from pipelines.sources.revisited.make import import_revisited
 from pipelines.sources.revisited.truth import load_truth
 from tests.datasets import cairn, make_dataset, make_recipe_file, options
 from tests.revisited import (

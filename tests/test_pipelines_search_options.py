@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.answers.query import QueryEngine
+from pipelines.recognizer import Recognizer
 from tests.conftest import Tiny
 from tests.datasets import LANDMARKS, PHOTOS, QUERIES, make_recipe_file, results
 
@@ -50,10 +50,10 @@ def read(run: Path, name: str) -> list[dict[str, Any]]:
 def test_a_query_finds_what_the_submission_found(searched: Tiny) -> None:
     stored, answers = read(searched.run, "neighbors"), read(searched.run, "predictions")
     assert [row["landmark_id"] for row in answers] == [*range(LANDMARKS), None, None]
-    engine = QueryEngine(searched.run)
+    engine = Recognizer.load(searched.run)
     for answer in answers[::3]:
         photo = searched.data / "images" / f"{answer['query_id']}.jpg"
-        asked = engine.ask(photo, neighbors=100)
+        asked = engine.recognize(photo, neighbors=100)
         expected = [row for row in stored if row["query_id"] == answer["query_id"]]
         nearest = sorted(
             asked.neighbors, key=lambda match: -1 if match.rank is None else match.rank

@@ -4,8 +4,8 @@ Each is decoded once, for descriptors and local features; where both want the sa
 both come from one pass of the network. Reads model/ of a run, or those of its members, and delf/.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classify_head.ensemble import combine_embeddings
-from embed.decode import DecodedImage, decode_image
-from embed.engine import Engine, describe_pixel_regions, describe_pixels
+from embed.decode import DecodedImage
+from embed.engine import Engine, describe_batch, describe_pixel_regions
 from embed.head_scores import HeadScores
-from embed.image_file import ImageFile
+from embed.parallel import run_parallel
 from embed.settings import RegionSettings
 from embed.shards import Embeddings
 from embed.views import Views
@@ -28,6 +28,7 @@ from rerank.features import FeatureExtractor, LocalFeatures
 
 from .engines import open_engine
 from .extractors import build_extractor
+from .photo import Photo
 
 Joint = Callable[[DecodedImage], tuple[LocalFeatures, NDArray[np.float32], HeadScores]]
 
@@ -41,16 +42,26 @@ class Describer:
     regions: RegionSettings
     joint: Joint | None = None  # what finds features in the same pass of the network
 
-    def describe(self, image: DecodedImage) -> tuple[Embeddings, LocalFeatures | None]:
-        """Describe a photo as stage `embed` does; find its features where that is the same pass."""
-        features = None
+    def describe(
+        self, images: Sequence[DecodedImage], names: tuple[str, ...]
+    ) -> tuple[Embeddings, list[LocalFeatures] | None]:
+        """Describe photos as stage `embed` does; find features where that is the same pass."""
+        pixels, features = [image.pixels for image in images], None
         if self.joint is not None:
-            features, vector, head = self.joint(image)
+            found = [self.joint(image) for image in images]
+            features = [each for each, _, _ in found]
+            vectors = np.concatenate([vector for _, vector, _ in found])
+            head = HeadScores.concatenate([scores for _, _, scores in found])
         else:
-            vector, head = describe_pixels(self.engine, image.pixels, self.views)
-        regions = describe_pixel_regions(self.engine, image.pixels, self.regions, self.views)
-        unknown = np.full(1, -1, dtype=np.int64)
-        return Embeddings(("",), unknown, vector, head, regions), features
+            vectors, head = describe_batch(self.engine, pixels, self.views)
+        regions = None
+        if self.regions.count:
+            each = [
+                describe_pixel_regions(self.engine, p, self.regions, self.views) for p in pixels
+            ]
+            regions = np.concatenate(each)
+        unknown = np.full(len(images), -1, dtype=np.int64)
+        return Embeddings(names, unknown, vectors, head, regions), features
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,27 +73,42 @@ class RunDescriber:
     recipe: Recipe
     fingerprint: str  # of all models together
 
-    def decode(self, path: ImageFile) -> DecodedImage:
+    def decode(self, photo: Photo) -> DecodedImage:
         """Decode a photo as stages `embed` and `features` do. Raises ImageError."""
-        limit = self.recipe.decode.max_pixels
-        return decode_image(path, min_side=decode_side(self.recipe), max_pixels=limit)
+        return photo.decode(decode_side(self.recipe), self.recipe.decode.max_pixels)
 
-    def describe(self, image: DecodedImage, name: str) -> tuple[Embeddings, LocalFeatures | None]:
-        """Describe a decoded photo as the run does its images, and find its local features.
+    def describe(
+        self, images: Sequence[DecodedImage], names: Sequence[str], *, features: bool = True
+    ) -> tuple[Embeddings, list[LocalFeatures | None]]:
+        """Describe decoded photos as the run does its images, and find their local features.
 
         Args:
-            image: from decode.
-            name: what the photo is called in the answer.
+            images: [B] from decode, at least one.
+            names: [B] their ids.
+            features: False where local features are not asked for.
+
+        Returns:
+            Embeddings of the B photos, and the features of each; None where the run compares none.
         """
-        described = [member.describe(image) for member in self.members]
-        parts = [replace(embeddings, ids=(name,)) for embeddings, _ in described]
-        features = next((found for _, found in described if found is not None), None)
-        if features is None and self.extractor is not None:
-            features = self.extractor.extract(image)
+        described = [member.describe(images, tuple(names)) for member in self.members]
+        parts = [embeddings for embeddings, _ in described]
+        found: list[LocalFeatures | None] = [None] * len(images)
+        if same_pass := next((each for _, each in described if each is not None), None):
+            found = [*same_pass]
+        elif self.extractor is not None and features:
+            found = [*self._extract(self.extractor, images)]
         if not self.recipe.ensemble.members:
-            return parts[0], features
+            return parts[0], found
         settings = self.recipe.ensemble
-        return combine_embeddings(parts, settings.rule, settings.weights or None), features
+        return combine_embeddings(parts, settings.rule, settings.weights or None), found
+
+    @staticmethod
+    def _extract(
+        extractor: FeatureExtractor, images: Sequence[DecodedImage]
+    ) -> list[LocalFeatures]:
+        if extractor.batch_size > 1:
+            return extractor.extract_batch(images)
+        return run_parallel(extractor.extract, images)
 
 
 def load_describer(run: Path, recipe: Recipe, *, engine: str = "") -> RunDescriber:

@@ -17,7 +17,7 @@ from rerank.verifier import FindFeatures
 
 from .answer import Answer, FurtherAnswer
 from .decision import Decision
-from .recognition import Recognizer
+from .retriever import Retriever
 
 # Compared once more, for where their inliers lie: so many landmarks, and images of each.
 LANDMARKS, IMAGES = 20, 3
@@ -33,7 +33,7 @@ class _Place:
 
 def add_further(
     answers: Sequence[Answer],
-    recognizer: Recognizer,
+    retriever: Retriever,
     decision: Decision,
     evidence: Evidence,
     rows: NDArray[np.int64],
@@ -49,7 +49,7 @@ def add_further(
 
     Args:
         answers: [Q], without further ones.
-        recognizer: that gathered the evidence.
+        retriever: that gathered the evidence.
         decision: with the calibrated fusion, where more than one answer is asked for.
         evidence: of the Q queries.
         rows: [Q, K] database row of each neighbour; -1 is padding.
@@ -60,11 +60,11 @@ def add_further(
     added = []
     for query, answer in enumerate(answers):
         alone = evidence.take(slice(query, query + 1))
-        strongest = _list_strongest(alone, answer.landmark_id)
+        strongest = _list_strongest(alone, answer.label)
         features = find_features(query) if len(strongest) > 1 else None
         if features is not None:
-            places = _locate(recognizer, rows[query], features, strongest)
-            further = _find_further(recognizer, decision, answer, places, alone)
+            places = _locate(retriever, rows[query], features, strongest)
+            further = _find_further(retriever, decision, answer, places, alone)
             answer = replace(answer, further=further)
         added.append(answer)
     return added
@@ -86,34 +86,34 @@ def _list_strongest(evidence: Evidence, first: int | None) -> dict[int, list[int
 
 
 def _locate(
-    recognizer: Recognizer,
+    retriever: Retriever,
     rows: NDArray[np.int64],
     features: LocalFeatures,
     strongest: dict[int, list[int]],
 ) -> dict[int, list[_Place]]:
     """Return where these neighbours were verified in the query, in their order."""
-    assert recognizer.verifier is not None  # there are inliers
+    assert retriever.verifier is not None  # there are inliers
     wanted = [int(rows[place]) for places in strongest.values() for place in places]
-    table = recognizer.database.rows
+    table = retriever.database.rows
     found = {
         each.row: _Place(
             table.image_id(each.row), inlier_points(features.keypoints, each.verification)
         )
-        for each in recognizer.verifier.compare(features, wanted)
+        for each in retriever.verifier.compare(features, wanted)
     }
     return {label: [found[int(rows[k])] for k in places] for label, places in strongest.items()}
 
 
 def _find_further(
-    recognizer: Recognizer,
+    retriever: Retriever,
     decision: Decision,
     answer: Answer,
     places: dict[int, list[_Place]],
     evidence: Evidence,
 ) -> tuple[FurtherAnswer, ...]:
     """Return the further answers to one query, by where landmarks were verified in it."""
-    assert decision.model is not None and answer.landmark_id is not None
-    hulls = [convex_hull(place.points) for place in places[answer.landmark_id]]
+    assert decision.model is not None and answer.label is not None
+    hulls = [convex_hull(place.points) for place in places[answer.label]]
     further: list[FurtherAnswer] = []
     while len(further) + 1 < decision.recipe.decide.most_answers:
         apart = {
@@ -130,7 +130,7 @@ def _find_further(
         further.append(
             FurtherAnswer(
                 label,
-                recognizer.name(label),
+                retriever.name(label),
                 float(choice.confidences[0]),
                 bounding_box(best.points),
                 best.image_id,

@@ -27,7 +27,7 @@ from .database import follow_changes, load_database
 from .description import description_key
 from .extractors import find_fingerprint
 from .live import AddedPhotos, apply_changes, while_listed
-from .recognition import Recognizer
+from .retriever import Retriever
 
 
 def load_split_embeddings(run: Path, split: str) -> Embeddings:
@@ -74,14 +74,14 @@ def split_pool(run: Path) -> tuple[Embeddings, Embeddings]:
     return pool.take(slice(0, middle)), pool.take(slice(middle, None))
 
 
-def open_recognizer(
+def open_retriever(
     run: Path,
     recipe: Recipe,
     fingerprint: str,
     names: dict[int, str] | None = None,
     *,
     changes: bool = True,
-) -> Recognizer:
+) -> Retriever:
     """Load the database of a run, its features and the pool.
 
     Args:
@@ -98,7 +98,7 @@ def open_recognizer(
     database = load_database(run, fingerprint, names, changes=False)
     check_recipe(run, database.split, recipe)
     no_pool = np.empty((0, 1, database.images.dim), dtype=np.float32)
-    indexed = Recognizer(
+    indexed = Retriever(
         database,
         split_pool(run)[0].all_vectors if database.has_pool else no_pool,
         open_features(run, database.split, recipe),
@@ -107,7 +107,7 @@ def open_recognizer(
     return follow(run, indexed) if changes else indexed
 
 
-def follow(run: Path, indexed: Recognizer) -> Recognizer:
+def follow(run: Path, indexed: Retriever) -> Retriever:
     """Return what was opened without the changes of a run with them.
 
     Raises:
@@ -115,7 +115,7 @@ def follow(run: Path, indexed: Recognizer) -> Recognizer:
     """
     database, recipe = indexed.database, indexed.recipe
 
-    def read(changes: Sequence[Change]) -> Recognizer:
+    def read(changes: Sequence[Change]) -> Retriever:
         if any(change.adds for change in changes):
             key = description_key(run, recipe, database.fingerprint)
             if any(change.adds and change.manifest.key != key for change in changes):

@@ -13,7 +13,7 @@ class Supporter(Protocol):
     """A database photo beside a query."""
 
     @property
-    def landmark_id(self) -> int:
+    def label(self) -> int:
         """The landmark that it shows."""
 
     @property
@@ -38,8 +38,8 @@ def order_supporters(found: Iterable[N], label: int | None, count: int | None = 
             photo of another landmark, if there is one: what nearly was the answer.
     """
     ordered = sorted(found, key=measure_strength, reverse=True)
-    own = [each for each in ordered if each.landmark_id == label]
-    others = [each for each in ordered if each.landmark_id != label]
+    own = [each for each in ordered if each.label == label]
+    others = [each for each in ordered if each.label != label]
     if count is None:
         return own + others
     own = own[: count - 1 if others and count > 1 else count]
@@ -54,7 +54,7 @@ def measure_strength(near: Supporter) -> tuple[int, float]:
 
 def name_landmark(near: Supporter, label: int | None, name: str) -> str:
     """Return the name of what a photo shows, marked where that is not what was answered."""
-    return name if label is None or near.landmark_id == label else f"another: {name}"
+    return name if label is None or near.label == label else f"another: {name}"
 
 
 def format_box(box: Sequence[int] | None) -> str:

@@ -47,7 +47,7 @@ def explain(
             unread += 1
             print(printable(f"{path}: not read: {answer.error}"), flush=True)
             continue
-        known = answer.landmark_id is not None
+        known = answer.label is not None
         said = f"{answer.name}, confidence {answer.confidence:.3f}" if known else "no landmark"
         shown = f"{path}: {said}; {explained.subject}; wrote {explained.path}"
         print(printable(shown), flush=True)

@@ -3,7 +3,6 @@
 import gc
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -50,25 +49,25 @@ def query(
         if recorded := read_run(folder):  # the network is compiled while the rest is imported
             begin_engines(folder, make_recipe(recorded["settings"], str(folder)))
         from embed.printable import encodable
-        from pipelines.answers.query import QueryEngine
+        from pipelines.recognizer import Recognizer
         from pipelines.reports.tables import open_console, print_answer
     finally:
         gc.enable()
-    engine = QueryEngine(folder, min_precision)
+    recognizer = Recognizer.load(folder, min_precision=min_precision)
     console, answers = open_console(), []
     for path in paths:
-        answer = engine.ask(path, neighbors)
+        answer = recognizer.recognize(path, neighbors=neighbors)
         answers.append(answer)
         if as_json:
             # Of a name that is no UTF-8 the bytes are shown: JSON is UTF-8.
             texts = {"image": encodable(answer.image), "error": encodable(answer.error)}
-            print(json.dumps(asdict(answer) | texts, ensure_ascii=False), flush=True)
+            print(json.dumps(answer.to_json() | texts, ensure_ascii=False), flush=True)
         else:
             print_answer(answer, console)
     if html is not None:
         from pipelines.reports.page.query_page import write_query_page
 
-        write_query_page(engine, answers, html)
+        write_query_page(recognizer.opened, answers, html)
         print(f"wrote {html}", file=sys.stderr)  # standard output may be JSON
     if any(answer.error for answer in answers):
         raise typer.Exit(1)

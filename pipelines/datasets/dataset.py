@@ -17,7 +17,7 @@ from .dataset_problems import find_shared, judge_solution
 from .image_folder import ImageFolder
 from .image_problems import judge_images
 from .image_table import ImageTable as ImageTable
-from .image_table import judge_names, read_images, read_names, refuse
+from .image_table import Labels, judge_names, read_images, read_labels, refuse
 from .renewal import finish_renewal
 
 logger = logging.getLogger(__name__)
@@ -119,8 +119,8 @@ class Dataset:
         if name not in self._splits:
             table, problems = read_images(self._take(name), name in LABELLED)
             if name in LABELLED:
-                names, wrong = self._labels
-                unnamed = judge_names(table, names) if table else []
+                labels, wrong = self._labels
+                unnamed = judge_names(table, labels.names) if table else []
                 problems = [*wrong, *problems, *unnamed]
             self._splits[name] = table, problems
         return self._splits[name]
@@ -208,13 +208,20 @@ class Dataset:
     @property
     def names(self) -> dict[int, str]:
         """The name of each landmark, from labels.csv; empty without that file."""
-        names, problems = self._labels
+        return self.labels.names
+
+    @property
+    def labels(self) -> Labels:
+        """What labels.csv says of the landmarks; of none without that file."""
+        labels, problems = self._labels
         refuse(problems, str(self.folder))
-        return names
+        return labels
 
     @cached_property
-    def _labels(self) -> tuple[dict[int, str], list[str]]:
-        return read_names(self._take("labels")) if self.find_table("labels") else ({}, [])
+    def _labels(self) -> tuple[Labels, list[str]]:
+        if self.find_table("labels") is None:
+            return Labels({}, {}), []
+        return read_labels(self._take("labels"))
 
     @cached_property
     def images(self) -> ImageFolder:

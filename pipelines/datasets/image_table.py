@@ -56,16 +56,31 @@ def read_images(file: TableFile, labelled: bool) -> tuple[ImageTable | None, lis
     return ImageTable(path, tuple(ids.to_pylist()), landmark_ids), problems
 
 
-def read_names(file: TableFile) -> tuple[dict[int, str], list[str]]:
-    """Read labels.csv: the name of each landmark, in NFC, and what is wrong with the table."""
+@dataclass(frozen=True)
+class Labels:
+    """What labels.csv says of landmarks, in NFC."""
+
+    names: dict[int, str]
+    details: dict[int, dict[str, str]]  # whatever other columns there are, where they say something
+
+
+def read_labels(file: TableFile) -> tuple[Labels, list[str]]:
+    """Read labels.csv, and say what is wrong with the table."""
     path = file.path
     try:
-        table = read_table(file, ["landmark_id", "name"])
+        table = read_table(file, ["landmark_id", "name"], others=True)
         texts, names = (as_text(table[name], name, path) for name in ("landmark_id", "name"))
+        others = [
+            field.name
+            for field in table.schema
+            if field.name not in ("landmark_id", "name") and not pa.types.is_nested(field.type)
+        ]
+        columns = [as_text(table[name], name, path).to_pylist() for name in others]
     except InputError as error:
-        return {}, [str(error)]
+        return Labels({}, {}), [str(error)]
     if not table.num_rows:
-        return {}, [f"{path} has a header and no rows; add some, or delete it: names are optional"]
+        problem = f"{path} has a header and no rows; add some, or delete it: names are optional"
+        return Labels({}, {}), [problem]
     landmark_ids, problems = _read_landmark_ids(texts, path)
     repeated = _find_repeated(landmark_ids, landmark_ids >= 0)
     if len(repeated):
@@ -73,7 +88,14 @@ def read_names(file: TableFile) -> tuple[dict[int, str], list[str]]:
             f"{path}, {name_rows(path, repeated)}: landmark {landmark_ids[repeated[0]]} is named "
             "twice; keep one of the rows"
         )
-    return dict(zip(landmark_ids.tolist(), names.to_pylist(), strict=True)), problems
+    rows = (
+        {name: text for name, text in zip(others, row, strict=True) if text}
+        for row in zip(*columns, strict=True)
+    )
+    numbers = landmark_ids.tolist()
+    # Without other columns there are no rows of them.
+    details = {n: row for n, row in zip(numbers, rows, strict=False) if row}
+    return Labels(dict(zip(numbers, names.to_pylist(), strict=True)), details), problems
 
 
 def judge_names(table: ImageTable, names: dict[int, str]) -> list[str]:

@@ -69,7 +69,7 @@ def _show(
         note += f" of {_name(live, label)}"
     yield CaptionedImage(job.dataset.locate(query_id), name, note, answered=given)
     for near in order_supporters(neighbors[query_id], label, SHOWN):
-        title = name_landmark(near, label, _name(live, near.landmark_id))
+        title = name_landmark(near, label, _name(live, near.label))
         note = describe("", near.similarity, near.inliers)
         file = find_file(live.added, near.image_id) or job.dataset.locate(near.image_id)
         yield CaptionedImage(file, title, note)

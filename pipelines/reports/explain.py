@@ -23,7 +23,7 @@ from embed.transforms import resize_image
 from pipelines.answers.answer import Answer, Match
 from pipelines.answers.live import find_file
 from pipelines.answers.open_run import load_split_embeddings
-from pipelines.answers.query import QueryEngine
+from pipelines.answers.opened_run import OpenedRun
 from pipelines.answers.stored_model import open_head, open_model
 from pipelines.runs.engines import TORCH
 from pipelines.runs.members import list_members
@@ -74,10 +74,10 @@ class Explainer:
             FileNotFoundError: the run is not there, or not indexed.
             InputError: its parts do not belong together, or its head does not know the landmark.
         """
-        self.engine = QueryEngine(run, engine=TORCH)
+        self.opened = OpenedRun.open(run, engine=TORCH)
         self.folder = into or run / FOLDER
-        self.first = self.engine.describer.members[0]
-        folder, device = next(iter(list_members(run, self.engine.recipe))), pick_device()
+        self.first = self.opened.describer.members[0]
+        folder, device = next(iter(list_members(run, self.opened.recipe))), pick_device()
         self.model, self.head = open_model(folder)[0].to(device), open_head(folder, device)
         labels = self.head.landmark_ids.tolist()
         self.place_of = {label: place for place, label in enumerate(labels)}
@@ -89,11 +89,11 @@ class Explainer:
             )
         self.landmark_id = landmark_id
         # Then neighbours said nothing, whatever they show.
-        self.head_answers = self.engine.decision.policy.fusion.name == "head"
+        self.head_answers = self.opened.decision.policy.fusion.name == "head"
 
     def explain(self, photo: Path) -> Explanation:
         """Answer a photo and draw why; one that cannot be read is an answer with an error."""
-        answer = self.engine.ask(photo, NEIGHBORS)
+        answer = self.opened.answer([Photo.of(photo)], NEIGHBORS)[0]
         if answer.error:
             return Explanation(answer)
         subject = self._choose_subject(answer)
@@ -106,16 +106,16 @@ class Explainer:
         """Return the class that was asked for, or what speaks for the answer."""
         label = self.landmark_id
         if label is None and answer.best is None:
-            label = answer.landmark_id  # no neighbour shows it: the head alone named it
+            label = answer.label  # no neighbour shows it: the head alone named it
         elif label is None and answer.best is not None and self.head_answers:
-            label = answer.best.landmark_id
+            label = answer.best.label
         if label is not None and label in self.place_of:
             return self._explain_class(label)
         return self._explain_neighbor(answer.best or answer.neighbors[0])
 
     def _explain_neighbor(self, near: Match) -> Subject:
-        database = self.engine.recognizer.database
-        if self.engine.recipe.ensemble.members:
+        database = self.opened.retriever.database
+        if self.opened.recipe.ensemble.members:
             # The index holds the descriptors of all models, one behind the other and whitened.
             score = cosine_to(self._describe_first(near.image_id))
             return Subject(score, f"the first model's similarity to {near.image_id}", near)
@@ -129,23 +129,24 @@ class Explainer:
 
     def _describe_first(self, image_id: str) -> NDArray[np.float32]:
         """Return what the first model of an ensemble says of a photo of the database, [dim]."""
-        database = self.engine.recognizer.database
+        database = self.opened.retriever.database
         added = find_file(database.added, image_id)
         if added is not None:  # a change has the descriptors of all models, one behind the other
-            described, _ = self.first.describe(self.engine.describer.decode(added))
+            image = self.opened.describer.decode(Photo.of(added))
+            described, _ = self.first.describe([image], ("",))
             return np.asarray(described.vectors[0])
-        folder = next(iter(list_members(self.engine.run, self.engine.recipe)))
+        folder = next(iter(list_members(self.opened.run, self.opened.recipe)))
         stored = load_split_embeddings(folder, database.split)
         return np.asarray(stored.vectors[stored.ids.index(image_id)])
 
     def _explain_class(self, landmark_id: int) -> Subject:
         score = class_logit(self.head.logits, self.place_of[landmark_id])
-        return Subject(score, f"the head's class {self.engine.recognizer.name(landmark_id)}")
+        return Subject(score, f"the head's class {self.opened.retriever.name(landmark_id)}")
 
     def _make_panels(self, photo: Path, answer: Answer, subject: Subject) -> list[Panel]:
-        model, limit = self.model, self.engine.recipe.decode.max_pixels
+        model, limit = self.model, self.opened.recipe.decode.max_pixels
         # Decoded for the network as it is when it answers, and again large enough to look at.
-        side, seen = model.spec.image_size, self.engine.describer.decode(photo).pixels
+        side, seen = model.spec.image_size, self.opened.describer.decode(photo).pixels
         square, stride = self.first.views.square, model.backbone.stride
         view = to_tensor(resize_image(seen, side, square, stride))[None]
         shown = decode_image(photo, min_side=PHOTO_SIDE, max_pixels=limit).pixels
@@ -164,9 +165,9 @@ class Explainer:
         if near is None:
             return []
         try:
-            file = self.engine.locate(near.image_id)
+            file = self.opened.locate(near.image_id)
             pixels = decode_image(
-                file, min_side=PHOTO_SIDE, max_pixels=self.engine.recipe.decode.max_pixels
+                file, min_side=PHOTO_SIDE, max_pixels=self.opened.recipe.decode.max_pixels
             ).pixels
         except (FileNotFoundError, ImageError):
             return []
@@ -175,7 +176,7 @@ class Explainer:
     @cached_property
     def _delf(self) -> DelfExtractor | None:
         """The run's own DELF, where it compares local features that it made."""
-        extractor = self.engine.describer.extractor
+        extractor = self.opened.describer.extractor
         return extractor if isinstance(extractor, DelfExtractor) else None
 
 
@@ -190,6 +191,6 @@ def _to_numpy(maps: Tensor) -> NDArray[np.float32]:
 
 
 def _describe_answer(answer: Answer) -> str:
-    if answer.landmark_id is None:
+    if answer.label is None:
         return f"No known landmark: {answer.reason}"
     return f"{answer.name}, confidence {answer.confidence:.3f}"

@@ -248,16 +248,16 @@ def print_answer(answer: "Answer", console: Console) -> None:
     if answer.error:
         console.print(f"[bold]{image}[/]\n  not read: {_show(answer.error)}", highlight=False)
         return
-    if answer.landmark_id is None:
+    if answer.label is None:
         line = f"no known landmark: {_show(answer.reason)}"
     else:
-        label = str(answer.landmark_id)
+        label = str(answer.label)
         name = _show(answer.name) if answer.name and answer.name != label else "landmark"
         line = f"[green]{name}[/] ({label}), confidence {answer.confidence:.3f}"
     console.print(f"[bold]{image}[/]\n  {line}", highlight=False)
     for further in answer.further:
         x0, y0, x1, y1 = further.box
-        also = f"{_show(further.name)} ({further.landmark_id}), confidence {further.confidence:.3f}"
+        also = f"{_show(further.name)} ({further.label}), confidence {further.confidence:.3f}"
         console.print(f"  also [green]{also}[/], pixels {x0},{y0} to {x1},{y1}", highlight=False)
     table = Table("neighbour", "landmark", "similarity", "inliers", box=None, padding=(0, 2))
     placed = any(match.query_box or match.box for match in answer.neighbors)

@@ -1,4 +1,4 @@
-"""What landmarks are called: today's labels of the dataset, or what they said when it was indexed.
+"""What is said of landmarks: today's labels of the dataset, or what they said when it was indexed.
 
 Writes and reads index/names.json of a run. Nothing is computed from a name, so a new one makes
 nothing stale but what shows it.
@@ -11,6 +11,7 @@ from typing import Any
 
 from embed.errors import InputError, MissingFileError
 from pipelines.artifacts import Manifest, hash_file, load_manifest, read_signed, write_signed
+from pipelines.datasets.image_table import Labels
 
 from .job import Job, read_run
 
@@ -22,10 +23,11 @@ FILE = "names.json"
 def write_names(job: Job, indexed: Manifest) -> None:
     """Keep the names of a run's dataset beside its index, for when it is gone."""
     named, path = job.dataset.find_table("labels") is not None, job.run / "index" / FILE
-    names = {str(label): name for label, name in job.dataset.names.items()}
+    labels = job.dataset.labels
     values = {
         "labels": job.dataset.hash_table("labels") if named else None,
-        "names": names,
+        "names": {str(label): name for label, name in labels.names.items()},
+        "details": {str(label): details for label, details in labels.details.items()},
         "index": indexed.content,
     }
     try:
@@ -56,7 +58,12 @@ def read_stored_names(run: Path) -> dict[str, Any]:
 
 
 def load_names(run: Path) -> dict[int, str]:
-    """Return the name of each landmark: of the dataset as it is now, else as it was indexed.
+    """Return the name of each landmark; as load_labels."""
+    return load_labels(run).names
+
+
+def load_labels(run: Path) -> Labels:
+    """Return what is said of each landmark: by the dataset as it is now, else as it was indexed.
 
     A dataset whose labels cannot be read is warned of.
 
@@ -73,7 +80,10 @@ def load_names(run: Path) -> dict[int, str]:
             from pipelines.datasets.dataset import Dataset
 
             try:
-                return Dataset(data).names
+                return Dataset(data).labels
             except (InputError, OSError) as error:
                 logger.warning("%s; names are those of the last `cairn index`", error)
-    return {int(label): name for label, name in stored["names"].items()}
+    return Labels(
+        {int(label): name for label, name in stored["names"].items()},
+        {int(label): details for label, details in stored["details"].items()},
+    )

@@ -29,7 +29,7 @@ from pipelines.answers.database import Database, load_database
 from pipelines.answers.decision import load_decision
 from pipelines.answers.extras import make_extras
 from pipelines.answers.live import load_live
-from pipelines.answers.open_run import load_split_embeddings, load_split_failures, open_recognizer
+from pipelines.answers.open_run import load_split_embeddings, load_split_failures, open_retriever
 from pipelines.artifacts import load_manifest, write_json
 from pipelines.runs.integrity import intact_output
 from pipelines.runs.job import Job
@@ -235,10 +235,10 @@ def _fit_without_geometry(job: Job, stored: Stored) -> CalibratedFusion:
     rerank = job.recipe.rerank.model_copy(update={"method": "none"})
     recipe = job.recipe.model_copy(update={"rerank": rerank})
     known = load_known_queries(replace(job, recipe=recipe))
-    opened = open_recognizer(job.run, job.recipe, stored.database.fingerprint, changes=False)
-    recognizer = replace(opened, recipe=recipe, features=None)
+    opened = open_retriever(job.run, job.recipe, stored.database.fingerprint, changes=False)
+    retriever = replace(opened, recipe=recipe, features=None)
     calibration_set = build_calibration_set(known.embeddings, opened.database)
-    _, evidence = calibration_set.gather(known, recognizer)
+    _, evidence = calibration_set.gather(known, retriever)
     return fit_known(evidence, calibration_set, recipe)[0]
 
 

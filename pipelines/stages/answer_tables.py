@@ -10,7 +10,7 @@ from classify_head.evidence import Evidence
 from classify_head.label_scores import Choice
 from index.neighbors import Neighbors
 from pipelines.answers.answer import Answer
-from pipelines.answers.recognition import Recognizer
+from pipelines.answers.retriever import Retriever
 
 BOX = ("left", "top", "right", "bottom")  # pixels of the upright original photo
 
@@ -32,7 +32,7 @@ def predictions_table(
     rows = [
         {
             "query_id": answer.image,
-            "landmark_id": answer.landmark_id,
+            "landmark_id": answer.label,
             "guess": answer.guess,
             "confidence": answer.confidence,
             "reason": answer.reason,
@@ -68,7 +68,7 @@ def further_table(answers: Sequence[Answer]) -> pa.Table:
         {
             "query_id": answer.image,
             "place": place,
-            "landmark_id": further.landmark_id,
+            "landmark_id": further.label,
             "confidence": further.confidence,
             **dict(zip(BOX, further.box, strict=True)),
             "image_id": further.image_id,
@@ -90,32 +90,32 @@ def further_table(answers: Sequence[Answer]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema)
 
 
-def neighbors_table(recognizer: Recognizer, neighbors: Neighbors, evidence: Evidence) -> pa.Table:
+def neighbors_table(retriever: Retriever, neighbors: Neighbors, evidence: Evidence) -> pa.Table:
     """Return a row a neighbour: query_id, rank from 0, image_id, landmark_id, score."""
     queries, ranks = np.nonzero(neighbors.rows >= 0)
     return pa.table(
         {
-            **_pairs(recognizer, neighbors, evidence.query_ids, queries, ranks),
+            **_pairs(retriever, neighbors, evidence.query_ids, queries, ranks),
             "landmark_id": evidence.labels[queries, ranks],
             "score": neighbors.scores[queries, ranks],
         }
     )
 
 
-def verified_table(recognizer: Recognizer, neighbors: Neighbors, evidence: Evidence) -> pa.Table:
+def verified_table(retriever: Retriever, neighbors: Neighbors, evidence: Evidence) -> pa.Table:
     """Return a row a verified candidate: query_id, rank, image_id, and what geometry says."""
     queries, ranks = np.nonzero(evidence.inliers >= 0)
     names = ("inliers", "residuals", "overlaps")
     return pa.table(
         {
-            **_pairs(recognizer, neighbors, evidence.query_ids, queries, ranks),
+            **_pairs(retriever, neighbors, evidence.query_ids, queries, ranks),
             **{name: evidence.arrays[name][queries, ranks] for name in names},
         }
     )
 
 
 def _pairs(
-    recognizer: Recognizer,
+    retriever: Retriever,
     neighbors: Neighbors,
     query_ids: Sequence[str],
     queries: NDArray[np.int64],
@@ -126,5 +126,5 @@ def _pairs(
     return {
         "query_id": pa.array(query_ids, pa.string()).take(pa.array(queries)),
         "rank": ranks,
-        "image_id": recognizer.database.rows.ids(rows).cast(pa.string()),
+        "image_id": retriever.database.rows.ids(rows).cast(pa.string()),
     }

@@ -16,7 +16,7 @@ from index.images import ImageIndex
 from index.neighbors import Neighbors
 from pipelines.answers.database import Database
 from pipelines.answers.exclusion import Exclusion, Ints
-from pipelines.answers.recognition import Recognizer
+from pipelines.answers.retriever import Retriever
 from pipelines.progress import progress_meter
 from rerank.features import LocalFeatures
 
@@ -35,27 +35,25 @@ class CalibrationSet:
     photos: Ints  # [A] places of the known queries
     excluded: Exclusion
 
-    def gather(self, known: KnownQueries, recognizer: Recognizer) -> tuple[Neighbors, Evidence]:
-        """Gather the evidence of each query; errors as Recognizer.gather.
+    def gather(self, known: KnownQueries, retriever: Retriever) -> tuple[Neighbors, Evidence]:
+        """Gather the evidence of each query; errors as Retriever.gather.
 
         Whitening that learns from labels knows the photos of the database too well: each of these
         is searched with one that was fitted without it, and without some others.
         """
         with progress_meter("compare known pairs") as meter:
-            return self._gather_all(known, recognizer, meter)
+            return self._gather_all(known, retriever, meter)
 
     def _gather_all(
-        self, known: KnownQueries, recognizer: Recognizer, meter: Meter
+        self, known: KnownQueries, retriever: Retriever, meter: Meter
     ) -> tuple[Neighbors, Evidence]:
         every = np.arange(len(self.photos))
-        if recognizer.recipe.search.whiten != "within-class" or not len(every):
-            return self._gather(every, known, recognizer, meter)
+        if retriever.recipe.search.whiten != "within-class" or not len(every):
+            return self._gather(every, known, retriever, meter)
         folds = np.where(self.excluded.rows >= 0, 1 + self.photos % FOLDS, 0)
         order = np.argsort(folds, kind="stable")
         found = [
-            self._gather(
-                np.flatnonzero(folds == fold), known, _refit(recognizer, known, out), meter
-            )
+            self._gather(np.flatnonzero(folds == fold), known, _refit(retriever, known, out), meter)
             for fold, out in (
                 (fold, self.excluded.rows[folds == fold]) for fold in np.unique(folds)
             )
@@ -69,34 +67,34 @@ class CalibrationSet:
         return Neighbors(rows, scores), evidence
 
     def _gather(
-        self, places: Ints, known: KnownQueries, recognizer: Recognizer, meter: Meter
+        self, places: Ints, known: KnownQueries, retriever: Retriever, meter: Meter
     ) -> tuple[Neighbors, Evidence]:
         def find_features(row: int) -> LocalFeatures | None:
             return known.find_features(int(self.photos[places[row]]))
 
         excluded = Exclusion(self.excluded.rows[places], self.excluded.landmarks[places])
-        return recognizer.gather(self.queries.take(places), find_features, excluded, meter)
+        return retriever.gather(self.queries.take(places), find_features, excluded, meter)
 
 
-def _refit(recognizer: Recognizer, known: KnownQueries, out: Ints) -> Recognizer:
-    """Return a recognizer whose whitening has not learned from some rows of the database."""
+def _refit(retriever: Retriever, known: KnownQueries, out: Ints) -> Retriever:
+    """Return a retriever whose whitening has not learned from some rows of the database."""
     rows = out[out >= 0]
     if not len(rows):
-        return recognizer
-    database = recognizer.database
+        return retriever
+    database = retriever.database
     fitted = np.ones(len(known.database), dtype=np.bool_)
     fitted[rows] = False
     whitening, index = fit_search(
         *(
             known.database,
             database.rows.landmark_ids,
-            recognizer.recipe.search,
+            retriever.recipe.search,
             fitted,
-            recognizer.pool,
+            retriever.pool,
         )
     )
     images = ImageIndex(index, database.images.per_image)
-    return replace(recognizer, database=replace(database, whitening=whitening, images=images))
+    return replace(retriever, database=replace(database, whitening=whitening, images=images))
 
 
 def build_calibration_set(

@@ -25,7 +25,7 @@ from classify_head.thresholds import probability_threshold, share_threshold
 from embed.files import writing
 from pipelines.answers.decision import Decision, Point, choose_point, measure_point
 from pipelines.answers.extras import make_extras
-from pipelines.answers.open_run import open_recognizer
+from pipelines.answers.open_run import open_retriever
 from pipelines.artifacts import Manifest, invalidate, record_file, write_json
 from pipelines.runs.artifact import Artifact
 from pipelines.runs.job import Job
@@ -66,12 +66,12 @@ def _answer_known(job: Job, indexed: Manifest) -> tuple[CalibratedFusion | None,
     """Ask the known queries; return the model of the calibrated policy and the answers."""
     recipe = job.recipe
     fingerprint = str(indexed.model["fingerprint"])
-    recognizer = open_recognizer(job.run, recipe, fingerprint, job.dataset.names, changes=False)
+    retriever = open_retriever(job.run, recipe, fingerprint, job.dataset.names, changes=False)
     queries = load_known_queries(job)
     # Where the policy rejects by a rule of its own, there is nothing to be set by it.
     twice = recipe.decide.rejection == "none"
-    calibration_set = build_calibration_set(queries.embeddings, recognizer.database, twice=twice)
-    neighbors, evidence = calibration_set.gather(queries, recognizer)
+    calibration_set = build_calibration_set(queries.embeddings, retriever.database, twice=twice)
+    neighbors, evidence = calibration_set.gather(queries, retriever)
     # Photos of one occasion are often in the database together, and nobody will ask with one more.
     near_copies = evidence.overlaps > recipe.decide.max_overlap
     evidence = evidence.without(near_copies)
@@ -80,7 +80,7 @@ def _answer_known(job: Job, indexed: Manifest) -> tuple[CalibratedFusion | None,
         order = np.argsort(near_copies, axis=1, kind="stable")  # as `without` moves neighbours
         rows = np.take_along_axis(np.where(near_copies, -1, neighbors.rows), order, axis=1)
         vectors = calibration_set.queries.vectors
-        extras = make_extras(policy, recognizer.database, vectors, rows, calibration_set.excluded)
+        extras = make_extras(policy, retriever.database, vectors, rows, calibration_set.excluded)
         decisions = Decision(recipe, None, -math.inf).answer(evidence, extras)
         return None, _beside_truths(decisions.guesses, calibration_set)
     model, choice = fit_known(evidence, calibration_set, recipe)

@@ -18,6 +18,7 @@ from embed.parts import write_part
 from embed.shards import Embeddings
 from embed.shards import make_rows as make_embedding_rows
 from pipelines.answers.describer import RunDescriber
+from pipelines.answers.photo import Photo
 from pipelines.runs.job import count_workers
 from rerank.features import LocalFeatures
 from rerank.store import ROWS_PER_GROUP
@@ -58,7 +59,7 @@ def describe_photos(
 
     def decode(place: int) -> DecodedImage | Failure:
         try:
-            return describer.decode(files[place][1])
+            return describer.decode(Photo.of(files[place][1]))
         except ImageError as error:
             return Failure(place, error.reason, str(error))
 
@@ -72,10 +73,11 @@ def describe_photos(
                 if isinstance(image, Failure):
                     found.failures.append(image)
                 else:
-                    embeddings, features = describer.describe(image, files[place][0])
+                    # One by one: a photo is described alike whatever comes with it.
+                    embeddings, features = describer.describe([image], [files[place][0]])
                     found.positions.append(place)
                     found.embeddings.append(embeddings)
-                    found.features.append(features)
+                    found.features += features
                 meter.advance(1)
             yield found
 

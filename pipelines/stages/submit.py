@@ -27,7 +27,7 @@ from pipelines.answers.open_run import (
     load_split_embeddings,
     load_split_failures,
     open_features,
-    open_recognizer,
+    open_retriever,
 )
 from pipelines.artifacts import Manifest, invalidate, record_file
 from pipelines.progress import progress_meter
@@ -64,8 +64,8 @@ def submit(artifact: Artifact, indexed: Manifest) -> Manifest:
 def _recognize(job: Job, indexed: Manifest) -> dict[str, int]:
     """Answer every test image and write the OUTPUTS; return the counts of the manifest."""
     fingerprint = str(indexed.model["fingerprint"])
-    recognizer = open_recognizer(job.run, job.recipe, fingerprint, job.dataset.names)
-    decision = load_decision(job.run, job.recipe, recognizer.database)
+    retriever = open_retriever(job.run, job.recipe, fingerprint, job.dataset.names)
+    decision = load_decision(job.run, job.recipe, retriever.database)
     queries = load_split_embeddings(job.run, "test")
     features = open_features(job.run, "test", job.recipe)
 
@@ -73,8 +73,8 @@ def _recognize(job: Job, indexed: Manifest) -> dict[str, int]:
         return features.get(queries.ids[query]) if features else None
 
     with progress_meter("compare test pairs") as meter:
-        neighbors, evidence = recognizer.gather(queries, find_features, meter=meter)
-    extras = make_extras(decision.policy, recognizer.database, queries.vectors, neighbors.rows)
+        neighbors, evidence = retriever.gather(queries, find_features, meter=meter)
+    extras = make_extras(decision.policy, retriever.database, queries.vectors, neighbors.rows)
     decisions = decision.answer(evidence, extras)
     # Of rejected queries the submission has the guess (sink) or nothing (empty).
     sink = job.recipe.decide.rejected == "sink"
@@ -87,15 +87,15 @@ def _recognize(job: Job, indexed: Manifest) -> dict[str, int]:
     failures = load_split_failures(job.run, "test")
     ids = [*queries.ids, *failures]
     save_submission(job.run / "submission.csv", ids, steps["final"].pad(len(failures)))
-    answers = make_answers(recognizer, evidence, decisions)
+    answers = make_answers(retriever, evidence, decisions)
     if job.recipe.decide.most_answers > 1:
-        gathered = recognizer, decision, evidence, neighbors.rows
+        gathered = retriever, decision, evidence, neighbors.rows
         answers = add_further(answers, *gathered, find_features=find_features)
         _write(job, "further", further_table(answers))
     known = measure_guesses(evidence, decisions)
     _write(job, "predictions", predictions_table(answers, known, steps, failures))
-    _write(job, "neighbors", neighbors_table(recognizer, neighbors, evidence))
-    _write(job, "verified", verified_table(recognizer, neighbors, evidence))
+    _write(job, "neighbors", neighbors_table(retriever, neighbors, evidence))
+    _write(job, "verified", verified_table(retriever, neighbors, evidence))
     with writing(job.run / "evidence.parquet") as temporary:
         write_evidence(evidence, temporary)
     return {"requested": len(ids), "written": len(queries.ids), "failed": len(failures)}

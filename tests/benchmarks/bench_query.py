@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from pipelines.answers.query import QueryEngine
+from pipelines.recognizer import Recognizer
 from pipelines.runs.job import open_job
 
 STARTS, IMAGES = 5, 60
@@ -25,14 +25,14 @@ def run(run_folder: Path) -> str:
         started = time.perf_counter()
         subprocess.run(command, check=True, capture_output=True)
         starts.append(time.perf_counter() - started)
-    engine = QueryEngine(run_folder)
-    engine.ask(paths[0])
+    engine = Recognizer.load(run_folder)
+    engine.recognize(paths[0])
     each = []
     for path in paths[1:]:
         started = time.perf_counter()
-        engine.ask(path)
+        engine.recognize(path)
         each.append(time.perf_counter() - started)
-    rows = engine.recognizer.database.images.live
+    rows = engine.opened.retriever.database.images.live
     candidates = job.recipe.rerank.candidates
     return (
         f"first answer, start included: {statistics.median(starts):.2f} s\n"

@@ -21,8 +21,8 @@ from PIL import Image
 from embed.decode import decode_image
 from embed.image_file import ImageFile
 from pipelines.answers.answer import Answer
-from pipelines.answers.query import QueryEngine
 from pipelines.datasets.dataset import Dataset
+from pipelines.recognizer import Recognizer
 from pipelines.runs.recipe import change_recipe
 
 MOST = 3  # answers asked for
@@ -90,11 +90,11 @@ def format_row(name: str, shown: list[Shown], answers: list[Answer]) -> str:
     """Return a line of a Markdown table: shares of all photos."""
     counts = np.zeros(4)
     for photo, answer in zip(shown, answers, strict=True):
-        others = {each.landmark_id for each in answer.further}
-        named = others | {answer.landmark_id}
+        others = {each.label for each in answer.further}
+        named = others | {answer.label}
         both = len(photo.labels) > 1 and photo.labels <= named
         counts += [
-            answer.landmark_id in photo.labels,
+            answer.label in photo.labels,
             both,
             bool(others),
             bool(others - photo.labels),
@@ -108,11 +108,11 @@ HEADER = """\
 |---|---|---|---|---|---|"""
 
 
-def open_engine(run: Path) -> QueryEngine:
+def open_engine(run: Path) -> Recognizer:
     """Load a run that gives MOST answers, decided as it was made to."""
-    engine = QueryEngine(run)
-    recipe = change_recipe(engine.recipe, [f"decide.most_answers={MOST}"])
-    engine.decision = replace(engine.decision, recipe=recipe)
+    engine = Recognizer.load(run)
+    recipe = change_recipe(engine.opened.recipe, [f"decide.most_answers={MOST}"])
+    engine.opened.decision = replace(engine.opened.decision, recipe=recipe)
     return engine
 
 
@@ -128,14 +128,14 @@ def measure(run: Path, count: int, into: Path) -> Iterator[str]:
     """Yield the lines of a Markdown table."""
     engine = open_engine(run)
     dataset = Dataset(engine.data)
-    truths = list_truths(dataset, set(engine.recognizer.database.rows.landmark_ids.tolist()))
+    truths = list_truths(dataset, set(engine.opened.retriever.database.rows.landmark_ids.tolist()))
     yield HEADER
     chosen = np.random.default_rng(0).permutation(sorted(truths))[: 2 * count].tolist()
     single = [Shown(dataset.locate(name), frozenset({truths[name]})) for name in chosen]
-    yield format_row("one thing", single, [engine.ask(photo.path) for photo in single])
+    yield format_row("one thing", single, [engine.recognize(photo.path) for photo in single])
     for name in PASTES:
         shown = list(paste_photos(dataset, truths, count, name, into))
-        yield format_row(name, shown, [engine.ask(photo.path) for photo in shown])
+        yield format_row(name, shown, [engine.recognize(photo.path) for photo in shown])
 
 
 def main() -> None:

@@ -28,8 +28,8 @@ from embed.shards import Embeddings
 from index.base import BaseIndex
 from index.images import ImageIndex
 from index.neighbors import Neighbors
-from pipelines.answers.open_run import load_split_embeddings, open_recognizer
-from pipelines.answers.recognition import Recognizer
+from pipelines.answers.open_run import load_split_embeddings, open_retriever
+from pipelines.answers.retriever import Retriever
 from pipelines.runs.job import Job, open_job
 from pipelines.scores.ablate import Stored, load_stored
 from pipelines.stages.calibration_set import build_calibration_set
@@ -111,22 +111,22 @@ class Case:
 
     job: Job
     stored: Stored
-    recognizer: Recognizer
+    retriever: Retriever
     queries: Embeddings
 
-    def refining(self, count: int) -> Recognizer:
-        """Return the recognizer with so many candidates refined; 0: none."""
-        recipe = self.recognizer.recipe
+    def refining(self, count: int) -> Retriever:
+        """Return the retriever with so many candidates refined; 0: none."""
+        recipe = self.retriever.recipe
         rerank = recipe.rerank.model_copy(update={"refine": count})
-        return replace(self.recognizer, recipe=recipe.model_copy(update={"rerank": rerank}))
+        return replace(self.retriever, recipe=recipe.model_copy(update={"rerank": rerank}))
 
-    def ask(self, recognizer: Recognizer) -> Evidence:
+    def ask(self, retriever: Retriever) -> Evidence:
         """Return the evidence of the test queries."""
-        return recognizer.gather(self.queries, lambda row: None)[1]
+        return retriever.gather(self.queries, lambda row: None)[1]
 
     def ask_published(self) -> Evidence:
         """Return it with the similarities of the published code."""
-        database, plain = self.recognizer.database, self.ask(self.recognizer)
+        database, plain = self.retriever.database, self.ask(self.retriever)
         vectors = self.queries.vectors
         if database.whitening is not None:
             vectors = database.whitening.apply(vectors)
@@ -154,13 +154,13 @@ class Case:
         guesses = decide(evidence, POLICIES["knn-power"]).guesses
         return self.stored.match(guesses, self.job.dataset.solution)
 
-    def calibrate(self, recognizer: Recognizer) -> Answers:
+    def calibrate(self, retriever: Retriever) -> Answers:
         """Return the answers of the calibrated policy, fitted on known queries asked likewise."""
-        known = load_known_queries(replace(self.job, recipe=recognizer.recipe))
-        calibration_set = build_calibration_set(known.embeddings, recognizer.database)
-        _, evidence = calibration_set.gather(known, recognizer)
-        model, _ = fit_known(evidence, calibration_set, recognizer.recipe)
-        return self.stored.match(model.decide(self.ask(recognizer)), self.job.dataset.solution)
+        known = load_known_queries(replace(self.job, recipe=retriever.recipe))
+        calibration_set = build_calibration_set(known.embeddings, retriever.database)
+        _, evidence = calibration_set.gather(known, retriever)
+        model, _ = fit_known(evidence, calibration_set, retriever.recipe)
+        return self.stored.match(model.decide(self.ask(retriever)), self.job.dataset.solution)
 
 
 def open_case(run: Path, *, whitened: bool) -> Case:
@@ -173,15 +173,15 @@ def open_case(run: Path, *, whitened: bool) -> Case:
     }
     if not whitened:
         changes["search"] = recipe.search.model_copy(update={"whiten": "none"})
-    opened = open_recognizer(run, recipe, stored.database.fingerprint)
+    opened = open_retriever(run, recipe, stored.database.fingerprint)
     database = opened.database
     if not whitened:
         vectors = load_split_embeddings(run, database.split).vectors
         database = replace(database, whitening=None, images=ImageIndex.build(vectors[:, None]))
-    recognizer = replace(
+    retriever = replace(
         opened, recipe=recipe.model_copy(update=changes), features=None, database=database
     )
-    return Case(job, stored, recognizer, load_split_embeddings(run, "test"))
+    return Case(job, stored, retriever, load_split_embeddings(run, "test"))
 
 
 def measure_effect(run: Path) -> str:
@@ -190,8 +190,8 @@ def measure_effect(run: Path) -> str:
     for whitened in (False, True):
         case = open_case(run, whitened=whitened)
         refining = case.refining(COUNT)
-        plain = case.vote(case.ask(case.recognizer))
-        calibrated = case.calibrate(case.recognizer)
+        plain = case.vote(case.ask(case.retriever))
+        calibrated = case.calibrate(case.retriever)
         for name, before, after in (
             ("votes, published", plain, case.vote(case.ask_published())),
             ("votes", plain, case.vote(case.ask(refining))),

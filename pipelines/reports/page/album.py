@@ -67,7 +67,7 @@ class Album:
         That is the strongest neighbour. Where no neighbour shows the landmark, it is the most
         similar of its photos. None if it has no photo, or the query could not be read.
         """
-        near = [found for found in self.neighbors[query_id] if found.landmark_id == landmark_id]
+        near = [found for found in self.neighbors[query_id] if found.label == landmark_id]
         if near:
             return max(near, key=measure_strength)
         rows = self.database.rows.rows_of_landmark(landmark_id)
@@ -135,7 +135,7 @@ class Album:
         place = "" if near.rank is None else name_place(near.rank)
         note = describe(place, near.similarity, near.inliers)
         photo = read_photo(self._locate(near.image_id), self.job.max_pixels)
-        title = name_landmark(near, landmark_id, self.name(near.landmark_id))
+        title = name_landmark(near, landmark_id, self.name(near.label))
         return show_photo(photo, near.image_id, title, note)
 
     def _read(self, image_id: str, side: int, box: tuple[int, int]) -> Photo:

@@ -19,7 +19,7 @@ class Neighbor:
     """A database photo beside a query."""
 
     image_id: str
-    landmark_id: int
+    label: int
     rank: int | None  # from 0; None where it is not among the neighbours
     similarity: float  # cosine
     inliers: int | None  # None where it was not compared

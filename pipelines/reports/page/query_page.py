@@ -9,7 +9,8 @@ from pathlib import Path
 
 from embed.decode import ImageError
 from pipelines.answers.answer import Answer, Match
-from pipelines.answers.query import QueryEngine
+from pipelines.answers.opened_run import OpenedRun
+from pipelines.answers.photo import Photo as PhotoSource
 from pipelines.answers.supporters import name_landmark
 
 from .pairs import (
@@ -28,21 +29,21 @@ from .records import Case, Picture, QueryPage
 from .render import save_page
 
 
-def write_query_page(engine: QueryEngine, answers: Sequence[Answer], path: Path) -> None:
+def write_query_page(opened: OpenedRun, answers: Sequence[Answer], path: Path) -> None:
     """Write a page with the answers to photos.
 
     Args:
-        engine: that gave the answers.
+        opened: that gave the answers.
         answers: in the order of the page.
         path: the HTML file to write.
     """
-    engine.follow()  # lest changes were put into one since
-    shower = _Shower(engine)
-    database = engine.recognizer.database
+    opened = opened.followed()  # lest changes were put into one since
+    shower = _Shower(opened)
+    database = opened.retriever.database
     facts = (
-        ("run", engine.run.resolve().name),
+        ("run", opened.run.resolve().name),
         ("database", f"{database.images.live} photos"),
-        ("decision", engine.recipe.decide.policy),
+        ("decision", opened.recipe.decide.policy),
     )
     cases = tuple(shower.show(answer) for answer in answers)
     count = "1 photo" if len(cases) == 1 else f"{len(cases)} photos"
@@ -53,7 +54,7 @@ def write_query_page(engine: QueryEngine, answers: Sequence[Answer], path: Path)
 class _Shower:
     """Turns answers into cases."""
 
-    engine: QueryEngine
+    opened: OpenedRun
 
     def show(self, answer: Answer) -> Case:
         """Return one answer as the page shows it."""
@@ -62,22 +63,22 @@ class _Shower:
             return Case(file, "not read", "warn", (answer.error,), (), ())
         neighbors = tuple(self._show_neighbor(near, answer.guess) for near in answer.neighbors)
         photo, pairs = f"photo {file}", (self._show_best(answer),)
-        if answer.landmark_id is None:
+        if answer.label is None:
             title = "No known landmark"
             return Case(title, "refused", "plain", (photo, answer.reason), pairs, neighbors)
-        facts = [photo, f"confidence {answer.confidence:.3f}", f"landmark {answer.landmark_id}"]
+        facts = [photo, f"confidence {answer.confidence:.3f}", f"landmark {answer.label}"]
         facts += [f"also {each.name}, confidence {each.confidence:.3f}" for each in answer.further]
         return Case(answer.name or "", "answered", "good", tuple(facts), pairs, neighbors)
 
     def _show_best(self, answer: Answer) -> Picture:
         """Return the photo beside what speaks most for the answer, or alone if nothing does."""
-        engine, file = self.engine, Path(answer.image).name
+        opened, file = self.opened, Path(answer.image).name
         query = self._read_query(Path(answer.image))
         near = answer.best
         if near is None:
             return show_photo(query, file)
         other = self._read_database(near.image_id)
-        found = compare(query, other, engine.recipe.rerank)
+        found = compare(query, other, opened.recipe.rerank)
         inliers = None if found is None else found.n_inliers
         drawn = draw_compared(query, other, found)
         note = describe("", near.similarity, inliers)
@@ -93,16 +94,16 @@ class _Shower:
     def _read_query(self, path: Path) -> Photo:
         """Read a photo and find its features again: kept, those of many would fill the memory."""
         try:
-            features = self.engine.find_features(path)
+            features = self.opened.find_features(PhotoSource.of(path))
         except ImageError:  # it was deleted since
             return NO_PHOTO
-        return read_photo(path, self.engine.recipe.decode.max_pixels, features)
+        return read_photo(path, self.opened.recipe.decode.max_pixels, features)
 
     def _read_database(self, image_id: str) -> Photo:
-        stored = self.engine.recognizer.features
+        stored = self.opened.retriever.features
         features = stored.get(image_id) if stored is not None else None
         try:
-            path = self.engine.locate(image_id)
+            path = self.opened.locate(image_id)
         except FileNotFoundError:  # a run answers without its dataset, too
             return Photo(None, features)
-        return read_photo(path, self.engine.recipe.decode.max_pixels, features)
+        return read_photo(path, self.opened.recipe.decode.max_pixels, features)

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image, ImageOps
 
+from embed.crop import fit_box
 from embed.errors import InputError, MissingFileError
 from embed.files import writing
 from pipelines.artifacts import hash_file
@@ -36,7 +37,7 @@ from pipelines.sources.class_folders import name_some
 from pipelines.sources.table_import.images import FLAT_LIMIT, ImageLayout
 from pipelines.sources.table_import.rows import ids_of_files
 
-from .truth import NAME, Box, GroundTruth, Query, read_published, save_truth
+from .truth import NAME, GroundTruth, Query, read_published, save_truth
 
 logger = logging.getLogger(__name__)
 
@@ -200,22 +201,6 @@ def _write_crop(query: Query, path: Path, target: Path) -> None:
     crop.info.clear()  # no EXIF: it would be turned again
     with writing(target) as temporary:
         crop.save(temporary)
-
-
-def fit_box(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return a box in whole pixels, as Pillow rounds them, cut to an image of (width, height).
-
-    Raises:
-        InputError: nothing of it is inside.
-
-    >>> fit_box((136.5, -2.0, 648.6, 955.7), (1024, 768))
-    (136, 0, 649, 768)
-    """
-    left, top, right, bottom = (round(value) for value in box)
-    fitted = max(left, 0), max(top, 0), min(right, size[0]), min(bottom, size[1])
-    if fitted[0] >= fitted[2] or fitted[1] >= fitted[3]:
-        raise InputError(f"the box {box} is outside of an image of {size[0]} x {size[1]} pixels")
-    return fitted
 
 
 def _write_tables(

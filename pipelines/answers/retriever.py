@@ -30,7 +30,7 @@ from .exclusion import Exclusion
 
 
 @dataclass(frozen=True)
-class Recognizer:
+class Retriever:
     """A database ready to be searched."""
 
     database: Database
@@ -96,6 +96,11 @@ class Recognizer:
             self._score_landmarks(queries.vectors, excluded),
         )
         return neighbors, evidence
+
+    def nearest(self, queries: Embeddings, count: int) -> Neighbors:
+        """Return the nearest images of Q queries, by descriptors alone; fewer where there are."""
+        count = min(count, self.database.images.live)
+        return self.database.images.search(self._transform(queries.all_vectors), count)
 
     def best_regions(self, query: Embeddings, rows: Sequence[int]) -> list[tuple[int, int]]:
         """Return which vector of one query, and which of each image, are nearest; 0: the whole."""

@@ -1,0 +1,255 @@
+"""Which known thing is in this photo, how sure, or none: a run as people use it from Python.
+
+The command line, the pages and the server ask this class, and nothing beside it. Reads a run folder
+and photos; `add` and `remove` write changes of its database.
+"""
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar, cast, overload
+
+from pipelines.answers.answer import Answer, Match
+from pipelines.answers.opened_run import Comparison, OpenedRun
+from pipelines.answers.photo import ImageSource, Photo, is_image, save_photo
+from pipelines.runs.job import Job, open_job
+from rerank.hulls import Box
+
+if TYPE_CHECKING:  # what changes a database is imported when it is asked for: it takes a while
+    from pipelines.stages.add import Addition
+    from pipelines.stages.remove import Removal
+
+Sources = ImageSource | Sequence[ImageSource | Photo]
+Result = TypeVar("Result")
+TOGETHER = 16  # photos that are answered at a time: more are no faster, and take memory
+TRIES = 10  # of asking while others put changes into one
+
+
+@dataclass(frozen=True)
+class ListedLandmark:
+    """A landmark that a database has photos of."""
+
+    label: int
+    name: str | None  # None where nobody named it
+    photos: int
+
+
+class Recognizer:
+    """A run, opened to be asked; what is added to its database is known to the next question.
+
+    Threads may share one: their questions are answered one after the other, each on all cores, so
+    photos that are there together are best asked about together. Close it, or use it in a `with`
+    block, to free the memory.
+    """
+
+    def __init__(self, opened: OpenedRun) -> None:
+        """Take an opened run; see load."""
+        self._opened: OpenedRun | None = opened
+        self._lock = threading.RLock()
+
+    @classmethod
+    def load(
+        cls,
+        run: str | os.PathLike[str],
+        *,
+        min_precision: float | None = None,
+        engine: str = "",
+    ) -> Self:
+        """Open a run.
+
+        Args:
+            run: run folder, as `cairn index` or `cairn submit` made it.
+            min_precision: answers shall be right so often, in (0, 1); None for what the run was
+                made with.
+            engine: what describes photos, as `embed.engine` of recipes names it; empty for that of
+                the run's recipe.
+
+        Raises:
+            MissingFileError: the run is not there, or not indexed.
+            InputError: a file of it is damaged, or its parts do not belong together.
+        """
+        return cls(OpenedRun.open(Path(run), min_precision, engine=engine))
+
+    @property
+    def opened(self) -> OpenedRun:
+        """The run as it is by now.
+
+        Raises:
+            RuntimeError: it was closed.
+        """
+        with self._lock:
+            if self._opened is None:
+                raise RuntimeError("this Recognizer was closed; load the run again")
+            self._opened = self._opened.followed()
+            return self._opened
+
+    @overload
+    def recognize(
+        self, image: ImageSource | Photo, *, neighbors: int = 5, box: Box | None = None
+    ) -> Answer: ...
+
+    @overload
+    def recognize(
+        self, image: Sequence[ImageSource | Photo], *, neighbors: int = 5
+    ) -> list[Answer]: ...
+
+    def recognize(
+        self, image: Sources | Photo, *, neighbors: int = 5, box: Box | None = None
+    ) -> Answer | list[Answer]:
+        """Say which landmark is in a photo, or in each of several.
+
+        A photo that cannot be read is an answer with an `error`. All answers of one call know the
+        same database, with all of each change that came before, or none.
+
+        Args:
+            image: path, bytes, Pillow image, array [H, W, 3] uint8 RGB, or a Photo, which has a
+                name; or a list of these.
+            neighbors: how many database photos come with each answer: those of the landmark, the
+                strongest first, and the strongest of another last.
+            box: left, top, right, bottom of the part of a single photo that is meant, in pixels of
+                the upright original.
+
+        Raises:
+            InputError: a file of the run is damaged.
+            TypeError: what is given is no image.
+            ValueError: an array is of another shape or type, or `neighbors` is below 0.
+        """
+        if neighbors < 0:
+            raise ValueError(f"neighbors is {neighbors}; it is 0 or more")
+        if is_image(image):
+            (answer,) = self._answer([Photo.of(cast(ImageSource, image), box=box)], neighbors)
+            return answer
+        if box is not None:
+            raise TypeError("a box is of a single photo; give several as Photo.of(photo, box=...)")
+        several = cast(Sequence[ImageSource | Photo], image)
+        return self._answer([Photo.of(each) for each in several], neighbors)
+
+    def neighbors(self, image: ImageSource, k: int = 10) -> list[Match]:
+        """Return the k nearest database photos by descriptors alone, the nearest first.
+
+        Args:
+            image: as recognize takes it.
+            k: at least 1; fewer are returned where the database has fewer.
+
+        Raises:
+            ImageError: the photo cannot be read.
+            ValueError: k is below 1.
+        """
+        if k < 1:
+            raise ValueError(f"k is {k}; it is 1 or more")
+        photo = Photo.of(image)
+        return self._ask(lambda opened: opened.find_neighbors(photo, k))
+
+    def compare(self, image: ImageSource | Photo, image_id: str) -> Comparison | None:
+        """Say where a photo and a database photo show the same; None where nothing is compared.
+
+        Raises:
+            InputError: the photo cannot be read, or the database has no such photo.
+        """
+        photo = Photo.of(image)
+        return self._ask(lambda opened: opened.compare(photo, image_id))
+
+    def landmarks(self) -> list[ListedLandmark]:
+        """Return what the database has photos of, by label."""
+        database = self.opened.retriever.database
+        labels = database.rows.landmarks
+        counts = database.rows.class_sizes(labels)
+        return [
+            ListedLandmark(label, database.names.get(label), count)
+            for label, count in zip(labels.tolist(), counts.tolist(), strict=True)
+        ]
+
+    def add(self, images: Sources, label: int | None = None, name: str | None = None) -> "Addition":
+        """Add photos of one landmark to the database; nothing is trained.
+
+        What the database has already, and what cannot be read, is left out and named in what is
+        returned. The next question knows the others. Copies of the photos are kept in the run.
+
+        Args:
+            images: one, or a list, as recognize takes them; a path may be a folder of photos.
+            label: of the landmark, which may be new; None for that of the name, or the next free.
+            name: of the landmark; a new one needs it.
+
+        Raises:
+            InputError: label and name go with no landmark or with two, or no photo can be read.
+        """
+        from pipelines.sources.new_photos import list_of_one
+        from pipelines.stages.add import add_photos
+        from pipelines.stages.compact import compact_if_many
+
+        if label is None and name is None:
+            raise TypeError("say what the photos show: a label, a name, or both")
+        several = [images] if is_image(images) else cast(Sequence[ImageSource | Photo], images)
+        job = self._job
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [save_photo(Photo.of(each), Path(folder)) for each in several]
+            added = add_photos(job, list_of_one(paths, label, name))
+        if added.change:
+            compact_if_many(job)
+        return added
+
+    def remove(
+        self, label: int | Sequence[int] = (), images: str | Sequence[str] = ()
+    ) -> "Removal":
+        """Remove photos from the database: all of some landmarks, and those of some ids.
+
+        Raises:
+            InputError: the database has none of a landmark, or no such photo, or nothing is left.
+        """
+        from pipelines.stages.compact import compact_if_many
+        from pipelines.stages.remove import remove_photos
+
+        labels = [label] if isinstance(label, int) else list(label)
+        ids = [images] if isinstance(images, str) else list(images)
+        if not (labels or ids):
+            raise TypeError("say what goes: a label, or ids of images")
+        job = self._job
+        removed = remove_photos(job, labels, ids)
+        compact_if_many(job)
+        return removed
+
+    def close(self) -> None:
+        """Free the memory; whoever asks afterwards gets a RuntimeError."""
+        with self._lock:
+            self._opened = None
+
+    def __enter__(self) -> Self:
+        """Return the recognizer, which is closed at the end of the block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    @property
+    def _job(self) -> Job:
+        return open_job(None, self.opened.run, None, None)
+
+    def _answer(self, photos: list[Photo], neighbors: int) -> list[Answer]:
+        def ask(opened: OpenedRun) -> list[Answer]:
+            starts = range(0, len(photos), TOGETHER)
+            parts = (opened.answer(photos[at : at + TOGETHER], neighbors) for at in starts)
+            return [answer for part in parts for answer in part]
+
+        return self._ask(ask)
+
+    def _ask(self, question: Callable[[OpenedRun], Result]) -> Result:
+        """Ask the run as it is by now, one question at a time."""
+        with self._lock:
+            for _ in range(TRIES):
+                opened = self.opened
+                try:
+                    return question(opened)
+                except FileNotFoundError:
+                    if self.opened is opened:
+                        raise
+            return question(self.opened)  # changes were put into one each time
