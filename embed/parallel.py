@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,7 +33,7 @@ def map_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> G
     """
     cores = os.cpu_count() or 1
     made = map_ahead(function, items, threads=cores, ahead=AHEAD * cores)
-    with threadpool_limits(1), closing(made):
+    with _one_blas_thread(), closing(made):
         yield from made
 
 
@@ -77,11 +78,38 @@ def map_ahead(
             torch.set_num_threads(torch_threads)
 
 
-@contextmanager
-def _one_opencv_thread() -> Iterator[None]:
+class _Shared:
+    """A setting of the process, changed while any thread is in the block, and set back after."""
+
+    def __init__(self, change: Callable[[], Callable[[], None]]) -> None:
+        """Take what changes it, and returns what sets it back."""
+        self._change, self._lock = change, threading.Lock()
+        self._inside = 0
+        self._set_back: Callable[[], None] = lambda: None
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if not self._inside:
+                self._set_back = self._change()
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if not self._inside:
+                    self._set_back()
+
+
+def _limit_opencv() -> Callable[[], None]:
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(threads)
+    return partial(cv2.setNumThreads, threads)
+
+
+def _limit_blas() -> Callable[[], None]:
+    return threadpool_limits(1).restore_original_limits
+
+
+_one_opencv_thread, _one_blas_thread = _Shared(_limit_opencv), _Shared(_limit_blas)

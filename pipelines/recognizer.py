@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Self, TypeVar, overload
 
 from pipelines.answers.answer import Answer, Match
 from pipelines.answers.opened_run import Comparison, OpenedRun
-from pipelines.answers.photo import ImageSource, Photo, is_image, save_photo
+from pipelines.answers.photo import ImageSource, Photo, is_image, list_images, save_photo
 from pipelines.runs.job import Job, open_job
 from rerank.hulls import Box
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:  # what changes a database is imported when it is asked for: i
     from pipelines.stages.add import Addition
     from pipelines.stages.remove import Removal
 
-Sources = ImageSource | Sequence[ImageSource | Photo]
 Result = TypeVar("Result")
 TOGETHER = 16  # photos that are answered at a time: more are no faster, and take memory
 TRIES = 10  # of asking while others put changes into one
@@ -87,18 +86,20 @@ class Recognizer:
             self._opened = self._opened.followed()
             return self._opened
 
-    @overload
-    def recognize(
-        self, image: ImageSource | Photo, *, neighbors: int = 5, box: Box | None = None
+    @overload  # a str is a sequence of str, too, and is one photo
+    def recognize(  # type: ignore[overload-overlap]
+        self, image: ImageSource, *, neighbors: int = 5, box: Box | None = None
     ) -> Answer: ...
 
     @overload
-    def recognize(
-        self, image: Sequence[ImageSource | Photo], *, neighbors: int = 5
-    ) -> list[Answer]: ...
+    def recognize(self, image: Sequence[ImageSource], *, neighbors: int = 5) -> list[Answer]: ...
 
     def recognize(
-        self, image: Sources | Photo, *, neighbors: int = 5, box: Box | None = None
+        self,
+        image: ImageSource | Sequence[ImageSource],
+        *,
+        neighbors: int = 5,
+        box: Box | None = None,
     ) -> Answer | list[Answer]:
         """Say which landmark is in a photo, or in each of several.
 
@@ -121,12 +122,11 @@ class Recognizer:
         if neighbors < 0:
             raise ValueError(f"neighbors is {neighbors}; it is 0 or more")
         if is_image(image):
-            (answer,) = self._answer([Photo.of(cast(ImageSource, image), box=box)], neighbors)
+            (answer,) = self._answer([Photo.of(image, box=box)], neighbors)
             return answer
         if box is not None:
             raise TypeError("a box is of a single photo; give several as Photo.of(photo, box=...)")
-        several = cast(Sequence[ImageSource | Photo], image)
-        return self._answer([Photo.of(each) for each in several], neighbors)
+        return self._answer([Photo.of(each) for each in list_images(image)], neighbors)
 
     def neighbors(self, image: ImageSource, k: int = 10) -> list[Match]:
         """Return the k nearest database photos by descriptors alone, the nearest first.
@@ -144,7 +144,7 @@ class Recognizer:
         photo = Photo.of(image)
         return self._ask(lambda opened: opened.find_neighbors(photo, k))
 
-    def compare(self, image: ImageSource | Photo, image_id: str) -> Comparison | None:
+    def compare(self, image: ImageSource, image_id: str) -> Comparison | None:
         """Say where a photo and a database photo show the same; None where nothing is compared.
 
         Raises:
@@ -163,7 +163,12 @@ class Recognizer:
             for label, count in zip(labels.tolist(), counts.tolist(), strict=True)
         ]
 
-    def add(self, images: Sources, label: int | None = None, name: str | None = None) -> "Addition":
+    def add(
+        self,
+        images: ImageSource | Sequence[ImageSource],
+        label: int | None = None,
+        name: str | None = None,
+    ) -> "Addition":
         """Add photos of one landmark to the database; nothing is trained.
 
         What the database has already, and what cannot be read, is left out and named in what is
@@ -183,10 +188,9 @@ class Recognizer:
 
         if label is None and name is None:
             raise TypeError("say what the photos show: a label, a name, or both")
-        several = [images] if is_image(images) else cast(Sequence[ImageSource | Photo], images)
         job = self._job
         with tempfile.TemporaryDirectory() as folder:
-            paths = [save_photo(Photo.of(each), Path(folder)) for each in several]
+            paths = [save_photo(Photo.of(each), Path(folder)) for each in list_images(images)]
             added = add_photos(job, list_of_one(paths, label, name))
         if added.change:
             compact_if_many(job)

@@ -69,15 +69,18 @@ class DrawnDescriber:
         """Decode a photo as a run does."""
         return decode_image(path, min_side=96)
 
-    def describe(self, image: DecodedImage, name: str) -> tuple[Embeddings, LocalFeatures]:
-        """Return a vector of length 1, and the local features."""
+    def describe(
+        self, images: Sequence[DecodedImage], names: Sequence[str]
+    ) -> tuple[Embeddings, list[LocalFeatures]]:
+        """Return a vector of length 1 of the one photo, and the local features."""
+        (image,) = images
         drawn = np.random.default_rng(int(image.pixels.astype(np.int64).sum())).normal(
             size=self.dim
         )
         vector = (drawn / np.linalg.norm(drawn)).astype(np.float32)[None]
         unknown = np.full(1, -1, dtype=np.int64)
-        embeddings = Embeddings((name,), unknown, vector, HeadScores.none(1))
-        return embeddings, self.extractor.extract(image)
+        embeddings = Embeddings(tuple(names), unknown, vector, HeadScores.none(1))
+        return embeddings, [self.extractor.extract(image)]
 
 
 def draw_describer(run: Path, recipe: Recipe) -> DrawnDescriber:

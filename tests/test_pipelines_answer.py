@@ -82,4 +82,4 @@ def test_without_a_pool_there_is_no_penalty() -> None:
 def test_an_answer_names_a_landmark_or_says_why_not() -> None:
     with pytest.raises(ValueError, match="'a' has neither a landmark nor a reason"):
         Answer("a")
-    assert Answer("a", error="truncated").landmark_id is None
+    assert Answer("a", error="truncated").label is None

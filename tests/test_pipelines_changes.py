@@ -55,7 +55,7 @@ def test_a_photo_is_found_as_soon_as_it_is_added(tiny: Tiny, tmp_path: Path) -> 
     asked = write_views(tmp_path / "asked", MILL, [9])[0]
     engine = Recognizer.load(tiny.run)  # stays open
     before = engine.recognize(asked, neighbors=30)
-    assert before.landmark_id is None
+    assert before.label is None
     done = cairn("add", tmp_path / "mill", "--run", tiny.run, "--name", "Old mill")
     assert (done.status, done.out) == (
         0,
@@ -354,10 +354,10 @@ def test_a_landmark_that_was_added_keeps_its_name_when_the_dataset_takes_its_num
 def test_a_head_knows_no_landmark_that_is_removed(tiny: Tiny) -> None:
     photo = tiny.data / "images" / "thing1-0.jpg"
     engine = Recognizer.load(tiny.run)
-    described, _ = engine.opened.describer.describe(engine.opened.describer.decode(photo), "asked")
+    describer = engine.opened.describer
+    described, _ = describer.describe([describer.decode(photo)], ["asked"])
     assert 1 in described.head.labels
     assert cairn("remove", "--run", tiny.run, "--label", 1).status == 0
-    engine.follow()
     _, evidence = engine.opened.retriever.gather(described, lambda row: None)
     assert 1 not in evidence.head_labels and (evidence.head_labels >= 0).any()
 
@@ -376,7 +376,7 @@ def test_another_model_describes_what_was_added_anew(tiny: Tiny, tmp_path: Path)
     assert list_rows(tiny.run) == rows
     (change,) = list_changes(tiny.run)
     assert change.manifest.settings["embed"][0]["flip"]
-    assert Recognizer.load(tiny.run).recognize(asked).landmark_id == 6
+    assert Recognizer.load(tiny.run).recognize(asked).label == 6
 
 
 @pytest.mark.parametrize("command", ["remove", "landmarks"])

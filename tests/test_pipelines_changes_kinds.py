@@ -90,9 +90,8 @@ class Seen:
 
 def look(run: Path, photo: Path) -> Seen:
     engine = Recognizer.load(run)
-    query, features = engine.opened.describer.describe(
-        engine.opened.describer.decode(photo), "photo"
-    )
+    describer = engine.opened.describer
+    query, (features,) = describer.describe([describer.decode(photo)], ["photo"])
     found, evidence = engine.opened.retriever.gather(query, lambda row: features)
     rows = found.rows[0][found.rows[0] >= 0]
     return Seen(engine.opened.retriever.database.rows.ids(rows).to_pylist(), evidence)

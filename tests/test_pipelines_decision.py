@@ -199,8 +199,8 @@ def test_without_a_pool_the_landmarks_that_are_taken_out_teach_rejection(
     assert values["promise"]["removed"]["distractors"] == LANDMARKS * PHOTOS
     assert made.threshold >= (0.5 if policy == "calibrated" else -1e300)
     engine = Recognizer.load(copied.run)
-    assert engine.recognize(copied.data / "images" / "q0.jpg").landmark_id == 0
-    assert engine.recognize(copied.data / "images" / "q7.jpg").landmark_id is None
+    assert engine.recognize(copied.data / "images" / "q0.jpg").label == 0
+    assert engine.recognize(copied.data / "images" / "q7.jpg").label is None
 
 
 def test_a_database_of_one_landmark_has_no_distractors(copied: Tiny) -> None:
@@ -345,11 +345,11 @@ def test_a_query_may_ask_for_another_precision(
     precision: float, calibrated: Tiny, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
-        engine = Recognizer.load(calibrated.run, precision)
+        engine = Recognizer.load(calibrated.run, min_precision=precision)
     point = choose_point(load_known_answers(calibrated.run), precision, 0.5)
     assert engine.opened.decision.threshold == point.threshold
     assert f"answers from confidence {point.threshold:.3f} on" in caplog.text
-    assert engine.recognize(calibrated.data / "images" / "q0.jpg").landmark_id == 0
+    assert engine.recognize(calibrated.data / "images" / "q0.jpg").label == 0
     threshold = values_of(calibrated)["threshold"]
     assert (
         Recognizer.load(calibrated.run).opened.decision.threshold == threshold
@@ -360,17 +360,17 @@ def test_a_query_for_a_precision_out_of_reach_answers_nothing(
     finished: Tiny, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
-        engine = Recognizer.load(finished.run, 0.999)
+        engine = Recognizer.load(finished.run, min_precision=0.999)
     assert math.isinf(engine.opened.decision.threshold)
     assert "nothing is answered" in caplog.text
     assert "answers from confidence" not in caplog.text
-    assert engine.recognize(finished.data / "images" / "q0.jpg").landmark_id is None
+    assert engine.recognize(finished.data / "images" / "q0.jpg").label is None
 
 
 @pytest.mark.parametrize("precision", [-0.1, 1.5, math.nan])
 def test_a_precision_that_is_no_share_is_refused(precision: float, calibrated: Tiny) -> None:
     with pytest.raises(ValueError, match=r"decide\.min_precision = .*: expected "):
-        Recognizer.load(calibrated.run, precision)
+        Recognizer.load(calibrated.run, min_precision=precision)
 
 
 def test_a_precision_is_refused_where_no_threshold_rejects(copied: Tiny) -> None:
@@ -378,7 +378,7 @@ def test_a_precision_is_refused_where_no_threshold_rejects(copied: Tiny) -> None
     decide_anew(copied, "policy = 'torino'\n")
     expected = 'policy "torino" has a rejection of its own, "torino", and min_precision 0.9'
     with pytest.raises(ValueError, match=expected):
-        Recognizer.load(copied.run, 0.9)
+        Recognizer.load(copied.run, min_precision=0.9)
     asked = cairn("submit", *copied.options, "--min-precision", 0.9)
     assert asked.status == 1
     assert expected in asked.err

@@ -76,7 +76,7 @@ def test_a_query_is_described_as_by_embed_and_features(asked: Tiny) -> None:
     assert store is not None
     for row, name in enumerate(stored.ids):
         image = describer.decode(asked.data / "images" / f"{name}.jpg")
-        embeddings, features = describer.describe(image, name)
+        embeddings, (features,) = describer.describe([image], [name])
         # A batch of one is summed in another order than one of four: the last bits may differ.
         np.testing.assert_allclose(embeddings.vectors[0], stored.vectors[row], atol=1e-6)
         expected = store.get(name)

@@ -74,7 +74,7 @@ def test_graph_and_torch_agree_on_descriptors_and_head(graphed: Tiny) -> None:
     assert engine.name == "torch"
     for row, name in enumerate(stored.ids):
         image = query.opened.describer.decode(graphed.data / "images" / f"{name}.jpg")
-        found, _ = query.opened.describer.describe(image, name)
+        found, _ = query.opened.describer.describe([image], [name])
         assert found.vectors[0] @ stored.vectors[row] > 0.999
         np.testing.assert_allclose(found.head.scores[0], stored.head.scores[row], atol=0.02)
 

@@ -15,6 +15,8 @@ from embed.model import fingerprint_model
 from embed.tensors import normalize, to_tensor
 from embed.transforms import resize_image
 from embed.views import Views
+from pipelines.answers.answer import Answer
+from pipelines.answers.photo import Photo
 from pipelines.commands.explain import explain
 from pipelines.reports.explain import Explainer
 from pipelines.reports.explain_figure import Panel, draw_panels, find_extent, pick_path
@@ -34,10 +36,15 @@ def query(tiny: Tiny, number: int) -> Path:
     return tiny.data / "images" / f"q{number}.jpg"
 
 
+def ask(explainer: Explainer, photo: Path) -> Answer:
+    (answer,) = explainer.opened.answer([Photo.of(photo)])
+    return answer
+
+
 def read_score(explainer: Explainer, photo: Path, score: Score) -> float:
     model = explainer.model
     side = model.spec.image_size
-    pixels = explainer.engine.describer.decode(photo).pixels
+    pixels = explainer.opened.describer.decode(photo).pixels
     view = to_tensor(resize_image(pixels, side))[None]
     return float(score(model, normalize(view, model.spec.backbone)).detach()[0])
 
@@ -45,7 +52,7 @@ def read_score(explainer: Explainer, photo: Path, score: Score) -> float:
 def test_the_score_that_is_explained_is_the_similarity_of_the_best_match(
     explainer: Explainer, finished: Tiny
 ) -> None:
-    answer = explainer.engine.ask(query(finished, 3))
+    answer = ask(explainer, query(finished, 3))
     subject = explainer._choose_subject(answer)
     assert answer.best is not None
     assert subject.neighbor == answer.best
@@ -56,10 +63,10 @@ def test_the_score_that_is_explained_is_the_similarity_of_the_best_match(
 def test_what_the_head_alone_named_is_explained_by_its_class(
     explainer: Explainer, finished: Tiny
 ) -> None:
-    answer = explainer.engine.ask(query(finished, 3))
-    named = replace(answer, landmark_id=4, best=None)
+    answer = ask(explainer, query(finished, 3))
+    named = replace(answer, label=4, best=None)
     assert explainer._choose_subject(named).title == "the head's class Thing 4"
-    refused = replace(answer, landmark_id=None, reason="unsure", best=None)
+    refused = replace(answer, label=None, reason="unsure", best=None)
     assert explainer._choose_subject(refused).neighbor == answer.neighbors[0]
 
 
@@ -67,7 +74,7 @@ def test_where_the_head_alone_answers_its_class_is_explained(
     explainer: Explainer, finished: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(explainer, "head_answers", True)
-    answer = explainer.engine.ask(query(finished, 3))
+    answer = ask(explainer, query(finished, 3))
     assert answer.best is not None  # a neighbour of that class is there, and said nothing
     subject = explainer._choose_subject(answer)
     assert subject.title == f"the head's class {answer.best.name}"
@@ -79,9 +86,10 @@ def test_of_an_ensemble_the_first_model_is_explained(tiny: Tiny) -> None:
     for name in ("model", "embeddings"):
         (member / name).symlink_to(tiny.run / name, target_is_directory=True)
     explainer = Explainer(tiny.run)
-    answer = explainer.engine.ask(query(tiny, 3))
+    answer = ask(explainer, query(tiny, 3))
     ensemble = EnsembleSettings(members={"one": MemberSettings()})
-    explainer.engine.recipe = explainer.engine.recipe.model_copy(update={"ensemble": ensemble})
+    recipe = explainer.opened.recipe.model_copy(update={"ensemble": ensemble})
+    explainer.opened = replace(explainer.opened, recipe=recipe)
     subject = explainer._choose_subject(answer)
     assert answer.best is not None
     assert subject.title == f"the first model's similarity to {answer.best.image_id}"
@@ -92,7 +100,7 @@ def test_of_an_ensemble_the_first_model_is_explained(tiny: Tiny) -> None:
 def test_a_photo_its_neighbour_and_both_maps_are_shown(
     explainer: Explainer, finished: Tiny
 ) -> None:
-    answer = explainer.engine.ask(query(finished, 2))
+    answer = ask(explainer, query(finished, 2))
     panels = explainer._make_panels(query(finished, 2), answer, explainer._choose_subject(answer))
     assert [panel.title.split(":")[0] for panel in panels] == [
         f"Thing 2, confidence {answer.confidence:.3f}",
@@ -113,7 +121,7 @@ def test_the_maps_of_a_fitted_photo_have_its_shape(
     Image.fromarray(texture(0)).resize((300, 100)).save(photo)
     fitted = replace(explainer.first, views=Views(square="fit"))
     monkeypatch.setattr(explainer, "first", fitted)
-    answer = explainer.engine.ask(photo)
+    answer = ask(explainer, photo)
     subject = explainer._choose_subject(answer)
     panels = explainer._make_panels(photo, answer, subject)
     shapes = [panel.heat.shape for panel in panels if panel.heat is not None]
@@ -127,9 +135,10 @@ def test_the_attention_of_delf_is_shown_where_the_run_has_it(finished: Tiny) -> 
     model = explainer.model
     level, settings = model.backbone.find_level(16), DelfSettings(dim=8, scales=(1.0,))
     spec = LocalSpec(fingerprint_model(model), 16, level.channels, 0.0, settings.hidden, 8)
-    answer = explainer.engine.ask(query(finished, 0))
+    answer = ask(explainer, query(finished, 0))
     extractor = DelfExtractor(model, LocalModel(spec), settings)
-    explainer.engine.describer = replace(explainer.engine.describer, extractor=extractor)
+    describer = replace(explainer.opened.describer, extractor=extractor)
+    explainer.opened = replace(explainer.opened, describer=describer)
     explainer.__dict__.pop("_delf")
     panels = explainer._make_panels(query(finished, 0), answer, explainer._choose_subject(answer))
     assert panels[-1].title == "Attention of DELF, whatever the answer"

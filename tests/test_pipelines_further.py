@@ -94,14 +94,14 @@ def recognise(
 
 
 def labels_of(answer: Answer) -> list[int]:
-    return [each.landmark_id for each in answer.further]
+    return [each.label for each in answer.further]
 
 
 def test_two_things_in_different_parts_are_both_answered() -> None:
     answer = recognise(join(A, B), {1: A, 2: B})
-    assert answer.landmark_id == 1
+    assert answer.label == 1
     (found,) = answer.further
-    assert (found.landmark_id, found.name, found.image_id) == (2, "Thing 2", "photo of 2")
+    assert (found.label, found.name, found.image_id) == (2, "Thing 2", "photo of 2")
     assert 0.5 < found.confidence <= 1
     assert found.inliers > 40
     left, top, right, bottom = found.box
@@ -111,7 +111,7 @@ def test_two_things_in_different_parts_are_both_answered() -> None:
 
 def test_one_thing_is_one_answer() -> None:
     answer = recognise(A, {1: A, 2: B, 3: C})
-    assert (answer.landmark_id, answer.further) == (1, ())
+    assert (answer.label, answer.further) == (1, ())
 
 
 def test_a_look_alike_verified_on_the_same_part_is_no_further_answer() -> None:
@@ -126,13 +126,13 @@ def test_a_look_alike_does_not_hide_what_is_elsewhere() -> None:
 def test_what_overlaps_the_first_by_half_is_no_further_answer() -> None:
     across = draw(5, 100, 300)
     answer = recognise(join(A, across), {1: A, 5: across})
-    assert (answer.landmark_id, answer.further) == (1, ())
+    assert (answer.label, answer.further) == (1, ())
 
 
 @pytest.mark.parametrize(("most", "count"), [(1, 0), (2, 1), (3, 2), (20, 2)])
 def test_there_are_no_more_than_asked_for(most: int, count: int) -> None:
     answer = recognise(join(A, B, C), {1: A, 2: B, 3: C}, most)
-    assert answer.landmark_id == 1
+    assert answer.label == 1
     assert sorted(labels_of(answer)) == [2, 3][: len(labels_of(answer))]
     assert len(answer.further) == count
 
@@ -148,17 +148,17 @@ def test_one_answer_asks_for_no_features() -> None:
 def test_without_a_verified_first_answer_there_is_no_second() -> None:
     """Nobody knows where it is."""
     answer = recognise(B, {1: A, 2: B}, threshold=0.0)
-    assert answer.landmark_id == 2
+    assert answer.label == 2
     strangers = recognise(None, {1: A, 2: B}, threshold=0.0)
-    assert (strangers.landmark_id, strangers.further) == (1, ())
+    assert (strangers.label, strangers.further) == (1, ())
 
 
 def test_a_further_answer_must_be_as_sure_as_the_first() -> None:
     weak = join(A, part(B, 9))
     sure = recognise(weak, {1: A, 2: B}, threshold=0.0).further
-    assert [each.landmark_id for each in sure] == [2]
+    assert [each.label for each in sure] == [2]
     answer = recognise(weak, {1: A, 2: B}, threshold=sure[0].confidence + 1e-6)
-    assert (answer.landmark_id, answer.further) == (1, ())
+    assert (answer.label, answer.further) == (1, ())
     assert recognise(weak, {1: A, 2: B}, threshold=sure[0].confidence).further == sure
 
 

@@ -177,7 +177,7 @@ def test_a_long_name_is_cut_to_the_width_of_the_photos(tiny: Tiny) -> None:
     album = open_album(job, ["q0"])
     near = album.neighbors["q0"][0]
     matched = MatchedPair(
-        run.answers.query_ids.index("q0"), near.image_id, near.landmark_id, near.inliers or 0
+        run.answers.query_ids.index("q0"), near.image_id, near.label, near.inliers or 0
     )
     picture = draw_match(run, album, "good", matched)
     pixels = np.asarray(picture)

@@ -94,9 +94,8 @@ def test_a_query_is_answered_as_in_the_submission(together: Tiny) -> None:
     stored = load_split_embeddings(together.run, "test")
     for row, query in enumerate(stored.ids):
         path = together.data / "images" / f"{query}.jpg"
-        queries, features = engine.opened.describer.describe(
-            engine.opened.describer.decode(path), query
-        )
+        describer = engine.opened.describer
+        queries, (features,) = describer.describe([describer.decode(path)], [query])
         assert queries.ids == (query,) and features is not None
         np.testing.assert_allclose(queries.vectors[0], stored.vectors[row], atol=1e-5)
         np.testing.assert_allclose(

@@ -120,7 +120,7 @@ def test_a_photo_of_the_database_is_recognised_by_itself(
     rows: dict[str, dict[str, Any]], asked: dict[str, Answer]
 ) -> None:
     row, first = rows["copy"], asked["copy"].neighbors[0]
-    assert row["landmark_id"] == asked["copy"].landmark_id == COPIED
+    assert row["landmark_id"] == asked["copy"].label == COPIED
     assert row["similarity"] == pytest.approx(1, abs=1e-5)
     assert first.image_id == f"thing{COPIED}-0"
     assert first.inliers == row["inliers"]
@@ -130,7 +130,7 @@ def test_a_photo_of_the_database_is_recognised_by_itself(
 def test_local_features_recognise_a_photo_that_is_turned(
     name: str, rows: dict[str, dict[str, Any]], asked: dict[str, Answer]
 ) -> None:
-    assert rows[name]["landmark_id"] == asked[name].landmark_id == TURNED
+    assert rows[name]["landmark_id"] == asked[name].label == TURNED
     inliers = {match.image_id: match.inliers or 0 for match in asked[name].neighbors}
     right = [count for image_id, count in inliers.items() if image_id[5] == str(TURNED)]
     wrong = [count for image_id, count in inliers.items() if image_id[5] != str(TURNED)]
@@ -141,7 +141,7 @@ def test_local_features_recognise_a_photo_that_is_turned(
 def test_a_query_is_answered_as_in_the_submission(
     name: str, rows: dict[str, dict[str, Any]], asked: dict[str, Answer]
 ) -> None:
-    assert asked[name].landmark_id == rows[name]["landmark_id"]
+    assert asked[name].label == rows[name]["landmark_id"]
     assert asked[name].confidence == pytest.approx(rows[name]["confidence"], abs=1e-3)
     assert 0 <= asked[name].confidence <= 1
 

@@ -69,7 +69,6 @@ def test_without_its_dataset_a_run_answers_with_placeholders(tiny: Tiny, tmp_pat
     photo = Path(shutil.copy(tiny.data / "images" / "q0.jpg", tmp_path / "mine.jpg"))
     shutil.rmtree(tiny.data)
     engine = Recognizer.load(tiny.run)
-    engine.data = tiny.data
     answer = engine.recognize(photo)
     write_query_page(engine, [answer], tmp_path / "page.html")
     photo.unlink()  # not even the photo itself is needed

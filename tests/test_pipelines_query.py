@@ -118,7 +118,7 @@ def test_json_is_a_line_a_photo(finished: Tiny, tmp_path: Path) -> None:
     answers = [json.loads(line) for line in end.out.splitlines()]
     expected = [folder / "a.jpg", folder / "b.jpg", folder / "below" / "ä.JPG", broken]
     assert [answer["image"] for answer in answers] == [str(path) for path in expected]
-    assert [answer["landmark_id"] for answer in answers] == [2, 0, 1, None]
+    assert [answer["label"] for answer in answers] == [2, 0, 1, None]
     assert [len(answer["neighbors"]) for answer in answers] == [2, 2, 2, 0]
     assert "empty" in answers[3]["error"]
 
@@ -263,7 +263,7 @@ def test_a_name_that_is_no_utf8_is_answered_everywhere(finished: Tiny, tmp_path:
     command = ("query", tmp_path, "--run", finished.run, "--html", page)
     end = cairn(*command, "--json")
     answers = [json.loads(line) for line in end.out.encode("utf-8").splitlines()]
-    assert [answer["landmark_id"] for answer in answers] == [None, 3, 3]
+    assert [answer["label"] for answer in answers] == [None, 3, 3]
     assert [Path(answer["image"]).name for answer in answers] == [
         *("broken\\xe9.jpg", "caf\\xe9\x1b[31m.jpg", "good.jpg")
     ]

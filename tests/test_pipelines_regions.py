@@ -193,7 +193,7 @@ def test_the_answer_says_where_in_the_photo(regional: Tiny, tmp_path: Path) -> N
 
 def test_a_photo_asked_alone_is_found_as_in_the_submission(regional: Tiny) -> None:
     engine = Recognizer.load(regional.run)
-    database = engine.retriever.database
+    database = engine.opened.retriever.database
     assert database.images.per_image == 5 and len(database.images) == len(database.rows)
     answer = engine.recognize(regional.data / "images" / "thing0-2.jpg")
     assert answer.neighbors[0].image_id == "thing0-2"

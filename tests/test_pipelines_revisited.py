@@ -3,7 +3,6 @@
 import io
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -73,24 +72,6 @@ def test_queries_are_cropped_without_loss(source: Path, tmp_path: Path) -> None:
     whole = np.asarray(Image.open(source / "jpg/all_souls_000099.jpg"))
     # Python rounds 4.5 to the even 4, as Pillow's crop does.
     np.testing.assert_array_equal(crop, whole[2:95, 4:90])
-
-
-@pytest.mark.parametrize(
-    ("box", "expected"),
-    [
-        ((0.0, 0.0, 9.6, 20.0), (0, 0, 10, 20)),
-        ((0.5, 1.5, 8.0, 9.0), (0, 2, 8, 9)),
-        ((-3.0, 2.0, 500.0, 600.0), (0, 2, 30, 20)),
-    ],
-)
-def test_boxes_are_cut_to_the_image(box: Any, expected: tuple[int, ...]) -> None:
-    assert fit_box(box, (30, 20)) == expected
-
-
-@pytest.mark.parametrize("box", [(30.0, 0.0, 40.0, 20.0), (-9.0, 0.0, -1.0, 5.0), (1, 1, 1.4, 9)])
-def test_a_box_outside_of_the_image_is_refused(box: Any) -> None:
-    with pytest.raises(ValueError, match="is outside of an image of 30 x 20 pixels"):
-        fit_box(box, (30, 20))
 
 
 def test_a_turned_query_is_cropped_as_stored_and_turned_upright(

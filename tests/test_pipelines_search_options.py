@@ -61,7 +61,7 @@ def test_a_query_finds_what_the_submission_found(searched: Tiny) -> None:
         scores = [match.similarity for match in nearest]
         np.testing.assert_allclose(scores, [row["score"] for row in expected], atol=1e-4)
         assert {match.image_id for match in asked.neighbors} == {r["image_id"] for r in expected}
-        assert asked.landmark_id == answer["landmark_id"]
+        assert asked.label == answer["landmark_id"]
         assert asked.confidence == pytest.approx(answer["confidence"], abs=1e-3)
 
 

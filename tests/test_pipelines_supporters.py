@@ -12,7 +12,7 @@ from rerank.geometry import CHANCE_INLIERS, is_verified
 class Photo:
     """A database photo."""
 
-    landmark_id: int
+    label: int
     similarity: float
     inliers: int | None = None
 

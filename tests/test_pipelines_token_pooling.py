@@ -47,7 +47,7 @@ def test_a_query_is_described_as_by_embed(changes: str, fresh: Tiny, tmp_path: P
     assert stored.vectors.shape == (8, widths)
     for row, name in enumerate(stored.ids):
         image = describer.decode(fresh.data / "images" / f"{name}.jpg")
-        embeddings, _ = describer.describe(image, name)
+        embeddings, _ = describer.describe([image], [name])
         # A batch of one is summed in another order than one of four: the last bits may differ.
         np.testing.assert_allclose(embeddings.vectors[0], stored.vectors[row], atol=1e-6)
     assert np.ptp(stored.vectors @ stored.vectors.T) > 0.01  # of different photos

@@ -101,7 +101,8 @@ class Answer:
         """Return the answer to a part of a photo with what it locates where that is in the photo.
 
         Args:
-            left, top: pixels of the upright original, where the part begins.
+            left: pixels of the upright original, where the part begins.
+            top: likewise.
         """
 
         def move(match: Match) -> Match:

@@ -28,7 +28,7 @@ from rerank.features import FeatureExtractor, LocalFeatures
 
 from .engines import open_engine
 from .extractors import build_extractor
-from .photo import Photo
+from .photo import ImageSource, Photo
 
 Joint = Callable[[DecodedImage], tuple[LocalFeatures, NDArray[np.float32], HeadScores]]
 
@@ -56,9 +56,8 @@ class Describer:
             vectors, head = describe_batch(self.engine, pixels, self.views)
         regions = None
         if self.regions.count:
-            each = [
-                describe_pixel_regions(self.engine, p, self.regions, self.views) for p in pixels
-            ]
+            settings = self.regions, self.views
+            each = [describe_pixel_regions(self.engine, one, *settings) for one in pixels]
             regions = np.concatenate(each)
         unknown = np.full(len(images), -1, dtype=np.int64)
         return Embeddings(names, unknown, vectors, head, regions), features
@@ -73,9 +72,9 @@ class RunDescriber:
     recipe: Recipe
     fingerprint: str  # of all models together
 
-    def decode(self, photo: Photo) -> DecodedImage:
-        """Decode a photo as stages `embed` and `features` do. Raises ImageError."""
-        return photo.decode(decode_side(self.recipe), self.recipe.decode.max_pixels)
+    def decode(self, photo: ImageSource) -> DecodedImage:
+        """Decode a photo as stages `embed` and `features` do. Raises InputError."""
+        return Photo.of(photo).decode(decode_side(self.recipe), self.recipe.decode.max_pixels)
 
     def describe(
         self, images: Sequence[DecodedImage], names: Sequence[str], *, features: bool = True

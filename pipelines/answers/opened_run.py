@@ -190,10 +190,11 @@ class OpenedRun:
     def locate(self, image_id: str) -> ImageFile:
         """Return where a photo of the database is. Raises MissingFileError without the dataset."""
         added = find_file(self.retriever.database.added, image_id)
-        return self._dataset.locate(image_id) if added is None else added
+        return self.dataset.locate(image_id) if added is None else added
 
     @cached_property
-    def _dataset(self) -> Dataset:
+    def dataset(self) -> Dataset:
+        """That of the run. Raises MissingFileError where it is gone."""
         recorded = read_run(self.run)
         assert recorded is not None  # it was opened
         return Dataset(Path(recorded["data"]))
@@ -255,27 +256,27 @@ class OpenedRun:
 
     def _rank(self, evidence: Evidence, decisions: Decisions) -> list[list[Candidate]]:
         """Return the likeliest labels of each query, the guess first."""
-        model, votes = self.decision.model, decisions.ranked
-        if model is not None:
-            probabilities = [dict(found[:TOP]) for found in model.rank(evidence)]
-        else:
-            probabilities = [{} for _ in range(len(evidence))]
-        ranked = []
-        for query, known in enumerate(probabilities):
-            voted = dict(
-                zip(votes.labels[query].tolist(), votes.scores[query].tolist(), strict=True)
+        model = self.decision.model
+        probabilities = model.rank(evidence) if model else [[] for _ in range(len(evidence))]
+        guesses = decisions.guesses.labels.tolist()
+        voted = zip(decisions.ranked.labels.tolist(), decisions.ranked.scores.tolist(), strict=True)
+        return [
+            self._list_candidates(guess, dict(likely), dict(zip(*votes, strict=True)))
+            for guess, likely, votes in zip(guesses, probabilities, voted, strict=True)
+        ]
+
+    def _list_candidates(
+        self, guess: int, probabilities: dict[int, float], votes: dict[int, float]
+    ) -> list[Candidate]:
+        """Return the guess and what is likeliest after it, by labels' probabilities or votes."""
+        labels = [guess, *(label for label in probabilities or votes if label != guess)]
+        return [
+            Candidate(
+                label, self.retriever.name(label), probabilities.get(label), votes.get(label, 0.0)
             )
-            guess = int(decisions.guesses.labels[query])
-            labels = dict.fromkeys([*([guess] if guess >= 0 else []), *(known or voted)])
-            ranked.append(
-                [
-                    Candidate(
-                        label, self.retriever.name(label), known.get(label), voted.get(label, 0.0)
-                    )
-                    for label in [label for label in labels if label >= 0][:TOP]
-                ]
-            )
-        return ranked
+            for label in labels
+            if label >= 0
+        ][:TOP]
 
     def _find_region(self, best: Match | None, features: LocalFeatures | None) -> tuple[Point, ...]:
         """Return the corners around what was verified of a photo; none where nothing was."""

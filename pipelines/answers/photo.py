@@ -7,9 +7,10 @@ import hashlib
 import io
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +22,7 @@ from embed.decode_result import check_size, to_rgb
 from embed.image_file import FileSlice, ImageFile, read_image_file
 from rerank.hulls import Box
 
-ImageSource: TypeAlias = (
-    str | os.PathLike[str] | FileSlice | bytes | Image.Image | NDArray[np.uint8]
-)
+Pixels = NDArray[np.uint8]
 
 SUFFIXES = {b"\x89PNG": ".png", b"RIFF": ".webp"}  # of files that begin so; others are .jpg
 
@@ -37,7 +36,7 @@ class Photo:
     box: Box | None = None  # left, top, right, bottom in pixels of the upright original; None: all
 
     @classmethod
-    def of(cls, source: "ImageSource | Photo", name: str = "", box: Box | None = None) -> "Photo":
+    def of(cls, source: "ImageSource", name: str = "", box: Box | None = None) -> "Photo":
         """Take what people have; a Photo as it is, but for a name or a box that is given.
 
         Raises:
@@ -107,10 +106,18 @@ class Photo:
             raise ImageError(error.reason, error.found, self.name) from error
 
 
-def is_image(source: object) -> bool:
+ImageSource: TypeAlias = str | os.PathLike[str] | FileSlice | bytes | Image.Image | Pixels | Photo
+
+
+def is_image(source: object) -> TypeGuard[ImageSource]:
     """Tell whether this is one photo; else it is several."""
     kinds = (str, os.PathLike, FileSlice, bytes, bytearray, memoryview, Image.Image, Photo)
-    return isinstance(source, kinds) or (isinstance(source, np.ndarray) and source.ndim == 3)
+    return isinstance(source, kinds) or (isinstance(source, np.ndarray) and source.ndim != 4)
+
+
+def list_images(source: ImageSource | Sequence[ImageSource]) -> list[ImageSource]:
+    """Return one photo, or several, as a list."""
+    return [source] if is_image(source) else list(cast(Sequence[ImageSource], source))
 
 
 def save_photo(photo: Photo, folder: Path) -> Path:

@@ -67,7 +67,7 @@ def query(
     if html is not None:
         from pipelines.reports.page.query_page import write_query_page
 
-        write_query_page(recognizer.opened, answers, html)
+        write_query_page(recognizer, answers, html)
         print(f"wrote {html}", file=sys.stderr)  # standard output may be JSON
     if any(answer.error for answer in answers):
         raise typer.Exit(1)

@@ -24,6 +24,7 @@ from pipelines.answers.answer import Answer, Match
 from pipelines.answers.live import find_file
 from pipelines.answers.open_run import load_split_embeddings
 from pipelines.answers.opened_run import OpenedRun
+from pipelines.answers.photo import Photo
 from pipelines.answers.stored_model import open_head, open_model
 from pipelines.runs.engines import TORCH
 from pipelines.runs.members import list_members
@@ -132,7 +133,7 @@ class Explainer:
         database = self.opened.retriever.database
         added = find_file(database.added, image_id)
         if added is not None:  # a change has the descriptors of all models, one behind the other
-            image = self.opened.describer.decode(Photo.of(added))
+            image = self.opened.describer.decode(added)
             described, _ = self.first.describe([image], ("",))
             return np.asarray(described.vectors[0])
         folder = next(iter(list_members(self.opened.run, self.opened.recipe)))

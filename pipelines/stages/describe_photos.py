@@ -18,7 +18,6 @@ from embed.parts import write_part
 from embed.shards import Embeddings
 from embed.shards import make_rows as make_embedding_rows
 from pipelines.answers.describer import RunDescriber
-from pipelines.answers.photo import Photo
 from pipelines.runs.job import count_workers
 from rerank.features import LocalFeatures
 from rerank.store import ROWS_PER_GROUP
@@ -59,7 +58,7 @@ def describe_photos(
 
     def decode(place: int) -> DecodedImage | Failure:
         try:
-            return describer.decode(Photo.of(files[place][1]))
+            return describer.decode(files[place][1])
         except ImageError as error:
             return Failure(place, error.reason, str(error))
 
@@ -77,7 +76,7 @@ def describe_photos(
                     embeddings, features = describer.describe([image], [files[place][0]])
                     found.positions.append(place)
                     found.embeddings.append(embeddings)
-                    found.features += features
+                    found.features.extend(features)
                 meter.advance(1)
             yield found
 

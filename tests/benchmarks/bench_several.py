@@ -110,10 +110,9 @@ HEADER = """\
 
 def open_engine(run: Path) -> Recognizer:
     """Load a run that gives MOST answers, decided as it was made to."""
-    engine = Recognizer.load(run)
-    recipe = change_recipe(engine.opened.recipe, [f"decide.most_answers={MOST}"])
-    engine.opened.decision = replace(engine.opened.decision, recipe=recipe)
-    return engine
+    opened = Recognizer.load(run).opened
+    recipe = change_recipe(opened.recipe, [f"decide.most_answers={MOST}"])
+    return Recognizer(replace(opened, decision=replace(opened.decision, recipe=recipe)))
 
 
 def list_truths(dataset: Dataset, known: set[int]) -> dict[str, int]:
@@ -127,7 +126,7 @@ def list_truths(dataset: Dataset, known: set[int]) -> dict[str, int]:
 def measure(run: Path, count: int, into: Path) -> Iterator[str]:
     """Yield the lines of a Markdown table."""
     engine = open_engine(run)
-    dataset = Dataset(engine.data)
+    dataset = engine.opened.dataset
     truths = list_truths(dataset, set(engine.opened.retriever.database.rows.landmark_ids.tolist()))
     yield HEADER
     chosen = np.random.default_rng(0).permutation(sorted(truths))[: 2 * count].tolist()

@@ -12,6 +12,7 @@ from pipelines.answers.answer import Answer, Match
 from pipelines.answers.opened_run import OpenedRun
 from pipelines.answers.photo import Photo as PhotoSource
 from pipelines.answers.supporters import name_landmark
+from pipelines.recognizer import Recognizer
 
 from .pairs import (
     NO_PHOTO,
@@ -29,15 +30,15 @@ from .records import Case, Picture, QueryPage
 from .render import save_page
 
 
-def write_query_page(opened: OpenedRun, answers: Sequence[Answer], path: Path) -> None:
+def write_query_page(recognizer: Recognizer, answers: Sequence[Answer], path: Path) -> None:
     """Write a page with the answers to photos.
 
     Args:
-        opened: that gave the answers.
+        recognizer: that gave the answers.
         answers: in the order of the page.
         path: the HTML file to write.
     """
-    opened = opened.followed()  # lest changes were put into one since
+    opened = recognizer.opened
     shower = _Shower(opened)
     database = opened.retriever.database
     facts = (
