@@ -58,7 +58,7 @@ def test_one_photo_is_one_answer_and_several_are_as_many(
         assert one.confidence == pytest.approx(other.confidence, abs=1e-3)
         assert one.image == other.image
     assert recognizer.recognize([]) == []
-    assert recognizer.recognize(tuple(paths[:1])) == together[:1] or len(together) == 3
+    assert len(recognizer.recognize(tuple(paths[:1]))) == 1
 
 
 def test_what_cannot_be_read_is_an_answer_beside_the_others(
