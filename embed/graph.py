@@ -4,6 +4,7 @@ Reads graph.json, graph.xml and graph.bin of a folder, which `graph_export` writ
 pixels and holds all that the model does with them, from normalisation to descriptors of length 1.
 """
 
+import copy
 import importlib.metadata
 import importlib.util
 import json
@@ -13,7 +14,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -203,6 +204,12 @@ class GraphEngine:
     def dim(self) -> int:
         """Values of a descriptor."""
         return self.spec.dim
+
+    def asking(self, classifier: ArrayClassifier | None) -> Self:
+        """Return the same engine, whose images are asked of another classifier, or of none."""
+        other = copy.copy(self)
+        other.classifier = classifier
+        return other
 
     def fit_batch(self, size: int) -> int:
         """Return how many images at a time are worth while, at most so many."""

@@ -13,7 +13,7 @@ from embed.errors import InputError
 from pipelines.runs.job import Job, pick_known_run
 from pipelines.runs.networks import check_networks, settle_network
 from pipelines.runs.recipe import make_recipe
-from pipelines.stages.train import _check, _check_devices
+from pipelines.stages.training_checks import check_devices, check_training
 from pipelines.stages.training_set import load_training_set
 from tests.conftest import Tiny
 from tests.datasets import cairn, make_job, make_recipe_file
@@ -131,7 +131,7 @@ def test_a_share_that_a_validation_table_overrules_is_told_of(
     (fresh.data / "validation.csv").write_text(f"{rows[0]}\n{rows[-1]}\n")
     job = make_job(fresh.data, fresh.run, fresh.recipe)
     caplog.set_level(logging.INFO)
-    _check(load_training_set(job.dataset, job.recipe.train), job)
+    check_training(load_training_set(job.dataset, job.recipe.train), job)
     assert "train.validation_share = 0.25 changes nothing: " in caplog.text
     assert "a batch has all" not in caplog.text
 
@@ -139,9 +139,9 @@ def test_a_share_that_a_validation_table_overrules_is_told_of(
 def test_more_gpus_than_there_are_end_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    _check_devices(1)
+    check_devices(1)
     with pytest.raises(InputError, match="--devices 2, but there are 1 GPUs here"):
-        _check_devices(2)
+        check_devices(2)
 
 
 def test_a_stride_that_the_network_lacks_ends_before_any_training(fresh: Tiny) -> None:

@@ -153,7 +153,9 @@ class Order:
             self._check()
         if not self._members:
             if "train" in self.redo and not self._made:
-                from .train import check_joint  # torch takes seconds, which are spent anyway
+                from .training_checks import (
+                    check_joint,  # torch takes seconds, which are spent anyway
+                )
 
                 check_joint(self.job)
             trained = self._resolve(keys.model_artifact(self.job), _train)
