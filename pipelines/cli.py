@@ -5,7 +5,6 @@ fast.
 """
 
 import functools
-import importlib.metadata
 import io
 import logging
 import os
@@ -169,6 +168,8 @@ app.add_typer(recipe, name="recipe", rich_help_panel=MAKE)
 
 def _print_version(requested: bool) -> None:
     if requested:
+        import importlib.metadata  # .04 s
+
         print(f"cairn {importlib.metadata.version('cairn')}")
         raise typer.Exit
 

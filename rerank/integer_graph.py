@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embed.graph import has_runtime
+from embed.graph import has_runtime, import_runtime
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +38,7 @@ class IntegerGraph:
             RuntimeError: OpenVINO cannot, or sums wrongly: without VNNI some processors clip sums
                 of two products at 16 bits.
         """
-        import openvino  # .3 s, which float32 does without
-
+        openvino = import_runtime()
         self._runtime, self._tensor = openvino.Core(), openvino.Tensor
         self._graph = _build(dim)
         self._idle: list[Any] = []  # requests that no thread uses
@@ -105,9 +104,8 @@ def _fill_up(rows: Bytes) -> tuple[Bytes, Floats]:
 
 def _build(dim: int) -> Any:
     """Return openvino.Model: [N, D] uint8 and [M, D] int8, offsets, inverse norms to [N, M]."""
-    import openvino  # deferred as above
-    from openvino import opset14 as ops  # deferred as above
-
+    openvino = import_runtime()
+    ops = openvino.opset14
     unsigned, signed, real = openvino.Type.u8, openvino.Type.i8, openvino.Type.f32
 
     def quantize(node: Any, low: float) -> Any:

@@ -200,6 +200,19 @@ def test_what_the_user_can_mend_is_advice(
     assert not list(tiny.run.glob("fault-*.txt"))
 
 
+def test_help_imports_nothing_that_takes_long() -> None:
+    code = (
+        "import sys; from pipelines.cli import main\n"
+        "sys.argv = ['cairn', '--help']\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        "print([m for m in ('numpy', 'pydantic', 'pyarrow') if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "[]\n")
+
+
 def test_an_extra_that_is_missing_is_named_before_anything_is_done(
     fresh: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
