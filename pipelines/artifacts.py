@@ -19,7 +19,7 @@ from typing import Any
 from embed.errors import InputError
 from embed.files import writing
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 LIBRARIES = (
     *("torch", "timm", "faiss-cpu", "faiss-gpu", "numpy"),
     *("opencv-python-headless", "pillow", "pyarrow"),
