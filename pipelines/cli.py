@@ -37,6 +37,7 @@ from pipelines.commands import (
     run,
     scores,
     select,
+    share,
     sources,
     stages,
     urls,
@@ -45,6 +46,7 @@ from pipelines.commands import (
 
 GOES_ON = "interrupted; the same command goes on from here"
 MAKE, QUERY, EVALUATE = "Make a run, stage by stage", "Query", "Evaluate"
+SHARE = "Hand a run on"
 CHANGE = "Change what is known, without training"
 GROUP = "Begin with photos that nobody has labelled"
 GET, CHOOSE = "Make a dataset folder", "Look at it, choose from it"
@@ -152,6 +154,7 @@ app = _make_app(
         GROUP: (discover.discover,),
         MAKE: (run.run, stages.train, stages.embed, stages.index, stages.submit),
         QUERY: (query.query, explain.explain),
+        SHARE: (share.pack, share.unpack),
         CHANGE: (changes.add, changes.remove, changes.landmarks, changes.compact),
         EVALUATE: (
             scores.evaluate,

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from embed.errors import InputError
-from pipelines.runs.job import Job, pick_known_run
+from pipelines.runs.job import Job, find_moved
 from pipelines.runs.networks import check_networks, settle_network
 from pipelines.runs.recipe import make_recipe
 from pipelines.stages.training_checks import check_devices, check_training
@@ -117,9 +117,9 @@ def test_a_recipe_that_takes_back_what_was_set_is_told_of(
 def test_data_beside_a_run_of_others_are_told_to_be_of_no_use(
     finished: Tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert pick_known_run(finished.data, finished.run) == finished.run
+    assert find_moved(finished.data, finished.run) is None
     assert caplog.messages == []
-    assert pick_known_run(tmp_path, finished.run) == finished.run
+    assert find_moved(tmp_path, finished.run) is None
     assert f"--data {tmp_path} changes nothing: {finished.run} is of {finished.data}" in caplog.text
 
 

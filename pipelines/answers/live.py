@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from embed.columns import read_parquet, to_array, to_column, to_mask
-from embed.errors import MissingFileError
+from embed.errors import InputError, MissingFileError
 from index.rows import ROWS, RowTable
 from pipelines.artifacts import CHANGES, hash_values, load_manifest, name_maker
 from pipelines.datasets.naming import name_landmark
@@ -39,10 +39,19 @@ class AddedPhotos:
     kept: Bools  # [n] which of the photos of the change they are
 
     @cached_property
-    def files(self) -> dict[str, Path]:
-        """Where the copy of each is."""
-        names = zip(*(self.images[c].to_pylist() for c in ("image_id", "file")), strict=True)
-        return {image_id: self.change.folder / PHOTOS / name for image_id, name in names}
+    def files(self) -> dict[str, Path | None]:
+        """Where the copy of each is; None of one that the run was packed without.
+
+        Raises:
+            InputError: a name is no file's of the folder, which no command writes.
+        """
+        columns = (self.images[name].to_pylist() for name in ("image_id", "file"))
+        named = dict(zip(*columns, strict=True))
+        if odd := [name for name in named.values() if name is not None and Path(name).name != name]:
+            path = self.change.folder / IMAGES
+            raise InputError(f"{path} names {odd[0]!r}, which is no file of {PHOTOS}/")
+        folder = self.change.folder / PHOTOS
+        return {n: None if name is None else folder / name for n, name in named.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +79,7 @@ class Live:
 
 
 def find_file(added: Sequence[AddedPhotos], image_id: str) -> Path | None:
-    """Return where the copy of an added photo is; None of a photo that was not added."""
+    """Return where the copy of an added photo is; None where there is none."""
     return next((each.files[image_id] for each in added if image_id in each.files), None)
 
 

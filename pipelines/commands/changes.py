@@ -153,12 +153,12 @@ def compact(data: Data = None, run: Run = None) -> None:
 def _open_job(data: Path | None, run: Path | None) -> "Job":
     """Return the run that is asked for, with the recipe that it has recorded."""
     from embed.errors import MissingFileError
-    from pipelines.runs.job import open_job, pick_known_run
+    from pipelines.runs.job import find_moved, open_job, pick_run
 
-    run = pick_known_run(data, run)
+    run = pick_run(data, run)
     if not (run / "run.json").is_file():
         raise MissingFileError(f"no run in {run}; make one: cairn index --data FOLDER --run {run}")
-    return open_job(None, run, None, None)
+    return open_job(find_moved(data, run), run, None, None)
 
 
 def _list_photos(

@@ -42,10 +42,10 @@ def query(
     try:
         from pipelines.answers.engines import begin_engines
         from pipelines.datasets.images import list_images
-        from pipelines.runs.job import pick_known_run, read_run
+        from pipelines.runs.job import find_moved, pick_run, read_run
         from pipelines.runs.recipe import make_recipe
 
-        paths, folder = list_images(images), pick_known_run(data, run)
+        paths, folder = list_images(images), pick_run(data, run)
         if recorded := read_run(folder):  # the network is compiled while the rest is imported
             begin_engines(folder, make_recipe(recorded["settings"], str(folder)))
         from embed.printable import encodable
@@ -53,7 +53,7 @@ def query(
         from pipelines.reports.tables import open_console, print_answer
     finally:
         gc.enable()
-    recognizer = Recognizer.load(folder, min_precision=min_precision)
+    recognizer = Recognizer.load(folder, min_precision=min_precision, data=find_moved(data, folder))
     console, answers = open_console(), []
     for path in paths:
         answer = recognizer.recognize(path, neighbors=neighbors)

@@ -4,7 +4,7 @@ Reads and writes changes/ of a run: a folder a change, 000001/ and so on, each a
 database. What is in one, besides manifest.json, which is written last and makes it count:
 
 - images.parquet: image_id, landmark_id, file, bytes and sha256 of the photos it adds, which are in
-  images/
+  images/; no file of those that the run was packed without
 - embeddings/ and features/: their parts, as described, before any whitening
 - failures.parquet: photos that could not be read
 - removed.parquet: image_id of the photos it removes, and in_index: whether index/ has them
@@ -111,7 +111,11 @@ def list_copies(folder: Path) -> list[FileRecord]:
     if not Change(folder, require_manifest(folder)).adds:
         return []
     rows = read_parquet(intact_file(folder, IMAGES)).to_pylist()
-    return [FileRecord(f"{PHOTOS}/{row['file']}", row["bytes"], row["sha256"]) for row in rows]
+    return [
+        FileRecord(f"{PHOTOS}/{row['file']}", row["bytes"], row["sha256"])
+        for row in rows
+        if row["file"] is not None
+    ]
 
 
 def _list_folders(run: Path) -> list[Path]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embed.decode_result import ImageError
-from embed.failure import Failure
+from embed.failure import Failure, name_from
 from embed.files import writing
 from embed.image_file import ImageFile, limit_bytes, read_image_file
 from embed.printable import encodable
@@ -31,6 +31,7 @@ from pipelines.answers.live import Live, find_file, load_live
 from pipelines.answers.open_run import check_recipe
 from pipelines.artifacts import Manifest, hash_file, make_key, record_file
 from pipelines.datasets.naming import name_photo
+from pipelines.datasets.thumbnails import StoredThumbnail
 from pipelines.progress import progress_meter
 from pipelines.runs.changes import (
     FAILURES,
@@ -136,8 +137,7 @@ def _add(job: Job, photos: list[_Named], sieve: "_Sieve", result: Addition) -> N
         if not added:
             return
         _write_photos(added, folder)
-        ids = [photo.image_id for photo in photos]
-        _write_failures(ids, result.failures, folder)
+        _write_failures(photos, result.failures, folder)
         manifest = make_manifest(job, describer, len(added), len(result.failures))
         names = {
             photo.landmark.label: photo.landmark.name
@@ -160,7 +160,7 @@ def make_manifest(job: Job, describer: RunDescriber, written: int, failed: int) 
         stage=STAGE,
         key=make_key(STAGE, settings, inputs),
         settings=settings,
-        recipe=job.recipe_name,
+        recipe=Path(job.recipe_name).stem,
         recipe_sha256=job.recipe.sha256,
         inputs=inputs,
         outputs=[],
@@ -188,11 +188,14 @@ def _write_photos(photos: Sequence[_Named], folder: Path) -> None:
         pq.write_table(pa.table(columns), temporary)
 
 
-def _write_failures(ids: Sequence[str], failures: Sequence[Failure], folder: Path) -> None:
+def _write_failures(photos: Sequence[_Named], failures: Sequence[Failure], folder: Path) -> None:
     if failures:
         failures = [replace(each, message=encodable(each.message)) for each in failures]
+        named = [
+            each for one in failures for each in name_from(photos[one.position].path.parent, [one])
+        ]
         with writing(folder / FAILURES) as temporary:
-            write_failures(temporary, ids, failures)
+            write_failures(temporary, [photo.image_id for photo in photos], named)
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,7 +259,14 @@ class _Sieve:
             place = find_file(self.live.added, image_id) or self.job.dataset.locate(image_id)
             return self._read(path) == self._read(place)
         except (ImageError, FileNotFoundError):
-            return missing
+            small = self._find_thumbnail(image_id)
+            return (
+                missing if small is None or not path.is_file() else hash_file(path) == small.sha256
+            )
+
+    def _find_thumbnail(self, image_id: str) -> StoredThumbnail | None:
+        """Return what a dataset without photos knows of one."""
+        return self.job.dataset.find_thumbnail(image_id) if self.job.data.is_dir() else None
 
     def _read(self, place: ImageFile) -> bytes:
         return read_image_file(place, limit_bytes(self.job.max_pixels))

@@ -77,7 +77,7 @@ def make_plain_manifest(job: Job) -> Manifest:
         stage=STAGE,
         key=make_key(STAGE, {}, {}),
         settings={},
-        recipe=job.recipe_name,
+        recipe=Path(job.recipe_name).stem,
         recipe_sha256=job.recipe.sha256,
         inputs={},
         outputs=[],

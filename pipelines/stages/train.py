@@ -16,6 +16,7 @@ from pathlib import Path
 
 from classify_head.heads import Head, save_head
 from embed.errors import InputError
+from embed.failure import name_from
 from embed.graph import GRAPH_FILES
 from embed.history import (
     CURVES,
@@ -87,7 +88,7 @@ def train(artifact: Artifact) -> Manifest:
     if job.profile:
         for line in profile.table().splitlines():
             logger.info("%s", line)
-    _save_record(trained, ids, folder)
+    _save_record(trained, job.dataset.folder, ids, folder)
     outputs = list(OUTPUTS)
     if isinstance(trainer.local, MapObjective):
         save_joint(trainer.local, folder / LOCAL_FILE)
@@ -266,8 +267,8 @@ def _list_images(job: Job, training: TrainingSet) -> TrainingImages:
     return TrainingImages(paths, training.labels, examples, () if examples is None else ids)
 
 
-def _save_record(trained: TrainingResult, ids: tuple[str, ...], folder: Path) -> None:
+def _save_record(trained: TrainingResult, data: Path, ids: tuple[str, ...], folder: Path) -> None:
     """Write how the training went; the manifest, written later, makes it count."""
     save_history(trained.history, folder / "history.csv")
     save_steps(trained.trainer.progress.steps, folder / "metrics.csv")
-    write_failures(folder / "failures.parquet", ids, trained.trainer.failures)
+    write_failures(folder / "failures.parquet", ids, name_from(data, trained.trainer.failures))
