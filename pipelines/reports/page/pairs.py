@@ -55,7 +55,7 @@ def read_photo(
         box: largest width and height it is shown at, pixels.
     """
     if path is None:
-        return Photo(None, features)
+        return PagePhoto(None, features)
     try:
         image = decode_image(path, min_side=max(box), max_pixels=max_pixels)
     except ImageError:
