@@ -117,8 +117,7 @@ def test_a_missing_dataset_says_how_to_make_one(name: str, tmp_path: Path) -> No
     assert end.status == 1
     assert end.err.strip() == (
         f"error: no dataset folder at {tmp_path / 'absent'}; make one with `cairn data`, "
-        "or name yours: --data (of a run whose dataset was moved: cairn submit --run RUN --data "
-        "FOLDER)"
+        "or name yours: --data (of a run whose dataset was moved, too: it says where that is now)"
     )
 
 

@@ -23,8 +23,7 @@ def pack(
 ) -> None:
     """Write a run into one file that answers anywhere, with a model card.
 
-    What only the training needs is left out, and nothing in it is code. --data names the dataset if
-    it was moved.
+    What only the training needs is left out, and nothing in it is code.
     """
     from pipelines.reports.units import format_bytes
     from pipelines.runs.job import find_moved, open_job

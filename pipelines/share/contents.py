@@ -16,7 +16,7 @@ from pipelines.runs.verify import is_stale
 
 
 @dataclass(frozen=True)
-class Contents:
+class PackList:
     """The artifacts of a run, by their folders."""
 
     packed: dict[Path, Manifest]
@@ -24,7 +24,7 @@ class Contents:
     submitted: bool  # there is a submission, of what the run is now
 
 
-def choose_contents(job: Job) -> Contents:
+def choose_contents(job: Job) -> PackList:
     """Return what goes into the archive of a run.
 
     Raises:
@@ -54,7 +54,7 @@ def choose_contents(job: Job) -> Contents:
         for path in run.glob(pattern)
         if path not in packed and load_manifest(path) is not None
     ]
-    return Contents(packed, tuple(sorted(others)), submitted)
+    return PackList(packed, tuple(sorted(others)), submitted)
 
 
 def _require(folder: Path, again: str) -> Manifest:

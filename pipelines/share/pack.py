@@ -46,7 +46,7 @@ from pipelines.runs.packed import list_left_out
 from .archive import ArchiveWriter, writing_archive
 from .card import CARD, README, Card
 from .card_text import format_card
-from .contents import Contents, choose_contents
+from .contents import PackList, choose_contents
 from .names import check_names
 
 STAGE = "pack"
@@ -130,7 +130,7 @@ def _staging(file: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _list_photos(job: Job, contents: Contents) -> list[str]:
+def _list_photos(job: Job, contents: PackList) -> list[str]:
     """Return the ids of the photos that pages show: of the database, and of queries."""
     table = load_live(job.run).table
     ids: list[str] = table.ids(sorted(table.by_landmark.tolist())).to_pylist()
