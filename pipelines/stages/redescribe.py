@@ -27,7 +27,7 @@ def redescribe(job: Job) -> None:
 
     def write_parts(folder: Path) -> Manifest:
         describer = load_describer(job.run, job.recipe)
-        files = [each for photos in live.added for each in photos.files.items()]
+        files = [each for photos in live.added for each in photos.list_files()]
         _check_copies(job, live)
         manifest = make_manifest(job, describer, len(files), 0)
         with progress_meter("describe added photos", len(files)) as meter:
@@ -44,7 +44,7 @@ def redescribe(job: Job) -> None:
 def _check_copies(job: Job, live: Live) -> None:
     for photos in live.added:
         hashes = photos.images["sha256"].to_pylist()
-        for (image_id, path), sha256 in zip(photos.files.items(), hashes, strict=True):
+        for (image_id, path), sha256 in zip(photos.list_files(), hashes, strict=True):
             if not path.is_file() or hash_file(path) != sha256:
                 state = "damaged" if path.is_file() else "missing"
                 raise InputError(f"{path} is {state}; {_advise(job, image_id)}")
