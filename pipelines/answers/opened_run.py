@@ -36,7 +36,7 @@ from rerank.geometry import is_verified
 from rerank.hulls import Box, convex_hull, inlier_points
 
 from .answer import Answer, Match, Point, RankedLabel, make_answers
-from .decision import Decision, at_precision, load_decision
+from .decision import Decision, at_precision, is_made, load_decision, read_made
 from .describer import RunDescriber, load_describer
 from .extras import make_extras
 from .further import add_further
@@ -73,6 +73,8 @@ class OpenedRun:
     retriever: Retriever  # with those of the generation
     generation: Generation
     decision: Decision
+    made: tuple[int, ...]  # when index and decision were
+    asked: tuple[float | None, str]  # as open takes them
 
     @classmethod
     def open(
@@ -94,18 +96,27 @@ class OpenedRun:
             raise MissingFileError(
                 f"no run in {run}; make one: cairn index --data FOLDER --run {run}"
             )
+        made = read_made(run)  # before: what is made while it is read is seen next
         recipe = make_recipe(recorded["settings"], str(run))
         describer = load_describer(run, recipe, engine=engine)
         indexed = open_retriever(run, recipe, describer.fingerprint, changes=False)
         decision = load_decision(run, recipe, indexed.database)
         if min_precision is not None:
             decision = at_precision(decision, run, min_precision)
-        opened = cls(run, recipe, describer, indexed, indexed, (), decision).followed()
+        asked = min_precision, engine
+        opened = cls(run, recipe, describer, indexed, indexed, (), decision, made, asked).followed()
         opened._compare_engines()
         return opened
 
     def followed(self) -> "OpenedRun":
-        """Return the run as it is by now: itself, where nothing was added or removed since."""
+        """Return the run as it is by now: itself, where nothing was added or removed since.
+
+        What is made anew is opened anew when all of it is there, and answers as it was until then.
+        """
+        if read_made(self.run) != self.made:
+            min_precision, engine = self.asked
+            ready = is_made(self.run)
+            return OpenedRun.open(self.run, min_precision, engine=engine) if ready else self
         generation = read_generation(self.run)  # before: what comes while it is read is seen next
         if generation == self.generation:
             return self
