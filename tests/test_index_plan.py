@@ -63,15 +63,15 @@ def test_what_is_chosen_finds_enough_in_the_memory(
 def test_what_is_chosen_finds_enough_of_as_many_neighbours_as_are_asked_for(
     vectors: NDArray[np.float32],
 ) -> None:
-    settings = SearchSettings(factory="IVF32,PQ16x4fs", recall=0.97)
+    settings = SearchSettings(factory="IVF32,Flat", recall=0.95)
     few, short = plan_index(vectors, settings)
-    many, report = plan_index(vectors, settings, neighbors=200)
-    assert Trial.draw(vectors, 300, 200).measure(few) < 0.96
-    assert Trial.draw(vectors, 300, 200).measure(many) >= 0.96
-    assert report.neighbors == 200 and report.recall_of_neighbors >= 0.97
-    assert report.recall >= short.recall >= 0.97
-    assert f"{report.recall_of_neighbors:.4f} of the 200 nearest" in str(report)
-    assert short.neighbors == 10 and "of the 200" not in str(short)
+    many, report = plan_index(vectors, settings, neighbors=100)
+    trial = Trial.draw(vectors, 300, 100)
+    assert trial.measure(few) < 0.9 < 0.94 < trial.measure(many)
+    assert report.neighbors == 100 and report.recall_of_neighbors >= 0.95
+    assert report.recall >= short.recall >= 0.95
+    assert f"{report.recall_of_neighbors:.4f} of the 100 nearest" in str(report)
+    assert short.neighbors == 10 and "of the 100" not in str(short)
     assert plan_index(vectors, settings, neighbors=10)[1].parameters == short.parameters
 
 

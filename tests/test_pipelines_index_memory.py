@@ -19,13 +19,14 @@ import numpy as np
 from embed.head_scores import HeadScores
 from embed.parts import write_part
 from embed.shards import make_rows, write_images
+from index import plan
 from pipelines.artifacts import Manifest, record_file, save_manifest
 from pipelines.runs.artifact import Artifact
 from pipelines.runs.recipe import load_recipe, change_recipe
 from pipelines.stages import fit_search, index
 
 run, count, dim = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-fit_search.FITTED = 1 << 21
+fit_search.FITTED, plan.QUERIES = 1 << 21, 100
 folder = run / "embeddings" / "index"
 folder.mkdir(parents=True)
 ids, size = [f"photo{row}" for row in range(count)], 10_000
