@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embed.errors import InputError, MissingFileError
-from pipelines.artifacts import FileRecord, Manifest, load_manifest, remedy_file
+from pipelines.artifacts import FileRecord, Manifest, load_manifest, remedy, remedy_file
 from pipelines.progress import Advance, progress_bar
 
-from .changes import STAGE, list_copies
+from .changes import STAGE, find_lost, list_copies
 from .integrity import find_damage, make_error
 from .job import read_run
 from .names import FILE as NAMES_FILE
@@ -54,6 +54,7 @@ def verify_run(run: Path) -> list[CheckedArtifact]:
     missing = _list_missing(folders)
     found = [each for each in found if run / each.artifact not in missing]
     found += [_report_missing(run, folder) for folder in sorted(missing)]
+    found += [_report_lost(run, folder) for folder in find_lost(run)]
     return [*found, _count_unlisted(run, folders)]
 
 
@@ -170,6 +171,16 @@ def _list_missing(folders: Iterable[Path]) -> set[Path]:
 def _report_missing(run: Path, folder: Path) -> CheckedArtifact:
     what = "has no manifest" if folder.is_dir() else "is missing"
     advice = f"{folder} {what}, and others were made from it; {remedy_file(folder, missing=True)}"
+    return CheckedArtifact(str(folder.relative_to(run)), 0, 0, "missing", (advice,))
+
+
+def _report_lost(run: Path, folder: Path) -> CheckedArtifact:
+    """Tell of a change that does not count any more."""
+    what = "has no manifest" if folder.is_dir() else "is gone"
+    advice = (
+        f"{folder} {what}, though later changes follow it: what it added is not found; "
+        f"{remedy(folder)}"
+    )
     return CheckedArtifact(str(folder.relative_to(run)), 0, 0, "missing", (advice,))
 
 
