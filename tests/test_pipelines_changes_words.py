@@ -5,11 +5,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
+from pipelines.answers.answer import Answer
 from pipelines.answers.live import load_live
-from pipelines.answers.query import QueryEngine
+from pipelines.recognizer import Recognizer
 from pipelines.runs.changes import find_lost, list_changes
 from pipelines.runs.verify import verify_run
 from pipelines.sources.new_photos import NewPhoto, Said
@@ -158,23 +158,23 @@ def test_copies_whose_names_might_be_one_are_two_files(tiny: Tiny, tmp_path: Pat
         compact(open_run(tiny.run))
 
 
-def test_an_engine_that_is_open_follows_an_index_that_is_made_anew(
-    tiny: Tiny, tmp_path: Path
-) -> None:
-    engine = QueryEngine(tiny.run)
-    photo = tiny.data / "images" / "thing1-0.jpg"
-    before = engine.ask(photo, 30)
+def test_what_is_open_follows_an_index_that_is_made_anew(tiny: Tiny) -> None:
+    opened, photo = Recognizer.load(tiny.run), tiny.data / "images" / "thing1-0.jpg"
+
+    def ask(recognizer: Recognizer) -> Answer:
+        return recognizer.recognize(photo, neighbors=30)
+
+    before = ask(opened)
     manifest = tiny.run / "decision" / "manifest.json"
     content = manifest.read_bytes()
     manifest.unlink()  # as while it is made
     remove_photos(open_run(tiny.run), [], ["thing1-0"])
-    assert engine.ask(photo, 30) == before
+    assert ask(opened) == before
     manifest.write_bytes(content)
-    assert "thing1-0" not in [near.image_id for near in engine.ask(photo, 30).neighbors]
+    assert "thing1-0" not in [near.image_id for near in ask(opened).neighbors]
     make_recipe_file(tiny.recipe, "[search]\nwhiten = 'pca'\nwhiten_dim = 6\n")
     rows = list_rows(tiny.run)
     assert cairn("index", *tiny.options).status == 0
-    answer = engine.ask(photo, 30)
-    assert engine.recognizer.database.whitening is not None
-    assert answer == QueryEngine(tiny.run).ask(photo, 30) and list_rows(tiny.run) == rows
-    assert np.isfinite(answer.confidence)
+    assert ask(opened) == ask(Recognizer.load(tiny.run))
+    assert opened.opened.retriever.database.whitening is not None
+    assert list_rows(tiny.run) == rows
