@@ -181,7 +181,10 @@ def load_manifest(folder: Path) -> Manifest | None:
 def remedy(folder: Path) -> str:
     """Say how an artifact is made anew: by one command where it is a run's."""
     if folder.parent.name == CHANGES:  # what was added is nowhere else
-        return f"put it back from a copy, or delete {folder} and add its photos again: cairn add"
+        return (
+            f"put it back from a copy; or save {folder / 'images'}, delete {folder} and add those "
+            "photos again: cairn add"
+        )
     if _is_split(folder):  # whole parts are kept
         return f"delete {folder / 'manifest.json'}, and make it anew: {name_maker(folder)}"
     if folder.name == PACKED_DATA and (folder.parent / "run.json").is_file():

@@ -78,7 +78,7 @@ def check_whole(run: Path) -> None:
         parts = photos.change.parts("features")
         extractor = photos.change.manifest.inputs["extractor"]
         store = FeatureStore(photos.change.folder, extractor, parts=parts)
-        for image_id, path in photos.files.items():
+        for image_id, path in photos.list_files():
             assert path and path.is_file() and store.get(image_id) is not None
 
 

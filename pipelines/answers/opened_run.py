@@ -6,9 +6,9 @@ candidates.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ from rerank.geometry import is_verified
 from rerank.hulls import Box, convex_hull, inlier_points
 
 from .answer import Answer, Match, Point, RankedLabel, make_answers
-from .decision import Decision, at_precision, load_decision
+from .decision import Decision, at_precision, is_made, load_decision, read_made
 from .describer import RunDescriber, load_describer
 from .extras import make_extras
 from .further import add_further
@@ -76,6 +76,8 @@ class OpenedRun:
     retriever: Retriever  # with those of the generation
     generation: Generation
     decision: Decision
+    made: tuple[int, ...]  # when index and decision were
+    again: Callable[[], "OpenedRun"]  # opens it as it was opened
 
     @classmethod
     def open(
@@ -103,19 +105,35 @@ class OpenedRun:
             raise MissingFileError(
                 f"no run in {run}; make one: cairn index --data FOLDER --run {run}"
             )
+        made = read_made(run)  # before: what is made while it is read is seen next
         recipe = make_recipe(recorded["settings"], str(run))
         describer = load_describer(run, recipe, engine=engine)
         indexed = open_retriever(run, recipe, describer.fingerprint, changes=False)
         decision = load_decision(run, recipe, indexed.database)
         if min_precision is not None:
             decision = at_precision(decision, run, min_precision)
-        data = data or find_data(run, recorded)
-        opened = cls(run, data, recipe, describer, indexed, indexed, (), decision).followed()
+        opened = cls(
+            run,
+            data or find_data(run, recorded),
+            recipe,
+            describer,
+            indexed=indexed,
+            retriever=indexed,
+            generation=(),
+            decision=decision,
+            made=made,
+            again=partial(cls.open, run, min_precision, engine=engine, data=data),
+        ).followed()
         opened._compare_engines()
         return opened
 
     def followed(self) -> "OpenedRun":
-        """Return the run as it is by now: itself, where nothing was added or removed since."""
+        """Return the run as it is by now: itself, where nothing was added or removed since.
+
+        What is made anew is opened anew when all of it is there, and answers as it was until then.
+        """
+        if read_made(self.run) != self.made:
+            return self.again() if is_made(self.run) else self
         generation = read_generation(self.run)  # before: what comes while it is read is seen next
         if generation == self.generation:
             return self

@@ -4,6 +4,7 @@ Writes run.json into the run folder, so that a later command need only name the 
 """
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -108,9 +109,18 @@ def locking(folder: Path, advice: str, *, wait: bool = False) -> Iterator[None]:
         wait: for a process that is at it.
 
     Raises:
-        InputError: one is at it, and it is not waited for.
+        InputError: one is at it, and it is not waited for, or the folder cannot be written.
     """
-    with (folder / ".lock").open("w") as file:
+    try:
+        opened = (folder / ".lock").open("w")
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        reason = os.strerror(error.errno).lower()
+        raise InputError(
+            f"{folder} cannot be written ({reason}); allow it, or name a copy of the run: --run"
+        ) from error
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

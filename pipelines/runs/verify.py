@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embed.errors import InputError, MissingFileError
-from pipelines.artifacts import FileRecord, Manifest, load_manifest, remedy_file
+from pipelines.artifacts import FileRecord, Manifest, load_manifest, remedy, remedy_file
 from pipelines.progress import Advance, progress_bar
 
-from .changes import STAGE, list_copies
+from .changes import STAGE, find_lost, list_copies
 from .integrity import find_damage, make_error
 from .job import read_run
 from .names import FILE as NAMES_FILE
@@ -59,6 +59,7 @@ def verify_run(run: Path) -> list[CheckedArtifact]:
     for folder in sorted(missing):
         known = folder in left_out and not folder.is_dir()
         found.append(_report_left_out(run, folder) if known else _report_missing(run, folder))
+    found += [_report_lost(run, folder) for folder in find_lost(run)]
     return [*found, _count_unlisted(run, folders)]
 
 
@@ -192,6 +193,16 @@ def _report_missing(run: Path, folder: Path) -> CheckedArtifact:
 def _report_left_out(run: Path, folder: Path) -> CheckedArtifact:
     """Report what a run was packed without, which no answer needs."""
     return CheckedArtifact(str(folder.relative_to(run)), 0, 0, "left out")
+
+
+def _report_lost(run: Path, folder: Path) -> CheckedArtifact:
+    """Tell of a change that does not count any more."""
+    what = "has no manifest" if folder.is_dir() else "is gone"
+    advice = (
+        f"{folder} {what}, though later changes follow it: what it added is not found; "
+        f"{remedy(folder)}"
+    )
+    return CheckedArtifact(str(folder.relative_to(run)), 0, 0, "missing", (advice,))
 
 
 def _count_unlisted(run: Path, folders: list[Path]) -> CheckedArtifact:

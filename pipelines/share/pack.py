@@ -140,7 +140,7 @@ def _list_photos(job: Job, contents: PackList) -> list[str]:
 
 def _find_sources(job: Job, photos: list[str]) -> Iterator[tuple[str, Source]]:
     """Yield the photos that are there, or the thumbnails that stand for them."""
-    added = {n: f for each in load_live(job.run).added for n, f in each.files.items() if f}
+    added = dict(file for each in load_live(job.run).added for file in each.list_files())
     for image_id in photos:
         small = job.dataset.find_thumbnail(image_id)
         found = added.get(image_id) or job.dataset.find_photo(image_id)

@@ -44,7 +44,7 @@ def redescribe(job: Job) -> None:
 def _find_copies(job: Job, live: Live) -> Iterator[tuple[str, Path]]:
     for photos in live.added:
         hashes = photos.images["sha256"].to_pylist()
-        for (image_id, path), sha256 in zip(photos.files.items(), hashes, strict=True):
+        for (image_id, path), sha256 in zip(photos.list_files(), hashes, strict=True):
             if path is None:
                 raise InputError(
                     f"{job.run} was packed without the photo {image_id}, which would have to be "
