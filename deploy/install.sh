@@ -15,8 +15,7 @@ compute=${COMPUTE:-cpu}
 export PIP_CONSTRAINT=constraints.txt PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 
 case $compute in
-cpu) indexes=(--extra-index-url https://download.pytorch.org/whl/cpu) ;; # PyPI's torch has CUDA
-cuda) indexes=() ;;
+cpu | cuda) ;;
 *) echo "COMPUTE is '$compute'; it is cpu or cuda" >&2 && exit 2 ;;
 esac
 
@@ -43,7 +42,11 @@ case ${1:-} in
 list) list ;;
 dependencies)
     python3 -m venv "$target"
-    list | "$target/bin/pip" install "${indexes[@]}" --requirement /dev/stdin
+    if [ "$compute" = cpu ]; then # PyPI's torch brings CUDA, 3 GB of it
+        "$target/bin/pip" install --no-deps --index-url https://download.pytorch.org/whl/cpu \
+            torch torchvision
+    fi
+    list | "$target/bin/pip" install --requirement /dev/stdin
     ;;
 cairn)
     "$target/bin/pip" install --no-deps .
