@@ -10,7 +10,6 @@ import pytest
 import typer
 from PIL import Image
 
-import pipelines
 from tests.conftest import Tiny
 from tests.datasets import cairn, list_commands, view
 from tests.documents import DOCUMENTS, ROOT, SHELL, Block, list_blocks, list_calls
@@ -84,8 +83,6 @@ def test_the_calls_of_a_document_work_one_after_the_other(document: str, folder:
 def test_the_python_of_a_document_runs(document: str, folder: Path) -> None:
     """Its blocks are one program, as they are for who types them."""
     blocks = [block for block in list_blocks("python") if block.document == document]
-    if any("Recognizer" in block.code for block in blocks) and not hasattr(pipelines, "Recognizer"):
-        pytest.skip("pipelines has no Recognizer")
     run_python(blocks)
 
 
