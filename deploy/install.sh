@@ -6,7 +6,9 @@
 #   deploy/install.sh cairn          itself; reads the packages
 #   deploy/install.sh list           print what `dependencies` installs
 #
-# VIRTUAL_ENV says where to (/opt/cairn), COMPUTE what computes: cpu (default) or cuda.
+# VIRTUAL_ENV says where to (/opt/cairn), COMPUTE what computes: cpu (default) or cuda. Indexes of
+# packages are pip's own: with PIP_EXTRA_INDEX_URL set to one of torch's CPU builds, pip takes what
+# the constraints allow from there, without the 3 GB of CUDA that the default builds bring.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -42,10 +44,6 @@ case ${1:-} in
 list) list ;;
 dependencies)
     python3 -m venv "$target"
-    if [ "$compute" = cpu ]; then # PyPI's torch brings CUDA, 3 GB of it
-        "$target/bin/pip" install --no-deps --index-url https://download.pytorch.org/whl/cpu \
-            torch torchvision
-    fi
     list | "$target/bin/pip" install --requirement /dev/stdin
     ;;
 cairn)
