@@ -17,9 +17,10 @@ import pytest
 from PIL import Image
 
 from pipelines.recognizer import Recognizer
+from pipelines.reports.answers_csv import COLUMNS
 from pipelines.reports.answers_json import format_json, load_schema
 from tests.conftest import Tiny
-from tests.datasets import SIDE, Finished, cairn
+from tests.datasets import SIDE, Finished, cairn, list_commands
 from tests.image_server import ImageServer, serve_images
 
 
@@ -219,3 +220,13 @@ def test_a_folder_that_nobody_may_write_to_is_a_line_a_photo(
     assert end.err.count("no link in") == 2
     assert end.out.count("\n  neighbour") == 3
     assert sorted(os.listdir(out)) == ["Thing 0", "Thing 3", "_unknown", "_unreadable"]
+
+
+def test_the_document_names_every_option_and_column() -> None:
+    text = (Path(__file__).resolve().parents[1] / "docs" / "query.md").read_text("utf-8")
+    options = {option for each in list_commands()["query"].params for option in each.opts}
+    shared = {"--data", "--neighbors", "--min-precision", "images"}
+    assert [option for option in options - shared if f"{option}" not in text] == []
+    columns = text[text.index("with the columns image") :]
+    places = [columns.index(name) for name in COLUMNS]
+    assert places[0] < min(places[1:])
