@@ -160,6 +160,20 @@ def test_an_image_on_standard_input_is_answered_and_shown(
     assert end.status == 1 and "-: 0 bytes" in end.out
 
 
+def test_a_figure_is_written_of_a_photo_that_can_be_read(
+    photos: Path, finished: Tiny, tmp_path: Path
+) -> None:
+    path = tmp_path / "figures" / "a.png"
+    end = query(finished, photos / "a.jpg", "--png", path, "--csv")
+    assert (end.status, end.err) == (0, f"wrote {path}\n")
+    assert end.out.count("\r\n") == 2
+    with Image.open(path) as sheet:
+        assert sheet.format == "PNG"
+    end = query(finished, photos / "d.jpg", "--png", tmp_path / "d.png")
+    assert (end.status, (tmp_path / "d.png").exists()) == (1, False)
+    assert "not read" in end.out
+
+
 def test_a_url_is_answered_and_one_that_fails_is_a_line(
     photos: Path, finished: Tiny, server: ImageServer
 ) -> None:

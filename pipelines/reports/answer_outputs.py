@@ -107,21 +107,24 @@ class AnswerOutputs:
             yield write_sidecar
 
     def _show(self) -> None:
+        """Write what shows all answers."""
         html, png = self.wanted.html, self.wanted.png
         if html is not None:
             from pipelines.reports.page.query_page import write_query_page
 
             write_query_page(self.recognizer, self._answers, html, self._files)
-        if png is not None:
+            _say_written(html)
+        if png is not None and not self._answers[0].error:
             from .query_figure import write_query_figure
 
-            (answer,) = self._answers
-            if answer.error:
-                return
+            answer = self._answers[0]
             photo = Photo.of(self._files.get(answer.image, Path(answer.image)), answer.image)
             write_query_figure(self.recognizer, photo, answer, png)
-        for path in filter(None, (html, png)):
-            print(f"wrote {printable(str(path))}", file=sys.stderr)  # standard output may be JSON
+            _say_written(png)
+
+
+def _say_written(path: Path) -> None:
+    print(f"wrote {printable(str(path))}", file=sys.stderr)  # standard output may be JSON
 
 
 def _open_form(wanted: Wanted) -> Take:

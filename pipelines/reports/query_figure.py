@@ -144,7 +144,7 @@ def list_bars(answer: Answer) -> Iterator[VoteBar]:
         yield VoteBar(each.name, min(max(share, 0.0), 1.0), note, FOR)
     if answer.penalty:
         share = min(max(answer.penalty, 0.0), 1.0)
-        title = "penalty: likeness to photos without a landmark"
+        title = "likeness to no landmark (penalty)"
         yield VoteBar(title, share, f"{answer.penalty:.3f}", AGAINST)
 
 

@@ -125,7 +125,7 @@ def format_degrees(degrees: float, sides: str) -> str:
         degrees: north or east.
         sides: letters of what is above 0 and of what is below.
 
-    >>> format_degrees(-43.7731, "NS"), format_degrees(11.99999999, "EW")
+    >>> format_degrees(-43.7731, "NS"), format_degrees(11.999999999, "EW")
     ('43,46.386000S', '12,0.000000E')
     """
     millionths = round(abs(degrees) * 60 * 10**6)  # of a minute
