@@ -109,7 +109,8 @@ def _limit_opencv() -> Callable[[], None]:
 
 
 def _limit_blas() -> Callable[[], None]:
-    return threadpool_limits(1).restore_original_limits
+    limits = threadpool_limits(1)
+    return lambda: limits.restore_original_limits()
 
 
 _one_opencv_thread, _one_blas_thread = _Shared(_limit_opencv), _Shared(_limit_blas)

@@ -3,25 +3,27 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .answers.answer import Answer, Candidate, FurtherAnswer, Match
-    from .answers.opened_run import Comparison
-    from .answers.photo import Photo
+    from pipelines.answers.answer import Answer, FurtherAnswer, Match, RankedLabel
+    from pipelines.answers.opened_run import PhotoComparison
+    from pipelines.answers.photo import ImageSource, Photo
+
     from .recognizer import ListedLandmark, Recognizer
 
 __all__ = [
     "Answer",
-    "Candidate",
-    "Comparison",
     "FurtherAnswer",
+    "ImageSource",
     "ListedLandmark",
     "Match",
     "Photo",
+    "PhotoComparison",
+    "RankedLabel",
     "Recognizer",
 ]
 _ROOMS = {
-    "answers.answer": ("Answer", "Candidate", "FurtherAnswer", "Match"),
-    "answers.opened_run": ("Comparison",),
-    "answers.photo": ("Photo",),
+    "answers.answer": ("Answer", "FurtherAnswer", "Match", "RankedLabel"),
+    "answers.opened_run": ("PhotoComparison",),
+    "answers.photo": ("ImageSource", "Photo"),
     "recognizer": ("ListedLandmark", "Recognizer"),
 }
 

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, overload
 
 from pipelines.answers.answer import Answer, Match
-from pipelines.answers.opened_run import Comparison, OpenedRun
+from pipelines.answers.opened_run import OpenedRun, PhotoComparison
 from pipelines.answers.photo import ImageSource, Photo, is_image, list_images, save_photo
 from pipelines.runs.job import Job, open_job
 from rerank.hulls import Box
@@ -144,7 +144,7 @@ class Recognizer:
         photo = Photo.of(image)
         return self._ask(lambda opened: opened.find_neighbors(photo, k))
 
-    def compare(self, image: ImageSource, image_id: str) -> Comparison | None:
+    def compare(self, image: ImageSource, image_id: str) -> PhotoComparison | None:
         """Say where a photo and a database photo show the same; None where nothing is compared.
 
         Raises:

@@ -199,13 +199,13 @@ def test_query_says_what_else_is_there_and_where(several: Tiny, tmp_path: Path) 
     end = cairn("query", photo, several.data / "images" / "q0.jpg", "--run", several.run, "--json")
     pair, single = (json.loads(line) for line in end.out.splitlines())
     (further,) = pair["further"]
-    assert {pair["landmark_id"], further["landmark_id"]} == {1, 4}
+    assert {pair["label"], further["label"]} == {1, 4}
     left, _, right, bottom = further["box"]
-    assert bottom <= 96 and (left >= 90 if further["landmark_id"] == 1 else right <= 102)
+    assert bottom <= 96 and (left >= 90 if further["label"] == 1 else right <= 102)
     assert single["further"] == []
     page = tmp_path / "page.html"
     end = cairn("query", photo, "--run", several.run, "--html", page)
-    also = f"also {further['name']} ({further['landmark_id']}), confidence"
+    also = f"also {further['name']} ({further['label']}), confidence"
     assert also in end.out
     assert "pixels {},{} to {},{}".format(*further["box"]) in end.out
     assert f"also {further['name']}, confidence" in page.read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from pipelines.reports.page.pairs import Photo, count_lines, draw_compared
+from pipelines.reports.page.pairs import PagePhoto, count_lines, draw_compared
 from pipelines.reports.page.pictures import (
     GUTTER,
     LINES,
@@ -107,8 +107,8 @@ def test_of_many_inliers_some_are_drawn_from_top_to_bottom() -> None:
 
 @pytest.mark.parametrize(("count", "lines"), [(CHANCE_INLIERS, False), (CHANCE_INLIERS + 1, True)])
 def test_matches_at_the_level_of_chance_are_not_drawn(count: int, lines: bool) -> None:
-    query = Photo(black(*SIZE0), make_features(random_points(count, SIZE0), SIZE0))
-    other = Photo(black(*SIZE1), make_features(random_points(count, SIZE1), SIZE1))
+    query = PagePhoto(black(*SIZE0), make_features(random_points(count, SIZE0), SIZE0))
+    other = PagePhoto(black(*SIZE1), make_features(random_points(count, SIZE1), SIZE1))
     found = make_verification([True] * count)
     drawn = np.asarray(draw_compared(query, other, found))
     bare = np.asarray(draw_pair(black(*SIZE0), black(*SIZE1)))

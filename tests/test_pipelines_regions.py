@@ -1,7 +1,7 @@
 """Regions in a run: a small thing is found by the one that shows it, and the answer says where."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -188,7 +188,7 @@ def test_the_answer_says_where_in_the_photo(regional: Tiny, tmp_path: Path) -> N
     assert f"x {SIDE} to {3 * SIDE}, y {SIDE} to {3 * SIDE}" in told.out
     told = cairn("query", path, "--run", regional.run, "--neighbors", 24, "--json")
     found = json.loads(told.out)
-    assert found == json.loads(json.dumps(asdict(answer)))
+    assert found == json.loads(json.dumps(answer.to_json()))
 
 
 def test_a_photo_asked_alone_is_found_as_in_the_submission(regional: Tiny) -> None:

@@ -38,7 +38,7 @@ class Match:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class RankedLabel:
     """A landmark that a photo may show."""
 
     label: int
@@ -73,7 +73,7 @@ class Answer:
     confidence: float = 0.0  # of the guess; higher is surer
     reason: str = ""  # why there is no known landmark
     guess: int | None = None  # the likeliest landmark, answered or not
-    top: tuple[Candidate, ...] = ()  # the guess, and what is likeliest after it
+    top: tuple[RankedLabel, ...] = ()  # the guess, and what is likeliest after it
     neighbors: tuple[Match, ...] = ()  # what speaks for the guess, then what for another
     best: Match | None = None  # what speaks most for the guess
     region: tuple[Point, ...] = ()  # corners around the inliers of the best; none if not verified

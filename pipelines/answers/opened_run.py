@@ -35,7 +35,7 @@ from rerank.features import LocalFeatures
 from rerank.geometry import is_verified
 from rerank.hulls import Box, convex_hull, inlier_points
 
-from .answer import Answer, Candidate, Match, Point, make_answers
+from .answer import Answer, Match, Point, RankedLabel, make_answers
 from .decision import Decision, at_precision, load_decision
 from .describer import RunDescriber, load_describer
 from .explanation import explain
@@ -53,7 +53,7 @@ TOP = 5  # labels that come with an answer
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class PhotoComparison:
     """Where a photo and a database photo show the same."""
 
     points: NDArray[np.float32]  # [I, 2] of the inliers, x and y in pixels of the upright photo
@@ -150,7 +150,7 @@ class OpenedRun:
             for rank, (image_id, label, score) in enumerate(each)
         ]
 
-    def compare(self, photo: Photo, image_id: str) -> Comparison | None:
+    def compare(self, photo: Photo, image_id: str) -> PhotoComparison | None:
         """Compare a photo with one of the database; None where no local features are compared.
 
         Raises:
@@ -166,7 +166,7 @@ class OpenedRun:
             found = compared.verification
             pairs = found.matches[found.inliers]
             left_top = np.array(_corner(photo), dtype=np.float32)
-            return Comparison(
+            return PhotoComparison(
                 features.keypoints[pairs[:, 0]] + left_top,
                 compared.features.keypoints[pairs[:, 1]],
                 features.image_size,
@@ -257,24 +257,24 @@ class OpenedRun:
         gathered = retriever, decision, evidence, found.rows
         return add_further(answers, *gathered, find_features=lambda query: features[query])
 
-    def _rank(self, evidence: Evidence, decisions: Decisions) -> list[list[Candidate]]:
+    def _rank(self, evidence: Evidence, decisions: Decisions) -> list[list[RankedLabel]]:
         """Return the likeliest labels of each query, the guess first."""
         model = self.decision.model
         probabilities = model.rank(evidence) if model else [[] for _ in range(len(evidence))]
         guesses = decisions.guesses.labels.tolist()
         voted = zip(decisions.ranked.labels.tolist(), decisions.ranked.scores.tolist(), strict=True)
         return [
-            self._list_candidates(guess, dict(likely), dict(zip(*votes, strict=True)))
+            self._rank_labels(guess, dict(likely), dict(zip(*votes, strict=True)))
             for guess, likely, votes in zip(guesses, probabilities, voted, strict=True)
         ]
 
-    def _list_candidates(
+    def _rank_labels(
         self, guess: int, probabilities: dict[int, float], votes: dict[int, float]
-    ) -> list[Candidate]:
+    ) -> list[RankedLabel]:
         """Return the guess and what is likeliest after it, by labels' probabilities or votes."""
         labels = [guess, *(label for label in probabilities or votes if label != guess)]
         return [
-            Candidate(
+            RankedLabel(
                 label, self.retriever.name(label), probabilities.get(label), votes.get(label, 0.0)
             )
             for label in labels

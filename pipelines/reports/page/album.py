@@ -27,7 +27,7 @@ from rerank.verifier import Verifier
 from .neighbors import Neighbor, read_neighbors
 from .pairs import (
     NO_PHOTO,
-    Photo,
+    PagePhoto,
     count_lines,
     describe,
     draw_compared,
@@ -138,7 +138,7 @@ class Album:
         title = name_landmark(near, landmark_id, self.name(near.label))
         return show_photo(photo, near.image_id, title, note)
 
-    def _read(self, image_id: str, side: int, box: tuple[int, int]) -> Photo:
+    def _read(self, image_id: str, side: int, box: tuple[int, int]) -> PagePhoto:
         """Read a query (side 0) or a database photo (side 1) with its features."""
         features = self.features[side].get(image_id) if self.features else None
         path = self._locate(image_id) if side else self.job.dataset.locate(image_id)

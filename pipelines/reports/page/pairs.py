@@ -30,14 +30,14 @@ from .records import Picture
 
 
 @dataclass(frozen=True, eq=False)
-class Photo:
-    """A photo and its local features, as far as there are any."""
+class PagePhoto:
+    """A photo of a page and its local features, as far as there are any."""
 
     pixels: Pixels | None = None  # None where it could not be read
     features: LocalFeatures | None = None
 
 
-NO_PHOTO = Photo()
+NO_PHOTO = PagePhoto()
 
 
 def read_photo(
@@ -45,7 +45,7 @@ def read_photo(
     max_pixels: int,
     features: LocalFeatures | None = None,
     box: tuple[int, int] = PAIR_BOX,
-) -> Photo:
+) -> PagePhoto:
     """Read a photo at about the resolution it is shown at.
 
     Args:
@@ -57,11 +57,11 @@ def read_photo(
     try:
         image = decode_image(path, min_side=max(box), max_pixels=max_pixels)
     except ImageError:
-        return Photo(None, features)
-    return Photo(image.pixels, features)
+        return PagePhoto(None, features)
+    return PagePhoto(image.pixels, features)
 
 
-def compare(query: Photo, other: Photo, settings: RerankSettings) -> Verification | None:
+def compare(query: PagePhoto, other: PagePhoto, settings: RerankSettings) -> Verification | None:
     """Match a pair of photos; None where one has no local features."""
     if query.features is None or other.features is None:
         return None
@@ -69,7 +69,7 @@ def compare(query: Photo, other: Photo, settings: RerankSettings) -> Verificatio
 
 
 def draw_compared(
-    query: Photo, other: Photo, found: Verification | None, box: tuple[int, int] = PAIR_BOX
+    query: PagePhoto, other: PagePhoto, found: Verification | None, box: tuple[int, int] = PAIR_BOX
 ) -> Image.Image:
     """Return both photos side by side, with a line for each inlier.
 
@@ -98,12 +98,12 @@ def count_lines(found: Verification | None) -> str:
     return f", {found.n_inliers} matches drawn as lines"
 
 
-def _shown(photo: Photo) -> Pixels:
+def _shown(photo: PagePhoto) -> Pixels:
     return placeholder() if photo.pixels is None else photo.pixels
 
 
 def show_photo(
-    photo: Photo,
+    photo: PagePhoto,
     alt: str,
     title: str = "",
     note: str = "",

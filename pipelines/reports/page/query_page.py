@@ -11,13 +11,13 @@ from types import MappingProxyType
 from embed.decode import ImageError
 from pipelines.answers.answer import Answer, Match
 from pipelines.answers.opened_run import OpenedRun
-from pipelines.answers.photo import Photo as PhotoSource
+from pipelines.answers.photo import Photo
 from pipelines.answers.supporters import name_landmark
 from pipelines.recognizer import Recognizer
 
 from .pairs import (
     NO_PHOTO,
-    Photo,
+    PagePhoto,
     compare,
     count_lines,
     describe,
@@ -100,19 +100,19 @@ class _Shower:
         title = name_landmark(near, guess, near.name)
         return show_photo(self._read_database(near.image_id), near.image_id, title, note)
 
-    def _read_query(self, path: Path) -> Photo:
+    def _read_query(self, path: Path) -> PagePhoto:
         """Read a photo and find its features again: kept, those of many would fill the memory."""
         try:
-            features = self.opened.find_features(PhotoSource.of(path))
+            features = self.opened.find_features(Photo.of(path))
         except ImageError:  # it was deleted since
             return NO_PHOTO
         return read_photo(path, self.opened.recipe.decode.max_pixels, features)
 
-    def _read_database(self, image_id: str) -> Photo:
+    def _read_database(self, image_id: str) -> PagePhoto:
         stored = self.opened.retriever.features
         features = stored.get(image_id) if stored is not None else None
         try:
             path = self.opened.locate(image_id)
         except FileNotFoundError:  # a run answers without its dataset, too
-            return Photo(None, features)
+            return PagePhoto(None, features)
         return read_photo(path, self.opened.recipe.decode.max_pixels, features)
