@@ -14,6 +14,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from embed.mapped import gather
+
 LEAST_IMAGES = 10  # of each kind, for a fit
 # Of each kind that are learned from: with 2,048 dimensions a fit takes 4 s and 2 GB, six in a row.
 MOST_IMAGES = 20_000
@@ -186,7 +188,8 @@ def _regress(
     # Takes a second to import that a query has no need of.
     from sklearn.linear_model import LogisticRegression
 
-    landmarks, others = landmarks[_thin(rows)], others[_thin(np.arange(len(others)))]
+    landmarks = gather(landmarks, _thin(rows))
+    others = gather(others, _thin(np.arange(len(others))))
     dim = landmarks.shape[1]
     # One factor for all dimensions: what is learned does not depend on how the space is turned.
     values = np.concatenate([landmarks, others]).astype(np.float64) * dim**0.5

@@ -1,7 +1,10 @@
 """The record of an image that could not be used. Imports nothing heavy."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .printable import printable
 
 
 @dataclass(frozen=True)
@@ -11,6 +14,12 @@ class Failure:
     position: int  # in the list of images asked for
     reason: str  # short stable code
     message: str  # for people: what was wrong and what to do
+
+
+def name_from(folder: Path, failures: Sequence[Failure]) -> list[Failure]:
+    """Return failures whose messages name files from a folder, as they do wherever it lies."""
+    prefix = printable(f"{folder}/")
+    return [replace(each, message=each.message.removeprefix(prefix)) for each in failures]
 
 
 def name_first(failures: Sequence[Failure]) -> str:

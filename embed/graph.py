@@ -4,16 +4,18 @@ Reads graph.json, graph.xml and graph.bin of a folder, which `graph_export` writ
 pixels and holds all that the model does with them, from normalisation to descriptors of length 1.
 """
 
+import copy
 import importlib.metadata
 import importlib.util
 import json
 import logging
 import os
+import sys
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 GRAPH_FILES = ("graph.json", "graph.xml", "graph.bin")
+CONVERTER = "openvino.tools.ovc"
 CPU_BATCH = 8  # images at a time where there are few cores
 INSTALL = "pip install 'cairn[openvino]'"
 REMEDY = "copy all three from the same run, or train again: cairn train --redo"
@@ -113,8 +116,7 @@ def read_graph_spec(folder: Path, model: str) -> GraphSpec:
 
 def write_graph(graph: Any, spec: GraphSpec, folder: Path) -> None:
     """Write an openvino.Model and its spec: the same bytes for the same model."""
-    import openvino  # .3 s
-
+    openvino = import_runtime()
     graph.set_friendly_name("descriptors")
     # Names have numbers that depend on what this process converted before.
     for number, node in enumerate(graph.get_ordered_ops()):
@@ -204,6 +206,12 @@ class GraphEngine:
         """Values of a descriptor."""
         return self.spec.dim
 
+    def asking(self, classifier: ArrayClassifier | None) -> Self:
+        """Return the same engine, whose images are asked of another classifier, or of none."""
+        other = copy.copy(self)
+        other.classifier = classifier
+        return other
+
     def fit_batch(self, size: int) -> int:
         """Return how many images at a time are worth while, at most so many."""
         return min(size, max(CPU_BATCH, count_cores()))
@@ -244,14 +252,31 @@ def _options(precision: Precision, streams: int) -> dict[str, Any]:
     }
 
 
+def import_runtime() -> Any:
+    """Return the module openvino, imported without its converter of models: most of the time.
+
+    Nothing here converts by it, and `from openvino.tools.ovc import convert_model` stays possible.
+
+    Raises:
+        ImportError: it is not installed, or damaged.
+    """
+    known = "openvino" in sys.modules
+    if not known:
+        sys.modules[CONVERTER] = None  # type: ignore[assignment]  # openvino then does without it
+    try:
+        return importlib.import_module("openvino")
+    finally:
+        if not known:
+            sys.modules.pop(CONVERTER, None)
+
+
 @cache
 def _core() -> Any:
     """Return the runtime, which is imported once it is asked for."""
     try:
-        import openvino  # .3 s that no other command has a use for
+        return import_runtime().Core()
     except ImportError as error:
         raise InputError(
             f"OpenVINO is installed and cannot be loaded ({error}); install it anew, {INSTALL}, or "
             "remove it: torch describes images then"
         ) from error
-    return openvino.Core()

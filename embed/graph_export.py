@@ -39,17 +39,21 @@ class _Traced(nn.Module):
         return self.model.describe(features, batch).float(), features
 
 
-def export_graph(model: DescriptorModel, fingerprint: str, folder: Path) -> GraphSpec | None:
+def export_graph(
+    model: DescriptorModel, fingerprint: str, folder: Path, *, any_shape: bool = True
+) -> GraphSpec | None:
     """Write the graph of a model on the CPU; None where there can be none, which is logged.
 
-    It takes any number of images, and of any shape if that gives the same as torch does.
+    It takes any number of images, and of any shape if that is wanted, and gives the same as torch
+    does.
     """
     described = _Traced(_fix_weights(model)).eval()
     size = model.image_size
     try:
         graph = _convert(described, size)
-        shapes = [(size, size), (size + model.stride, size + 2 * model.stride)]
-        fits = [_agrees(graph, described, shape) for shape in shapes]
+        fits = _agrees(graph, described, (size, size))
+        other = (size + model.stride, size + 2 * model.stride)
+        any_shape = fits and any_shape and _agrees(graph, described, other)
     except Exception as error:  # tracing runs the network, and each fails in its own way
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         logger.warning(
@@ -57,13 +61,13 @@ def export_graph(model: DescriptorModel, fingerprint: str, folder: Path) -> Grap
             *(model.spec.backbone.architecture, reason),
         )
         return None
-    if not fits[0]:
+    if not fits:
         logger.warning(
             "the graph of '%s' does not compute what torch does; torch describes images",
             model.spec.backbone.architecture,
         )
         return None
-    spec = GraphSpec(fingerprint, size, model.stride, model.dim, any_shape=fits[1])
+    spec = GraphSpec(fingerprint, size, model.stride, model.dim, any_shape)
     write_graph(graph, spec, folder)
     return spec
 

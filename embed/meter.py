@@ -6,7 +6,7 @@ Knows no terminal; pipelines.progress shows what it measured.
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal, TypeVar
 
@@ -23,8 +23,8 @@ class Meter:
         self.total = 0  # of all items, as far as it is known
         self._move = move
         self._lock = threading.RLock()  # a bar that is moved asks for the shares
-        self._threads = defaultdict[Part, float](float)  # seconds, of all threads together
-        self._held = defaultdict[Part, float](float)  # seconds that the pipeline stood still for
+        self._threads = defaultdict[str, float](float)  # seconds, of all threads together
+        self._held = defaultdict[str, float](float)  # seconds that the pipeline stood still for
         self._waited = 0.0  # seconds, for whatever the threads do
 
     def advance(self, count: int) -> None:
@@ -82,16 +82,33 @@ class Meter:
                 self._waited += time.perf_counter() - start
             yield item
 
-    def shares(self) -> dict[Part, float]:
+    def shares(self) -> dict[str, float]:
         """Return the share of each part in the time that the pipeline stood still, largest first.
 
         Waiting for the threads counts for their parts by the time that they spend on each.
         """
         with self._lock:
             spent, held = dict(self._threads), dict(self._held)
-        total = sum(spent.values())
-        for part, seconds in spent.items():
-            held[part] = held.get(part, 0.0) + self._waited * seconds / total
-        all_held = sum(held.values())
-        ordered = sorted(held.items(), key=lambda item: -item[1])
-        return {part: seconds / all_held for part, seconds in ordered if all_held > 0}
+        return share_time(held, spent, self._waited)
+
+
+def share_time(
+    held: Mapping[str, float], beside: Mapping[str, float], waited: float
+) -> dict[str, float]:
+    """Return the share of each part in the time of a pipeline, largest first.
+
+    Args:
+        held: seconds of what is done one after the other.
+        beside: seconds of what is done beside it, in threads or processes, of all together.
+        waited: seconds that were waited for these; they count for their parts in proportion.
+
+    >>> share_time({"model": 6.0}, {"decoding": 9.0, "reading": 1.0}, 4.0)
+    {'model': 0.6, 'decoding': 0.36, 'reading': 0.04}
+    """
+    seconds, total = dict(held), sum(beside.values())
+    for part, spent in beside.items():
+        if total > 0:
+            seconds[part] = seconds.get(part, 0.0) + waited * spent / total
+    whole = sum(seconds.values())
+    ordered = sorted(seconds.items(), key=lambda item: -item[1])
+    return {part: spent / whole for part, spent in ordered if whole > 0}

@@ -27,7 +27,7 @@ from .allocator import keep_freed_memory
 from .errors import InputError
 from .interrupt import end_when_interrupted
 
-Report = Callable[[int, int], None]  # called with the number of steps done, and of all
+Report = Callable[[int, int], None]  # called with the number of images done, and of all
 ADDRESS = "127.0.0.1"
 POLL = 0.2  # seconds between two looks at what the processes say
 
@@ -154,7 +154,7 @@ def _run(
     root.setLevel(around.level)
     root.addHandler(logging.NullHandler() if rank else _Sender(writer))
     try:
-        task((lambda done, steps: None) if rank else lambda *moved: writer.send(moved))
+        task((lambda done, total: None) if rank else lambda *moved: writer.send(moved))
     except Exception as error:
         error.add_note(traceback.format_exc())
         pickle.loads(pickle.dumps(error))  # one that fails here is told by its traceback

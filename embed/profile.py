@@ -11,6 +11,8 @@ from typing import Literal, get_args
 
 import torch
 
+from .meter import share_time
+
 # In the processes that load images, beside the training.
 LoadPart = Literal["read", "decode", "augment"]
 # One after the other.
@@ -59,6 +61,15 @@ class Profile:
     def seconds(self) -> dict[str, float]:
         """Return the seconds of each part so far."""
         return dict(zip(PARTS, self._seconds[:], strict=True))
+
+    def shares(self) -> dict[str, float]:
+        """Return the share of each part in the time so far, largest first.
+
+        Waiting for images counts for the parts of loading them.
+        """
+        seconds = self.seconds()
+        steps: dict[str, float] = {part: seconds[part] for part in STEP_PARTS if part != "wait"}
+        return share_time(steps, {part: seconds[part] for part in LOAD_PARTS}, seconds["wait"])
 
     def table(self) -> str:
         """Return the seconds of each part and its percentage of the time since the start.

@@ -118,13 +118,13 @@ class Trainer:
         checkpoint: Path,
         workers: int,
         local: LocalObjective | None = None,
-        report: Callable[[int, int], None] = lambda done, steps: None,
+        report: Callable[[int, int], None] = lambda done, total: None,
         profile: Profile | None = None,
     ) -> None:
         """Build all, and go on from the checkpoint if there is one.
 
         The head maps features [B, dim] and labels [B] to logits [B, C]. After each step `report` is
-        called with the number of steps done, and of all steps. The profile times what is done.
+        called with the number of images trained on, and of all. The profile times what is done.
         """
         self.report, self.profile = report, profile or Profile()
         self.settings, self.fabric, self.checkpoint = settings, fabric, checkpoint
@@ -227,7 +227,8 @@ class Trainer:
             self._log_step(epoch, step, rate, losses)
             sums, count = sums + losses, count + 1
             seen = [*seen[-3:], descriptors]
-            self.report(epoch * self.steps + step + 1, self.steps * self.settings.epochs)
+            done, total = epoch * self.steps + step + 1, self.steps * self.settings.epochs
+            self.report(done * self.batch_size, total * self.batch_size)
         self.progress.failures = gather_rows(self.fabric, failures)
         if not count:
             raise InputError(

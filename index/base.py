@@ -4,7 +4,6 @@ Knows rows, not images, ids or labels. Reads and writes vectors.npy, and index.f
 a FAISS index; whoever calls compares the files with their checksums before they are loaded.
 """
 
-import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,16 +14,13 @@ from numpy.typing import NDArray
 
 from embed.errors import InputError, MissingFileError
 from embed.files import writing
+from embed.mapped import BLOCK, GATHERED, gather, give_back, iterate_blocks
 
 from .kernels import faiss
 from .neighbors import Neighbors
 
 VECTORS, INDEX = "vectors.npy", "index.faiss"
 MARGIN = 8  # rows that are looked at beyond the k asked for, in case some tie
-MOST_VALUES = 1 << 24  # numbers that are converted at a time: 64 MiB
-# Numbers of candidates that are gathered at a time: they stay in the cache, and of a file few pages
-# are mapped at once, 64 KiB for each row, which count as resident until they are given back.
-GATHERED = 1 << 18
 GPU_MOST = 2048  # rows that FAISS finds on a GPU for a query
 GPU_QUERIES = 256  # fewer are searched by the processor
 GPU_BYTES = 2 << 30  # of vectors, and of queries, that a GPU is sent at a time
@@ -65,10 +61,11 @@ class BaseIndex:
             InputError: no rows.
             ValueError: not a matrix, not finite, or rows that are not of length 1.
         """
-        vectors = check_vectors(vectors, "database")
         if not len(vectors):
             raise InputError("there are no database embeddings to index; embed some images first")
-        return cls(vectors)
+        for place, block in iterate_blocks(vectors):
+            check_vectors(block, "database", place.start)
+        return cls(np.ascontiguousarray(vectors, dtype=np.float32))
 
     @property
     def ntotal(self) -> int:
@@ -82,7 +79,16 @@ class BaseIndex:
 
     def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return [n, dim] the exact vectors of rows [n]."""
-        return np.asarray(self.exact[rows], dtype=np.float32)
+        found = self.exact[rows] if self._stays else gather(self.exact, rows)
+        return np.asarray(found, dtype=np.float32)
+
+    @property
+    def _stays(self) -> bool:
+        """Whether pages of mapped vectors stay in memory: all are compared for each query.
+
+        Float16 is what lies beside a coarse index: little of it is read, and it does not count.
+        """
+        return bool(self.exact.dtype == np.float32)
 
     def search(self, queries: NDArray[np.floating], k: int) -> Neighbors:
         """Find the k nearest rows of each query; of equal ones the lower row is first.
@@ -131,12 +137,12 @@ class BaseIndex:
         """Return the nearest rows [Q, fetch], and [Q] what no other row's cosine exceeds."""
         found = np.empty((len(queries), 0), dtype=np.int64)
         near = np.empty((len(queries), 0), dtype=np.float32)
-        # FAISS takes float32 where it lies. What is stored as float16 is converted in blocks.
-        step = self.ntotal if self.exact.dtype == np.float32 else MOST_VALUES // self.dim
-        for start in range(0, self.ntotal, step):
-            block = np.asarray(self.exact[start : start + step], dtype=np.float32)
+        # FAISS takes float32 where it lies. What is stored as float16 is converted.
+        size = 4 * BLOCK if self._stays else BLOCK
+        for place, stored in iterate_blocks(self.exact, size, keep=self._stays):
+            block = np.asarray(stored, dtype=np.float32)
             scores, rows = _multiply(queries, block, min(fetch, len(block)))
-            found = np.concatenate([found, rows + start], axis=1)
+            found = np.concatenate([found, rows + place.start], axis=1)
             near = np.concatenate([near, scores], axis=1)
             order = np.argsort(-near, axis=1, kind="stable")[:, :fetch]
             found = np.take_along_axis(found, order, axis=1)
@@ -149,23 +155,24 @@ class BaseIndex:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return rows [Q, n] in order, and their cosines; -1, of which there is no row, is last."""
         scores = np.empty(found.shape, dtype=np.float32)
-        file: Any = self.exact.base  # an mmap where vectors are in a file
-        mapped = self.coarse is not None and isinstance(file, mmap.mmap)
         step = max(GATHERED // (found.shape[1] * self.dim), 1)
         for start in range(0, len(queries), step):
             part = slice(start, start + step)
             vectors = self.vectors(found[part].ravel()).reshape(*found[part].shape, self.dim)
             scores[part] = pair_cosines(queries[part], vectors)
-            if mapped:
-                file.madvise(mmap.MADV_DONTNEED)
+            if not self._stays:
+                give_back(self.exact)
         scores[found < 0] = -np.inf
         order = np.lexsort((found, -scores), axis=1)
         return np.take_along_axis(found, order, axis=1), np.take_along_axis(scores, order, axis=1)
 
     def save(self, folder: Path) -> list[str]:
         """Write vectors.npy, and index.faiss if there is one; return the names of the files."""
+        layout = np.lib.format.header_data_from_array_1_0(self.exact) | {"fortran_order": False}
         with writing(folder / VECTORS) as temporary, temporary.open("wb") as file:
-            np.save(file, self.exact)
+            np.lib.format.write_array_header_1_0(file, layout)
+            for _, block in iterate_blocks(self.exact):
+                file.write(np.ascontiguousarray(block).data)
         if self.coarse is None:
             return [VECTORS]
         with writing(folder / INDEX) as temporary:
@@ -269,13 +276,19 @@ def check_matrix(vectors: NDArray[Any]) -> None:
         )
 
 
-def check_vectors(embeddings: NDArray[np.floating], name: str) -> NDArray[np.float32]:
-    """Return embeddings [N, dim] as float32. Raises ValueError unless all rows have length 1."""
+def check_vectors(
+    embeddings: NDArray[np.floating], name: str, first: int = 0
+) -> NDArray[np.float32]:
+    """Return embeddings [N, dim] as float32. Raises ValueError unless all rows have length 1.
+
+    Errors say what they are, by name, and count rows from `first`.
+    """
     vectors = np.ascontiguousarray(embeddings, dtype=np.float32)
     if vectors.ndim != 2:
         raise ValueError(f"{name} embeddings have shape {vectors.shape}, want [N, dim]")
     lengths = np.sqrt(np.vecdot(vectors, vectors))
     wrong = np.flatnonzero(~(np.abs(lengths - 1) < LENGTH_TOLERANCE))
     if len(wrong):
-        raise ValueError(f"{name} embedding {wrong[0]} has length {lengths[wrong[0]]:.4g}, want 1")
+        row = first + int(wrong[0])
+        raise ValueError(f"{name} embedding {row} has length {lengths[wrong[0]]:.4g}, want 1")
     return vectors

@@ -40,35 +40,6 @@ def recall_at_k(ranked: Ints, relevant: Relevant, k: int) -> float:
     return float(found.any(axis=1).mean())
 
 
-def found_of_exact(found: Ints, exact: Ints) -> npt.NDArray[np.float64]:
-    """Compute for each query the share of its exact neighbours that an index finds.
-
-    The mean over queries is what benchmarks of nearest neighbours call recall@K.
-
-    Args:
-        found: [Q, K] rows that the index found, in any order; -1 is padding.
-        exact: [Q, K] rows that are nearest, in any order; -1 is padding, which counts nothing.
-
-    Returns:
-        [Q], 1 where there is nothing to find.
-
-    Raises:
-        ValueError: other shapes than documented.
-
-    Example: one of two, and the only one.
-
-        >>> found_of_exact(np.array([[4, 2], [7, 3]]), np.array([[2, 5], [3, -1]])).tolist()
-        [0.5, 1.0]
-    """
-    if found.shape != exact.shape or found.ndim != 2:
-        raise ValueError(f"found {found.shape} and exact {exact.shape}, want the same [Q, K]")
-    # One list of (query, row) for all; padding of one is never in the other.
-    query = np.arange(len(found))[:, None] * (max(found.max(initial=0), exact.max(initial=0)) + 1)
-    known = np.isin(exact + query, np.where(found < 0, -1, found + query)) & (exact >= 0)
-    total = (exact >= 0).sum(axis=1)
-    return np.where(total > 0, known.sum(axis=1) / np.maximum(total, 1), 1.0)
-
-
 def mean_precision_at_k(ranked: Ints, relevant: Relevant, k: int) -> float:
     """Compute the mean share of relevant ids among the first k.
 

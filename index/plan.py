@@ -3,8 +3,8 @@
 Few vectors are compared exactly. Of more, each kind of index.kinds is built of a sample and tuned
 on queries from it; of those that find enough in the memory there is, the one with the least cost is
 built of all and tuned again. Costs are counted and draws are seeded: the same vectors end in the
-same index. What was measured, recall and speed, is told in an IndexReport. Reads and writes no
-files.
+same index. What was measured, recall and speed, is told in an IndexReport. Vectors may be in a
+mapped file: they are read in blocks, and written as float16 to another.
 """
 
 import logging
@@ -12,12 +12,14 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embed.errors import InputError
+from embed.mapped import gather, iterate_blocks, store_blocks
 
 from .base import BaseIndex
 from .kernels import KERNELS, faiss
@@ -29,15 +31,15 @@ from .kinds import (
     list_values,
     project,
 )
+from .settings import EXACT_BELOW as EXACT_BELOW
 from .settings import SearchSettings
 
 logger = logging.getLogger(__name__)
 
 EXACT = "exact"
-# Vectors below which all are compared: of 512 numbers that takes one core .7 milliseconds, a
-# hundredth of what describing a photo takes.
-EXACT_BELOW = 50_000
 NEAREST = 10  # recall is the share of so many nearest rows that are found
+MOST_NEAREST = 1000  # for which it is measured, however many neighbours a query gets
+MOST_FOUND = 100_000  # rows that all queries of a trial together are to find
 QUERIES, TRIAL_QUERIES = 1000, 500  # that are asked of the index, and of those that are tried
 SAMPLE = 25_000  # rows that kinds are tried on: that takes two cores half a minute
 TRAINED = 50_000  # rows that an index is trained on
@@ -55,7 +57,9 @@ class IndexReport:
     recall: float = 1.0  # of the ten nearest, found
     recall_low: float = 1.0  # Wilson's 95 percent interval, a query counting as one draw
     recall_high: float = 1.0
-    queries: int = 0  # rows of the database that asked for their neighbours
+    neighbors: int = NEAREST  # that a query of the run gets, as far as that is measured
+    recall_of_neighbors: float = 1.0  # share of so many nearest, found
+    queries: int = 0  # rows of the database that asked for their ten nearest
     queries_per_second: float = 0.0
     bytes: int = 0  # in memory; the file of exact vectors does not count beside a coarse index
     seconds: float = 0.0  # to choose, build and tune
@@ -68,12 +72,14 @@ class IndexReport:
     def __str__(self) -> str:
         """Return one line for people."""
         settings = "".join(f", {name} {value}" for name, value in self.parameters.items())
-        found = (
-            f"finds {self.recall:.4f} of the {NEAREST} nearest (95 % interval "
-            f"{self.recall_low:.4f} to {self.recall_high:.4f}), "
-            if self.factory != EXACT
-            else ""
-        )
+        found = ""
+        if self.factory != EXACT:
+            found = (
+                f"finds {self.recall:.4f} of the {NEAREST} nearest (95 % interval "
+                f"{self.recall_low:.4f} to {self.recall_high:.4f}), "
+            )
+            if self.neighbors > NEAREST:
+                found += f"{self.recall_of_neighbors:.4f} of the {self.neighbors:,} nearest, "
         kernels = f"; kernels {self.kernels}" if self.kernels else ""
         return (
             f"index {self.factory}{settings}: {found}{self.queries_per_second:,.0f} queries a "
@@ -91,11 +97,11 @@ class Trial:
     k: int
 
     @classmethod
-    def draw(cls, exact: NDArray[np.floating], count: int, seed: int = 0) -> "Trial":
+    def draw(cls, exact: NDArray[np.floating], count: int, nearest: int = NEAREST) -> "Trial":
         """Draw at most `count` rows of exact [N, dim], N at least 2, and compare them with all."""
-        drawn = np.random.default_rng(seed).choice(len(exact), min(count, len(exact)), False)
+        drawn = np.random.default_rng(0).choice(len(exact), min(count, len(exact)), False)
         own, base = np.sort(drawn), BaseIndex(exact)
-        k = min(NEAREST, len(exact) - 1)
+        k = min(nearest, len(exact) - 1)
         trial = cls(base.vectors(own), own, np.empty(0, np.float32), k)
         return replace(trial, least=trial.find(base)[:, -1])
 
@@ -112,27 +118,37 @@ class Trial:
 
 
 def plan_index(
-    exact: NDArray[np.floating], settings: SearchSettings
+    exact: NDArray[np.floating],
+    settings: SearchSettings,
+    *,
+    neighbors: int = NEAREST,
+    folder: Path | None = None,
 ) -> tuple[BaseIndex, IndexReport]:
     """Return the index of vectors [N, dim] of length 1, and what there is to tell of it.
 
     Args:
-        exact: float32, or float16 that may be memory-mapped: it is read in blocks.
+        exact: float32 or float16, may be memory-mapped.
         settings: of the search.
+        neighbors: that a query will get. Where that is more than ten, as much is found of so many
+            nearest, of 1,000 at most.
+        folder: where float32 vectors are written as float16 to a file without a name, and mapped,
+            if the index is not exact; None: in memory.
 
     Raises:
         InputError: the memory or the recall is out of reach, or FAISS cannot make the factory of
             these vectors.
     """
     start = time.perf_counter()
-    index, report = _plan(exact, settings)
+    index, report = _plan(exact, settings, neighbors, folder)
     trial = Trial.draw(exact[: min(len(exact), BLOCK)], QUERIES) if len(exact) > 1 else None
     speed = _measure_speed(index, trial.queries) if trial else 0.0
     seconds = time.perf_counter() - start
     return index, replace(report, queries_per_second=speed, seconds=seconds)
 
 
-def _plan(exact: NDArray[np.floating], settings: SearchSettings) -> tuple[BaseIndex, IndexReport]:
+def _plan(
+    exact: NDArray[np.floating], settings: SearchSettings, neighbors: int, folder: Path | None
+) -> tuple[BaseIndex, IndexReport]:
     count, needed, memory = len(exact), 4 * exact.size, settings.memory_bytes
     fits = needed <= memory
     factory = settings.factory.replace(" ", "")
@@ -143,31 +159,42 @@ def _plan(exact: NDArray[np.floating], settings: SearchSettings) -> tuple[BaseIn
         if not fits:
             raise _out_of_reach(settings, 0.0, exact.shape)
         return BaseIndex(exact), IndexReport(EXACT, "recall 1 is asked for", bytes=needed)
-    stored = np.asarray(exact, dtype=np.float16) if exact.dtype != np.float16 else exact
-    trial = Trial.draw(stored, QUERIES) if count > 1 else None
-    if trial is None:
+    if count == 1:
         raise InputError("one vector needs no index; leave search.factory empty")
+    stored = exact
+    if exact.dtype != np.float16:
+        stored = store_blocks(iterate_blocks(exact), exact.shape, np.float16, folder)
+    trials = [Trial.draw(stored, QUERIES)]
+    if (wide := min(neighbors, MOST_NEAREST, count - 1)) > NEAREST:
+        trials.append(Trial.draw(stored, min(QUERIES, MOST_FOUND // wide), wide))
     kinds, best = ([(factory, "asked for")], 0.0) if factory else _try_kinds(stored, settings)
     for kind, why in kinds:
-        coarse = build_coarse(stored, kind)
-        size = measure_bytes(coarse)
-        if size > memory:
-            if factory:
-                raise InputError(
-                    f"search.factory = {factory!r} takes {format_bytes(size)}; search.memory is "
-                    f"{settings.memory}: allow as much, or leave the factory empty"
-                )
-            continue
-        index, recall = tune(BaseIndex(stored, coarse), trial, settings.recall)
-        if recall >= settings.recall:
-            return index, _report(
-                kind, why, index, recall=recall, queries=len(trial.queries), size=size
-            )
-        best = max(best, recall)
+        found = _try_kind(stored, kind, settings, trials)
+        if isinstance(found, float):
+            best = max(best, found)
+        else:
+            return found[0], replace(found[1], why=why)
     if fits and not factory:
         why = f"no other index finds {settings.recall} in {settings.memory}"
         return BaseIndex(exact), IndexReport(EXACT, why, bytes=needed)
     raise _out_of_reach(settings, best, exact.shape)
+
+
+def _try_kind(
+    stored: NDArray[np.floating], kind: str, settings: SearchSettings, trials: Sequence[Trial]
+) -> tuple[BaseIndex, IndexReport] | float:
+    """Return an index of a kind, tuned, or the most that it finds; 0 where it is too large."""
+    coarse = build_coarse(stored, kind)
+    size = measure_bytes(coarse)
+    if size > settings.memory_bytes:
+        if settings.factory:
+            raise InputError(
+                f"search.factory = {kind!r} takes {format_bytes(size)}; search.memory is "
+                f"{settings.memory}: allow as much, or leave the factory empty"
+            )
+        return 0.0
+    index, recall = tune(BaseIndex(stored, coarse), trials, settings.recall)
+    return recall if recall < settings.recall else (index, _report(kind, index, trials, size))
 
 
 def _try_kinds(
@@ -179,7 +206,7 @@ def _try_kinds(
     """
     count, dim = stored.shape
     drawn = np.random.default_rng(0).choice(count, min(SAMPLE, count), replace=False)
-    sample = np.asarray(stored[np.sort(drawn)], dtype=np.float32)
+    sample = gather(stored, np.sort(drawn)).astype(np.float32)
     trial = Trial.draw(sample, TRIAL_QUERIES)
     found, best = [], 0.0
     for kind, whole in zip(list_kinds(len(sample), dim), list_kinds(count, dim), strict=True):
@@ -192,7 +219,7 @@ def _try_kinds(
         if size > settings.memory_bytes:
             logger.debug("%s: about %s, too much", whole, format_bytes(size))
             continue
-        index, recall = tune(BaseIndex(sample, coarse), trial, settings.recall)
+        index, recall = tune(BaseIndex(sample, coarse), [trial], settings.recall)
         shape, setting = project(describe(coarse), index.parameters, count)
         cost = count_cost(shape, setting, count, dim, NEAREST)
         logger.debug("%s: recall %.4f, %.0f us, %s", whole, recall, cost / 1e3, format_bytes(size))
@@ -220,9 +247,9 @@ def build_coarse(vectors: NDArray[np.floating], factory: str) -> Any:
         index = faiss.index_factory(dim, factory, faiss.METRIC_L2)
         trained = max(TRAINED, TRAINED_PER_LIST * describe(index).lists)
         drawn = np.random.default_rng(0).choice(count, min(trained, count), replace=False)
-        index.train(np.asarray(vectors[np.sort(drawn)], dtype=np.float32))
-        for start in range(0, count, BLOCK):
-            index.add(np.asarray(vectors[start : start + BLOCK], dtype=np.float32))
+        index.train(gather(vectors, np.sort(drawn)).astype(np.float32))
+        for _, block in iterate_blocks(vectors, BLOCK * dim):
+            index.add(np.asarray(block, dtype=np.float32))
     except (RuntimeError, AttributeError) as error:
         reason = str(error).strip().splitlines()[-1].rpartition("failed: ")[2]
         raise InputError(
@@ -233,16 +260,21 @@ def build_coarse(vectors: NDArray[np.floating], factory: str) -> Any:
     return index
 
 
-def tune(index: BaseIndex, trial: Trial, least: float) -> tuple[BaseIndex, float]:
+def tune(index: BaseIndex, trials: Sequence[Trial], least: float) -> tuple[BaseIndex, float]:
     """Return an index with the cheapest parameters whose recall is least or more, and the recall.
 
-    Where none is, those with the most of everything. More of a parameter never finds less.
+    It is the least of that of all trials, the first of which tells the costs. Where none is enough,
+    parameters are those with the most of everything. More of a parameter never finds less.
     """
-    shape = describe(index.coarse)
+    shape, trial = describe(index.coarse), trials[0]
     values = list_values(shape, index.ntotal, trial.k + 1)
 
     def measure(setting: Mapping[str, int]) -> float:
-        return trial.measure(replace(index, parameters=setting))
+        found = 1.0
+        for each in trials:
+            if found >= least:  # else that says enough
+                found = min(found, each.measure(replace(index, parameters=setting)))
+        return found
 
     most = {name: each[-1] for name, each in values.items()}
     recall = measure(most)
@@ -294,12 +326,16 @@ def format_bytes(size: float) -> str:
     return f"{size / 1e3:.3g} kB"
 
 
-def _report(
-    kind: str, why: str, index: BaseIndex, *, recall: float, queries: int, size: int
-) -> IndexReport:
-    low, high = wilson_interval(recall, queries)
-    parameters = index.parameters
-    return IndexReport(kind, why, parameters, recall, low, high, queries=queries, bytes=size)
+def _report(kind: str, index: BaseIndex, trials: Sequence[Trial], size: int) -> IndexReport:
+    queries, recalls = len(trials[0].queries), [trial.measure(index) for trial in trials]
+    low, high = wilson_interval(recalls[0], queries)
+    return IndexReport(
+        *(kind, "", index.parameters, recalls[0], low, high),
+        neighbors=trials[-1].k,
+        recall_of_neighbors=recalls[-1],
+        queries=queries,
+        bytes=size,
+    )
 
 
 def _measure_speed(index: BaseIndex, queries: NDArray[np.float32]) -> float:
@@ -318,7 +354,7 @@ def _out_of_reach(settings: SearchSettings, best: float, shape: Sequence[int]) -
     what = f"search.{named} = {getattr(settings, named)!r}"
     found, remedy = "no index is that small", ""
     if best:
-        found = f"the most that was found of the {NEAREST} nearest is {best:.4f}"
+        found = f"the most that was found of the nearest is {best:.4f}"
         remedy = f"ask for a recall of {math.floor(best * 1e3) / 1e3:g}, or "
     elif settings.recall == 1:
         found = "to find all of the nearest, all are compared"

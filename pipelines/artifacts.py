@@ -19,7 +19,7 @@ from typing import Any
 from embed.errors import InputError
 from embed.files import writing
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 LIBRARIES = (
     *("torch", "timm", "faiss-cpu", "faiss-gpu", "numpy"),
     *("opencv-python-headless", "pillow", "pyarrow"),
@@ -33,6 +33,7 @@ MAKERS = {
     **{"index": "index", "decision": "index", "submit": "submit"},
 }
 CHANGES = "changes"  # holds a folder a change, see pipelines.runs.changes
+PACKED_DATA = "dataset"  # of a run that was packed: its dataset, see pipelines.share
 SPLIT_FOLDERS = ("embeddings", "features")  # hold an artifact a split, made in parts
 WORK = ".discover"  # the folder, among groups, in which `cairn discover` keeps its run
 
@@ -65,11 +66,16 @@ def read_signed(path: Path) -> dict[str, Any]:
         FileNotFoundError: no file there.
         InputError: it is not as it was written; the message says what was found, not what to do.
     """
-    found = SIGNED.fullmatch(path.read_bytes())
+    return parse_signed(path.read_bytes(), str(path))
+
+
+def parse_signed(content: bytes, name: str) -> dict[str, Any]:
+    """Return the values of signed JSON that was read. Raises InputError, which names it so."""
+    found = SIGNED.fullmatch(content)
     if found is None:
-        raise InputError(f"{path} is damaged: it does not end with its sha256")
+        raise InputError(f"{name} is damaged: it does not end with its sha256")
     if hashlib.sha256(found[1]).hexdigest().encode() != found[2]:
-        raise InputError(f"{path} is damaged: its sha256 differs from the one it ends with")
+        raise InputError(f"{name} is damaged: its sha256 differs from the one it ends with")
     values: dict[str, Any] = json.loads(found[1] + b"}")
     return values
 
@@ -175,9 +181,14 @@ def load_manifest(folder: Path) -> Manifest | None:
 def remedy(folder: Path) -> str:
     """Say how an artifact is made anew: by one command where it is a run's."""
     if folder.parent.name == CHANGES:  # what was added is nowhere else
-        return f"put it back from a copy, or delete {folder} and add its photos again: cairn add"
+        return (
+            f"put it back from a copy; or save {folder / 'images'}, delete {folder} and add those "
+            "photos again: cairn add"
+        )
     if _is_split(folder):  # whole parts are kept
         return f"delete {folder / 'manifest.json'}, and make it anew: {name_maker(folder)}"
+    if folder.name == PACKED_DATA and (folder.parent / "run.json").is_file():
+        return "unpack the run again"
     command = name_maker(folder, redo=True)
     if command is None:
         return f"delete {folder}, and the same command makes it anew"

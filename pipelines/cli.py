@@ -5,7 +5,6 @@ fast.
 """
 
 import functools
-import importlib.metadata
 import io
 import logging
 import os
@@ -38,6 +37,7 @@ from pipelines.commands import (
     run,
     scores,
     select,
+    share,
     sources,
     stages,
     urls,
@@ -46,6 +46,7 @@ from pipelines.commands import (
 
 GOES_ON = "interrupted; the same command goes on from here"
 MAKE, QUERY, EVALUATE = "Make a run, stage by stage", "Query", "Evaluate"
+SHARE = "Hand a run on"
 CHANGE = "Change what is known, without training"
 GROUP = "Begin with photos that nobody has labelled"
 GET, CHOOSE = "Make a dataset folder", "Look at it, choose from it"
@@ -153,6 +154,7 @@ app = _make_app(
         GROUP: (discover.discover,),
         MAKE: (run.run, stages.train, stages.embed, stages.index, stages.submit),
         QUERY: (query.query, explain.explain),
+        SHARE: (share.pack, share.unpack),
         CHANGE: (changes.add, changes.remove, changes.landmarks, changes.compact),
         EVALUATE: (
             scores.evaluate,
@@ -170,6 +172,8 @@ app.add_typer(recipe, name="recipe", rich_help_panel=MAKE)
 
 def _print_version(requested: bool) -> None:
     if requested:
+        import importlib.metadata  # .04 s
+
         print(f"cairn {importlib.metadata.version('cairn')}")
         raise typer.Exit
 

@@ -7,8 +7,9 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -34,6 +35,13 @@ console = Console(stderr=True)
 logger = logging.getLogger(__name__)
 
 
+class Timed(Protocol):
+    """What knows where the time goes, such as a Meter."""
+
+    def shares(self) -> Mapping[str, float]:
+        """Return the share of each part, largest first."""
+
+
 class _Rate(ProgressColumn):
     """Items a second, of the last half a minute."""
 
@@ -42,15 +50,15 @@ class _Rate(ProgressColumn):
 
 
 @contextlib.contextmanager
-def progress_to(description: str, meter: Meter | None = None) -> Iterator[Move]:
+def progress_to(description: str, timed: Timed | None = None) -> Iterator[Move]:
     """Yield a function that sets a bar; without a terminal it logs from time to time.
 
     Args:
         description: what is being done.
-        meter: of the pipeline that does it: the bar names the part that takes the most time.
+        timed: of what does it: the bar names the part that takes the most time.
     """
     if not sys.stderr.isatty():
-        yield _Lines(description, meter).move
+        yield _Lines(description, timed).move
         return
     columns = (
         TextColumn("{task.description}"),
@@ -66,7 +74,7 @@ def progress_to(description: str, meter: Meter | None = None) -> Iterator[Move]:
         task = progress.add_task(description, total=None, held_up="")
 
         def move(done: int, total: int) -> None:
-            held_up = _name_bottleneck(meter) if meter else ""
+            held_up = _name_bottleneck(timed) if timed else ""
             progress.update(task, completed=done, total=total, held_up=held_up)
 
         yield move
@@ -75,8 +83,8 @@ def progress_to(description: str, meter: Meter | None = None) -> Iterator[Move]:
 class _Lines:
     """Logs how far a stage is, and how fast it was since the last line."""
 
-    def __init__(self, description: str, meter: Meter | None) -> None:
-        self.description, self.meter = description, meter
+    def __init__(self, description: str, timed: Timed | None) -> None:
+        self.description, self.timed = description, timed
         self.when, self.done = time.monotonic(), -1  # of the last line; -1: nothing is done yet
 
     def move(self, done: int, total: int) -> None:
@@ -87,7 +95,7 @@ class _Lines:
         if seconds < LOG_SECONDS or done <= self.done:
             return
         rate = (done - self.done) / seconds
-        held_up = _name_bottleneck(self.meter) if self.meter else ""
+        held_up = _name_bottleneck(self.timed) if self.timed else ""
         logger.info(
             "%s: %d of %d, %.3g/s, %s left%s",
             *(self.description, done, total, rate, timedelta(seconds=int((total - done) / rate))),
@@ -132,7 +140,7 @@ def progress_meter(description: str, total: int = 0) -> Iterator[Meter]:
         )
 
 
-def _name_bottleneck(meter: Meter) -> str:
+def _name_bottleneck(timed: Timed) -> str:
     """Return the part that takes the most time and its share of it; "" where none is timed."""
-    part, share = next(iter(meter.shares().items()), ("", 0.0))
+    part, share = next(iter(timed.shares().items()), ("", 0.0))
     return f"{part} {share:.0%}" if part else ""

@@ -57,6 +57,7 @@ class Recognizer:
         *,
         min_precision: float | None = None,
         engine: str = "",
+        data: str | os.PathLike[str] | None = None,
     ) -> Self:
         """Open a run.
 
@@ -66,12 +67,15 @@ class Recognizer:
                 made with.
             engine: what describes photos, as `embed.engine` of recipes names it; empty for that of
                 the run's recipe.
+            data: dataset folder, of which photos of the database are shown; None for that of the
+                run, which may be gone.
 
         Raises:
             MissingFileError: the run is not there, or not indexed.
             InputError: a file of it is damaged, or its parts do not belong together.
         """
-        return cls(OpenedRun.open(Path(run), min_precision, engine=engine))
+        place = None if data is None else Path(data)
+        return cls(OpenedRun.open(Path(run), min_precision, engine=engine, data=place))
 
     @property
     def opened(self) -> OpenedRun:
@@ -236,7 +240,7 @@ class Recognizer:
 
     @property
     def _job(self) -> Job:
-        return open_job(None, self.opened.run, None, None)
+        return open_job(self.opened.data, self.opened.run, None, None)
 
     def _answer(self, photos: list[Photo], neighbors: int) -> list[Answer]:
         def ask(opened: OpenedRun) -> list[Answer]:

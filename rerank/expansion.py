@@ -68,20 +68,22 @@ def augment_database(
     rows: NDArray[np.int64],
     *,
     weights: Sequence[float] = DECAY,
+    first: int = 0,
 ) -> NDArray[np.float32]:
-    """Replace each image by the weighted sum of itself and its nearest (DBA).
+    """Replace each image by the weighted sum of itself and its nearest (DBA), or n in a row.
 
     The image itself always comes first: it is taken out of its own neighbours, wherever exact
     duplicates have pushed it.
 
     Args:
         vectors: [N, D], rows of length 1.
-        rows: [N, K] nearest rows of each row in the same vectors, itself included or not; -1 is
+        rows: [n, K] nearest rows of n of the same vectors, themselves included or not; -1 is
             padding. For all weights to be used K must be as many as they are.
         weights: of the image itself, of its nearest, of the next, and so on.
+        first: the row of the first of the n.
 
     Returns:
-        [N, D], rows of length 1.
+        [n, D], rows of length 1.
 
     Raises:
         ValueError: shapes that do not fit, rows that there are not, weights that are none, negative
@@ -101,14 +103,15 @@ def augment_database(
         raise ValueError(f"weights are {weights}, expected some numbers of 0 or more")
     if decay[0] == 0:
         raise ValueError(f"weights are {weights}, expected the first, of the image itself, above 0")
-    _check_neighbors(vectors, vectors, rows)
-    own = np.arange(len(rows))[:, None]
+    replaced = vectors[first : first + len(rows)]
+    _check_neighbors(replaced, vectors, rows)
+    own = first + np.arange(len(rows))[:, None]
     # A stable sort of False and True: the others in their order, then the image itself.
     order = np.argsort(rows == own, axis=1, kind="stable")[:, : len(decay) - 1]
     others = np.take_along_axis(rows, order, axis=1)
     used = (others >= 0) & (others != own)
     shares = np.where(used, decay[1 : 1 + others.shape[1]] / decay[0], 0.0)
-    return _add_weighted(vectors, vectors, others, shares)
+    return _add_weighted(replaced, vectors, others, shares)
 
 
 def _check_neighbors(

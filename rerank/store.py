@@ -4,7 +4,7 @@ A part (see embed.parts) holds the features of some images, a row an image; what
 is checked. Knows nothing of how features are found or used. Reads and writes `part-*.parquet`.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -82,7 +82,7 @@ class LayeredStore:
     """A store, and others that hold some images in its place."""
 
     first: StoredFeatures
-    layers: Sequence[tuple[Collection[str], StoredFeatures]]  # the images that count of each
+    layers: Sequence[tuple[Container[str], StoredFeatures]]  # the images that count of each
 
     def get(self, image_id: str) -> LocalFeatures | None:
         """Return the features of an image, or None where it is not stored."""

@@ -1,6 +1,7 @@
 """An exported graph describes images as torch does, and one that will not do is refused."""
 
 import json
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -319,6 +320,17 @@ def test_a_graph_of_a_newer_runtime_is_refused(old: str, new: str, tmp_path: Pat
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(InputError, match=r"cannot be loaded .*update the runtime, pip install"):
         GraphEngine(tmp_path, spec, "f32")
+
+
+def test_the_runtime_is_imported_without_its_converter_which_stays_there() -> None:
+    code = (
+        "import sys; from embed.graph import import_runtime\n"
+        "runtime = import_runtime()\n"
+        "assert runtime is import_runtime() and runtime.Core().available_devices\n"
+        "assert 'openvino.tools.ovc' not in sys.modules\n"
+        "from openvino.tools.ovc import convert_model"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=True)
 
 
 def test_a_runtime_that_is_damaged_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from embed.parts import write_part
 from embed.shards import (
     Embeddings,
     make_rows,
+    map_vectors,
     read_embeddings,
     read_failures,
     write_failures,
@@ -238,3 +239,34 @@ def test_regions_of_other_images_or_another_length_are_refused() -> None:
         replace(written, regions=written.all_vectors[:, 1:, :2])
     with pytest.raises(ValueError, match="regions"):
         Embeddings.concatenate([written, embeddings(2, seed=1)])
+
+
+@pytest.mark.parametrize("regions", [0, 3])
+def test_vectors_that_are_mapped_are_those_that_are_read(regions: int, tmp_path: Path) -> None:
+    """Whatever order parts are in, and with images that none holds."""
+    parts = [embeddings(count, seed=count) for count in (6, 0, 5)]
+    if regions:
+        parts = [with_regions(part, regions) for part in parts]
+    whole = Embeddings.concatenate([parts[2], parts[0]])
+    parts[0] = parts[0].take(np.array([4, 1, 2]))
+    paths = [tmp_path / f"part-{number}.parquet" for number in range(3)]
+    for path, part in zip(paths, parts, strict=True):
+        write_shard(path, part, "float16")
+    for given in (paths, paths[::-1]):
+        found = read(given, whole)
+        mapped = map_vectors(given, tmp_path / "images.parquet", tmp_path)
+        assert tuple(mapped.ids.to_pylist()) == found.ids
+        np.testing.assert_array_equal(mapped.landmark_ids, found.landmark_ids)
+        np.testing.assert_array_equal(mapped.vectors, found.all_vectors)
+        assert isinstance(mapped.vectors, np.memmap)
+    some = [found.ids[row] for row in (7, 2, 5)]
+    taken = read_embeddings(paths, tmp_path / "images.parquet", some)
+    assert taken.ids == tuple(found.ids[row] for row in (2, 5, 7))
+    np.testing.assert_array_equal(taken.all_vectors, found.all_vectors[[2, 5, 7]])
+    assert read_embeddings(paths, tmp_path / "images.parquet", []).ids == ()
+    with pytest.raises(FileNotFoundError, match=r"gone.*run `cairn embed`"):
+        map_vectors([tmp_path / "gone.parquet"], tmp_path / "images.parquet", tmp_path)
+    other = tmp_path / "other.parquet"
+    pq.write_table(pa.table({"image_id": list(parts[2].ids)}), other)
+    with pytest.raises(ValueError, match=r"no embedding shard .* run `cairn embed --redo`"):
+        map_vectors([other], tmp_path / "images.parquet", tmp_path)

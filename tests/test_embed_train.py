@@ -2,114 +2,42 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from math import nan
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
 import pytest
 import torch
-from lightning_fabric import Fabric
-from PIL import Image
-from torch import nn
 
 from embed import train
-from embed.backbone import BackboneSpec
 from embed.decode import DecodedImage, decode_image
 from embed.losses import TrainingCollapsed
-from embed.model import DescriptorModel, ModelSpec
+from embed.model import DescriptorModel
 from embed.profile import PARTS
-from embed.settings import DecodeSettings
-from embed.train import Trainer
 from embed.train_settings import FreezeSettings, PhaseSettings, TrainSettings
 from embed.training_images import TrainingImages
-from embed.upsampling import upsample
-from tests.images import photo
-
-SETTINGS = TrainSettings(
-    image_size=32,
-    dim=8,
-    epochs=3,
-    classes_per_batch=3,
-    images_per_class=2,
-    learning_rate=1e-3,
-    precision="float32",
+from tests.trainings import (
+    SETTINGS,
+    make,
+    measured,
+    one_torch_thread,
+    same,
+    scripted,
+    weights,
+    write_images,
 )
 
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    """Spare tiny networks the wait for a second thread: ten times slower on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with one_torch_thread():
+        yield
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> TrainingImages:
-    """Write 6 images of 48 pixels of each of 3 classes."""
-    folder = tmp_path_factory.mktemp("images")
-    paths = [folder / f"{number:02d}.png" for number in range(18)]
-    for number, path in enumerate(paths):
-        tinted = photo(48, 48, seed=number) // 2 + np.uint8(60 * (number // 6))
-        Image.fromarray(tinted).save(path)
-    return TrainingImages(paths, np.repeat(np.arange(3), 6))
-
-
-class Classes(nn.Module):
-    """A head of three classes that draws in every step."""
-
-    def __init__(self, dim: int) -> None:
-        """Take the length of the features."""
-        super().__init__()
-        self.layers = nn.Sequential(nn.Dropout(0.1), nn.Linear(dim, 3))
-
-    def forward(self, features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return logits [B, 3]."""
-        return self.layers(features)  # type: ignore[no-any-return]
-
-
-def make(
-    images: TrainingImages,
-    checkpoint: Path,
-    settings: TrainSettings = SETTINGS,
-    seed: int = 0,
-) -> Trainer:
-    torch.manual_seed(seed)
-    spec = ModelSpec(BackboneSpec("test_resnet"), settings.image_size, settings.dim)
-    return Trainer(
-        DescriptorModel(spec),
-        Classes(settings.dim),
-        images,
-        settings,
-        decode=DecodeSettings(),
-        fabric=Fabric(accelerator="cpu", devices=1, precision="32-true"),
-        checkpoint=checkpoint,
-        workers=0,
-    )
-
-
-def scripted(gaps: list[float]) -> Callable[[DescriptorModel], dict[str, float]]:
-    """Return a validation whose outcomes are known beforehand."""
-    left = iter(gaps)
-    return lambda model: {"gap": next(left), "recall_at_1": 0.0}
-
-
-def measured(model: DescriptorModel) -> dict[str, float]:
-    """Return a figure that depends on the weights, and leave the model in eval mode."""
-    model.eval()
-    return {"gap": sum(p.abs().sum().item() for p in model.neck.parameters()), "recall_at_1": 0.0}
-
-
-def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
-    state = {**trainer.model.state_dict(), **trainer.head.state_dict()}
-    return {name: tensor.clone() for name, tensor in state.items()}
-
-
-def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    return write_images(tmp_path_factory.mktemp("images"))
 
 
 def test_training_runs_and_changes_the_weights(images: TrainingImages, tmp_path: Path) -> None:
@@ -334,30 +262,19 @@ def test_weights_that_overflow_end_the_training_with_advice(
         list(make(images, tmp_path / "checkpoint.pt", settings).run(validate))
 
 
-def with_file(images: TrainingImages, positions: set[int], path: Path) -> TrainingImages:
-    path.write_bytes(b"no image")
-    paths = [path if n in positions else kept for n, kept in enumerate(images.paths)]
-    return TrainingImages(paths, images.labels)
-
-
-def test_an_unreadable_image_is_recorded_once_and_training_goes_on(
+def test_progress_counts_the_images_that_were_trained_on(
     images: TrainingImages, tmp_path: Path
 ) -> None:
-    broken = with_file(images, {4}, tmp_path / "broken.png")
-    trainer = make(broken, tmp_path / "checkpoint.pt")
-    rows = list(trainer.run(measured))
-    assert len(rows) == 3 and all(math.isfinite(row["head_loss"]) for row in rows)
-    assert [(f.position, f.reason) for f in trainer.failures] == [(4, "not_an_image")]
-    resumed = make(broken, tmp_path / "checkpoint.pt")
-    assert resumed.failures == trainer.failures
-
-
-def test_no_readable_image_at_all_is_an_error(images: TrainingImages, tmp_path: Path) -> None:
-    broken = with_file(images, set(range(18)), tmp_path / "broken.png")
-    with pytest.raises(
-        ValueError, match=r"no batch of training images could be read; the first: .*broken"
-    ):
-        next(make(broken, tmp_path / "checkpoint.pt").run(measured))
+    moves: list[tuple[int, int]] = []
+    whole = make(images, tmp_path / "c.pt", report=lambda *moved: moves.append(moved))
+    next(whole.run(measured))
+    assert moves == [(6, 54), (12, 54), (18, 54)]  # 3 epochs of 3 batches of 6
+    moves.clear()
+    list(make(images, tmp_path / "c.pt", report=lambda *moved: moves.append(moved)).run(measured))
+    assert moves[0] == (24, 54) and moves[-1] == (54, 54)
+    shares = whole.profile.shares()
+    assert "wait" not in shares and shares["backward"] > 0 and shares["augment"] > 0
+    assert sum(shares.values()) == pytest.approx(1)
 
 
 def test_a_kill_while_the_checkpoint_is_written_leaves_the_last_one(
@@ -381,56 +298,7 @@ def test_a_kill_while_the_checkpoint_is_written_leaves_the_last_one(
     assert make(images, path).progress.epoch == 1
 
 
-def with_variants(images: TrainingImages) -> TrainingImages:
-    """Return the first 2 images of each class, filled up to 6 by variants of them."""
-    kept = [0, 1, 6, 7, 12, 13]
-    made = upsample(images.labels[kept], 6, seed=0)
-    ids = tuple(f"{row:02d}" for row in kept)
-    paths = [images.paths[row] for row in kept]
-    return TrainingImages(paths, images.labels[kept][made.rows], made, ids)
-
-
-@pytest.mark.parametrize("sampler", ["m-per-class", "uniform", "square-root", "class-balanced"])
-def test_a_training_on_variants_goes_on_with_the_same_bits(
-    images: TrainingImages, tmp_path: Path, sampler: str
-) -> None:
-    settings = SETTINGS.model_copy(update={"epochs": 2, "sampler": sampler, "triplet_weight": 0.0})
-    few = with_variants(images)
-    whole = make(few, tmp_path / "whole.pt", settings)
-    list(whole.run(measured))
-    assert whole.steps == 3  # of 18 examples in batches of 6
-    next(make(few, tmp_path / "parts.pt", settings).run(measured))
-    resumed = make(few, tmp_path / "parts.pt", settings, seed=7)
-    resumed.loader.workers = 2  # nothing depends on who decodes
-    list(resumed.run(measured))
-    assert same(weights(resumed), weights(whole))
-    plain = make(TrainingImages(few.paths, np.repeat(np.arange(3), 2)), tmp_path / "p.pt", settings)
-    list(plain.run(measured))
-    assert not same(weights(plain), weights(whole))
-
-
-def test_an_unreadable_image_is_recorded_once_for_all_its_variants(
-    images: TrainingImages, tmp_path: Path
-) -> None:
-    few = with_variants(images)
-    broken = tmp_path / "broken.png"
-    broken.write_bytes(b"no image")
-    paths = [broken if row == 3 else path for row, path in enumerate(few.paths)]
-    part = TrainingImages(paths, few.labels, few.examples, few.ids)
-    trainer = make(part, tmp_path / "checkpoint.pt", SETTINGS.model_copy(update={"epochs": 1}))
-    list(trainer.run(measured))
-    assert [(f.position, f.reason) for f in trainer.failures] == [(3, "not_an_image")]
-
-
 def test_images_of_one_class_come_together_only_where_triplets_are_made() -> None:
     assert TrainSettings(sampler="uniform", images_per_class=3).group == 3
     assert TrainSettings(sampler="uniform", images_per_class=3, triplet_weight=0).group == 1
     assert TrainSettings(images_per_class=3, triplet_weight=0).group == 3
-
-
-def test_labels_that_do_not_fit_the_images_are_refused(images: TrainingImages) -> None:
-    with pytest.raises(ValueError, match="17 labels for 18 images or examples"):
-        TrainingImages(images.paths, images.labels[1:])
-    made = upsample(images.labels, 8, seed=0)
-    with pytest.raises(ValueError, match="24 labels for 24 images or examples, 0 ids for 18"):
-        TrainingImages(images.paths, images.labels[made.rows], made)

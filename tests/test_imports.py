@@ -26,6 +26,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("scores",),
     ("recognizer",),
     ("stages",),
+    ("share",),
     ("answers",),
     ("runs",),
     ("sources",),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from embed import mapped
 from embed.errors import InputError, MissingFileError
 from index import base
 from index.base import VECTORS, BaseIndex, pair_cosines
@@ -46,6 +47,34 @@ def test_a_saved_index_is_opened_without_being_read(tmp_path: Path, dtype: type)
     one, other = index.search(xq, 10), opened.search(xq, 10)
     np.testing.assert_array_equal(one.rows, other.rows)
     np.testing.assert_array_equal(one.scores, other.scores)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_the_size_of_blocks_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: type
+) -> None:
+    """Nor whether vectors are in a file; rows that tie lie on both sides of a cut."""
+    xb: NDArray[np.floating] = np.repeat(random_rows(60, seed=0), 4, axis=0).astype(dtype)
+    xq = random_rows(9, seed=1)
+    expected = BaseIndex(xb).search(xq, 30)
+    BaseIndex(xb).save(tmp_path)
+    opened = BaseIndex.load(tmp_path / VECTORS, None, {})
+    iterate = mapped.iterate_blocks
+    read = list[int]()
+
+    def count(array: Any, size: int = 0, *, keep: bool = False) -> Any:
+        for place, block in iterate(array, rows * 16, keep=keep):
+            read.append(len(block))
+            yield place, block
+
+    monkeypatch.setattr(base, "iterate_blocks", count)
+    for rows in (7, 50, 240):
+        read.clear()
+        for index in (opened, BaseIndex(xb)):
+            found = index.search(xq, 30)
+            np.testing.assert_array_equal(found.rows, expected.rows)
+            np.testing.assert_array_equal(found.scores, expected.scores)
+        assert max(read) == rows
 
 
 def test_a_gpu_is_asked_for_many_queries_and_for_no_more_than_it_can_return(

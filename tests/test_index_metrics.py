@@ -143,23 +143,3 @@ def test_malformed_input_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         metrics.recall_at_k(ranked, relevant, k)
-
-
-@given(st.integers(0, 6), st.integers(0, 7), st.integers(0, 10**6))
-def test_what_is_found_of_the_exact_neighbours_is_counted_query_by_query(
-    queries: int, k: int, seed: int
-) -> None:
-    rng = np.random.default_rng(seed)
-    both = rng.permuted(np.tile(np.arange(10), (2 * queries, 1)), axis=1)[:, :k]
-    both[np.arange(k) >= rng.integers(0, k + 1, (2 * queries, 1))] = -1
-    found, exact = both[:queries], both[queries:]
-    expected = []
-    for mine, true in zip(found.tolist(), exact.tolist(), strict=True):
-        wanted = set(true) - {-1}
-        expected.append(len(wanted & set(mine)) / len(wanted) if wanted else 1)
-    np.testing.assert_array_equal(metrics.found_of_exact(found, exact), expected)
-
-
-def test_lists_of_other_lengths_are_not_compared() -> None:
-    with pytest.raises(ValueError, match=r"found \(1, 2\) and exact \(1, 1\), want the same"):
-        metrics.found_of_exact(np.zeros((1, 2), np.int64), np.zeros((1, 1), np.int64))

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from embed.errors import InputError
+from embed.mapped import store_blocks
 from index import plan
 from index.base import INDEX, VECTORS, BaseIndex
 from index.kinds import count_cost, describe, list_kinds, list_settings, list_values
@@ -57,6 +58,35 @@ def test_what_is_chosen_finds_enough_in_the_memory(
     assert recall <= report.recall and report.recall_low < report.recall <= report.recall_high
     assert true_recall(index, vectors) >= recall - 0.02
     assert report.factory in str(report) and report.parameters == index.parameters
+
+
+def test_what_is_chosen_finds_enough_of_as_many_neighbours_as_are_asked_for(
+    vectors: NDArray[np.float32],
+) -> None:
+    settings = SearchSettings(factory="IVF32,Flat", recall=0.95)
+    few, short = plan_index(vectors, settings)
+    many, report = plan_index(vectors, settings, neighbors=100)
+    trial = Trial.draw(vectors, 300, 100)
+    assert trial.measure(few) < 0.9 < 0.94 < trial.measure(many)
+    assert report.neighbors == 100 and report.recall_of_neighbors >= 0.95
+    assert report.recall >= short.recall >= 0.95
+    assert f"{report.recall_of_neighbors:.4f} of the 100 nearest" in str(report)
+    assert short.neighbors == 10 and "of the 100" not in str(short)
+    assert plan_index(vectors, settings, neighbors=10)[1].parameters == short.parameters
+
+
+def test_vectors_in_a_file_end_in_the_same_index(
+    vectors: NDArray[np.float32], tmp_path: Path
+) -> None:
+    mapped = store_blocks([(slice(0, COUNT), vectors)], vectors.shape, np.float32, tmp_path)
+    settings = SearchSettings(factory="PCAR32,IVF16,PQ16x4fs", recall=0.9)
+    made = []
+    for folder, given in ((None, vectors), (tmp_path, mapped)):
+        index, _ = plan_index(given, settings, folder=folder)
+        assert isinstance(index.exact, np.memmap) == (folder is not None)
+        index.save(tmp_path)
+        made.append([(tmp_path / name).read_bytes() for name in (VECTORS, INDEX)])
+    assert made[0] == made[1]
 
 
 @pytest.mark.usefixtures("large")
@@ -130,7 +160,7 @@ def test_the_rarest_of_kinds_can_be_built_and_tuned(vectors: NDArray[np.float32]
     trial = Trial.draw(vectors, 100)
     for kind in list_kinds(COUNT, DIM):
         coarse = build_coarse(vectors, kind)
-        index, recall = tune(BaseIndex(vectors, coarse), trial, 0.9)
+        index, recall = tune(BaseIndex(vectors, coarse), [trial], 0.9)
         assert recall >= 0.9, kind
         assert recall == trial.measure(index)
 
@@ -138,7 +168,7 @@ def test_the_rarest_of_kinds_can_be_built_and_tuned(vectors: NDArray[np.float32]
 def test_tuning_takes_the_cheapest_that_is_enough(vectors: NDArray[np.float32]) -> None:
     trial = Trial.draw(vectors, 100)
     index = BaseIndex(vectors, build_coarse(vectors, "IVF32,PQ32x4fs,Refine(SQ8)"))
-    tuned, recall = tune(index, trial, 0.95)
+    tuned, recall = tune(index, [trial], 0.95)
     shape = describe(index.coarse)
     cost = count_cost(shape, tuned.parameters, COUNT, DIM, trial.k)
     for setting in list_settings(list_values(shape, COUNT, trial.k + 1)):

@@ -91,7 +91,9 @@ def test_a_photo_of_the_index_that_is_removed_and_added_again_gives_the_answer_o
     table = tmp_path / "back.csv"
     table.write_text("id,landmark_id\nthing0-1,0\n")
     known = cairn("add", "--table", table, "--run", tiny.run)
-    assert known.out == f"left out {photo}: the database has it, as thing0-1\n"
+    assert known.out == (
+        f"left out {photo}: the database has it, as thing0-1 of landmark 0, Thing 0\n"
+    )
     assert cairn("remove", "--run", tiny.run, "--image", "thing0-1").status == 0
     without = Recognizer.load(tiny.run).recognize(asked, neighbors=30)
     assert "thing0-1" not in {near.image_id for near in without.neighbors}
@@ -110,7 +112,7 @@ def test_the_same_bytes_under_another_name_are_known(tiny: Tiny, tmp_path: Path)
     done = cairn("add", copied, "--run", tiny.run, "--label", 2)
     assert (done.status, done.out) == (
         0,
-        f"left out {copied}: the database has it, as thing2-3\n",
+        f"left out {copied}: the database has it, as thing2-3 of landmark 2, Thing 2\n",
     )
     assert not read_generation(tiny.run)
 

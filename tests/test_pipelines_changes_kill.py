@@ -78,8 +78,8 @@ def check_whole(run: Path) -> None:
         parts = photos.change.parts("features")
         extractor = photos.change.manifest.inputs["extractor"]
         store = FeatureStore(photos.change.folder, extractor, parts=parts)
-        for image_id, path in photos.files.items():
-            assert path.is_file() and store.get(image_id) is not None
+        for image_id, path in photos.list_files():
+            assert path and path.is_file() and store.get(image_id) is not None
 
 
 def test_twenty_kills_lose_nothing_and_leave_nothing_half_done(tiny: Tiny, tmp_path: Path) -> None:

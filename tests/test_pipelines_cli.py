@@ -117,8 +117,7 @@ def test_a_missing_dataset_says_how_to_make_one(name: str, tmp_path: Path) -> No
     assert end.status == 1
     assert end.err.strip() == (
         f"error: no dataset folder at {tmp_path / 'absent'}; make one with `cairn data`, "
-        "or name yours: --data (of a run whose dataset was moved: cairn submit --run RUN --data "
-        "FOLDER)"
+        "or name yours: --data (of a run whose dataset was moved, too: it says where that is now)"
     )
 
 
@@ -198,6 +197,19 @@ def test_what_the_user_can_mend_is_advice(
     end = cairn("evaluate", "--run", tiny.run)
     assert (end.status, end.err[: len(advice)]) == (1, advice)
     assert not list(tiny.run.glob("fault-*.txt"))
+
+
+def test_help_imports_nothing_that_takes_long() -> None:
+    code = (
+        "import sys; from pipelines.cli import main\n"
+        "sys.argv = ['cairn', '--help']\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        "print([m for m in ('numpy', 'pydantic', 'pyarrow') if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "[]\n")
 
 
 def test_an_extra_that_is_missing_is_named_before_anything_is_done(

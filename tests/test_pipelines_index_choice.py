@@ -64,6 +64,24 @@ def test_a_factory_is_obeyed_and_found_again(tiny: Tiny, caplog: pytest.LogCaptu
     assert not (tiny.run / "index" / INDEX).exists()  # of the other plan
 
 
+def test_how_many_neighbours_a_query_gets_makes_no_exact_index_anew(tiny: Tiny) -> None:
+    index(tiny)
+    before = load_manifest(tiny.run / "index")
+    for changed, anew in (
+        ("neighbors = 3\nexpand_query = 1\nalpha = 2.0\n", False),
+        ("neighbors = 3\nfactory = 'SQ8'\nrecall = 0.9\n", True),
+        ("neighbors = 12\nfactory = 'SQ8'\nrecall = 0.9\n", True),
+    ):
+        make_recipe_file(tiny.recipe, PLAIN + f"[search]\n{changed}")
+        index(tiny)
+        after = load_manifest(tiny.run / "index")
+        assert before is not None and after is not None
+        assert (after.key != before.key) == anew
+        assert (after.seconds != before.seconds) == anew  # it was made, or it was not
+        before = after
+    assert before is not None and before.details["index"]["neighbors"] == 12
+
+
 def test_memory_that_is_too_little_leaves_the_index_that_there_is(tiny: Tiny) -> None:
     index(tiny)
     before = load_manifest(tiny.run / "index")

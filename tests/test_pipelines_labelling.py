@@ -20,6 +20,8 @@ LABELS, NAMES = (3, 5, 9), {3: "Mill", 5: "Tower", 20: "Gone"}
         (Said(7, "Arch"), Landmark(7, "Arch", True)),
         (Said(None, "Arch"), Landmark(21, "Arch", True)),  # 20 has a name, if no photo
         (Said(None, "Gone"), Landmark(20, "Gone", False)),
+        (Said(None, "TOWER"), Landmark(5, "Tower", False)),
+        (Said(3, "mill"), Landmark(3, "Mill", False)),
     ],
 )
 def test_numbers_and_names_are_those_of_the_landmark_or_new(said: Said, landmark: Landmark) -> None:
@@ -54,3 +56,16 @@ def test_two_names_of_one_new_number_are_refused() -> None:
 
 def test_the_nearest_numbers_are_named() -> None:
     assert suggest_near(6, LABELS, NAMES).startswith("the nearest are 5 (Tower), 3 (Mill), 9;")
+
+
+def test_names_in_other_letters_are_those_that_are_known_or_refused(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    said = [Said(None, "arch"), Said(None, "Arch")]
+    found = find_landmarks(said, LABELS, NAMES)
+    assert {found[each].label for each in said} == {21}
+    assert "Arch is taken for arch" in caplog.text
+    both = {1: "Mill", 2: "MILL"}
+    assert find_landmarks([Said(None, "MILL")], (1, 2), both)[Said(None, "MILL")].label == 2
+    with pytest.raises(InputError, match="mill may be Mill or MILL; write it as one of them"):
+        find_landmarks([Said(None, "mill")], (1, 2), both)

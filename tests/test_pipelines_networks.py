@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import save_file
 
 from embed.errors import InputError
-from pipelines.runs.job import Job, pick_known_run
+from pipelines.runs.job import Job, find_moved
 from pipelines.runs.networks import check_networks, settle_network
 from pipelines.runs.recipe import make_recipe
-from pipelines.stages.train import _check, _check_devices
+from pipelines.stages.training_checks import check_devices, check_training
 from pipelines.stages.training_set import load_training_set
 from tests.conftest import Tiny
 from tests.datasets import cairn, make_job, make_recipe_file
@@ -117,9 +117,9 @@ def test_a_recipe_that_takes_back_what_was_set_is_told_of(
 def test_data_beside_a_run_of_others_are_told_to_be_of_no_use(
     finished: Tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert pick_known_run(finished.data, finished.run) == finished.run
+    assert find_moved(finished.data, finished.run) is None
     assert caplog.messages == []
-    assert pick_known_run(tmp_path, finished.run) == finished.run
+    assert find_moved(tmp_path, finished.run) is None
     assert f"--data {tmp_path} changes nothing: {finished.run} is of {finished.data}" in caplog.text
 
 
@@ -131,7 +131,7 @@ def test_a_share_that_a_validation_table_overrules_is_told_of(
     (fresh.data / "validation.csv").write_text(f"{rows[0]}\n{rows[-1]}\n")
     job = make_job(fresh.data, fresh.run, fresh.recipe)
     caplog.set_level(logging.INFO)
-    _check(load_training_set(job.dataset, job.recipe.train), job)
+    check_training(load_training_set(job.dataset, job.recipe.train), job)
     assert "train.validation_share = 0.25 changes nothing: " in caplog.text
     assert "a batch has all" not in caplog.text
 
@@ -139,9 +139,9 @@ def test_a_share_that_a_validation_table_overrules_is_told_of(
 def test_more_gpus_than_there_are_end_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    _check_devices(1)
+    check_devices(1)
     with pytest.raises(InputError, match="--devices 2, but there are 1 GPUs here"):
-        _check_devices(2)
+        check_devices(2)
 
 
 def test_a_stride_that_the_network_lacks_ends_before_any_training(fresh: Tiny) -> None:

@@ -9,8 +9,9 @@ import pytest
 from classify_head.policies import POLICIES
 from embed.backbone import check_backbone
 from embed.network_settings import SubcenterHeadSettings
-from pipelines.commands.recipes import check, list_, list_differences, show
+from pipelines.commands.recipes import check, list_, show
 from pipelines.datasets.selection.settings import SIZES, Filters, make_split
+from pipelines.runs.differences import list_differences
 from pipelines.runs.recipe import Recipe, Scale, load_recipe, member_recipe
 from pipelines.runs.recipe_files import list_recipes
 

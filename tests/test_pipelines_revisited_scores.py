@@ -15,7 +15,9 @@ from pipelines.scores.evaluate import can_evaluate
 from pipelines.scores.revisited import revisited_figures
 from pipelines.sources.revisited.make import import_revisited
 from pipelines.sources.revisited.truth import load_truth
+from pipelines.stages.remove import remove_photos
 from tests.datasets import cairn, make_recipe_file, options
+from tests.journal import open_run
 from tests.revisited import IMAGES, QUERIES, UNTRAINED, make_values, write_photos, write_truth
 from tests.test_index_revisited import slow_figures
 
@@ -114,6 +116,13 @@ def test_images_beyond_the_neighbours_are_ranked(source: Path, tmp_path: Path) -
     figures = revisited_figures(run, Dataset(data))
     check_figures(figures, slow_run_figures(data, run, order))
     assert "reranked" not in figures
+    remove_photos(open_run(run), [], [IMAGES[0], IMAGES[3]])  # what is removed takes no rank
+    left = {
+        query: [i for i in ids if i not in (IMAGES[0], IMAGES[3])] for query, ids in order.items()
+    }
+    figures = revisited_figures(run, Dataset(data))
+    check_figures(figures, slow_run_figures(data, run, left))
+    assert figures["unread_images"] == 0
 
 
 def test_evaluate_needs_no_solution(scored: tuple[Path, Path]) -> None:

@@ -14,6 +14,8 @@ from classify_head.answers import Answers
 from classify_head.gap import gap
 from classify_head.heads import build_head
 from embed.backbone import Backbone, BackboneSpec
+from embed.epoch_engine import LEAST_IMAGES, EpochEngines
+from embed.graph import GraphEngine
 from embed.history import load_rows
 from embed.model import DescriptorModel, ModelSpec, load_model
 from embed.train_settings import TrainSettings
@@ -74,7 +76,7 @@ def test_the_figures_are_those_of_the_answers(validation: Validation) -> None:
 
 
 def test_pretrained_descriptors_beside_are_those_of_the_joined_model(
-    validation: Validation,
+    validation: Validation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the one the pretrained network describes each photo once, of the other each time."""
     torch.manual_seed(0)
@@ -85,6 +87,7 @@ def test_pretrained_descriptors_beside_are_those_of_the_joined_model(
     alone, no_head = validation.answer(before, alone=True)
     found, _ = beside.answer(trained)
     wanted, head = validation.answer(trained.with_pretrained(before, share))
+    monkeypatch.setattr(Validation, "_describe", None)  # these are known
     again, _ = beside.answer(before, alone=True)
     assert head and no_head is None
     assert found and wanted and alone and again
@@ -92,6 +95,44 @@ def test_pretrained_descriptors_beside_are_those_of_the_joined_model(
         assert one.query_ids == other.query_ids
         np.testing.assert_array_equal(one.labels, other.labels)
         np.testing.assert_allclose(one.confidences, other.confidences, atol=1e-5)
+
+
+def test_a_graph_judges_as_torch_does_and_twice_the_same(validation: Validation) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    torch.manual_seed(0)
+    model = DescriptorModel(ModelSpec(BackboneSpec("test_resnet"), 32, 16))
+    graphs = EpochEngines(LEAST_IMAGES, validation.engines.views)
+    by_graph = replace(validation, engines=graphs)
+    for found, again, wanted in zip(
+        by_graph.answer(model), by_graph.answer(model), validation.answer(model), strict=True
+    ):
+        assert found and again and wanted
+        assert found.confidences.tobytes() == again.confidences.tobytes()
+        np.testing.assert_array_equal(found.labels, again.labels)
+        np.testing.assert_array_equal(found.labels, wanted.labels)
+        np.testing.assert_allclose(found.confidences, wanted.confidences, atol=1e-5)
+
+
+def test_what_judges_changes_no_weight(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    monkeypatch.setattr("embed.epoch_engine.LEAST_IMAGES", 1)
+    opened: list[str] = []
+    export = EpochEngines._export
+
+    def count(self: EpochEngines, model: DescriptorModel) -> GraphEngine | None:
+        made = export(self, model)
+        assert made is not None
+        opened.append(made.name)
+        return made
+
+    monkeypatch.setattr(EpochEngines, "_export", count)
+    models = []
+    for engine in ("torch", "auto"):
+        train(data, tmp_path / engine, f"epochs = 2\n[embed]\nengine = '{engine}'\n")
+        models.append((tmp_path / engine / "run/model/model.safetensors").read_bytes())
+    assert models[0] == models[1] and opened == ["openvino-f32"] * 2
 
 
 def test_nothing_to_ask_is_no_figure(validation: Validation) -> None:
@@ -116,9 +157,10 @@ def train(data: Path, folder: Path, changes: str) -> tuple[list[dict[str, float]
     """Train from a weights file; return the history, and whether it is kept."""
     folder.mkdir()
     weights, run = folder / "start.safetensors", folder / "run"
+    torch.manual_seed(0)
     network = Backbone(BackboneSpec("test_resnet")).network
     save_file(network.state_dict(), weights, {"architecture": "test_resnet"})
-    recipe = make_recipe_file(folder / "tiny.toml", f"{TRAIN}epochs = 1\n{changes}")
+    recipe = make_recipe_file(folder / "tiny.toml", f"{TRAIN}{changes}")
     end = cairn("train", *options(data, run, recipe), "--weights", weights)
     assert end.status == 0, end.err
     manifest = load_manifest(run / "model")
@@ -149,7 +191,7 @@ def test_what_judges_best_is_kept(
     figures = dict.fromkeys(FIGURES, 0.1)
     monkeypatch.setattr(Validation, "answer", lambda *_, **__: (None, None))
     monkeypatch.setattr(Validation, "figures", lambda *_: {**figures, "gap": next(gaps_of_epochs)})
-    history, kept = train(data, tmp_path / "run", UNSEEN)
+    history, kept = train(data, tmp_path / "run", "epochs = 1\n" + UNSEEN)
     assert kept == tuned
     assert [row["epoch"] for row in history] == [0, 1]
     assert math.isnan(gaps[1]) or history[0]["gap"] == gaps[1]
@@ -157,7 +199,7 @@ def test_what_judges_best_is_kept(
 
 
 def test_without_unseen_landmarks_nothing_is_compared(data: Path, tmp_path: Path) -> None:
-    history, tuned = train(data, tmp_path / "all", "")
+    history, tuned = train(data, tmp_path / "all", "epochs = 1\n")
     assert [row["epoch"] for row in history] == [1] and tuned
 
 
@@ -166,7 +208,7 @@ def test_pretrained_features_lie_beside_the_trained_ones(
 ) -> None:
     figures = dict.fromkeys(FIGURES, 0.5)  # of equal models the trained one is kept
     monkeypatch.setattr(Validation, "figures", lambda *_: figures)
-    history, tuned = train(data, tmp_path / "beside", "pretrained_share = 0.5\n")
+    history, tuned = train(data, tmp_path / "beside", "epochs = 1\npretrained_share = 0.5\n")
     run = tmp_path / "beside" / "run"
     assert tuned and [row["epoch"] for row in history] == [0, 1]
     model, _ = load_model(run / "model")

@@ -5,6 +5,7 @@ known_queries.parquet (the answer to each, by a model that did not see it). Impo
 nor faiss.
 """
 
+import contextlib
 import json
 import logging
 import math
@@ -158,6 +159,21 @@ def load_promises(run: Path) -> dict[str, Promise]:
     """Return what a run promises, by the kinds of distractors it knows. Errors as intact_file."""
     promises = load_decision_values(run)["promise"].items()
     return {kind: Promise.from_json(values) for kind, values in promises if values}
+
+
+def read_made(run: Path) -> tuple[int, ...]:
+    """Return what differs as soon as the index of a run, or its decision, is another."""
+    folders = (run / "index", run / "decision")
+    manifests = [folder / "manifest.json" for folder in folders]
+    with contextlib.suppress(FileNotFoundError):  # one is being made
+        return tuple(manifest.stat().st_mtime_ns for manifest in manifests)
+    return ()
+
+
+def is_made(run: Path) -> bool:
+    """Tell whether a run has an index, and the decision for it."""
+    indexed, decided = load_manifest(run / "index"), load_manifest(run / "decision")
+    return bool(indexed and decided and decided.inputs["index"] == indexed.key)
 
 
 def load_decision(run: Path, recipe: Recipe, database: "Database") -> Decision:

@@ -45,6 +45,9 @@ def begin_engines(run: Path, recipe: Recipe) -> None:
     """
     if recipe.rerank.method == "delf":  # torch finds its features in the pass that describes
         return
+    # It sets an environment variable while it loads FAISS, which a thread that compiles may read.
+    import index.kernels  # noqa: F401
+
     for folder, settings in list_members(run, recipe).items():
         _find_graph(folder, settings.embed.engine, Views.of(settings.embed))
 

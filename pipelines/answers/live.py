@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from embed.columns import read_parquet, to_array, to_column, to_mask
-from embed.errors import MissingFileError
+from embed.errors import InputError, MissingFileError
+from index.ids import IdTable
 from index.rows import ROWS, RowTable
 from pipelines.artifacts import CHANGES, hash_values, load_manifest, name_maker
 from pipelines.datasets.naming import name_landmark
@@ -39,10 +40,36 @@ class AddedPhotos:
     kept: Bools  # [n] which of the photos of the change they are
 
     @cached_property
-    def files(self) -> dict[str, Path]:
-        """Where the copy of each is."""
+    def _ids(self) -> IdTable:
+        return IdTable.build(self.images["image_id"])
+
+    def __contains__(self, image_id: object) -> bool:
+        """Tell whether a photo is one of them."""
+        return self._ids.row_of(str(image_id)) >= 0
+
+    def locate(self, image_id: str) -> Path | None:
+        """Return where the copy of a photo is; None where there is none.
+
+        Raises:
+            InputError: as list_files.
+        """
+        row = self._ids.row_of(image_id)
+        return None if row < 0 else self._place(self.images["file"][row].as_py())
+
+    def list_files(self) -> list[tuple[str, Path | None]]:
+        """Return the id of each, and where its copy is; None where the run was packed without.
+
+        Raises:
+            InputError: a name is no file's of the folder, which no command writes.
+        """
         names = zip(*(self.images[c].to_pylist() for c in ("image_id", "file")), strict=True)
-        return {image_id: self.change.folder / PHOTOS / name for image_id, name in names}
+        return [(image_id, self._place(name)) for image_id, name in names]
+
+    def _place(self, name: str | None) -> Path | None:
+        if name is not None and Path(name).name != name:
+            path = self.change.folder / IMAGES
+            raise InputError(f"{path} names {name!r}, which is no file of {PHOTOS}/")
+        return None if name is None else self.change.folder / PHOTOS / name
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +97,9 @@ class Live:
 
 
 def find_file(added: Sequence[AddedPhotos], image_id: str) -> Path | None:
-    """Return where the copy of an added photo is; None of a photo that was not added."""
-    return next((each.files[image_id] for each in added if image_id in each.files), None)
+    """Return where the copy of an added photo is; None where there is none."""
+    found = (each.locate(image_id) for each in added)
+    return next((path for path in found if path is not None), None)
 
 
 def load_live(run: Path, names: dict[int, str] | None = None) -> Live:

@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from embed.errors import InputError
-from embed.shards import Embeddings, read_embeddings, read_failures
+from embed.shards import Embeddings, Vectors, map_vectors, read_embeddings, read_failures
 from pipelines.artifacts import load_manifest, remedy_file
 from pipelines.runs.changes import Change
 from pipelines.runs.decoding import decoding
@@ -30,15 +31,25 @@ from .live import AddedPhotos, apply_changes, while_listed
 from .retriever import Retriever
 
 
-def load_split_embeddings(run: Path, split: str) -> Embeddings:
-    """Read the descriptors of a split that was embedded.
+def load_split_embeddings(run: Path, split: str, among: Sequence[str] | None = None) -> Embeddings:
+    """Read the descriptors of a split that was embedded, or of some of its images.
 
     Raises:
         MissingFileError: it was not.
         InputError: a file of it is damaged.
     """
     folder = run / "embeddings" / split
-    return read_embeddings(intact_parts(folder), intact_file(folder, IMAGES))
+    return read_embeddings(intact_parts(folder), intact_file(folder, IMAGES), among)
+
+
+def map_split_vectors(run: Path, split: str) -> Vectors:
+    """Read the vectors of a split into a file in the run folder, which is mapped; errors likewise.
+
+    They take no memory but that of the part that is read. The file has no name: when nothing has
+    the vectors any more it is gone.
+    """
+    folder = run / "embeddings" / split
+    return map_vectors(intact_parts(folder), intact_file(folder, IMAGES), run)
 
 
 def load_split_failures(run: Path, split: str) -> dict[str, tuple[str, str]]:
@@ -70,8 +81,18 @@ def split_pool(run: Path) -> tuple[Embeddings, Embeddings]:
     occasion mostly follow each other in it.
     """
     pool = load_split_embeddings(run, "non_landmark")
-    middle = (len(pool.ids) + 1) // 2
+    middle = _find_middle(len(pool.ids))
     return pool.take(slice(0, middle)), pool.take(slice(middle, None))
+
+
+def map_penalty_pool(run: Path) -> NDArray[np.float32]:
+    """Return [P, V, dim] the vectors of the first half, as map_split_vectors."""
+    pool = map_split_vectors(run, "non_landmark").vectors
+    return pool[: _find_middle(len(pool))]
+
+
+def _find_middle(count: int) -> int:
+    return (count + 1) // 2
 
 
 def open_retriever(
@@ -139,7 +160,7 @@ def layer_features(
     fingerprint = find_fingerprint(run, recipe.rerank)
     layers = [
         (
-            each.files,
+            each,
             FeatureStore(
                 each.change.folder,
                 fingerprint,

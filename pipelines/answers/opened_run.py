@@ -6,9 +6,9 @@ candidates.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from pipelines.artifacts import load_manifest
 from pipelines.datasets.dataset import Dataset
 from pipelines.datasets.image_table import Labels
 from pipelines.runs.changes import Generation, read_generation
-from pipelines.runs.job import read_run
+from pipelines.runs.job import find_data, read_run
 from pipelines.runs.members import list_members
 from pipelines.runs.names import load_labels
 from pipelines.runs.recipe import Recipe, make_recipe
@@ -36,7 +36,7 @@ from rerank.geometry import is_verified
 from rerank.hulls import Box, convex_hull, inlier_points
 
 from .answer import Answer, Match, Point, RankedLabel, make_answers
-from .decision import Decision, at_precision, load_decision
+from .decision import Decision, at_precision, is_made, load_decision, read_made
 from .describer import RunDescriber, load_describer
 from .explanation import explain
 from .extras import make_extras
@@ -50,6 +50,8 @@ from .supporters import order_supporters
 logger = logging.getLogger(__name__)
 
 TOP = 5  # labels that come with an answer
+SAY_WHERE = "--data FOLDER says where the dataset is"
+Size = tuple[int, int]  # width, height: pixels of an upright original
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,16 +70,24 @@ class OpenedRun:
     """A run with the changes of its database until one moment. Threads may share it."""
 
     run: Path
+    data: Path  # dataset folder; it may be gone
     recipe: Recipe
     describer: RunDescriber
     indexed: Retriever  # without changes
     retriever: Retriever  # with those of the generation
     generation: Generation
     decision: Decision
+    made: tuple[int, ...]  # when index and decision were
+    again: Callable[[], "OpenedRun"]  # opens it as it was opened
 
     @classmethod
     def open(
-        cls, run: Path, min_precision: float | None = None, *, engine: str = ""
+        cls,
+        run: Path,
+        min_precision: float | None = None,
+        *,
+        engine: str = "",
+        data: Path | None = None,
     ) -> "OpenedRun":
         """Load model, index, features and decision.
 
@@ -85,6 +95,7 @@ class OpenedRun:
             run: run folder.
             min_precision: answers shall be right so often; None for what the run was made with.
             engine: that describes photos, as embed.engine names it; empty: the recipe's.
+            data: dataset folder that has the photos; None for that of the run.
 
         Raises:
             MissingFileError: the run is not there, or not indexed.
@@ -95,18 +106,35 @@ class OpenedRun:
             raise MissingFileError(
                 f"no run in {run}; make one: cairn index --data FOLDER --run {run}"
             )
+        made = read_made(run)  # before: what is made while it is read is seen next
         recipe = make_recipe(recorded["settings"], str(run))
         describer = load_describer(run, recipe, engine=engine)
         indexed = open_retriever(run, recipe, describer.fingerprint, changes=False)
         decision = load_decision(run, recipe, indexed.database)
         if min_precision is not None:
             decision = at_precision(decision, run, min_precision)
-        opened = cls(run, recipe, describer, indexed, indexed, (), decision).followed()
+        opened = cls(
+            run,
+            data or find_data(run, recorded),
+            recipe,
+            describer,
+            indexed=indexed,
+            retriever=indexed,
+            generation=(),
+            decision=decision,
+            made=made,
+            again=partial(cls.open, run, min_precision, engine=engine, data=data),
+        ).followed()
         opened._compare_engines()
         return opened
 
     def followed(self) -> "OpenedRun":
-        """Return the run as it is by now: itself, where nothing was added or removed since."""
+        """Return the run as it is by now: itself, where nothing was added or removed since.
+
+        What is made anew is opened anew when all of it is there, and answers as it was until then.
+        """
+        if read_made(self.run) != self.made:
+            return self.again() if is_made(self.run) else self
         generation = read_generation(self.run)  # before: what comes while it is read is seen next
         if generation == self.generation:
             return self
@@ -189,16 +217,23 @@ class OpenedRun:
         return None if extractor is None else extractor.extract(self.decode(photo))
 
     def locate(self, image_id: str) -> ImageFile:
-        """Return where a photo of the database is. Raises MissingFileError without the dataset."""
+        """Return a photo of the database as it is shown: its file, or a thumbnail of it.
+
+        Raises:
+            MissingFileError: it is gone, and there is no thumbnail.
+        """
         added = find_file(self.retriever.database.added, image_id)
-        return self.dataset.locate(image_id) if added is None else added
+        if added is not None:
+            return added
+        found = self.dataset.find_photo(image_id) if self.data.is_dir() else None
+        if found is None:
+            raise MissingFileError(f"the photo {image_id} of the database is gone; {SAY_WHERE}")
+        return found
 
     @cached_property
     def dataset(self) -> Dataset:
         """That of the run. Raises MissingFileError where it is gone."""
-        recorded = read_run(self.run)
-        assert recorded is not None  # it was opened
-        return Dataset(Path(recorded["data"]))
+        return Dataset(self.data)
 
     @cached_property
     def labels(self) -> Labels:
@@ -302,25 +337,29 @@ class OpenedRun:
         return [
             replace(
                 match,
-                query_box=self._find_box(mine, image) if mine else None,
-                box=self._find_box(other, self._decode_stored(match)) if other else None,
+                query_box=self._find_box(mine, image.original_size) if mine else None,
+                box=self._find_box(other, self._find_size(match.image_id)) if other else None,
             )
             for match, (mine, other) in pairs
         ]
 
-    def _find_box(self, place: int, image: DecodedImage | None) -> Box | None:
+    def _find_box(self, place: int, size: Size | None) -> Box | None:
         """Return where the region is that is vector `place` of an image, from 1."""
-        if image is None:
+        if size is None:
             return None
-        height, width = image.pixels.shape[:2]
-        boxes = region_boxes(self.recipe.embed.regions, (width, height))
-        left, top, right, bottom = to_pixels(boxes, image.original_size)[place - 1].tolist()
+        boxes = region_boxes(self.recipe.embed.regions, size)
+        left, top, right, bottom = to_pixels(boxes, size)[place - 1].tolist()
         return left, top, right, bottom
 
-    def _decode_stored(self, match: Match) -> DecodedImage | None:
-        """Decode a database photo; None where it is not there any more."""
+    def _find_size(self, image_id: str) -> Size | None:
+        """Return the size of a database photo; None where it is gone and nothing says so."""
+        stored = self.retriever.features
+        if stored is not None and (features := stored.get(image_id)) is not None:
+            return features.image_size
+        if self.data.is_dir() and (small := self.dataset.find_thumbnail(image_id)) is not None:
+            return small.size
         try:
-            return self.decode(Photo.of(self.locate(match.image_id)))
+            return self.decode(Photo.of(self.locate(image_id))).original_size
         except (FileNotFoundError, ImageError):
             return None
 

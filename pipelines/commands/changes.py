@@ -1,5 +1,6 @@
 """The commands add, remove, landmarks and compact: a database that grows without training."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,16 +64,18 @@ def add(
 
     listed = _list_photos(photos or [], label, name, table)
     job = _open_job(data, run)
-    done = add_photos(job, listed)
+    naming = "--name NAME" if table is None else f"in the column name of {table}"
+    done = add_photos(job, listed, naming)
     for landmark, ids in done.added.items():
-        what = f"landmark {landmark.label}"
-        if landmark.name is not None:
-            what += f", {landmark.name}"
         named = ", ".join(ids[:NAMED]) + f" and {len(ids) - NAMED} more" * (len(ids) > NAMED)
         new = " (new)" if landmark.new else ""
-        print(printable(f"added {_count(len(ids))} of {what}{new}: {named}"))
+        print(printable(f"added {_count(len(ids))} of {landmark}{new}: {named}"))
     for known in done.known:
-        print(printable(f"left out {known.path}: the database has it, as {known.image_id}"))
+        line = f"the database has it, as {known.image_id} of {known.landmark}"
+        if known.landmark.label != known.asked.label:
+            words = ["cairn", "remove", "--run", str(job.run), "--image", known.image_id]
+            line += f"; for it to be of {known.asked}, first: {shlex.join(words)}"
+        print(printable(f"left out {known.path}: {line}"))
     for failure in done.failures:
         print(printable(f"not read: {failure.message}"))
     if done.change:
@@ -153,12 +156,12 @@ def compact(data: Data = None, run: Run = None) -> None:
 def _open_job(data: Path | None, run: Path | None) -> "Job":
     """Return the run that is asked for, with the recipe that it has recorded."""
     from embed.errors import MissingFileError
-    from pipelines.runs.job import open_job, pick_known_run
+    from pipelines.runs.job import find_moved, open_job, pick_run
 
-    run = pick_known_run(data, run)
+    run = pick_run(data, run)
     if not (run / "run.json").is_file():
         raise MissingFileError(f"no run in {run}; make one: cairn index --data FOLDER --run {run}")
-    return open_job(None, run, None, None)
+    return open_job(find_moved(data, run), run, None, None)
 
 
 def _list_photos(

@@ -35,10 +35,11 @@ def explain(
     from embed.printable import printable
     from pipelines.datasets.images import list_images
     from pipelines.reports.explain import Explainer
-    from pipelines.runs.job import pick_known_run
+    from pipelines.runs.job import find_moved, pick_run
 
     paths = list_images(images)
-    explainer = Explainer(pick_known_run(data, run), into=into, landmark_id=landmark_id)
+    run = pick_run(data, run)
+    explainer = Explainer(run, find_moved(data, run), into=into, landmark_id=landmark_id)
     unread = 0
     for path in paths:
         explained = explainer.explain(path)

@@ -118,10 +118,10 @@ def query(
     try:
         from pipelines.answers.engines import begin_engines
         from pipelines.answers.named_photos import list_named
-        from pipelines.runs.job import pick_known_run, read_run
+        from pipelines.runs.job import find_moved, pick_run, read_run
         from pipelines.runs.recipe import make_recipe
 
-        named, folder = list_named(images, without=sort_into), pick_known_run(data, run)
+        named, folder = list_named(images, without=sort_into), pick_run(data, run)
         _check_options(named, as_json and as_csv, png, sort_into is not None or xmp)
         if recorded := read_run(folder):  # the network is compiled while the rest is imported
             begin_engines(folder, make_recipe(recorded["settings"], str(folder)))
@@ -129,7 +129,7 @@ def query(
         from pipelines.reports.answer_outputs import AnswerOutputs, Form, Wanted, answer_named
     finally:
         gc.enable()
-    recognizer = Recognizer.load(folder, min_precision=min_precision)
+    recognizer = Recognizer.load(folder, min_precision=min_precision, data=find_moved(data, folder))
     form: Form = "json" if as_json else "csv" if as_csv else "table"
     wanted = Wanted(form, explain, html, png, sort_into, xmp)
     with AnswerOutputs(recognizer, wanted) as outputs:

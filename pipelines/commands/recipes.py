@@ -1,16 +1,10 @@
 """The commands recipe list, show and check: what recipes there are, and what is in them."""
 
-import json
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from embed.settings import Settings
-
 from .run import Changes
-
-DESCRIPTIVE = {"description", "report", "preset"}  # keys that no stage reads
 
 Scale = Literal["full", "small"]
 Name = Annotated[str, typer.Argument(help="Recipe, by name or .toml file.")]
@@ -33,6 +27,7 @@ def list_() -> None:
 
 def show(name: Name, scale: ScaleOption = "full", changes: Changes = None) -> None:
     """Show a recipe: its file, its bases, and all settings that are not the defaults."""
+    from pipelines.runs.differences import list_differences
     from pipelines.runs.recipe import Recipe, load_recipe
     from pipelines.runs.recipe_files import read_chain
 
@@ -78,33 +73,6 @@ def check(name: Name) -> None:
         said = read_keys(name, scale)
         for key, reason in find_unused(recipe, said).items():
             print(f"  {key} changes nothing: {reason}")
-
-
-def list_differences(before: Any, after: Any, above: str = "") -> Iterator[str]:
-    """Yield what a recipe, or a part of one, has otherwise than another: section.key = value."""
-    old, new = _list_parts(before), _list_parts(after)
-    for key, value in new.items():
-        place = f"{above}{key}"
-        if isinstance(value, Settings | dict):
-            yield from list_differences(old.get(key), value, f"{place}.")
-        elif key not in old or old[key] != value:
-            yield f"{place} = {_show(value)}"
-
-
-def _list_parts(settings: Any) -> dict[str, Any]:
-    """Return what settings, or a table, hold by name; nothing where there are none."""
-    if isinstance(settings, Settings):
-        names = (name for name in type(settings).model_fields if name not in DESCRIPTIVE)
-        return {name: getattr(settings, name) for name in names}
-    return settings or {}
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_show, value))}]"
-    if isinstance(value, Settings):
-        return f"{{ {', '.join(list_differences(None, value.model_dump(exclude_none=True)))} }}"
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _print_title(title: str) -> None:

@@ -47,13 +47,15 @@ def report(
         Path | None,
         typer.Argument(help="Run folder.  \\[default: runs/demo]", show_default=False),
     ] = None,
+    data: Data = None,
 ) -> None:
     """Write report.html of a run: its figures, its errors and their photos, with match lines."""
     from pipelines.reports.page.run_report import write_report
-    from pipelines.runs.job import open_job, pick_run
+    from pipelines.runs.job import find_moved, open_job, pick_run
     from pipelines.scores.evaluate import evaluate_run
 
-    job = open_job(None, pick_run(None, run), None, None)
+    run = pick_run(None, run)
+    job = open_job(find_moved(data, run), run, None, None)
     judged = job.dataset.find_table("solution")
     print(f"wrote {write_report(job, evaluate_run(job.run, job.dataset) if judged else None)}")
 
@@ -124,14 +126,16 @@ def ablate(
         Path | None,
         typer.Argument(help="Run folder.  \\[default: runs/demo]", show_default=False),
     ] = None,
+    data: Data = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Score every published policy on what a run knows, beside the run's own answers."""
     from pipelines.reports.tables import open_console, print_ablation
-    from pipelines.runs.job import open_job, pick_run
+    from pipelines.runs.job import find_moved, open_job, pick_run
     from pipelines.scores.ablate import ablate_run
 
-    ablation = ablate_run(open_job(None, pick_run(None, run), None, None))
+    run = pick_run(None, run)
+    ablation = ablate_run(open_job(find_moved(data, run), run, None, None))
     if as_json:
         print(json.dumps(asdict(ablation), indent=2))
     else:

@@ -40,11 +40,12 @@ def _judge_tables_too(start: Start[P]) -> Start[P]:
 def _find_problems(data: Path | None, run: Path | None) -> list[str]:
     """Return what is wrong with the dataset, if there is one, of whatever job that may be."""
     from pipelines.datasets.dataset import Dataset
-    from pipelines.runs.job import pick_run, read_run
+    from pipelines.runs.job import find_data, pick_run, read_run
 
     with contextlib.suppress(ValueError, OSError):  # the error that is there counts
-        recorded = None if data is not None else read_run(pick_run(data, run))
-        folder = data or (Path(recorded["data"]) if recorded else None)
+        place = pick_run(data, run)
+        recorded = None if data is not None else read_run(place)
+        folder = data or (find_data(place, recorded) if recorded else None)
         return Dataset(folder).find_problems()[0] if folder else []
     return []
 

@@ -4,13 +4,14 @@ Reads TABLES as .csv or .parquet, each once: what is read and hashed are the sam
 image of each table to check that there are any.
 """
 
+import json
 import logging
 from functools import cached_property
 from pathlib import Path
 
 from classify_head.submission import Solution, load_solution
 from embed.errors import InputError, MissingFileError
-from embed.image_file import ImageFile
+from embed.image_file import FileSlice, ImageFile
 from embed.table_file import TableFile
 
 from .dataset_problems import find_shared, judge_solution
@@ -19,6 +20,8 @@ from .image_problems import judge_images
 from .image_table import ImageTable as ImageTable
 from .image_table import Labels, judge_names, read_images, read_labels, refuse
 from .renewal import finish_renewal
+from .thumbnails import TABLE as THUMBNAILS
+from .thumbnails import StoredThumbnail, Thumbnails
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +30,7 @@ logger = logging.getLogger(__name__)
 LABELLED = ("train", "index", "validation")
 SPLITS = (*LABELLED, "test", "non_landmark")
 TABLES = (*SPLITS, "solution", "labels")
+PACKED_FROM = "packed from"  # how dataset.json of a run that was packed names its dataset
 SIDE_TABLES = ("groups", "variants", "ground_truth", "index_landmarks", "hierarchy")
 
 
@@ -43,13 +47,22 @@ class Dataset:
         if not folder.is_dir():
             raise MissingFileError(
                 f"no dataset folder at {folder}; make one with `cairn data`, or name yours: --data "
-                "(of a run whose dataset was moved: cairn submit --run RUN --data FOLDER)"
+                "(of a run whose dataset was moved, too: it says where that is now)"
             )
         if self.find_table("train") is None and self.find_table("index") is None:
             raise MissingFileError(
                 f"{folder} has no train.csv (columns id,landmark_id), and no index.csv; write one "
                 "beside images/, or make it of a folder a class: cairn data folders FOLDER"
             )
+
+    @property
+    def name(self) -> str:
+        """What the dataset is called: the folder; of a run that was packed, the one it was in."""
+        try:
+            origin = json.loads((self.folder / "dataset.json").read_text(encoding="utf-8"))
+            return str(origin[PACKED_FROM])
+        except (OSError, ValueError, LookupError, TypeError):
+            return self.folder.resolve().name
 
     def find_table(self, name: str) -> Path | None:
         """Return the file of a table, or None."""
@@ -231,3 +244,25 @@ class Dataset:
     def locate(self, image_id: str) -> ImageFile:
         """Return where an image is: see ImageFolder.locate."""
         return self.images.locate(image_id)
+
+    def find_photo(self, image_id: str) -> ImageFile | None:
+        """Return what people are shown of an image: its file, else its thumbnail; None if neither.
+
+        Raises ValueError as ImageFolder.locate.
+        """
+        try:
+            file = self.locate(image_id)
+        except FileNotFoundError:  # there is no folder images/
+            file = None
+        if isinstance(file, FileSlice) or (file is not None and file.is_file()):
+            return file
+        small = self.find_thumbnail(image_id)
+        return None if small is None else small.file
+
+    def find_thumbnail(self, image_id: str) -> StoredThumbnail | None:
+        """Return the thumbnail of an image, or None."""
+        return None if self._thumbnails is None else self._thumbnails.find(image_id)
+
+    @cached_property
+    def _thumbnails(self) -> Thumbnails | None:
+        return Thumbnails(self.folder) if (self.folder / THUMBNAILS).is_file() else None

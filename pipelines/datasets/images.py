@@ -30,7 +30,9 @@ def list_images(paths: Sequence[Path]) -> list[Path]:
         if not path.is_dir():
             found.append(path)
             continue
-        files = sorted(p for p in path.rglob("*") if p.is_file() and p.name[0] != ".")
+        # A link that leads nowhere cannot be read, which whoever reads it says.
+        found_in = (p for p in path.rglob("*") if p.is_file() or is_dead_link(p))
+        files = sorted(p for p in found_in if p.name[0] != ".")
         inside = [p for p in files if p.suffix.lower() in SUFFIXES]
         if not inside:
             empty.append(path)
@@ -51,6 +53,11 @@ def list_images(paths: Sequence[Path]) -> list[Path]:
             "%s holds no image (%s): left out", printable(str(path)), ", ".join(SUFFIXES)
         )
     return found
+
+
+def is_dead_link(path: Path) -> bool:
+    """Tell whether a path is a link that leads nowhere."""
+    return path.is_symlink() and not path.exists()
 
 
 def sniff_suffix(start: bytes) -> str | None:

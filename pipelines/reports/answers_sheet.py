@@ -3,6 +3,7 @@
 Reads predictions.parquet, neighbors.parquet, verified.parquet and the images of the sample.
 """
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ ANSWERED, REJECTED = (34, 140, 84), (170, 110, 30)  # of an answer, and of "no k
 class CaptionedImage:
     """An image of the sheet, and what is written below it."""
 
-    file: ImageFile
+    file: ImageFile | None  # None where it is gone
     title: str
     note: str
     answered: bool | None = None  # colours the title of a query; None for a database image
@@ -67,11 +68,11 @@ def _show(
     note = f"confidence {run.answers.confidences[row]:.3f}"
     if not given and label is not None:
         note += f" of {_name(live, label)}"
-    yield CaptionedImage(job.dataset.locate(query_id), name, note, answered=given)
+    yield CaptionedImage(job.dataset.find_photo(query_id), name, note, answered=given)
     for near in order_supporters(neighbors[query_id], label, SHOWN):
         title = name_landmark(near, label, _name(live, near.label))
         note = describe("", near.similarity, near.inliers)
-        file = find_file(live.added, near.image_id) or job.dataset.locate(near.image_id)
+        file = find_file(live.added, near.image_id) or job.dataset.find_photo(near.image_id)
         yield CaptionedImage(file, title, note)
 
 
@@ -104,10 +105,9 @@ def draw_sheet(rows: Sequence[Sequence[CaptionedImage]], path: Path) -> None:
     sheet.save(path, quality=88)
 
 
-def _thumbnail(path: ImageFile) -> Image.Image:
+def _thumbnail(path: ImageFile | None) -> Image.Image:
     """Return the middle of an image at the size of a tile; grey if it cannot be read."""
-    try:
-        image = Image.fromarray(decode_image(path, min_side=TILE[0]).pixels)
-    except ImageError:
-        return Image.new("RGB", TILE, (200, 200, 200))
-    return fill_tile(image, TILE)
+    if path is not None:
+        with contextlib.suppress(ImageError):
+            return fill_tile(Image.fromarray(decode_image(path, min_side=TILE[0]).pixels), TILE)
+    return Image.new("RGB", TILE, (200, 200, 200))

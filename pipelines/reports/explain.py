@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from embed.decode import ImageError, decode_image
-from embed.errors import InputError
+from embed.errors import InputError, MissingFileError
 from embed.explain import Score, class_logit, cosine_to, grad_cam, saliency
 from embed.tensors import to_tensor
 from embed.torch_engine import pick_device
@@ -60,12 +60,18 @@ class Explainer:
     """A run, loaded and ready to be asked why."""
 
     def __init__(
-        self, run: Path, *, into: Path | None = None, landmark_id: int | None = None
+        self,
+        run: Path,
+        data: Path | None = None,
+        *,
+        into: Path | None = None,
+        landmark_id: int | None = None,
     ) -> None:
         """Load the run.
 
         Args:
             run: run folder.
+            data: dataset folder; None for what run.json says.
             into: folder for the pictures; None for explain/ in the run folder.
             landmark_id: explain what the classification head says of this landmark; None for the
                 neighbour that speaks most for the answer, or where the recipe's policy lets the
@@ -75,7 +81,7 @@ class Explainer:
             FileNotFoundError: the run is not there, or not indexed.
             InputError: its parts do not belong together, or its head does not know the landmark.
         """
-        self.opened = OpenedRun.open(run, engine=TORCH)
+        self.opened = OpenedRun.open(run, engine=TORCH, data=data)
         self.folder = into or run / FOLDER
         self.first = self.opened.describer.members[0]
         folder, device = next(iter(list_members(run, self.opened.recipe))), pick_device()
@@ -138,6 +144,11 @@ class Explainer:
             return np.asarray(described.vectors[0])
         folder = next(iter(list_members(self.opened.run, self.opened.recipe)))
         stored = load_split_embeddings(folder, database.split)
+        if image_id not in stored.ids:
+            raise MissingFileError(
+                f"the photo {image_id}, which was added, is gone, and only it tells what the first "
+                "model of an ensemble says of it; add it again"
+            )
         return np.asarray(stored.vectors[stored.ids.index(image_id)])
 
     def _explain_class(self, landmark_id: int) -> Subject:

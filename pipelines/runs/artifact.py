@@ -5,9 +5,11 @@ stage.
 """
 
 import logging
+import os
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from embed.allocator import give_back_memory
 from embed.errors import InputError
-from embed.failure import Failure
+from embed.failure import Failure, name_from
 from embed.files import writing
+from embed.meter import Meter
+from embed.printable import printable
 from embed.sealed import read_seal
 from embed.shards import write_failures, write_images
 from pipelines.artifacts import (
@@ -34,7 +38,7 @@ from rerank.delf.settings import LOCAL_FILE
 
 from .integrity import MISSING, find_damages, make_error
 from .job import Job
-from .parts import IMAGES, MakeRows, PartMaker
+from .parts import IMAGES, MakeRows, PartMaker, Rows
 
 if TYPE_CHECKING:
     # pandas takes half a second that a query has no need of
@@ -118,7 +122,7 @@ class Artifact:
             stage=self.stage,
             key=self.key,
             settings=self.settings,
-            recipe=self.job.recipe_name,
+            recipe=Path(self.job.recipe_name).stem,  # a path would differ between machines
             recipe_sha256=self.job.recipe.sha256,
             inputs=self.inputs,
             outputs=outputs,
@@ -164,7 +168,14 @@ class Artifact:
             InputError: none of the images could be read.
         """
         invalidate(self.folder)
-        maker = PartMaker(self.folder, self.part_key, make_rows, group_rows)
+        folder = self.job.dataset.folder
+
+        def make_movable(missing: Sequence[Sequence[int]], meter: Meter) -> Generator[Rows]:
+            with closing(make_rows(missing, meter)) as made:
+                for rows, failed in made:
+                    yield rows, name_from(folder, failed)
+
+        maker = PartMaker(self.folder, self.part_key, make_movable, group_rows)
         with progress_meter(f"{self.stage} {table.path.stem}", len(table.ids)) as meter:
             paths, failures = maker.make(table.ids, size, meter)
         requested, failed = len(table.ids), len(failures)
@@ -203,7 +214,8 @@ class Artifact:
 
     def _explain(self, failure: Failure, table: "ImageTable") -> str:
         """Return the message of a failure; of an image that is elsewhere also where."""
-        found = ""
+        dataset, found = self.job.dataset, ""
         if failure.reason == "missing":
-            found = self.job.dataset.images.explain_missing(table.ids[failure.position])
-        return f"{failure.message}; {found}" if found else failure.message
+            found = dataset.images.explain_missing(table.ids[failure.position])
+        message = os.path.join(printable(str(dataset.folder)), failure.message)  # as it begins
+        return f"{message}; {found}" if found else message

@@ -4,14 +4,14 @@ Reads and writes changes/ of a run: a folder a change, 000001/ and so on, each a
 database. What is in one, besides manifest.json, which is written last and makes it count:
 
 - images.parquet: image_id, landmark_id, file, bytes and sha256 of the photos it adds, which are in
-  images/
+  images/; no file of those that the run was packed without
 - embeddings/ and features/: their parts, as described, before any whitening
 - failures.parquet: photos that could not be read
 - removed.parquet: image_id of the photos it removes, and in_index: whether index/ has them
 
-The manifest holds the names of new landmarks, and as inputs the changes that it replaces. Readers
-need no lock: a folder without a manifest does not count, and the next writer takes it away. Knows
-neither descriptors nor labels.
+The manifest holds the names of new landmarks, which change it follows, and which it replaces.
+Readers need no lock: a folder without a manifest does not count, and the next writer takes the last
+one away. Knows neither descriptors nor labels.
 """
 
 import contextlib
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from embed.columns import read_parquet
+from embed.errors import InputError
 from embed.sealed import read_seal
 from pipelines.artifacts import (
     CHANGES,
@@ -61,6 +62,11 @@ class Change:
     def replaces(self) -> set[str]:
         """The folders of the changes that it stands for."""
         return set(self.manifest.settings["replaces"])
+
+    @property
+    def follows(self) -> str:
+        """The folder of the change before it; empty for the first, or one that stands for all."""
+        return str(self.manifest.settings.get("follows", ""))
 
     @property
     def adds(self) -> bool:
@@ -106,12 +112,35 @@ def list_changes(run: Path) -> list[Change]:
     return [change for change in changes if change.folder.name not in replaced]
 
 
+def find_lost(run: Path) -> list[Path]:
+    """Return the folders of changes that counted once: gone, or without their manifest.
+
+    What a killed writer left is not among them: the next writer took its place, and its number.
+    """
+    folders = {folder.name: folder for folder in _list_folders(run)}
+    changes, finished = list[Change](), set[str]()
+    for name, folder in folders.items():
+        with contextlib.suppress(InputError):  # damaged: that is told elsewhere
+            if (manifest := load_manifest(folder)) is None:
+                continue
+            changes.append(Change(folder, manifest))
+        finished.add(name)
+    lost = {name for name in folders if name < max(finished, default="")}
+    lost |= {change.follows for change in changes if change.follows}
+    lost -= finished.union(*(change.replaces for change in changes))
+    return [run / CHANGES / name for name in sorted(lost)]
+
+
 def list_copies(folder: Path) -> list[FileRecord]:
     """Return what the copies of photos in a change were when it was made; errors as intact_file."""
     if not Change(folder, require_manifest(folder)).adds:
         return []
     rows = read_parquet(intact_file(folder, IMAGES)).to_pylist()
-    return [FileRecord(f"{PHOTOS}/{row['file']}", row["bytes"], row["sha256"]) for row in rows]
+    return [
+        FileRecord(f"{PHOTOS}/{row['file']}", row["bytes"], row["sha256"])
+        for row in rows
+        if row["file"] is not None
+    ]
 
 
 def _list_folders(run: Path) -> list[Path]:
@@ -131,8 +160,9 @@ def writing_journal(run: Path) -> Iterator[list[Change]]:
     with locking(run, f"{run}; wait for it, or name another --run", wait=True):
         changes = list_changes(run)
         live = {change.folder for change in changes}
+        kept = {*live, *find_lost(run)}  # of those that are lost people may want the photos
         for folder in _list_folders(run):
-            if folder not in live:
+            if folder not in kept:
                 if not (folder / "manifest.json").is_file():
                     logger.warning("%s was not finished, and is taken away", folder)
                 shutil.rmtree(folder)
@@ -172,8 +202,11 @@ def sign_change(
         names: of landmarks that the change brings.
         replaces: the changes that it stands for.
     """
+    run, replaced = folder.parent.parent, {change.folder for change in replaces}
+    before = [each.folder.name for each in list_changes(run) if each.folder not in replaced]
     settings: dict[str, Any] = {
         **manifest.settings,
+        "follows": before[-1] if before else "",
         "names": {str(label): name for label, name in (names or {}).items()},
         "replaces": [change.folder.name for change in replaces],
     }

@@ -4,10 +4,11 @@ Writes run.json into the run folder, so that a later command need only name the 
 """
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from embed.errors import InputError, MissingFileError
 from pipelines.artifacts import (
     FORMAT_VERSION,
+    PACKED_DATA,
     hash_file,
     load_manifest,
     name_discover,
@@ -71,13 +73,12 @@ class Job:
         return self.recipe.decode.max_pixels
 
     def record(self) -> None:
-        """Write run.json."""
-        weights = str(self.weights.resolve()) if self.weights else None
+        """Write run.json. What lies in the run folder is named from there, so that it may move."""
         values = {
             "format": FORMAT_VERSION,
-            "data": str(self.data.resolve()),
+            "data": _name_from(self.run, self.data),
             "recipe": self.recipe_name,
-            "weights": weights,
+            "weights": _name_from(self.run, self.weights) if self.weights else None,
             "settings": self.recipe.model_dump(mode="json"),  # tuples as the lists they are read as
         }
         if self.timed:
@@ -108,9 +109,18 @@ def locking(folder: Path, advice: str, *, wait: bool = False) -> Iterator[None]:
         wait: for a process that is at it.
 
     Raises:
-        InputError: one is at it, and it is not waited for.
+        InputError: one is at it, and it is not waited for, or the folder cannot be written.
     """
-    with (folder / ".lock").open("w") as file:
+    try:
+        opened = (folder / ".lock").open("w")
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        reason = os.strerror(error.errno).lower()
+        raise InputError(
+            f"{folder} cannot be written ({reason}); allow it, or name a copy of the run: --run"
+        ) from error
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -128,12 +138,31 @@ def pick_run(data: Path | None, run: Path | None) -> Path:
     return DEMO_RUN if data is None or is_demo(data) else Path("runs") / data.resolve().name
 
 
-def pick_known_run(data: Path | None, run: Path | None) -> Path:
-    """Return the run folder that is asked; of a run the data are known, and others are no use."""
-    recorded = read_run(run) if data is not None and run is not None else None
-    if data is not None and recorded and Path(recorded["data"]) != data.resolve():
-        logger.warning("--data %s changes nothing: %s is of %s", data, run, recorded["data"])
-    return pick_run(data, run)
+def find_data(run: Path, recorded: Mapping[str, Any]) -> Path:
+    """Return the dataset folder of a run by what run.json says; it may be gone."""
+    return run / str(recorded["data"])
+
+
+def find_moved(data: Path | None, run: Path) -> Path | None:
+    """Return the dataset that --data names of a run whose own is gone, or came without photos.
+
+    None where run.json says where it is; another one is no use then, which is logged.
+    """
+    recorded = read_run(run) if data is not None else None
+    if data is None or recorded is None:
+        return None
+    own = find_data(run, recorded)
+    if own.is_dir() and own.resolve() != (run / PACKED_DATA).resolve():
+        if own.resolve() != data.resolve():
+            logger.warning("--data %s changes nothing: %s is of %s", data, run, own)
+        return None
+    return data
+
+
+def _name_from(run: Path, path: Path) -> str:
+    """Return a path from the run folder where it is in there, else an absolute one."""
+    run, path = run.resolve(), path.resolve()
+    return str(path.relative_to(run) if path.is_relative_to(run) else path)
 
 
 def is_demo(data: Path) -> bool:
@@ -177,11 +206,11 @@ def open_job(
             f"--run {run}"
         )
     if data is None:
-        data = Path(recorded["data"]) if recorded else DEMO_DATA
+        data = find_data(run, recorded) if recorded else DEMO_DATA
     if weights is not None and not weights.is_file():
         raise MissingFileError(f"no weights file at {weights}")
     if weights is None and recorded and recorded["weights"]:
-        weights = Path(recorded["weights"])
+        weights = run / recorded["weights"]
     timed = None
     if recipe is None and recorded:
         name, settings = recorded["recipe"], make_recipe(recorded["settings"], str(run))

@@ -13,7 +13,7 @@ from embed.errors import InputError, MissingFileError
 from pipelines.artifacts import Manifest, hash_file, load_manifest, read_signed, write_signed
 from pipelines.datasets.image_table import Labels
 
-from .job import Job, read_run
+from .job import Job, find_data, read_run
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def load_labels(run: Path) -> Labels:
         InputError: as read_stored_names.
     """
     stored, recorded = read_stored_names(run), read_run(run)
-    data = Path(recorded["data"]) if recorded else None
+    data = find_data(run, recorded) if recorded else None
     if data is not None and data.is_dir():
         tables = (data / f"labels{suffix}" for suffix in (".csv", ".parquet"))
         labels = next((table for table in tables if table.is_file()), None)

@@ -1,7 +1,8 @@
 """Check every file of a run against what was written, byte by byte.
 
-Reads all that manifests name, the manifests and run.json, of members of an ensemble, too. Writes
-nothing. Whether artifacts still belong together is told by what their manifests say of each other.
+Reads all that manifests name, the manifests, run.json, of members of an ensemble, too, and
+pack.json. Writes nothing. Whether artifacts still belong together is told by what their manifests
+say of each other.
 """
 
 import contextlib
@@ -11,14 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embed.errors import InputError, MissingFileError
-from pipelines.artifacts import FileRecord, Manifest, load_manifest, remedy_file
+from pipelines.artifacts import FileRecord, Manifest, load_manifest, remedy, remedy_file
 from pipelines.progress import Advance, progress_bar
 
-from .changes import STAGE, list_copies
+from .changes import STAGE, find_lost, list_copies
 from .integrity import find_damage, make_error
 from .job import read_run
 from .names import FILE as NAMES_FILE
 from .names import read_stored_names
+from .packed import LISTING, list_left_out, read_listing
 
 # Folders that stages write; other folders with a manifest are checked as well.
 ARTIFACTS = ("model", "delf", "embeddings/*", "features/*", "index", "decision", "submit")
@@ -33,7 +35,7 @@ class CheckedArtifact:
     artifact: str  # path in the run folder
     files: int
     bytes: int
-    state: str  # intact, damaged, missing, stale, not finished; not checked
+    state: str  # intact, damaged, missing, stale, not finished, left out; not checked
     damages: tuple[str, ...] = ()  # a line a file: what was found, and what to do
 
 
@@ -47,13 +49,17 @@ def verify_run(run: Path) -> list[CheckedArtifact]:
         raise MissingFileError(f"no run in {run}; name the folder of a run: cairn verify RUN")
     found = [_check_signed(run, path, read_run) for path in _list_runs(run)]
     found += [_check_signed(run, path, _read_names) for path in _list_names(run)]
+    found += [_check_signed(run, path, read_listing) for path in _list_listings(run)]
     folders = list(_list_folders(run))
     total = sum(len(_list_records(folder)) for folder in folders)
     with progress_bar("verify", total) as advance:
         found += [_check_artifact(run, folder, advance) for folder in folders]
-    missing = _list_missing(folders)
+    missing, left_out = _list_missing(folders), _find_left_out(run)
     found = [each for each in found if run / each.artifact not in missing]
-    found += [_report_missing(run, folder) for folder in sorted(missing)]
+    for folder in sorted(missing):
+        known = folder in left_out and not folder.is_dir()
+        found.append(_report_left_out(run, folder) if known else _report_missing(run, folder))
+    found += [_report_lost(run, folder) for folder in find_lost(run)]
     return [*found, _count_unlisted(run, folders)]
 
 
@@ -65,6 +71,17 @@ def _list_runs(run: Path) -> list[Path]:
 def _list_names(run: Path) -> list[Path]:
     """Return the file of names, if there is an index that it belongs to."""
     return [run / "index" / NAMES_FILE] if _load(run / "index") else []
+
+
+def _list_listings(run: Path) -> list[Path]:
+    """Return the listing that a run was packed with, if it was."""
+    return [run / LISTING] if (run / LISTING).is_file() else []
+
+
+def _find_left_out(run: Path) -> set[Path]:
+    with contextlib.suppress(InputError):  # it is damaged, which is told
+        return {run / name for name in list_left_out(run)}
+    return set()
 
 
 def _read_names(folder: Path) -> object:
@@ -173,9 +190,24 @@ def _report_missing(run: Path, folder: Path) -> CheckedArtifact:
     return CheckedArtifact(str(folder.relative_to(run)), 0, 0, "missing", (advice,))
 
 
+def _report_left_out(run: Path, folder: Path) -> CheckedArtifact:
+    """Report what a run was packed without, which no answer needs."""
+    return CheckedArtifact(str(folder.relative_to(run)), 0, 0, "left out")
+
+
+def _report_lost(run: Path, folder: Path) -> CheckedArtifact:
+    """Tell of a change that does not count any more."""
+    what = "has no manifest" if folder.is_dir() else "is gone"
+    advice = (
+        f"{folder} {what}, though later changes follow it: what it added is not found; "
+        f"{remedy(folder)}"
+    )
+    return CheckedArtifact(str(folder.relative_to(run)), 0, 0, "missing", (advice,))
+
+
 def _count_unlisted(run: Path, folders: list[Path]) -> CheckedArtifact:
     """Count the files that nothing says the content of: pages, pictures, figures."""
-    listed = {*_list_runs(run), *_list_names(run), run / ".lock"}
+    listed = {*_list_runs(run), *_list_names(run), *_list_listings(run), run / ".lock"}
     for folder in folders:
         listed.add(folder / MANIFEST)
         names = (record.name for record in _list_records(folder))

@@ -12,7 +12,7 @@ from classify_head.gap import gap
 from classify_head.submission import load_solution, load_submission, match_answers
 from embed.errors import InputError, MissingFileError
 from pipelines.datasets.dataset import Dataset
-from pipelines.runs.job import read_run
+from pipelines.runs.job import find_data, read_run
 
 from .evaluate import STEPS, find_submission, load_steps
 
@@ -80,4 +80,4 @@ def _find_own_solution(run: Path) -> Path:
     recorded = read_run(run)
     if recorded is None:
         raise MissingFileError(f"no run in {run}; name folders of finished runs")
-    return Dataset(Path(recorded["data"])).require_table("solution")
+    return Dataset(find_data(run, recorded)).require_table("solution")

@@ -22,6 +22,8 @@ from pipelines.answers.open_run import load_split_embeddings, load_split_failure
 from pipelines.artifacts import load_manifest
 from pipelines.datasets.dataset import Dataset
 from pipelines.runs.integrity import intact_output
+from pipelines.runs.job import read_run
+from pipelines.runs.recipe import make_recipe
 from pipelines.sources.revisited.truth import NAME, load_truth
 from rerank.expansion import expand_queries
 
@@ -34,7 +36,8 @@ class _Queries:
 
     ids: tuple[str, ...]  # [Q]
     row_of: Mapping[str, int]  # in scores, of those that could be read
-    scores: NDArray[np.float32]  # [rows, N] cosines to the database
+    images: Ints  # [L] rows of the database that are not removed, ascending
+    scores: NDArray[np.float32]  # [rows, L] cosines to these
 
 
 def revisited_figures(run: Path, dataset: Dataset) -> dict[str, Any]:
@@ -83,12 +86,19 @@ def _report(scores: Mapping[str, Scores]) -> dict[str, dict[str, float | None]]:
 
 
 def _number_images(run: Path, dataset: Dataset, database: Database) -> tuple[dict[str, int], int]:
-    """Return the row of each database image, after the last for the unread; and how many these are.
+    """Return the row of each database image, and how many could not be read.
+
+    Those that are not found, unread or removed, are numbered after the last row.
 
     Raises InputError if they are not the images of the dataset.
     """
     failed = load_split_failures(run, database.split)
-    numbers = {image_id: row for row, image_id in enumerate((*database.rows.list_ids(), *failed))}
+    table = database.rows
+    live = np.sort(table.by_landmark)
+    numbers = dict(zip(table.ids(live).to_pylist(), live.tolist(), strict=True))
+    removed = table.ids(np.setdiff1d(np.arange(len(table)), live)).to_pylist()
+    lost = dict.fromkeys((*failed, *(each for each in removed if each not in numbers)))
+    numbers |= {image_id: row for row, image_id in enumerate(lost, len(table))}
     if numbers.keys() != set(dataset.load_split(database.split).ids):
         raise InputError(
             f"{run} searches other images than {dataset.folder} names; run `cairn submit --run "
@@ -121,25 +131,25 @@ def _compare(run: Path, ids: tuple[str, ...], database: Database) -> _Queries:
     vectors = queries.all_vectors
     if database.whitening is not None:
         vectors = database.whitening.apply_all(vectors)
-    indexed = load_manifest(run / "index")
-    assert indexed is not None  # load_database has read it
-    settings = SearchSettings.model_validate(indexed.settings["search"])
-    vectors = _expand(vectors, database, settings)
+    recorded = read_run(run)
+    assert recorded is not None  # a run without it is not scored
+    vectors = _expand(vectors, database, make_recipe(recorded["settings"], str(run)).search)
     images = database.images
-    scores = np.empty((len(vectors), len(images)), dtype=np.float32)
-    for start in range(0, len(images), CHUNK):
-        part = images.vectors(np.arange(start, min(start + CHUNK, len(images))))
+    live = np.sort(database.rows.by_landmark)
+    scores = np.empty((len(vectors), len(live)), dtype=np.float32)
+    for start in range(0, len(live), CHUNK):
+        part = images.vectors(live[start : start + CHUNK])
         products = vectors.reshape(-1, part.shape[2]) @ part.reshape(-1, part.shape[2]).T
         pairs = products.reshape(*vectors.shape[:2], *part.shape[:2])
         scores[:, start : start + len(part)] = pairs.max(axis=(1, 3))
-    return _Queries(ids, row_of, scores)
+    return _Queries(ids, row_of, live, scores)
 
 
 def _expand(
     vectors: NDArray[np.float32], database: Database, settings: SearchSettings
 ) -> NDArray[np.float32]:
     """Add to each query what it finds, where the run does."""
-    count = min(settings.expand_query, len(database.images))
+    count = min(settings.expand_query, database.images.live)
     if not count:
         return vectors
     found = database.images.search(vectors, count)
@@ -156,8 +166,10 @@ def _rank(queries: _Queries) -> Iterator[Ints]:
     """Yield the rows of all images for each query, the most similar first, ties by row."""
     for query_id in queries.ids:
         row = queries.row_of.get(query_id)
-        scores = np.empty(0, dtype=np.float32) if row is None else queries.scores[row]
-        yield np.argsort(-scores, kind="stable")
+        if row is None:
+            yield queries.images[:0]
+        else:
+            yield queries.images[np.argsort(-queries.scores[row], kind="stable")]
 
 
 def _rank_again(queries: _Queries, verified: Mapping[str, Ints]) -> Iterator[Ints]:

@@ -16,7 +16,7 @@ from embed.printable import printable
 from embed.settings import LARGEST
 from embed.table_file import TableFile, as_text, name_rows, parse_whole, read_table
 from pipelines.datasets.image_folder import ImageFolder
-from pipelines.datasets.images import list_images
+from pipelines.datasets.images import SUFFIXES, is_dead_link, list_images
 from pipelines.datasets.naming import make_id, name_landmark
 
 from .class_folders import list_classes
@@ -65,6 +65,10 @@ def list_of_classes(folders: Sequence[Path]) -> list[NewPhoto]:
                 "left out %s: photos without a landmark are no part of the database that grows",
                 printable(str(folder / NO_LANDMARK_FOLDER)),
             )
+        for inside in sorted(folder.glob("*/[!.]*")):
+            if is_dead_link(inside) and inside.suffix.lower() in SUFFIXES:
+                # It cannot be read, which whoever adds it says.
+                classes.get(name_landmark(inside.parent.name), []).append(inside)
         photos += [
             NewPhoto(path, Said(name=name)) for name, paths in classes.items() for path in paths
         ]

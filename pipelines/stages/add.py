@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embed.decode_result import ImageError
-from embed.failure import Failure
+from embed.failure import Failure, name_from
 from embed.files import writing
 from embed.image_file import ImageFile, limit_bytes, read_image_file
 from embed.printable import encodable
@@ -31,6 +31,7 @@ from pipelines.answers.live import Live, find_file, load_live
 from pipelines.answers.open_run import check_recipe
 from pipelines.artifacts import Manifest, hash_file, make_key, record_file
 from pipelines.datasets.naming import name_photo
+from pipelines.datasets.thumbnails import StoredThumbnail
 from pipelines.progress import progress_meter
 from pipelines.runs.changes import (
     FAILURES,
@@ -50,6 +51,7 @@ from .describe_photos import describe_photos, refuse_unread, write_described
 from .labelling import Landmark, find_landmarks
 
 ALIKE = 0.99  # cosine, from which a photo of the index is compared byte by byte
+SUFFIX = ".photo"  # of a copy whose file has none
 NEAREST = 5  # photos of the index that are looked at for that
 
 
@@ -59,6 +61,8 @@ class Known:
 
     path: Path
     image_id: str  # as which it has it
+    landmark: Landmark  # of which it has it
+    asked: Landmark  # of which it was to be added
 
 
 @dataclass
@@ -80,10 +84,15 @@ class _Named:
     landmark: Landmark
 
 
-def add_photos(job: Job, photos: Sequence[NewPhoto]) -> Addition:
+def add_photos(job: Job, photos: Sequence[NewPhoto], advice: str = "--name NAME") -> Addition:
     """Add photos to the database of a run.
 
     What the database has already, by its id or the same bytes, is not added again.
+
+    Args:
+        job: of the run.
+        photos: to be added.
+        advice: how a new landmark is named.
 
     Raises:
         MissingFileError: the run is not indexed.
@@ -95,14 +104,15 @@ def add_photos(job: Job, photos: Sequence[NewPhoto]) -> Addition:
         # A number that was removed stays taken: the head of the model may still know it.
         labels = {*live.indexed.landmarks.tolist(), *live.table.landmarks.tolist()}
         said = [photo.said for photo in photos]
-        landmarks = find_landmarks(said, labels, live.names)
+        landmarks = find_landmarks(said, labels, live.names, advice)
         sieve, result = _Sieve(job, live), Addition()
         named = []
         for photo in photos:
-            if isinstance(found := sieve.name(photo), Known):
-                result.known.append(found)
+            image_id, new = sieve.name(photo, landmarks[photo.said])
+            if new:
+                named.append(_Named(image_id, photo.path, landmarks[photo.said]))
             else:
-                named.append(_Named(found, photo.path, landmarks[photo.said]))
+                result.known.append(sieve.tell(photo.path, image_id, landmarks[photo.said]))
         if named:
             _add(job, named, sieve, result)
     return result
@@ -126,7 +136,7 @@ def _add(job: Job, photos: list[_Named], sieve: "_Sieve", result: Addition) -> N
             for place, position in enumerate(found.positions):
                 photo = photos[position]
                 if same := sieve.find_same(photo.path, found.embeddings[place], database):
-                    result.known.append(Known(photo.path, same))
+                    result.known.append(sieve.tell(photo.path, same, photo.landmark))
                 else:
                     kept.append(place)
                     added.append(photo)
@@ -136,8 +146,7 @@ def _add(job: Job, photos: list[_Named], sieve: "_Sieve", result: Addition) -> N
         if not added:
             return
         _write_photos(added, folder)
-        ids = [photo.image_id for photo in photos]
-        _write_failures(ids, result.failures, folder)
+        _write_failures(photos, result.failures, folder)
         manifest = make_manifest(job, describer, len(added), len(result.failures))
         names = {
             photo.landmark.label: photo.landmark.name
@@ -160,7 +169,7 @@ def make_manifest(job: Job, describer: RunDescriber, written: int, failed: int) 
         stage=STAGE,
         key=make_key(STAGE, settings, inputs),
         settings=settings,
-        recipe=job.recipe_name,
+        recipe=Path(job.recipe_name).stem,
         recipe_sha256=job.recipe.sha256,
         inputs=inputs,
         outputs=[],
@@ -173,7 +182,9 @@ def _write_photos(photos: Sequence[_Named], folder: Path) -> None:
     """Copy photos into a change, and list them."""
     rows = []
     for photo in photos:
-        place = folder / PHOTOS / f"{photo.image_id}{photo.path.suffix.lower()}"
+        # Never without a suffix: a.jpg of id a is another file than that of id a.jpg.
+        suffix = photo.path.suffix.lower() or SUFFIX
+        place = folder / PHOTOS / f"{photo.image_id}{suffix}"
         with writing(place, place.with_name(f".{place.name}")) as temporary:
             shutil.copyfile(photo.path, temporary)
         rows.append((photo.image_id, photo.landmark.label, record_file(place)))
@@ -188,11 +199,14 @@ def _write_photos(photos: Sequence[_Named], folder: Path) -> None:
         pq.write_table(pa.table(columns), temporary)
 
 
-def _write_failures(ids: Sequence[str], failures: Sequence[Failure], folder: Path) -> None:
+def _write_failures(photos: Sequence[_Named], failures: Sequence[Failure], folder: Path) -> None:
     if failures:
         failures = [replace(each, message=encodable(each.message)) for each in failures]
+        named = [
+            each for one in failures for each in name_from(photos[one.position].path.parent, [one])
+        ]
         with writing(folder / FAILURES) as temporary:
-            write_failures(temporary, ids, failures)
+            write_failures(temporary, [photo.image_id for photo in photos], named)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +215,7 @@ class _Sieve:
 
     job: Job
     live: Live
-    _ids: set[str] = field(default_factory=set)  # that were given to new photos
+    _ids: dict[str, Landmark] = field(default_factory=dict)  # that were given to new photos
 
     def __contains__(self, image_id: object) -> bool:
         """Tell whether an id is taken."""
@@ -214,25 +228,33 @@ class _Sieve:
         lists = ([photos.images[c].to_pylist() for c in columns] for photos in self.live.added)
         return {sha: image_id for both in lists for sha, image_id in zip(*both, strict=True)}
 
-    def name(self, photo: NewPhoto) -> str | Known:
-        """Return an id for a photo, or as what the database has it."""
+    def tell(self, path: Path, image_id: str, asked: Landmark) -> Known:
+        """Say which landmark a photo is of that the database has, and was to be added to."""
+        if (landmark := self._ids.get(image_id)) is None:
+            table = self.live.table
+            label = int(table.landmark_ids[table.row_of(image_id)])
+            landmark = Landmark(label, self.live.names.get(label), False)
+        return Known(path, image_id, landmark, asked)
+
+    def name(self, photo: NewPhoto, landmark: Landmark) -> tuple[str, bool]:
+        """Return an id for a photo, or that which the database has it by; and whether it is new."""
         path = photo.path.absolute()
         sha256 = ""
         with contextlib.suppress(OSError):  # whoever describes it says what is wrong
             sha256 = hash_file(path) if path.is_file() else ""
         if same := self._hashes.get(sha256):
-            return Known(photo.path, same)
+            return same, False
         image_id = photo.image_id or name_photo(path)
         if photo.image_id is None and image_id in self._ids:
             image_id = name_photo(path, self)
         elif image_id in self:
             if photo.image_id is not None or self._is_same(path, image_id, missing=True):
-                return Known(photo.path, image_id)
+                return image_id, False
             image_id = name_photo(path, self)
-        self._ids.add(image_id)
+        self._ids[image_id] = landmark
         if sha256:
             self._hashes[sha256] = image_id
-        return image_id
+        return image_id, True
 
     def find_same(self, path: Path, found: Embeddings, database: Database) -> str | None:
         """Return which photo of the index has the same bytes, by what the photo is described as."""
@@ -256,7 +278,14 @@ class _Sieve:
             place = find_file(self.live.added, image_id) or self.job.dataset.locate(image_id)
             return self._read(path) == self._read(place)
         except (ImageError, FileNotFoundError):
-            return missing
+            small = self._find_thumbnail(image_id)
+            return (
+                missing if small is None or not path.is_file() else hash_file(path) == small.sha256
+            )
+
+    def _find_thumbnail(self, image_id: str) -> StoredThumbnail | None:
+        """Return what a dataset without photos knows of one."""
+        return self.job.dataset.find_thumbnail(image_id) if self.job.data.is_dir() else None
 
     def _read(self, place: ImageFile) -> bytes:
         return read_image_file(place, limit_bytes(self.job.max_pixels))

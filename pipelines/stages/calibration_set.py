@@ -91,7 +91,8 @@ def _refit(retriever: Retriever, known: KnownQueries, out: Ints) -> Retriever:
             retriever.recipe.search,
             fitted,
             retriever.pool,
-        )
+        ),
+        folder=known.folder,
     )
     images = ImageIndex(index, database.images.per_image)
     return replace(retriever, database=replace(database, whitening=whitening, images=images))

@@ -45,7 +45,8 @@ def choose_model(
     Args:
         start: before the training, with the pretrained weights.
         best: after the epoch that judged best.
-        last: after the last epoch; all three on one device.
+        last: after the last epoch, the same object as `best` if that was it; all three on one
+            device.
         validation: its queries and database.
     """
     candidates = {
@@ -53,7 +54,11 @@ def choose_model(
         "the pretrained features": start,
         "the last epoch": last,
     }
-    judged = [validation.answer(model, alone=model is start) for model in candidates.values()]
+    answers = {
+        each: validation.answer(each, alone=each is start)
+        for each in dict.fromkeys(candidates.values())
+    }
+    judged = [answers[each] for each in candidates.values()]
     figures = [validation.figures(*each) for each in judged]
     gaps = [each["gap"] for each in figures]
     found = int(np.argmax(gaps))  # of equal ones the first

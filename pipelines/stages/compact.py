@@ -85,7 +85,7 @@ def replace_changes(job: Job, live: Live, write_parts: Callable[[Path], Manifest
         if live.added:
             (folder / PHOTOS).mkdir()
             for photos in live.added:
-                for file in photos.files.values():
+                for file in (file for _, file in photos.list_files() if file is not None):
                     link_file(file, folder / PHOTOS / file.name)
             with writing(folder / IMAGES) as temporary:
                 tables = [photos.images for photos in live.added]

@@ -21,6 +21,7 @@ from embed.columns import find_places
 from embed.files import writing
 from embed.meter import Meter
 from embed.parallel import run_parallel
+from embed.printable import printable
 from embed.shards import Embeddings
 from index.base import BaseIndex
 from pipelines.answers.open_run import load_split_embeddings, load_split_failures, open_features
@@ -180,9 +181,10 @@ def write_groups(
     sizes = np.bincount(found.group[found.group != ALONE])
     folders = [f"group-{number:03d}-{size}-photos" for number, size in enumerate(sizes)]
     write_group_folders(_list_links(found, folders, images.ids, names, photos), into, asked)
-    failures = load_split_failures(job.run, "train")
+    failures, start = load_split_failures(job.run, "train"), printable(f"{job.dataset.folder}/")
+    places = {image_id: printable(str(job.dataset.locate(image_id))) for image_id in failures}
     failed = [
-        (files[image_id], reason, message.removeprefix(f"{job.dataset.locate(image_id)}: "))
+        (files[image_id], reason, message.removeprefix(f"{places[image_id].removeprefix(start)}: "))
         for image_id, (reason, message) in failures.items()
     ]
     _write_csv(into / FAILURES, ("image", "reason", "message"), failed)

@@ -1,8 +1,9 @@
 """Stage `index`: embeddings of the database split to what is searched.
 
-Reads embeddings/. Writes index/: vectors.npy (see index.base), rows.arrow (see index.rows),
-index.faiss where index.plan chooses one, whitening.safetensors and landmark_head.json where the
-recipe asks for them, manifest.json.
+Reads embeddings/, part by part: memory does not grow with the database beyond search.memory. Writes
+index/: vectors.npy (see index.base), rows.arrow (see index.rows), index.faiss where index.plan
+chooses one, whitening.safetensors and landmark_head.json where the recipe asks for them,
+manifest.json.
 """
 
 import logging
@@ -17,7 +18,7 @@ from index.base import INDEX
 from index.plan import plan_index
 from index.rows import ROWS, RowTable
 from pipelines.answers.database import LANDMARK_HEAD, WHITENING
-from pipelines.answers.open_run import load_split_embeddings, split_pool
+from pipelines.answers.open_run import map_penalty_pool, map_split_vectors
 from pipelines.artifacts import Manifest, invalidate, record_file, write_json
 from pipelines.runs.artifact import Artifact
 from pipelines.runs.job import Job
@@ -34,15 +35,19 @@ def index_database(artifact: Artifact, embedded: Manifest) -> Manifest:
         InputError: whitening shall keep more dimensions than there are, or plan_index refuses.
     """
     job, folder = artifact.job, artifact.folder
-    embeddings = load_split_embeddings(job.run, job.dataset.database_split)
-    vectors, recipe = embeddings.all_vectors, job.recipe
+    recipe, database = job.recipe, map_split_vectors(job.run, job.dataset.database_split)
+    vectors = database.vectors
     pool = vectors[:0]
     asked = recipe.decide.landmark_head or vectors.shape[1] > 1
     if asked and job.dataset.find_table("non_landmark") is not None:
         # The second half of the pool is not learned from: it sets the decision.
-        pool = split_pool(job.run)[0].all_vectors
-    whitening, base = fit_search(vectors, embeddings.landmark_ids, recipe.search, pool=pool)
-    base, report = plan_index(base.exact, recipe.search)
+        pool = map_penalty_pool(job.run)
+    whitening, base = fit_search(
+        vectors, database.landmark_ids, recipe.search, pool=pool, folder=job.run
+    )
+    base, report = plan_index(
+        base.exact, recipe.search, neighbors=recipe.search.neighbors, folder=job.run
+    )
     logger.info("%s", report)
     invalidate(folder)  # not before: what cannot be had leaves what there is
     _fit_landmark_head(job, vectors[:, 0], pool[:, 0], folder / LANDMARK_HEAD)
@@ -52,8 +57,8 @@ def index_database(artifact: Artifact, embedded: Manifest) -> Manifest:
             whitening.save(temporary)
     (folder / INDEX).unlink(missing_ok=True)  # of another plan
     searched = base.save(folder)
-    RowTable.build(embeddings.ids, embeddings.landmark_ids).save(folder / ROWS)
-    count = len(embeddings.ids)
+    RowTable.build(database.ids, database.landmark_ids).save(folder / ROWS)
+    count = len(database.ids)
     written = (*searched, ROWS, WHITENING, LANDMARK_HEAD)
     outputs = [folder / name for name in written if (folder / name).is_file()]
     return artifact.sign(

@@ -126,14 +126,28 @@ def index_artifact(
     The index itself needs the embeddings of the database alone. Features and pool are inputs all
     the same, for whatever is compared with them is compared with this state of them.
     """
+    split, search = job.dataset.database_split, job.recipe.search
+    unread = {"expand_query", "alpha"}
+    if search.compares_all(*_bound_vectors(embedded[split], job)):
+        unread.add("neighbors")  # for which any other index is tuned
     settings = {
-        "database": job.dataset.database_split,
-        "search": job.recipe.search.model_dump(),
+        "database": split,
+        "search": search.model_dump(exclude=unread),
         "landmark_head": job.recipe.decide.landmark_head,
     }
     inputs = {name: manifest.content for name, manifest in embedded.items()}
     inputs |= {f"features {name}": manifest.content for name, manifest in features.items()}
     return Artifact(job, "index", job.run / "index", settings, inputs)
+
+
+def _bound_vectors(embedded: Manifest, job: Job) -> tuple[int, int]:
+    """Return as many vectors as embeddings have at most, and as many bytes as float32.
+
+    Their parts hold two or four bytes a number, of which compression saves next to nothing.
+    """
+    each = 1 + sum(grid * grid for grid in job.recipe.embed.regions.grids)
+    parts = (record.bytes for record in embedded.outputs if record.name.startswith("part-"))
+    return each * embedded.counts["written"], 4 * sum(parts)
 
 
 def decision_artifact(job: Job, indexed: Manifest, held_out: Mapping[str, Manifest]) -> Artifact:

@@ -5,14 +5,20 @@ of the database that were never trained on, each asked as if it were not in the 
 without a landmark. Reads embeddings/ and features/ of the run.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embed.shards import Embeddings
-from pipelines.answers.open_run import load_split_embeddings, open_features, split_pool
+from pipelines.answers.open_run import (
+    load_split_embeddings,
+    map_split_vectors,
+    open_features,
+    split_pool,
+)
 from pipelines.artifacts import load_manifest
 from pipelines.runs.job import Job
 from pipelines.runs.members import list_members
@@ -28,6 +34,7 @@ class KnownQueries:
     embeddings: Embeddings  # of Q images; landmark_ids are the truths, -1 without a landmark
     find_features: Callable[[int], LocalFeatures | None]  # by place
     database: NDArray[np.float32]  # [N, V, dim] descriptors of the database, as embedded
+    folder: Path | None = None  # of files for such vectors, where they are mapped
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -45,11 +52,16 @@ def load_known_queries(job: Job) -> KnownQueries:
     split = job.dataset.database_split
     database = job.dataset.load_split(split)
     unseen = set(database.ids) - _trained_ids(job)
-    searched = load_split_embeddings(job.run, split)
-    parts = [(split, _take(searched, unseen))]
+    searched = map_split_vectors(job.run, split)
+    found = [image_id for image_id in searched.ids.to_pylist() if image_id in unseen]
+    asked = {split: found}
     if find_held_out(job.dataset, job.recipe.train) is not None:
-        parts.append((HELD_OUT, load_split_embeddings(job.run, HELD_OUT)))
-    parts = _limit(parts, job.recipe.decide.calibration_queries, job.recipe.train.seed)
+        asked[HELD_OUT] = map_split_vectors(job.run, HELD_OUT).ids.to_pylist()
+    limit = job.recipe.decide.calibration_queries, job.recipe.train.seed
+    parts = [
+        (name, load_split_embeddings(job.run, name, among))
+        for name, among in _limit(asked, *limit).items()
+    ]
     if job.dataset.find_table("non_landmark"):
         parts.append(("non_landmark", split_pool(job.run)[1]))
     stores = {name: open_features(job.run, name, job.recipe) for name, _ in parts}
@@ -61,7 +73,7 @@ def load_known_queries(job: Job) -> KnownQueries:
         return store.get(image_id) if store else None
 
     queries = Embeddings.concatenate([part for _, part in parts])
-    return KnownQueries(queries, find_features, searched.all_vectors)
+    return KnownQueries(queries, find_features, searched.vectors, job.run)
 
 
 def _trained_ids(job: Job) -> set[str]:
@@ -79,21 +91,14 @@ def _trained_ids(job: Job) -> set[str]:
     return trained
 
 
-def _take(embeddings: Embeddings, ids: set[str]) -> Embeddings:
-    rows = [row for row, image_id in enumerate(embeddings.ids) if image_id in ids]
-    return embeddings.take(np.array(rows, dtype=np.int64))
-
-
-def _limit(
-    parts: list[tuple[str, Embeddings]], most: int, seed: int
-) -> list[tuple[str, Embeddings]]:
-    """Keep at most so many images of all parts together, drawn at random."""
-    total = sum(len(part.ids) for _, part in parts)
+def _limit(ids: Mapping[str, list[str]], most: int, seed: int) -> dict[str, list[str]]:
+    """Keep at most so many images of all splits together, drawn at random."""
+    total = sum(map(len, ids.values()))
     drawn = np.random.default_rng(seed).permutation(total)[:most]
-    limited, start = [], 0
-    for name, part in parts:
-        stop = start + len(part.ids)
+    limited, start = {}, 0
+    for name, each in ids.items():
+        stop = start + len(each)
         rows = np.sort(drawn[(drawn >= start) & (drawn < stop)]) - start
-        limited.append((name, part.take(rows)))
+        limited[name] = [each[row] for row in rows]
         start = stop
     return limited

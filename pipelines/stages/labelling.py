@@ -3,6 +3,7 @@
 Numbers and names in, numbers and names out.
 """
 
+import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from embed.errors import InputError
 from pipelines.datasets.naming import name_landmark
 from pipelines.sources.folders import NO_LANDMARK_FOLDER
 from pipelines.sources.new_photos import Said
+
+logger = logging.getLogger(__name__)
 
 NAMED = 3
 
@@ -22,29 +25,42 @@ class Landmark:
     name: str | None
     new: bool  # neither number nor name were known
 
+    def __str__(self) -> str:
+        """Return what it is called, for people."""
+        return f"landmark {self.label}" + ("" if self.name is None else f", {self.name}")
+
 
 def find_landmarks(
-    said: Iterable[Said], labels: Collection[int], names: Mapping[int, str]
+    said: Iterable[Said],
+    labels: Collection[int],
+    names: Mapping[int, str],
+    advice: str = "--name NAME",
 ) -> dict[Said, Landmark]:
     """Return the landmark of all that photos are said to show.
 
-    A number or a name that is known is that of the landmark; a new name without a number takes the
-    next free one.
+    A number or a name that is known is that of the landmark, and so is a name that differs from one
+    in small and large letters alone, which is logged; a new name without a number takes the next
+    free one.
 
     Args:
         said: of the photos.
         labels: of the landmarks in the database.
         names: of landmarks, in the database or not.
+        advice: how a new landmark is named.
 
     Raises:
-        InputError: a number is new and has no name, or number and name are of two landmarks.
+        InputError: a number is new and has no name, number and name are of two landmarks, or a name
+            is in other letters that of several.
     """
     known = {name_landmark(name): label for label, name in names.items()}
     called = {label: name for name, label in known.items()}
+    spelled: dict[str, list[str]] = {}
+    for text in known:
+        spelled.setdefault(text.casefold(), []).append(text)
     taken = {*labels, *names}
     found: dict[Said, Landmark] = {}
     for each in dict.fromkeys(said):
-        label, name = each.label, each.name
+        label, name = each.label, _spell(each.name, spelled)
         if name == NO_LANDMARK_FOLDER:
             raise InputError(
                 f"{name} stands for photos without a landmark, which are not searched; list them "
@@ -56,14 +72,29 @@ def find_landmarks(
         new = label not in taken
         if name is None and new:
             raise InputError(
-                f"there is no landmark {label}; to add it as a new one, name it: --name NAME"
+                f"there is no landmark {label}; to add it as a new one, name it: {advice}"
             )
         if name is not None:
             _check_name(label, name, called, known)
             known[name], called[label] = label, name
+            if name not in (same := spelled.setdefault(name.casefold(), [])):
+                same.append(name)
         taken.add(label)
         found[each] = Landmark(label, called.get(label), new)
     return found
+
+
+def _spell(name: str | None, spelled: Mapping[str, list[str]]) -> str | None:
+    """Return a name as it is known, if it is in small and large letters alike."""
+    same = [] if name is None else spelled.get(name.casefold(), [])
+    if not same or name in same:
+        return name
+    if len(same) > 1:
+        raise InputError(
+            f"{name} may be {' or '.join(same)}; write it as one of them, or say its number"
+        )
+    logger.warning("%s is taken for %s, which is known", name, same[0])
+    return same[0]
 
 
 def _check_name(label: int, name: str, called: Mapping[int, str], known: Mapping[str, int]) -> None:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from embed.errors import MissingFileError
 from embed.graph import has_runtime
 from pipelines.answers.description import description_key
-from pipelines.artifacts import Manifest, hash_values
+from pipelines.artifacts import PACKED_DATA, Manifest, hash_values
 from pipelines.datasets.dataset import ImageTable
 from pipelines.datasets.group_folders import Discovered, check_as_written, find_done
 from pipelines.decorations import draw_missing
@@ -153,7 +153,9 @@ class Order:
             self._check()
         if not self._members:
             if "train" in self.redo and not self._made:
-                from .train import check_joint  # torch takes seconds, which are spent anyway
+                from .training_checks import (
+                    check_joint,  # torch takes seconds, which are spent anyway
+                )
 
                 check_joint(self.job)
             trained = self._resolve(keys.model_artifact(self.job), _train)
@@ -298,7 +300,16 @@ class Order:
 
 
 def _check(job: Job, redo: Collection[str]) -> None:
-    """Judge the dataset before anything is made of it: see Dataset.check."""
+    """Judge the dataset before anything is made of it: see Dataset.check.
+
+    Raises MissingFileError, too, if the run was packed without the photos.
+    """
+    if job.data.resolve() == (job.run / PACKED_DATA).resolve():
+        if not (job.data / "images").is_dir():
+            raise MissingFileError(
+                f"{job.run} was packed without its photos, which this needs; --data FOLDER says "
+                "where the dataset is"
+            )
     if (job.run / "run.json").is_file():  # else start_job has, before it made the run folder
         job.dataset.check(training=will_train(job) or "train" in redo)
 

@@ -29,7 +29,7 @@ from pipelines.runs.recipe import Recipe, make_recipe
 
 from .order import index, submit
 from .prepared_data import prepare_data
-from .train import compares_start, list_labels
+from .training_networks import compares_start
 from .training_set import TrainingSet, load_training_set
 from .validation import Validation
 
@@ -209,8 +209,8 @@ def _count_passes(job: Job, recipe: Recipe, training: TrainingSet) -> float:
     judged = Validation.of(job.dataset, training, recipe, head, workers=0)
     times = settings.epochs * bool((judged.query_labels >= 0).any())
     if times and compares_start(job, settings):
-        times += 3 + (settings.pretrained_share > 0)  # see choice.choose_model
-    batch, steps = size_epoch(settings, list_labels(training))
+        times += 3  # see choice.choose_model
+    batch, steps = size_epoch(settings, training.labels)
     sides = [settings.phase_at(e).image_size / settings.image_size for e in range(settings.epochs)]
     times *= len(judged.queries) + len(judged.database)
     return STEP * batch * steps * sum(side**2 for side in sides) + times

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from embed.errors import InputError
-from pipelines.artifacts import Manifest, invalidate, load_manifest, record_file
+from pipelines.artifacts import PACKED_DATA, Manifest, invalidate, load_manifest, record_file
 from pipelines.datasets.dataset import SIDE_TABLES, TABLES, Dataset
 from pipelines.datasets.selection.settings import Split
 from pipelines.runs.artifact import Artifact
@@ -24,7 +24,8 @@ SOURCE = "selected from"  # how dataset.json of the folder names the dataset it 
 def prepare_data(job: Job) -> Job:
     """Return the job with the dataset that its recipe asks for, which is made if need be.
 
-    The dataset is the job's own where the recipe asks for nothing. What a run was begun with
+    The dataset is the job's own where the recipe asks for nothing, or where the run was packed,
+    whose dataset is what was chosen. What a run was begun with
     stays: with other tables or settings its model, too, would have to be another.
 
     Raises:
@@ -32,7 +33,7 @@ def prepare_data(job: Job) -> Job:
         FileNotFoundError: the dataset that the run's data were selected from is gone.
     """
     settings = job.recipe.data
-    if settings.changes_nothing:
+    if settings.changes_nothing or job.data.resolve() == (job.run / PACKED_DATA).resolve():
         return job
     source, folder = job.open_dataset(find_source(job)), job.run / "data"
     artifact = Artifact(job, "data", folder, settings.model_dump(mode="json"), _hash(source))

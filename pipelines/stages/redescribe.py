@@ -3,6 +3,7 @@
 Reads their copies in changes/, and writes one change in the place of all.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from embed.errors import InputError
@@ -27,8 +28,7 @@ def redescribe(job: Job) -> None:
 
     def write_parts(folder: Path) -> Manifest:
         describer = load_describer(job.run, job.recipe)
-        files = [each for photos in live.added for each in photos.files.items()]
-        _check_copies(job, live)
+        files = list(_find_copies(job, live))
         manifest = make_manifest(job, describer, len(files), 0)
         with progress_meter("describe added photos", len(files)) as meter:
             for number, found in enumerate(describe_photos(describer, files, meter)):
@@ -41,13 +41,20 @@ def redescribe(job: Job) -> None:
     replace_changes(job, live, write_parts)
 
 
-def _check_copies(job: Job, live: Live) -> None:
+def _find_copies(job: Job, live: Live) -> Iterator[tuple[str, Path]]:
     for photos in live.added:
         hashes = photos.images["sha256"].to_pylist()
-        for (image_id, path), sha256 in zip(photos.files.items(), hashes, strict=True):
+        for (image_id, path), sha256 in zip(photos.list_files(), hashes, strict=True):
+            if path is None:
+                raise InputError(
+                    f"{job.run} was packed without the photo {image_id}, which would have to be "
+                    f"described anew: remove it, and add it again: cairn remove --run {job.run} "
+                    f"--image {image_id}"
+                )
             if not path.is_file() or hash_file(path) != sha256:
                 state = "damaged" if path.is_file() else "missing"
                 raise InputError(f"{path} is {state}; {_advise(job, image_id)}")
+            yield image_id, path
 
 
 def _advise(job: Job, image_id: str) -> str:

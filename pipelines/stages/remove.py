@@ -58,7 +58,10 @@ def remove_photos(job: Job, labels: Sequence[int], image_ids: Sequence[str]) -> 
         rows = _find_rows(live, labels, image_ids)
         table = live.table
         if len(rows) == len(table.by_landmark):
-            raise InputError(f"that is all that the database of {job.run} has; leave some")
+            raise InputError(
+                f"that is all that the database of {job.run} has; leave a photo, or add others "
+                f"first: cairn add --run {job.run}"
+            )
         with writing_change(job.run) as folder:
             # An added photo may hide one of the index that has its id.
             in_index = live.indexed.rows_of(table.ids(rows)) >= 0
@@ -77,7 +80,7 @@ def make_plain_manifest(job: Job) -> Manifest:
         stage=STAGE,
         key=make_key(STAGE, {}, {}),
         settings={},
-        recipe=job.recipe_name,
+        recipe=Path(job.recipe_name).stem,
         recipe_sha256=job.recipe.sha256,
         inputs={},
         outputs=[],

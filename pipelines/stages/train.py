@@ -14,13 +14,9 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from classify_head.heads import Head, build_head, save_head
-from embed.backbone import Backbone, BackboneSpec, build_backbone
+from classify_head.heads import Head, save_head
 from embed.errors import InputError
+from embed.failure import name_from
 from embed.graph import GRAPH_FILES
 from embed.history import (
     CURVES,
@@ -28,8 +24,7 @@ from embed.history import (
     save_steps,
     write_tensorboard,
 )
-from embed.image_sizes import check_training_sizes, check_view_sizes
-from embed.model import DescriptorModel, ModelSpec, fingerprint_model, save_model
+from embed.model import DescriptorModel, fingerprint_model, save_model
 from embed.precision import NAMES, FabricPrecision, pick_precision
 from embed.processes import Report, run_processes, start_fabric
 from embed.profile import Profile
@@ -37,21 +32,21 @@ from embed.shards import write_failures
 from embed.train import Trainer
 from embed.train_settings import FreezeSettings, TrainSettings
 from embed.training_images import TrainingImages
-from embed.views import Views
 from pipelines.artifacts import Manifest, invalidate, load_manifest, record_file
 from pipelines.decorations import draw
 from pipelines.progress import progress_to
 from pipelines.runs.artifact import Artifact
 from pipelines.runs.engines import HEAD_FILE
 from pipelines.runs.job import Job
-from rerank.delf.calibration import check_descriptors
-from rerank.delf.joint import build_joint_objective, save_joint
+from rerank.delf.joint import save_joint
 from rerank.delf.objective import MapObjective
 from rerank.delf.settings import LOCAL_FILE
 
 from .choice import choose_model
 from .export import export_engines
 from .plots import draw_curves
+from .training_checks import check_devices, check_joint, check_training
+from .training_networks import Networks, build_networks
 from .training_set import TrainingSet, load_training_set
 from .validation import Validation
 
@@ -79,7 +74,7 @@ def train(artifact: Artifact) -> Manifest:
     check_joint(job)
     job.record()
     training = load_training_set(job.dataset, job.recipe.train)
-    _check(training, job)
+    check_training(training, job)
     profile = Profile(synchronize=job.profile)
     trained = _fit(job, training, folder / f"checkpoint-{artifact.key[:12]}.pt", profile)
     model, trainer = trained.model, trained.trainer
@@ -93,7 +88,7 @@ def train(artifact: Artifact) -> Manifest:
     if job.profile:
         for line in profile.table().splitlines():
             logger.info("%s", line)
-    _save_record(trained, ids, folder)
+    _save_record(trained, job.dataset.folder, ids, folder)
     outputs = list(OUTPUTS)
     if isinstance(trainer.local, MapObjective):
         save_joint(trainer.local, folder / LOCAL_FILE)
@@ -137,66 +132,6 @@ def _refuse_other_model(artifact: Artifact) -> None:
     )
 
 
-def _check(training: TrainingSet, job: Job) -> None:
-    """Say what is left out, and raise ValueError if nothing can be learned from the rest."""
-    settings, path = job.recipe.train, training.table.path
-    if training.unknown:
-        logger.warning(
-            "%d of %d images of %s are of landmarks that are not trained on; they are not queried",
-            *(training.unknown, training.unknown + len(training.held_out.ids)),
-            training.held_out.path,
-        )
-    if job.dataset.find_table("validation"):
-        if settings.validation_share != TrainSettings().validation_share:
-            logger.warning(
-                "train.validation_share = %g changes nothing: %s is held out",
-                *(settings.validation_share, training.held_out.path),
-            )
-    count = len(training.landmarks)
-    if settings.epochs and settings.group > 1 and count < settings.classes_per_batch:
-        logger.info(
-            "a batch has all %d landmarks: train.classes_per_batch = %d asks for more",
-            *(count, settings.classes_per_batch),
-        )
-    every, unseen = (np.unique(of.landmark_ids) for of in (training.table, training.unseen))
-    dropped = len(every) - len(unseen) - count
-    if dropped:
-        logger.info(
-            "%d of %d landmarks have fewer than %d photos and are not trained on",
-            *(dropped, len(every), settings.balance.min_count),
-        )
-    if len(unseen):
-        logger.info(
-            "%d of %d landmarks are not trained on, to judge it by them; they are known all the "
-            "same",
-            *(len(unseen), len(every)),
-        )
-    if count < 2 and settings.epochs:
-        fewer = f" of {settings.balance.min_count} photos and more" if dropped else ""
-        raise InputError(
-            f"{path} has {count} landmark{fewer}; training tells landmarks apart and "
-            "needs two: add some, or set train.epochs = 0 for features without training"
-        )
-
-
-def check_joint(job: Job) -> None:
-    """Raise InputError if DELF would be trained along for nothing, or not at all."""
-    settings, method = job.recipe.train, job.recipe.rerank.method
-    if not settings.local_weight:
-        return
-    setting = f"train.local_weight = {settings.local_weight:g} trains DELF along with the model"
-    if method != "delf":
-        raise InputError(
-            f"{setting}, but rerank.method = '{method}' has no use for it; set it to 'delf', or "
-            "local_weight to 0"
-        )
-    if not settings.epochs:
-        raise InputError(
-            f"{setting}, but train.epochs = 0 trains nothing; set local_weight = 0, and DELF is "
-            "trained on the model as it is"
-        )
-
-
 @dataclass(frozen=True, eq=False)
 class TrainingResult:
     """What a training ends with."""
@@ -213,18 +148,19 @@ def _fit(job: Job, training: TrainingSet, checkpoint: Path, profile: Profile) ->
     """Train, and return the best of what was there."""
     settings = job.recipe.train
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    _check_devices(job.devices)
-    networks = _build(job, training)
+    check_devices(job.devices)
+    networks = build_networks(job, training)
     model, head, first = networks.model, networks.head, networks.first
     precision = pick_precision(model, settings, checkpoint.with_name("precision.json"))
     task = TrainingTask(replace(job), training, checkpoint, precision, profile)
-    with progress_to("train") as move:
+    with progress_to("train on images", profile) as move:
         if job.devices > 1 and settings.epochs:
             run_processes(job.devices, partial(_train_in_process, task), move)
         # What processes have done is in the checkpoint: nothing is left to train here.
         alone = replace(task, job=replace(job, devices=1))
         trainer, validation = _train_epochs(alone, networks, move)
-    last = copy.deepcopy((model, head)) if first else (model, head)
+    done_best = trainer.progress.best.get("epoch") == trainer.progress.epoch
+    last = copy.deepcopy((model, head)) if first and not done_best else (model, head)
     trainer.restore_best()
     name = next(name for name, chosen in NAMES.items() if chosen == precision)
     history, tuned = trainer.progress.history, settings.epochs > 0
@@ -251,11 +187,11 @@ class TrainingTask:
 
 def _train_in_process(task: TrainingTask, report: Report) -> None:
     """Train in one of several processes, on one device; what is learned is in the checkpoint."""
-    _train_epochs(task, _build(task.job, task.training), report)
+    _train_epochs(task, build_networks(task.job, task.training), report)
 
 
 def _train_epochs(
-    task: TrainingTask, networks: "Networks", report: Report
+    task: TrainingTask, networks: Networks, report: Report
 ) -> tuple[Trainer, Validation]:
     """Train the epochs that are left; the first process tells of each, and judges it."""
     job, training, settings = task.job, task.training, task.job.recipe.train
@@ -289,13 +225,6 @@ def _train_epochs(
             _log_epoch(row, settings)
             _write_events(job, trainer)
     return trainer, validation
-
-
-def _check_devices(count: int) -> None:
-    """Raise InputError if there are GPUs, but fewer than asked for; processes may stand in else."""
-    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if 0 < there < count:
-        raise InputError(f"--devices {count}, but there are {there} GPUs here; ask for as many")
 
 
 def _write_events(job: Job, trainer: Trainer) -> None:
@@ -334,72 +263,12 @@ def _log_epoch(row: dict[str, float], settings: TrainSettings) -> None:
 
 def _list_images(job: Job, training: TrainingSet) -> TrainingImages:
     ids, examples = training.ids, training.examples
-    paths, labels = job.dataset.images.locate_all(ids), list_labels(training)
-    return TrainingImages(paths, labels, examples, () if examples is None else ids)
+    paths = job.dataset.images.locate_all(ids)
+    return TrainingImages(paths, training.labels, examples, () if examples is None else ids)
 
 
-def list_labels(training: TrainingSet) -> NDArray[np.int64]:
-    """Return the class of each image or, with examples, of each of these."""
-    labels, examples = training.classes, training.examples
-    return labels if examples is None else labels[examples.rows]
-
-
-@dataclass(frozen=True, eq=False)
-class Networks:
-    """What is trained, with its first weights: the same for the same seed."""
-
-    model: DescriptorModel
-    head: Head
-    local: MapObjective | None  # DELF, where it is trained along
-    first: tuple[DescriptorModel, Head] | None  # pretrained, no part of it new, where it is needed
-
-
-def _build(job: Job, training: TrainingSet) -> Networks:
-    settings = job.recipe.train
-    sizes = np.bincount(list_labels(training))
-    first = _build_start(job, sizes)
-    torch.manual_seed(settings.seed)
-    backbone, spec = _build_backbone(job)
-    model = DescriptorModel(ModelSpec.of(spec, settings), backbone)
-    check_training_sizes(model, settings)
-    check_view_sizes(model, Views.of(job.recipe.embed))
-    head = build_head(settings.head, model.head_dim, sizes, settings.head_scale)
-    local = None
-    if settings.local_weight:
-        check_descriptors(model, job.recipe.rerank.delf, len(training.table.ids))
-        # Drawn last: the model starts, and so ends, as it does without.
-        local = build_joint_objective(backbone, job.recipe.rerank.delf, len(sizes))
-    return Networks(model, head, local, first)
-
-
-def _build_backbone(job: Job) -> tuple[Backbone, BackboneSpec]:
-    settings = job.recipe.train
-    return build_backbone(
-        BackboneSpec(settings.backbone),
-        weights=job.weights,
-        pretrained=settings.pretrained,
-        token=settings.reads_token,
-    )
-
-
-def compares_start(job: Job, settings: TrainSettings) -> bool:
-    """Tell whether trained features are judged beside the pretrained ones that they began with."""
-    wanted = settings.epochs and (settings.unseen_share or settings.pretrained_share)
-    return bool(wanted and (settings.pretrained or job.weights))
-
-
-def _build_start(job: Job, sizes: NDArray[np.int64]) -> tuple[DescriptorModel, Head] | None:
-    """Return the pretrained model, no part of which is new, and a head; None if none is needed."""
-    settings = job.recipe.train
-    if not compares_start(job, settings):
-        return None
-    backbone, spec = _build_backbone(job)
-    model = DescriptorModel(ModelSpec.of(spec, settings).pretrained, backbone).eval()
-    return model, build_head(settings.head, model.head_dim, sizes, settings.head_scale)
-
-
-def _save_record(trained: TrainingResult, ids: tuple[str, ...], folder: Path) -> None:
+def _save_record(trained: TrainingResult, data: Path, ids: tuple[str, ...], folder: Path) -> None:
     """Write how the training went; the manifest, written later, makes it count."""
     save_history(trained.history, folder / "history.csv")
     save_steps(trained.trainer.progress.steps, folder / "metrics.csv")
-    write_failures(folder / "failures.parquet", ids, trained.trainer.failures)
+    write_failures(folder / "failures.parquet", ids, name_from(data, trained.trainer.failures))

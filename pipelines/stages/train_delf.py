@@ -8,6 +8,7 @@ with it (train.local_weight), what is left to do is to finish that.
 import csv
 from pathlib import Path
 
+from embed.failure import name_from
 from embed.files import writing
 from embed.model import DescriptorModel
 from embed.shards import write_failures
@@ -44,7 +45,8 @@ def train_local_features(artifact: Artifact, trained: Manifest) -> Manifest:
     result = (_finish if is_joint(job) else _train)(job, model, table)
     save_delf(result.local.cpu(), job.recipe.rerank.delf, folder)
     _write_history(result, folder / "history.csv")
-    write_failures(folder / "failures.parquet", table.ids, result.failures)
+    failures = name_from(job.dataset.folder, result.failures)
+    write_failures(folder / "failures.parquet", table.ids, failures)
     failed = len(result.failures)
     return artifact.sign(
         [record_file(folder / name) for name in OUTPUTS],

@@ -42,6 +42,11 @@ class TrainingSet:
         """The class of each of the N images, 0 to C - 1."""
         return np.searchsorted(self.landmarks, self.table.landmark_ids[self.rows])
 
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The class of each image or, with examples, of each of these."""
+        return self.classes if self.examples is None else self.classes[self.examples.rows]
+
 
 def load_training_set(dataset: Dataset, settings: TrainSettings) -> TrainingSet:
     """Leave out small classes, hold landmarks and photos out, and balance the rest.

@@ -6,7 +6,7 @@ Photos without a landmark are among the queries where there are some.
 import logging
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal, Self
 
 import numpy as np
@@ -17,18 +17,18 @@ from classify_head.answers import Answers, as_truths
 from classify_head.gap import bootstrap_interval, gap
 from classify_head.heads import Head
 from classify_head.trained_head import TrainedHead
+from embed.epoch_engine import EpochEngines
 from embed.errors import InputError
 from embed.extract import Extracted, extract_all
 from embed.image_file import ImageFile
 from embed.model import DescriptorModel
 from embed.pooling import concatenate_weighted
 from embed.sampling import group_by_class
-from embed.torch_engine import TorchEngine
-from embed.transforms import Square
 from embed.views import Views
 from index.metrics import recall_at_k
 from index.settings import SearchSettings
 from pipelines.datasets.dataset import Dataset, ImageTable
+from pipelines.runs.engines import TORCH
 from pipelines.runs.recipe import Recipe
 
 from .fit_search import fit_search
@@ -55,7 +55,7 @@ class Validation:
     head: Head  # that is trained beside the model
     judge: Literal["neighbors", "head"]  # whose answers are scored
     search: SearchSettings
-    square: Square  # how images become square, or not
+    engines: EpochEngines  # that describe them
     batch_size: int
     max_pixels: int
     workers: int
@@ -107,8 +107,9 @@ class Validation:
                 "train.validation_images = %d",
                 *(len(kept), len(queries), len(database), len(images), most),
             )
+        asked = [*queries[kept], *pool]
         return cls(
-            queries=list(dataset.images.locate_all([*queries[kept], *pool])),
+            queries=list(dataset.images.locate_all(asked)),
             query_labels=np.append(truths[kept], np.full(len(pool), -1)),
             database=list(dataset.images.locate_all(images[database].tolist())),
             database_labels=shown_labels[database],
@@ -116,7 +117,11 @@ class Validation:
             head=head,
             judge=settings.judge,
             search=recipe.search if settings.unseen_share else SearchSettings(),
-            square=recipe.embed.square,
+            engines=EpochEngines(
+                len(asked) + len(database),
+                Views(square=recipe.embed.square),
+                exports=recipe.embed.engine != TORCH,
+            ),
             batch_size=recipe.embed.batch_size,
             max_pixels=recipe.decode.max_pixels,
             workers=workers,
@@ -143,9 +148,8 @@ class Validation:
         """
         if not (self.query_labels >= 0).any():
             return None, None
-        model.eval()
-        self.head.eval()
-        queries = self._extract(model, self.queries, with_head=not alone)
+        kept = alone and model is self.before
+        queries, database = self._before if kept else self._describe(model, with_head=not alone)
         truths = self.query_labels[queries.positions]
         if not (truths >= 0).any():
             return None, None
@@ -159,14 +163,15 @@ class Validation:
             head = beside_truths(queries.head.labels[:, 0], queries.head.probabilities[:, 0])
             if self.judge == "head":
                 return head, head
-        database = self._extract(model, self.database, with_head=False)
         if not len(database.positions):
             return None, head
         labels = self.database_labels[database.positions]
         vectors, searched = queries.vectors, database.vectors
         if self.before is not None and not alone:
-            vectors = self._concatenate(vectors, self._query_before)
-            searched = self._concatenate(searched, self._database_before)
+            vectors, searched = (
+                self._concatenate(mine.vectors, before.vectors)
+                for mine, before in zip((queries, database), self._before, strict=True)
+            )
         whitening, index = fit_search(searched, labels, self.search)
         vectors = vectors if whitening is None else whitening.apply(vectors)
         nearest = index.search(vectors, 1)
@@ -197,14 +202,10 @@ class Validation:
         }
 
     @cached_property
-    def _query_before(self) -> Floats:
+    def _before(self) -> tuple[Extracted, Extracted]:
+        """The queries and the database as `before` describes them, once and for all."""
         assert self.before is not None
-        return self._extract(self.before, self.queries, with_head=False).vectors
-
-    @cached_property
-    def _database_before(self) -> Floats:
-        assert self.before is not None
-        return self._extract(self.before, self.database, with_head=False).vectors
+        return self._describe(self.before, with_head=False)
 
     def _concatenate(self, vectors: Floats, before: Floats) -> Floats:
         """Return what DescriptorModel.with_pretrained would describe the same images as."""
@@ -213,19 +214,21 @@ class Validation:
         trained, pretrained = torch.from_numpy(vectors), torch.from_numpy(before)
         return np.asarray(concatenate_weighted(trained, pretrained, self.before_share).numpy())
 
-    def _extract(
-        self, model: DescriptorModel, paths: list[ImageFile], *, with_head: bool
-    ) -> Extracted:
+    def _describe(self, model: DescriptorModel, *, with_head: bool) -> tuple[Extracted, Extracted]:
+        """Describe the queries, which the head may be asked about, and the database."""
+        model.eval()
+        self.head.eval()
         device = next(model.parameters()).device
         head = TrainedHead(self.head.to(device), self.trained) if with_head else None
-        return extract_all(
-            TorchEngine(model, head),
-            paths,
+        engine_of = self.engines.open(model)
+        extract = partial(
+            extract_all,
             batch_size=self.batch_size,
             max_pixels=self.max_pixels,
             workers=self.workers,
-            views=Views(square=self.square),
+            views=self.engines.views,
         )
+        return extract(engine_of(head), self.queries), extract(engine_of(None), self.database)
 
 
 def _share(right: NDArray[np.bool_], of: NDArray[np.bool_]) -> float:

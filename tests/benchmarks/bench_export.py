@@ -7,6 +7,7 @@ alone, `-` where torch is left to describe images, `none` where there is no such
 
 import logging
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from embed.graph_export import export_graph
@@ -26,14 +27,19 @@ EACH: list[tuple[PoolingSettings | None, AttentionSettings]] = [
 
 
 def run() -> str:
-    """Return a table: a row a network, a column a pooling or, with GeM, an attention."""
+    """Return the lines of measure."""
+    return "\n".join(measure())
+
+
+def measure() -> Iterator[str]:
+    """Yield a table: a row a network, a column a pooling or, with GeM, an attention."""
     logging.disable(logging.WARNING)
     titles = [attention.kind if pooling is None else pooling.kind for pooling, attention in EACH]
-    lines = [f"| network | {' | '.join(titles)} |", f"|---{'|---' * len(EACH)}|"]
+    yield f"| network | {' | '.join(titles)} |"
+    yield f"|---{'|---' * len(EACH)}|"
     for name, size in FAMILIES.items():
         cells = [_export(name, size, pooling, attention) for pooling, attention in EACH]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        yield f"| {name} | {' | '.join(cells)} |"
 
 
 def _export(
@@ -51,4 +57,5 @@ def _export(
 
 
 if __name__ == "__main__":
-    print(run())
+    for line in measure():
+        print(line, flush=True)

@@ -134,20 +134,20 @@ class Album:
         """Return the thumbnail of a neighbour, marked if it shows another landmark."""
         place = "" if near.rank is None else name_place(near.rank)
         note = describe(place, near.similarity, near.inliers)
-        photo = read_photo(self._locate(near.image_id), self.job.max_pixels)
+        photo = read_photo(self._find(near.image_id), self.job.max_pixels)
         title = name_landmark(near, landmark_id, self.name(near.label))
         return show_photo(photo, near.image_id, title, note)
 
     def _read(self, image_id: str, side: int, box: tuple[int, int]) -> PagePhoto:
         """Read a query (side 0) or a database photo (side 1) with its features."""
         features = self.features[side].get(image_id) if self.features else None
-        path = self._locate(image_id) if side else self.job.dataset.locate(image_id)
+        path = self._find(image_id) if side else self.job.dataset.find_photo(image_id)
         return read_photo(path, self.job.max_pixels, features, box)
 
-    def _locate(self, image_id: str) -> ImageFile:
-        """Return where a photo of the database is: of the dataset, or added since."""
+    def _find(self, image_id: str) -> ImageFile | None:
+        """Return what is shown of a photo of the database: of the dataset, or added since."""
         added = find_file(self.database.added, image_id)
-        return self.job.dataset.locate(image_id) if added is None else added
+        return self.job.dataset.find_photo(image_id) if added is None else added
 
     @cached_property
     def _verifier(self) -> Verifier:

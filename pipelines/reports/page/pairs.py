@@ -41,7 +41,7 @@ NO_PHOTO = PagePhoto()
 
 
 def read_photo(
-    path: ImageFile,
+    path: ImageFile | None,
     max_pixels: int,
     features: LocalFeatures | None = None,
     box: tuple[int, int] = PAIR_BOX,
@@ -49,11 +49,13 @@ def read_photo(
     """Read a photo at about the resolution it is shown at.
 
     Args:
-        path: of the image file.
+        path: of the image file; None where it is gone.
         max_pixels: limit of the decoder.
         features: of the photo.
         box: largest width and height it is shown at, pixels.
     """
+    if path is None:
+        return PagePhoto(None, features)
     try:
         image = decode_image(path, min_side=max(box), max_pixels=max_pixels)
     except ImageError:

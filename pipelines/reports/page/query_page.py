@@ -3,14 +3,15 @@
 Reads the photos that were asked about and, where the dataset is still there, those of the database.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 from embed.decode import ImageError
 from pipelines.answers.answer import Answer, Match
-from pipelines.answers.opened_run import OpenedRun
+from pipelines.answers.opened_run import SAY_WHERE, OpenedRun
 from pipelines.answers.photo import Photo
 from pipelines.answers.supporters import name_landmark
 from pipelines.recognizer import Recognizer
@@ -29,6 +30,8 @@ from .pairs import (
 )
 from .records import Case, Picture, QueryPage
 from .render import save_page
+
+logger = logging.getLogger(__name__)
 
 
 def write_query_page(
@@ -54,6 +57,12 @@ def write_query_page(
         ("decision", opened.recipe.decide.policy),
     )
     cases = tuple(shower.show(answer) for answer in answers)
+    if shower.gone:
+        logger.warning(
+            "%d photos of the database are gone, and the page says so; %s",
+            len(shower.gone),
+            SAY_WHERE,
+        )
     count = "1 photo" if len(cases) == 1 else f"{len(cases)} photos"
     save_page("query", QueryPage(f"Answers to {count}", facts, cases), path)
 
@@ -64,6 +73,7 @@ class _Shower:
 
     opened: OpenedRun
     files: Mapping[str, Path]
+    gone: set[str] = field(default_factory=set)  # ids of photos that could not be shown
 
     def show(self, answer: Answer) -> Case:
         """Return one answer as the page shows it."""
@@ -114,5 +124,6 @@ class _Shower:
         try:
             path = self.opened.locate(image_id)
         except FileNotFoundError:  # a run answers without its dataset, too
+            self.gone.add(image_id)
             return PagePhoto(None, features)
         return read_photo(path, self.opened.recipe.decode.max_pixels, features)

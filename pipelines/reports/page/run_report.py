@@ -83,7 +83,7 @@ def _facts(job: Job, album: Album, run: RunAnswers) -> list[tuple[str, str]]:
     limit = "" if threshold is None else f", answers from confidence {threshold:.3f} on"
     return [
         ("recipe", f"{name}: {recipe.description}" if recipe.description else name),
-        ("dataset", job.data.resolve().name),
+        ("dataset", job.dataset.name),
         ("database", f"{database.images.live} photos of {len(database.rows.landmarks)} landmarks"),
         ("test", f"{len(run.answers.query_ids)} photos"),
         ("model", f"{_name_models(job)}, {database.images.dim} values"),
