@@ -86,7 +86,7 @@ def test_the_schema_names_what_an_answer_has(
     schema = json.loads(end.out)
     line = json.loads(format_json(recognizer.recognize(photos / "a.jpg")))
     assert set(line) == set(schema["properties"]) == set(schema["required"])
-    for part, found in (("match", line["best"]), ("candidate", line["top"][0])):
+    for part, found in (("match", line["best"]), ("ranked_label", line["top"][0])):
         definition = schema["$defs"][part]
         assert set(found) == set(definition["properties"]) == set(definition["required"])
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.answers.answer import Answer, Candidate, Match
+from pipelines.answers.answer import Answer, Match, RankedLabel
 from pipelines.reports.answers_csv import COLUMNS, CsvAnswers, defuse
 
 BEST = Match("old-3", 7, "Old mill", 0, 0.87654321, 31, True, 1.5)
@@ -17,7 +17,7 @@ KNOWN = Answer(
     "Old mill",
     0.912345678,
     guess=7,
-    top=(Candidate(7, "Old mill", 0.9, 2.0), Candidate(8, "New mill", 0.05, 1.0)),
+    top=(RankedLabel(7, "Old mill", 0.9, 2.0), RankedLabel(8, "New mill", 0.05, 1.0)),
     neighbors=(BEST,),
     best=BEST,
     details={"latitude": "-43.5", "longitude": "11.25"},

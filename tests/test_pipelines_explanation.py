@@ -8,7 +8,7 @@ import pytest
 from classify_head.calibration import FALLBACK, CalibratedFusion
 from classify_head.contributions import find_contributions
 from classify_head.pair_features import PAIR_FEATURES
-from pipelines.answers.answer import Answer, Candidate, Match
+from pipelines.answers.answer import Answer, Match, RankedLabel
 from pipelines.answers.explanation import PHRASES, explain_fusion, explain_votes
 from pipelines.recognizer import Recognizer
 from tests.conftest import Tiny
@@ -30,7 +30,7 @@ def test_words_are_of_the_value_as_people_know_it() -> None:
 
 
 def make_answer(label: int | None, confidence: float) -> Answer:
-    top = (Candidate(1, "Old mill", confidence, 2.5), Candidate(2, "New mill", 0.1, 0.5))
+    top = (RankedLabel(1, "Old mill", confidence, 2.5), RankedLabel(2, "New mill", 0.1, 0.5))
     reason = "" if label else "below"
     name = "Old mill" if label else None
     return Answer("a.jpg", label, name, confidence, reason=reason, guess=1, top=top, penalty=0.31)

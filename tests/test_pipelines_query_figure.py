@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.answers.answer import Answer, Candidate
+from pipelines.answers.answer import Answer, RankedLabel
 from pipelines.answers.photo import Photo
 from pipelines.lettering import measure_line
 from pipelines.recognizer import Recognizer
@@ -61,7 +61,7 @@ def test_the_outline_is_where_the_region_is() -> None:
 
 
 def test_bars_tell_what_voted_and_what_was_penalised() -> None:
-    top = (Candidate(1, "mill", 0.9, 3.0), Candidate(2, "tower", 0.05, 1.0))
+    top = (RankedLabel(1, "mill", 0.9, 3.0), RankedLabel(2, "tower", 0.05, 1.0))
     known = Answer("a.jpg", 1, "mill", 0.9, top=top, penalty=0.4)
     bars = list(list_bars(known))
     assert [bar.share for bar in bars] == [0.9, 0.05, 0.4]
@@ -81,7 +81,7 @@ def test_words_are_broken_where_the_sheet_ends() -> None:
 @pytest.mark.parametrize("pairs", [0, 1, 2, 5])
 @pytest.mark.parametrize("panels", [1, 2])
 def test_the_sheet_is_as_high_as_its_parts(panels: int, pairs: int) -> None:
-    top = tuple(Candidate(n, "\u7167 $x$ \x1b[31m" + "y" * 300, 0.2, 1.0) for n in range(5))
+    top = tuple(RankedLabel(n, "\u7167 $x$ \x1b[31m" + "y" * 300, 0.2, 1.0) for n in range(5))
     answer = Answer("x" * 3000, reason="none " * 50, guess=0, top=top, penalty=0.1)
     picture = Image.new("RGB", PHOTO_BOX, (1, 2, 3))
     pair = (Image.new("RGB", (580, 220), (4, 5, 6)), ("name " * 80, "note"))

@@ -12,7 +12,7 @@ from classify_head.contributions import Contribution, confidence_without, find_c
 from classify_head.evidence import Evidence
 from embed.printable import printable
 
-from .answer import Answer, Candidate, Match
+from .answer import Answer, Match, RankedLabel
 from .decision import Decision
 
 LEAST = 0.05  # log-odds; what changes a confidence by less is not worth a word
@@ -100,7 +100,7 @@ def explain_votes(answer: Answer, matches: Sequence[Match]) -> str:
     return f"{first}. {second}."
 
 
-def _votes(each: Match | Candidate) -> float:
+def _votes(each: Match | RankedLabel) -> float:
     return each.votes
 
 
