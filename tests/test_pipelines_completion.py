@@ -20,7 +20,7 @@ def complete(words: str) -> list[str]:
         "COMP_WORDS": words,
         "COMP_CWORD": str(len(words.split(" ")) - 1),
     }
-    heavy = "'torch', 'faiss', 'cv2', 'pandas', 'pyarrow', 'pydantic', 'matplotlib', 'aiohttp'"
+    heavy = "'torch', 'faiss', 'cv2', 'pandas', 'pyarrow', 'matplotlib', 'aiohttp'"
     code = (
         "import atexit, sys;"
         f"atexit.register(lambda: print([m for m in ({heavy}) if m in sys.modules], "
