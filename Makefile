@@ -16,7 +16,7 @@ OPTIONS := $(if $(DATA),--data "$(DATA)") $(if $(RUN),--run "$(RUN)") \
 
 .DEFAULT_GOAL := help
 .PHONY: help env data train embeddings index submission evaluate compare ablate query \
-	test check format benchmark benchmark-index clean
+	test check format docs notebook benchmark benchmark-index clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,13 @@ format: .venv/.complete ## Format the code
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
 
+docs: .venv/.complete ## Make the site of docs/: site/index.html
+	.venv/bin/sphinx-build -q -W --keep-going -d site/.doctrees docs site
+
+notebook: .venv/.complete ## Run docs/notebooks on the demo run
+	$(if $(wildcard runs/demo/run.json),,$(error make the run of the demo city first: make submission))
+	.venv/bin/jupyter execute docs/notebooks/*.ipynb
+
 benchmark: .venv/.complete ## Measure and print the figures of the README
 	.venv/bin/python -m tests.benchmarks $(if $(RUN),--run "$(RUN)")
 
@@ -83,5 +90,5 @@ benchmark-index: .venv/.complete ## Compare the index with other libraries: COUN
 	.venv/bin/python -m tests.benchmarks.bench_index $(if $(RUN),--run "$(RUN)") \
 		$(if $(COUNT),--count $(COUNT))
 
-clean: ## Delete the environment, the demo data and its run
-	rm -rf .venv data/demo runs/demo
+clean: ## Delete the environment, the site, the demo data and its run
+	rm -rf .venv site data/demo runs/demo

@@ -1,21 +1,23 @@
-"""README and CONTRIBUTING name only what exists, and the Makefile's help lists every target."""
+"""The documents name only what exists, and the Makefile's help lists every target."""
 
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from tests.datasets import list_commands
+from tests.documents import DOCUMENTS, FENCE, ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-BOTH = f"{README}\n{CONTRIBUTING}"
+ALL = "\n".join(DOCUMENTS.values())
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
 OPTIONS: dict[str, set[str]] = {
-    name: {option for parameter in command.params for option in parameter.opts} | {"--help", "-h"}
+    name: {
+        option
+        for parameter in command.params
+        for option in (*parameter.opts, *parameter.secondary_opts)
+    }
+    | {"--help", "-h"}
     for name, command in list_commands().items()
 }
 VARIABLES = set(re.findall(r"^([A-Z]+) *[?:]?=", MAKEFILE, re.MULTILINE))
@@ -24,10 +26,8 @@ TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
 
 def code_of(text: str) -> list[str]:
     """Return the lines of code blocks and the code spans of Markdown, comments left out."""
-    blocks = re.findall(
-        r"^ *(?:```|~~~)[^\n]*\n(.*?)^ *(?:```|~~~)", text, re.MULTILINE | re.DOTALL
-    )
-    prose = re.sub(r"^ *(```|~~~).*?^ *\1", "", text, flags=re.MULTILINE | re.DOTALL)
+    blocks = [code for _, _, code in FENCE.findall(text)]
+    prose = FENCE.sub("", text)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     spans = [span.replace("\n", " ") for span in re.findall(r"`([^`]+)`", prose)]
     return [re.sub(r"(^|\s)#.*", "", line).strip() for line in lines] + spans
@@ -80,22 +80,31 @@ def test_what_does_not_exist_is_found() -> None:
     assert unknown_in_cairn(["qery", "--json"]) == ["qery"]
 
 
-@pytest.mark.parametrize("words", commands_of(BOTH, "make"), ids=" ".join)
+@pytest.mark.parametrize("words", commands_of(ALL, "make"), ids=" ".join)
 def test_make_targets_that_are_named_exist(words: list[str]) -> None:
     assert unknown_in_make(words) == []
 
 
 @pytest.mark.parametrize(
-    "words", commands_of(BOTH, "cairn") + commands_of(BOTH, "python -m pipelines"), ids=" ".join
+    "words", commands_of(ALL, "cairn") + commands_of(ALL, "python -m pipelines"), ids=" ".join
 )
 def test_commands_and_options_that_are_named_exist(words: list[str]) -> None:
     assert unknown_in_cairn(words) == []
 
 
 def test_options_in_the_text_exist() -> None:
-    """Options named alone, as in `--redo`, belong to one of the commands at least."""
-    alone = {span.split()[0].split("=")[0] for span in code_of(README) if span.startswith("--")}
-    assert alone <= set.union(*OPTIONS.values())
+    """Options named alone, as in `--redo`, belong to a command or to a benchmark."""
+    alone = {span.split()[0].split("=")[0] for span in code_of(ALL) if span.startswith("--")}
+    scripts = [*ROOT.glob("tests/benchmarks/*.py"), ROOT / "tests" / "docs_map.py"]
+    theirs = {o for path in scripts for o in re.findall(r'"(--[a-z-]+)"', path.read_text())}
+    assert alone <= theirs.union(*OPTIONS.values())
+
+
+def test_programs_in_the_text_exist() -> None:
+    named = set(re.findall(r"python -m (tests[\w.]+)", ALL.replace("\n", " ")))
+    assert len(named) > 10
+    files = {name: ROOT / name.replace(".", "/").removesuffix("/") for name in named}
+    assert [n for n, f in files.items() if not (f.is_dir() or f.with_suffix(".py").is_file())] == []
 
 
 def test_every_target_is_phony() -> None:
@@ -116,7 +125,7 @@ def test_options_that_the_makefile_passes_exist() -> None:
         assert set(re.findall(r"(--[a-z]+)", text)) <= OPTIONS[name], name
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/map.md"])
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
 def test_what_is_linked_to_is_there(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
@@ -125,6 +134,6 @@ def test_what_is_linked_to_is_there(name: str) -> None:
 
 
 def test_tests_that_contributors_are_told_to_run_are_there() -> None:
-    named = re.findall(r"tests/test_\w+\.py", CONTRIBUTING)
+    named = re.findall(r"tests/test_\w+\.py", DOCUMENTS["CONTRIBUTING.md"])
     assert len(named) > 1
     assert [path for path in named if not (ROOT / path).is_file()] == []

