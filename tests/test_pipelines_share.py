@@ -210,8 +210,8 @@ def test_a_run_that_was_unpacked_goes_on_growing(run: Path, tmp_path: Path, move
     end = cairn("add", tmp_path / "tower", same, "--run", run, "--name", "Tower")
     assert end.out.splitlines() == [
         "added 2 photos of landmark 7, Tower (new): tower-0, tower-1",
-        f"left out {same}: the database has it, as thing2-0 of landmark 2, Thing 2; for it to be of "
-        f"landmark 7, Tower, first: cairn remove --run {run} --image thing2-0",
+        f"left out {same}: the database has it, as thing2-0 of landmark 2, Thing 2; for it to be "
+        f"of landmark 7, Tower, first: cairn remove --run {run} --image thing2-0",
     ]
     assert json.loads(ask(run, new[0]))["name"] == "Tower"
     before = ask(run, moved.asked)
