@@ -70,7 +70,7 @@ def query(
     html: Annotated[
         Path | None,
         typer.Option(
-            help="Page with the photos and match lines.",
+            help="Page to write, with the photos and match lines.  \\[default: none]",
             show_default=False,
             rich_help_panel=FILES,
         ),
@@ -78,7 +78,8 @@ def query(
     png: Annotated[
         Path | None,
         typer.Option(
-            help="Figure of one photo: where the landmark is, neighbours with match lines, votes.",
+            help="Figure to write of one photo: where the landmark is, neighbours with match lines, "
+            "votes.  \\[default: none]",
             show_default=False,
             rich_help_panel=FILES,
         ),
@@ -88,7 +89,7 @@ def query(
         typer.Option(
             metavar="FOLDER",
             help="Folder for links to the photos, in a folder a landmark; _unknown and _unreadable "
-            "apart. Nothing that is there is changed.",
+            "apart. Nothing that is there is changed.  \\[default: none]",
             show_default=False,
             rich_help_panel=FILES,
         ),
