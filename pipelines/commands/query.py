@@ -78,7 +78,7 @@ def query(
     png: Annotated[
         Path | None,
         typer.Option(
-            help="Figure to write of one photo: where the landmark is, neighbours with match lines, "
+            help="Figure to write of one photo: where the landmark is, neighbours, match lines, "
             "votes.  \\[default: none]",
             show_default=False,
             rich_help_panel=FILES,

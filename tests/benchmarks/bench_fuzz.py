@@ -30,6 +30,7 @@ HANGS = 120.0  # seconds after which the process is ended with the stack of each
 # MB that the process may take beyond what the opened run takes: of a PNG of 50 megapixels, 150 MB
 # as pixels, there are several copies while it is decoded.
 MOST_MEMORY = 900
+COMMAND_MEMORY = 2500  # MB in all: a core each decodes such a PNG, and a page shows them
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -122,6 +123,7 @@ def _ask_by_command(folder: Path, count: int) -> str:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     unread = sum(bool(row["error"]) for row in rows)
+    assert after.ru_maxrss / 1024 <= COMMAND_MEMORY, after
     return (
         f"cairn query on {count}: {count - unread} answered, {unread} not read, status 1, "
         f"{seconds:.0f} s of processor time, {after.ru_maxrss / 1024:.0f} MB"
