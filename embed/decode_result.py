@@ -114,7 +114,7 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
         grey[wide == image.info.get("transparency", -1)] = 255
         return np.stack([grey] * 3, axis=2)
     if not image.has_transparency_data:
-        return np.array(image.convert("RGB"))
+        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
     image = image.convert("RGBA")
     white = Image.new("RGB", image.size, "white")
     white.paste(image, mask=image.getchannel("A"))

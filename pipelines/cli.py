@@ -100,12 +100,12 @@ def _find_folder(options: Mapping[str, Any]) -> Path:
     return run if run.is_dir() else Path()
 
 
-def _make_app(help: str, commands: Commands) -> typer.Typer:
+def _make_app(help: str, commands: Commands, *, completion: bool = False) -> typer.Typer:
     app = typer.Typer(
         help=help,
         cls=_DataFirst,
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=completion,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -164,6 +164,7 @@ app = _make_app(
             verify.verify,
         ),
     },
+    completion=True,
 )
 app.add_typer(data, name="data", rich_help_panel=MAKE)
 app.add_typer(recipe, name="recipe", rich_help_panel=MAKE)

@@ -68,7 +68,9 @@ def progress_to(description: str, timed: Timed | None = None) -> Iterator[Move]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[held_up]}"),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
+    # What is printed goes above the bar, but for what goes to a pipe or a file.
+    printed = sys.stdout.isatty()
+    with Progress(*columns, console=console, transient=True, redirect_stdout=printed) as progress:
         task = progress.add_task(description, total=None, held_up="")
 
         def move(done: int, total: int) -> None:

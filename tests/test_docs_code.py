@@ -10,11 +10,13 @@ import pytest
 import typer
 from PIL import Image
 
+from pipelines.cli import app
 from tests.conftest import Tiny
 from tests.datasets import cairn, list_commands, view
 from tests.documents import DOCUMENTS, ROOT, SHELL, Block, list_blocks, list_calls
 
 COMMANDS = list_commands()
+OPTIONS = {option for each in typer.main.get_command(app).params for option in each.opts}
 CALLS = [
     pytest.param(words, id=f"{block}: {' '.join(words)}")
     for block in list_blocks(*SHELL)
@@ -28,6 +30,9 @@ NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 
 def understand(words: list[str]) -> None:
     """Read a call as the command line does, without making it."""
+    if words[0].startswith("--"):
+        assert words[0] in OPTIONS, f"cairn has no option {words[0]!r}"
+        return
     name = " ".join(words[:2]) if " ".join(words[:2]) in COMMANDS else words[0]
     assert name in COMMANDS, f"cairn has no command {name!r}"
     COMMANDS[name].make_context(name, words[len(name.split()) :])

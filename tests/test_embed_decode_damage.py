@@ -1,7 +1,6 @@
 """Of files that are cut or damaged what is whole is kept, and all else refused with its reason."""
 
 import random
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ from embed.decode import DecodedImage, ImageError, decode_image
 from tests.images import (
     JPEG_VARIANTS,
     encode,
-    exif_orientation,
     jpeg_without_end,
     photo,
     pixels_of,
@@ -19,6 +17,7 @@ from tests.images import (
     png_chunk,
     reason_of,
 )
+from tests.mutants import damage, fix_checksums, intact
 
 
 @pytest.mark.parametrize("tail", [b"\0" * 5000, b"\xff\xd9", b"\xff\xd8 motion \xff\xda" * 999])
@@ -140,48 +139,14 @@ def test_png_with_wrong_checksum_is_corrupt() -> None:
     assert reason_of(bytes(data)) == "corrupt"
 
 
-def damaged(data: bytes, chance: random.Random) -> bytes:
-    """Flip up to 8 bytes and perhaps cut the end off."""
-    broken = bytearray(data)
-    for _ in range(chance.randrange(1, 9)):
-        broken[chance.randrange(len(broken))] = chance.randrange(256)
-    return bytes(broken[: chance.randrange(len(broken))] if chance.random() < 0.3 else broken)
-
-
-def with_fixed_checksums(data: bytes) -> bytes:
-    """Recompute PNG checksums, so that damage reaches the decoder."""
-    parts, at = [data[:8]], 8
-    while at + 12 <= len(data):
-        length = int.from_bytes(data[at : at + 4])
-        parts.append(png_chunk(data[at + 4 : at + 8], data[at + 8 : at + 8 + length]))
-        at += 12 + length
-    return b"".join(parts)
-
-
-def samples() -> Iterator[bytes]:
-    image = photo(48, 64)
-    exif = exif_orientation(5)
-    for options in JPEG_VARIANTS.values():
-        yield encode(image, "JPEG", exif=exif, **options)
-    yield encode(Image.fromarray(image).convert("CMYK"), "JPEG")
-    for mode in ("RGB", "P", "LA", "1", "I;16"):
-        yield encode(Image.fromarray(image).convert("L" if mode[0] == "I" else mode), "PNG")
-    yield png(2, 1, 2, 0, b"\0\x10", png_chunk(b"tRNS", b"\0\1"), png_chunk(b"eXIf", exif[6:]))
-    frames = [Image.fromarray(photo(20, 20, seed)) for seed in (1, 2)]
-    for format in ("PNG", "WEBP"):
-        yield encode(frames[0], format, save_all=True, append_images=frames[1:], exif=exif)
-    yield encode(image, "WEBP")
-    yield encode(image, "WEBP", lossless=True)
-
-
 def test_damaged_files_decode_or_raise_image_error() -> None:
     chance = random.Random(7)
     outcomes: dict[str, int] = {}
-    for data in samples():
+    for data in intact():
         for _ in range(30):
-            broken = damaged(data, chance)
+            broken = damage(data, chance)
             if data[:4] == b"\x89PNG" and chance.random() < 0.7:
-                broken = with_fixed_checksums(broken)
+                broken = fix_checksums(broken)
             try:
                 result = decode_image(broken, min_side=chance.choice((None, 10)))
             except ImageError as error:

@@ -67,3 +67,16 @@ def test_a_terminal_shows_rate_and_bottleneck(
                 meter.advance(1)
     assert "embed train" in (shown := capsys.readouterr().err)
     assert "4/8" in shown and "/s" in shown and "writing 100%" in shown
+
+
+def test_what_is_printed_to_a_pipe_stays_there_beside_a_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr(progress, "console", Console(stderr=True, force_terminal=True, width=200))
+    with progress_meter("recognise", 1) as meter:
+        print("a row")
+        meter.advance(1)
+    shown = capsys.readouterr()
+    assert shown.out == "a row\n"
+    assert "a row" not in shown.err

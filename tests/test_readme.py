@@ -4,7 +4,9 @@ import re
 import subprocess
 
 import pytest
+import typer
 
+from pipelines.cli import app
 from tests.datasets import list_commands
 from tests.documents import DOCUMENTS, FENCE, ROOT
 
@@ -20,6 +22,8 @@ OPTIONS: dict[str, set[str]] = {
     | {"--help", "-h"}
     for name, command in list_commands().items()
 }
+OWN = typer.main.get_command(app).params
+OWN_OPTIONS = {option for parameter in OWN for option in parameter.opts} | {"--help", "-h"}
 VARIABLES = set(re.findall(r"^([A-Z]+) *[?:]?=", MAKEFILE, re.MULTILINE))
 TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
 
@@ -48,9 +52,9 @@ def unknown_in_make(words: list[str]) -> list[str]:
 
 def unknown_in_cairn(words: list[str]) -> list[str]:
     """Return the command, or the options, of `cairn WORDS` that do not exist."""
-    name, options = words[0], [word.split("=")[0] for word in words[1:] if word[0] == "-"]
+    name, options = words[0], [word.split("=")[0] for word in words[1:] if word[0] == "-" != word]
     if name.startswith("-"):
-        return [] if name in {"--help", "-h"} else [name]
+        return [] if name in OWN_OPTIONS else [name]
     if re.fullmatch(r"[a-z]+", name) is None:  # a placeholder: cairn X, cairn <command>
         return []
     groups = {known.split()[0] for known in OPTIONS if " " in known}

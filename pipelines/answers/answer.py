@@ -78,6 +78,7 @@ class Answer:
     best: Match | None = None  # what speaks most for the guess
     region: tuple[Point, ...] = ()  # corners around the inliers of the best; none if not verified
     further: tuple[FurtherAnswer, ...] = ()  # in other parts of the photo
+    explanation: str = ""  # how the confidence came about, in two sentences
     penalty: float = 0.0  # likeness to photos without a landmark, a cosine
     details: Mapping[str, str] = field(default_factory=dict)  # other columns of labels.csv
     error: str = ""

@@ -38,6 +38,7 @@ from rerank.hulls import Box, convex_hull, inlier_points
 from .answer import Answer, Match, Point, RankedLabel, make_answers
 from .decision import Decision, at_precision, is_made, load_decision, read_made
 from .describer import RunDescriber, load_describer
+from .explanation import explain
 from .extras import make_extras
 from .further import add_further
 from .live import find_file
@@ -278,7 +279,7 @@ class OpenedRun:
             if queries.regions is not None:
                 shown = self._place(shown, one, image)
                 best = self._place([best], one, image)[0] if best else None
-            answers[query] = replace(
+            known = replace(
                 answer,
                 top=tuple(ranked[query]),
                 neighbors=tuple(shown),
@@ -286,6 +287,8 @@ class OpenedRun:
                 region=self._find_region(best, features[query]),
                 details=self.labels.details.get(-1 if answer.label is None else answer.label, {}),
             )
+            why = explain(known, evidence, query, matches, decision=decision)
+            answers[query] = replace(known, explanation=why)
         gathered = retriever, decision, evidence, found.rows
         return add_further(answers, *gathered, find_features=lambda query: features[query])
 

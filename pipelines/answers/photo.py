@@ -31,7 +31,7 @@ SUFFIXES = {b"\x89PNG": ".png", b"RIFF": ".webp"}  # of files that begin so; oth
 class Photo:
     """A photo that is asked about, and the part of it that is meant."""
 
-    source: ImageFile | bytes | Image.Image | NDArray[np.uint8]
+    source: ImageFile | bytes | Image.Image | NDArray[np.uint8] | DecodedImage
     name: str  # what it is called in the answer
     box: Box | None = None  # left, top, right, bottom in pixels of the upright original; None: all
 
@@ -86,6 +86,8 @@ class Photo:
 
     def _decode(self, min_side: int, max_pixels: int) -> DecodedImage:
         source = self.source
+        if isinstance(source, DecodedImage):
+            return source
         if isinstance(source, np.ndarray):
             height, width = source.shape[:2]
             self._check_size((width, height), max_pixels)
@@ -135,7 +137,8 @@ def save_photo(photo: Photo, folder: Path) -> Path:
         data = source if isinstance(source, bytes) else read_image_file(source, sys.maxsize)
     else:
         written = io.BytesIO()
-        image = source if isinstance(source, Image.Image) else Image.fromarray(source)
+        pixels = source.pixels if isinstance(source, DecodedImage) else source
+        image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
         try:
             ImageOps.exif_transpose(image).convert("RGB").save(written, "PNG")
         except (OSError, ValueError, SyntaxError) as error:

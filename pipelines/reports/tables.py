@@ -242,8 +242,14 @@ def _ablation_cells(row: "Row") -> list[str]:
     ]
 
 
-def print_answer(answer: "Answer", console: Console) -> None:
-    """Print the answer to one photo, and the database photos for it and for another."""
+def print_answer(answer: "Answer", console: Console, *, explain: bool = False) -> None:
+    """Print the answer to one photo, and the database photos for it and for another.
+
+    Args:
+        answer: to the photo.
+        console: to print to.
+        explain: say how the confidence came about, too.
+    """
     image = _show(answer.image)
     if answer.error:
         console.print(f"[bold]{image}[/]\n  not read: {_show(answer.error)}", highlight=False)
@@ -259,6 +265,8 @@ def print_answer(answer: "Answer", console: Console) -> None:
         x0, y0, x1, y1 = further.box
         also = f"{_show(further.name)} ({further.label}), confidence {further.confidence:.3f}"
         console.print(f"  also [green]{also}[/], pixels {x0},{y0} to {x1},{y1}", highlight=False)
+    if explain and answer.explanation:
+        console.print(f"  {_show(answer.explanation)}", highlight=False)
     table = Table("neighbour", "landmark", "similarity", "inliers", box=None, padding=(0, 2))
     placed = any(match.query_box or match.box for match in answer.neighbors)
     if placed:

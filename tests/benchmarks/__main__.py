@@ -23,6 +23,7 @@ ALONE = {
     "evaluate": "",
     "export": "",
     "fit": "DATA... --weights FILE",
+    "fuzz": "[--images N]",
     "gpu": "DATA",
     "hard": "RUN [CASE...]",
     "index": "[--count N...] [--run RUN] [--memory SIZE] [--recall SHARE] [--sides NAME...]",

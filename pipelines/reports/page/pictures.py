@@ -5,6 +5,7 @@ Pixels in, pictures out. Knows no run and no label; reads and writes no files.
 
 import base64
 import io
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -29,6 +30,15 @@ LINES = 40  # drawn at most: of more, none can be followed
 COLOURS = ((240, 228, 66), (86, 180, 233), (230, 159, 0), (0, 205, 150), (255, 130, 190))
 
 
+@dataclass(frozen=True, eq=False)
+class MatchedPhoto:
+    """A photo and what of it was found in another."""
+
+    pixels: Pixels  # [H, W, 3] uint8 RGB, at any resolution
+    points: npt.NDArray[np.float32]  # [I, 2], pixels of an image of `size`
+    size: tuple[int, int]  # width and height
+
+
 def draw_matches(
     pixels0: Pixels,
     pixels1: Pixels,
@@ -51,10 +61,19 @@ def draw_matches(
         verification: of both.
         box: largest width and height of each photo, pixels.
     """
-    sheet, box0, box1 = _join(pixels0, pixels1, box)
     inliers = verification.matches[verification.inliers]
-    ends0 = _to_sheet(features0.keypoints[inliers[:, 0]], features0.image_size, box0)
-    ends1 = _to_sheet(features1.keypoints[inliers[:, 1]], features1.image_size, box1)
+    query = MatchedPhoto(pixels0, features0.keypoints[inliers[:, 0]], features0.image_size)
+    other = MatchedPhoto(pixels1, features1.keypoints[inliers[:, 1]], features1.image_size)
+    return draw_lines(query, other, box=box)
+
+
+def draw_lines(
+    query: MatchedPhoto, other: MatchedPhoto, *, box: tuple[int, int] = PAIR_BOX
+) -> Image.Image:
+    """Draw two photos side by side, with lines between their points, as draw_matches does."""
+    sheet, box0, box1 = _join(query.pixels, other.pixels, box)
+    ends0 = _to_sheet(query.points, query.size, box0)
+    ends1 = _to_sheet(other.points, other.size, box1)
     order = np.lexsort((ends0[:, 0], ends0[:, 1]))
     drawn = np.linspace(0, len(order) - 1, min(LINES, len(order))).round().astype(int)
     _draw_lines(sheet, ends0[order[drawn]], ends1[order[drawn]])

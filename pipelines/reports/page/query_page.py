@@ -4,9 +4,10 @@ Reads the photos that were asked about and, where the dataset is still there, th
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from embed.decode import ImageError
 from pipelines.answers.answer import Answer, Match
@@ -33,16 +34,22 @@ from .render import save_page
 logger = logging.getLogger(__name__)
 
 
-def write_query_page(recognizer: Recognizer, answers: Sequence[Answer], path: Path) -> None:
+def write_query_page(
+    recognizer: Recognizer,
+    answers: Sequence[Answer],
+    path: Path,
+    files: Mapping[str, Path] = MappingProxyType({}),
+) -> None:
     """Write a page with the answers to photos.
 
     Args:
         recognizer: that gave the answers.
         answers: in the order of the page.
         path: the HTML file to write.
+        files: where photos are whose name, as in the answer, is no path.
     """
     opened = recognizer.opened
-    shower = _Shower(opened)
+    shower = _Shower(opened, files)
     database = opened.retriever.database
     facts = (
         ("run", opened.run.resolve().name),
@@ -65,6 +72,7 @@ class _Shower:
     """Turns answers into cases."""
 
     opened: OpenedRun
+    files: Mapping[str, Path]
     gone: set[str] = field(default_factory=set)  # ids of photos that could not be shown
 
     def show(self, answer: Answer) -> Case:
@@ -84,7 +92,7 @@ class _Shower:
     def _show_best(self, answer: Answer) -> Picture:
         """Return the photo beside what speaks most for the answer, or alone if nothing does."""
         opened, file = self.opened, Path(answer.image).name
-        query = self._read_query(Path(answer.image))
+        query = self._read_query(self.files.get(answer.image, Path(answer.image)))
         near = answer.best
         if near is None:
             return show_photo(query, file)
