@@ -5,6 +5,7 @@ import contextlib
 import logging
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -55,6 +56,9 @@ class StoppingServer(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Let the first signal end the server when all that was accepted is answered."""
+        if threading.current_thread() is not threading.main_thread():  # no signal comes here
+            yield
+            return
         signal.set_wakeup_fd(-1)  # what ends other commands at once
         before = {each: signal.signal(each, self.handle_exit) for each in SIGNALS}
         try:

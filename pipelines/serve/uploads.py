@@ -82,13 +82,13 @@ async def _read_form(request: Request, most: int) -> tuple[list[tuple[str, bytes
         found = getattr(error, "message", "its headers are damaged")
         raise Refusal(422, f"the form cannot be read: {found}; {REMEDY}") from error
     files, fields = [], {}
-    async with form:
-        for name, value in form.multi_items():
-            if isinstance(value, UploadFile):
-                shown = printable(value.filename or "photo")[:LONGEST_NAME]
-                files.append((shown, await value.read()))
-            else:
-                fields[name] = value
+    for name, value in form.multi_items():
+        if isinstance(value, UploadFile):
+            shown = printable(value.filename or "photo")[:LONGEST_NAME]
+            files.append((shown, await value.read()))
+            await value.close()
+        else:
+            fields[name] = value
     return files, fields
 
 

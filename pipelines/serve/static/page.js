@@ -3,7 +3,7 @@ const $ = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
 const SHOWN_SIDE = 1600; // pixels of the copy of a photo that is shown
 const KEPT = 24; // photos of the session that are kept
-const LISTED = 60; // landmarks
+const LISTED = 40; // landmarks
 
 const session = []; // what was asked, the newest first
 let current = null; // that of them which is shown
@@ -22,8 +22,9 @@ function drawn(tag, attributes) {
   return made;
 }
 
-function say(text, busy = false) {
+function say(text, { busy = false, unseen = false } = {}) {
   $("status").textContent = text;
+  $("status").classList.toggle("hidden", unseen); // said by screen readers alone
   $("problem").textContent = "";
   document.body.classList.toggle("busy", busy);
 }
@@ -33,7 +34,10 @@ function complain(error) {
   $("problem").textContent = error.message;
 }
 
-const percent = (value) => `${(100 * value).toFixed(value > 0.995 || value < 0.1 ? 1 : 0)} %`;
+function percent(share) {
+  if (share < 0.001) return "under 0.1 %";
+  return `${(100 * Math.min(share, 0.999)).toFixed(share > 0.99 || share < 0.1 ? 1 : 0)} %`;
+}
 const count = (number, what) => `${number.toLocaleString("en")} ${what}${number === 1 ? "" : "s"}`;
 
 function bar(share) {
@@ -125,7 +129,7 @@ async function makeEntry(file) {
 let latest = 0; // number of the last question: an older answer that comes later is not shown
 async function recognize(make) {
   const number = ++latest;
-  say("Looking…", true);
+  say("Looking…", { busy: true });
   try {
     const entry = await make();
     if (entry.file.size > Number(document.body.dataset.maxBytes)) {
@@ -137,7 +141,7 @@ async function recognize(make) {
     session.splice(KEPT).forEach(forget);
     if (number === latest) {
       show(entry);
-      say(entry.answer.name ? `${entry.answer.name}.` : "No known landmark.");
+      say(entry.answer.name ?? "No known landmark", { unseen: true });
     }
     showHistory();
   } catch (error) {
@@ -422,7 +426,7 @@ function listLandmark({ label, name, photos }) {
 }
 
 async function change(doing, path, options, tell) {
-  say(doing, true);
+  say(doing, { busy: true });
   try {
     const done = await (await call(path, options)).json();
     say(tell(done));
