@@ -1,4 +1,4 @@
-"""The JSON API: the answers of the recogniser, typed, changes with a token, errors with a remedy."""
+"""The JSON API: the recogniser's answers, typed; changes with a token; errors with a remedy."""
 
 import io
 import shutil
