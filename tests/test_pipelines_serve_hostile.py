@@ -18,6 +18,7 @@ from PIL import Image
 from pipelines.recognizer import Recognizer
 from pipelines.serve import guard, server
 from pipelines.serve.options import ServeOptions
+from pipelines.serve.refusal import Refusal
 from tests.conftest import Tiny
 from tests.servers import BEARER, TOKEN, Served, read_all, serving
 
@@ -328,7 +329,7 @@ def test_bodies_that_are_held_are_limited() -> None:
     held = guard.Guard(no_app, options, lambda *_: None)
     for _ in range(guard.BODIES):
         held.hold(100)
-    with pytest.raises(guard.Refusal) as refused:
+    with pytest.raises(Refusal) as refused:
         held.hold(1)
     assert refused.value.status_code == 429
 

@@ -92,9 +92,9 @@ def test_a_part_is_asked_about_by_mouse_and_by_keyboard(opened: Page) -> None:
     shown = opened.locator("#shown").bounding_box()
     assert shown is not None
     right, bottom = shown["x"] + shown["width"], shown["y"] + shown["height"]
-    opened.mouse.move(right - 1, shown["y"] + 1)
+    opened.mouse.move(right - 4, shown["y"] + 4)  # the corner itself is round
     opened.mouse.down()
-    opened.mouse.move(right - shown["width"] / 3, bottom - 1, steps=3)
+    opened.mouse.move(right - shown["width"] / 3, bottom - 4, steps=3)
     opened.mouse.up()
     opened.locator("#part").click()
     expect(title(opened)).to_have_text("Thing 4")

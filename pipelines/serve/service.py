@@ -57,7 +57,7 @@ class Service:
             future = self._batcher.ask(question)
         except Busy as error:
             raise busy(FULL) from error
-        (result,) = await self._wait([future])
+        result: Result = (await self._wait([future]))[0]
         return result
 
     async def change(self, make: Callable[[Recognizer], Result]) -> Result:

@@ -3,9 +3,11 @@
 Whoever decodes it checks again, and says what is wrong with it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 
+from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
@@ -17,7 +19,11 @@ JPEG = b"\xff\xd8\xff"
 SCALED = 4_000_000  # pixels that are left of a large JPEG, at the sides that recipes use
 HEAD = 1 << 20  # bytes that are looked at: longer heads take seconds to parse
 # These, unlike Image.open, warn of nothing and guess no format.
-_READERS = {JPEG: JpegImageFile, b"\x89PNG": PngImageFile, b"RIFF": WebPImageFile}
+_READERS: dict[bytes, Callable[[BytesIO], ImageFile]] = {
+    JPEG: JpegImageFile,
+    b"\x89PNG": PngImageFile,
+    b"RIFF": WebPImageFile,
+}
 
 
 def count_pixels(data: bytes) -> int:
