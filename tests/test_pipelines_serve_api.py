@@ -14,7 +14,7 @@ from PIL import Image
 
 from embed.errors import InputError
 from pipelines.recognizer import Recognizer
-from pipelines.serve.json_models import JsonAnswer
+from pipelines.serve.json_models import JsonAnswer, JsonAnswers
 from pipelines.serve.options import ServeOptions
 from tests.conftest import Tiny
 from tests.datasets import SIDE, view
@@ -140,6 +140,8 @@ def test_the_document_describes_what_is_answered(served: Served) -> None:
     assert set(document["paths"]) >= {"/v1/recognize", "/v1/landmarks", "/v1/health", "/metrics"}
     answer = document["components"]["schemas"]["JsonAnswer"]
     assert all("description" in answer["properties"][name] for name in ("image", "region", "top"))
+    for example in document["components"]["schemas"]["JsonAnswers"]["examples"]:
+        JsonAnswers.model_validate(example)
     responses = document["paths"]["/v1/recognize"]["post"]["responses"]
     assert {"200", "401", "413", "415", "422", "429"} <= set(responses)
 

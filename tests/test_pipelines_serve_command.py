@@ -1,5 +1,6 @@
 """The command serve: a process that says where it is, and ends well when it is told to."""
 
+import importlib.util
 import os
 import re
 import signal
@@ -11,7 +12,6 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from pipelines.commands import serve
 from tests.conftest import Tiny
 from tests.datasets import cairn
 from tests.servers import BEARER, TOKEN
@@ -70,11 +70,9 @@ def test_a_port_that_is_taken_is_named(finished: Tiny) -> None:
 def test_without_the_extra_the_remedy_is_named(
     finished: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find_spec = serve.importlib.util.find_spec
+    find_spec = importlib.util.find_spec
     monkeypatch.setattr(
-        serve.importlib.util,
-        "find_spec",
-        lambda name: None if name == "fastapi" else find_spec(name),
+        importlib.util, "find_spec", lambda name: None if name == "fastapi" else find_spec(name)
     )
     end = cairn("serve", "--run", finished.run, "--port", "0")
     assert (end.status, end.err) == (1, "error: serve needs fastapi; pip install 'cairn[serve]'\n")

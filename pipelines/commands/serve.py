@@ -82,11 +82,11 @@ def serve(
     gc.disable()  # all that is imported stays: looking for garbage in it takes .1 s
     try:
         from pipelines.answers.engines import begin_engines
-        from pipelines.runs.job import pick_known_run, read_run
+        from pipelines.runs.job import find_moved, pick_run, read_run
         from pipelines.runs.recipe import make_recipe
         from pipelines.serve.options import ServeOptions
 
-        folder, made = pick_known_run(data, run), secrets.token_urlsafe(24)
+        folder, made = pick_run(data, run), secrets.token_urlsafe(24)
         options = ServeOptions(
             host=host,
             port=port,
@@ -106,7 +106,9 @@ def serve(
     finally:
         gc.enable()
     with open_socket(options) as listening:
-        recognizer = Recognizer.load(folder, min_precision=min_precision)
+        recognizer = Recognizer.load(
+            folder, min_precision=min_precision, data=find_moved(data, folder)
+        )
         server = make_server(recognizer, options)
         _say_where(options, listening.getsockname()[1], show_token=options.token == made)
         server.run(sockets=[listening])

@@ -88,6 +88,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     422: {"model": Problem, "description": "No photo can be read, or a value is wrong."},
     429: {"model": Problem, "description": "Too much waits; see the header Retry-After."},
     503: {"model": Problem, "description": "No answer in time, or the server stops."},
+    507: {"model": Problem, "description": "The disk is full."},
 }
 
 

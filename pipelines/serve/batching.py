@@ -69,7 +69,7 @@ class Batcher:
         self._queue: deque[_Waiting | _Question] = deque()
         self._changed = threading.Condition()
         self._stopping = False
-        self._thread = threading.Thread(target=self._work, name="recognizer")
+        self._thread = threading.Thread(target=self._work, name="recognizer", daemon=True)
         self._thread.start()
 
     def recognize(self, uploads: Sequence[Upload], neighbors: int) -> list[Future[Answer]]:

@@ -1,7 +1,5 @@
 """What the API answers, typed for its OpenAPI document: `Answer.to_json` and a few more records."""
 
-from typing import Any
-
 from pydantic import BaseModel, ConfigDict, Field
 
 Corners = tuple[int, int, int, int]
@@ -85,8 +83,36 @@ class JsonAnswer(JsonBody):
     longitude: float | None = Field(description="Degrees east, likewise.")
 
 
+MATCH = {
+    "image_id": "c4b3f909f54cef4e",
+    **{"label": 50, "name": "Marlowe Theatre", "rank": 0, "similarity": 0.7279, "inliers": 98},
+    **{
+        "verified": True,
+        "votes": 0.156,
+        "query_box": [52, 111, 234, 229],
+        "box": [8, 20, 310, 215],
+    },
+}
+EXAMPLE = {
+    "image": "photo.jpg",
+    **{"label": 50, "name": "Marlowe Theatre", "confidence": 0.9993, "reason": "", "guess": 50},
+    "top": [
+        {"label": 50, "name": "Marlowe Theatre", "probability": 0.9993, "votes": 0.156},
+        {"label": 45, "name": "Everwood Station", "probability": 0.0002, "votes": 0.016},
+    ],
+    **{"neighbors": [MATCH], "best": MATCH},
+    "region": [[234.1, 163.8], [146.4, 229.4], [52.1, 205.2], [117.9, 111.3]],
+    **{"further": [], "penalty": 0.21, "details": {"style": "gothic"}, "error": ""},
+    **{"latitude": 45.2903, "longitude": 7.1675},
+}
+
+
 class JsonAnswers(JsonBody):
     """The answers, in the order of the photos."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"answers": [EXAMPLE]}]}
+    )
 
     answers: list[JsonAnswer]
 
@@ -153,9 +179,3 @@ class JsonHealth(JsonBody):
 
     status: str = Field(examples=["ok"])
     version: str = Field(examples=["0.1.0"])
-
-
-def example(model: type[JsonBody], values: dict[str, Any]) -> dict[str, Any]:
-    """Return an example of a response for the OpenAPI document; it is checked here."""
-    checked = model.model_validate(values).model_dump(mode="json")
-    return {"content": {"application/json": {"example": checked}}}

@@ -66,4 +66,5 @@ class ServeOptions:
     @property
     def hosts(self) -> tuple[str, ...]:
         """The names by which requests may call the server; empty: any, as the token decides."""
-        return (*LOCAL_NAMES, *self.names) if self.is_local else self.names
+        own = f"[{self.host}]" if ":" in self.host else self.host
+        return (*LOCAL_NAMES, own, *self.names) if self.is_local else self.names

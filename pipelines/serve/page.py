@@ -22,26 +22,19 @@ environment = Environment(
 class PageFacts:
     """What the template shows."""
 
-    run: str
-    landmarks: int
-    photos: int
+    run: str  # its name; empty where that needs the token
     mebibytes: float  # that an upload may have
     megapixels: float
-    private: bool  # questions need the token
 
 
 @page.get("/")
 async def show_page(request: Request, service: Asked) -> Response:
     """Return the page. It holds nothing that needs the token."""
     options = service.options
-    counts = [] if options.is_private else await service.list_landmarks()
     facts = PageFacts(
         run="" if options.is_private else service.run_name,
-        landmarks=len(counts),
-        photos=sum(each.photos for each in counts),
         mebibytes=options.max_upload / (1 << 20),
         megapixels=service.max_pixels / 1e6,
-        private=options.is_private,
     )
     return HTMLResponse(environment.get_template("page.html").render(page=facts))
 

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from embed.errors import InputError, MissingFileError
+from embed.files import is_disk_full
 from embed.image_file import ImageFile
 from pipelines.answers.answer import Answer
 from pipelines.recognizer import ListedLandmark, Recognizer
@@ -65,12 +66,17 @@ class Service:
         if self._changing >= MOST_CHANGES:
             raise busy("too many changes wait")
         self._changing += 1
-        future = self._changes.submit(make, self.recognizer)
-        future.add_done_callback(lambda _: self._count_done())
         try:
-            return await asyncio.shield(asyncio.wrap_future(future))
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._changes, make, self.recognizer)
         except InputError as error:
             raise refuse(error) from error
+        except OSError as error:
+            if is_disk_full(error):
+                raise Refusal(507, "the disk of the server is full; free some space") from error
+            raise
+        finally:
+            self._changing -= 1
 
     async def read_photo(self, image_id: str, size: str) -> bytes:
         """Return a database photo as JPEG. Raises Refusal."""
@@ -87,9 +93,6 @@ class Service:
         self._batcher.stop()
         self._changes.shutdown()
         self._readers.shutdown()
-
-    def _count_done(self) -> None:
-        self._changing -= 1  # one thread alone does this, and `+=` is atomic enough beside it
 
     def _read_photo(self, image_id: str, size: str) -> bytes:
         opened = self.recognizer.opened
