@@ -37,7 +37,8 @@ class Served:
 @contextlib.contextmanager
 def serving(run: Path | Recognizer, **options: Any) -> Iterator[Served]:
     """Serve a run until the block ends, with options of ServeOptions."""
-    chosen = ServeOptions(**{"port": 0, "token": TOKEN, **options})
+    patient = {"port": 0, "token": TOKEN, "longest_wait": 1000.0}  # however busy the machine is
+    chosen = ServeOptions(**{**patient, **options})
     recognizer = run if isinstance(run, Recognizer) else Recognizer.load(run)
     with open_socket(chosen) as listening:
         server = make_server(recognizer, chosen)

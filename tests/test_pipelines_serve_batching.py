@@ -1,6 +1,7 @@
 """Photos that wait are recognised together, each once, and none suffers from another."""
 
 import threading
+import time
 from concurrent.futures import CancelledError, Future
 from typing import Any
 
@@ -42,7 +43,7 @@ def fake() -> FakeRecognizer:
 
 @pytest.fixture
 def batcher(fake: FakeRecognizer) -> Any:
-    made = Batcher(fake, 40, lambda photos: None)  # type: ignore[arg-type]
+    made = Batcher(fake, 40, 1000.0, lambda photos: None)  # type: ignore[arg-type]
     put(made, "first")
     assert fake.begun.wait(30)
     yield made
@@ -107,8 +108,25 @@ def test_a_queue_takes_whole_requests_or_none(batcher: Batcher, fake: FakeRecogn
     finish(fake, futures)
 
 
+def test_whoever_would_wait_too_long_is_refused(fake: FakeRecognizer) -> None:
+    batcher = Batcher(fake, 40, 0.5, lambda photos: None)  # type: ignore[arg-type]
+    slow = put(batcher, "slow")
+    time.sleep(0.3)  # that a photo takes, or more
+    fake.go_on.set()
+    slow.result(30)
+    fake.go_on.clear()
+    fake.begun.clear()
+    futures = [put(batcher, "a")]
+    assert fake.begun.wait(30)
+    futures.append(put(batcher, "b"))  # nothing waits
+    with pytest.raises(Busy):
+        put(batcher, "c")  # it would be the third
+    assert finish(fake, futures) == ["a", "b"]
+    batcher.stop()
+
+
 def test_the_end_answers_what_was_accepted(fake: FakeRecognizer) -> None:
-    batcher = Batcher(fake, 40, lambda photos: None)  # type: ignore[arg-type]
+    batcher = Batcher(fake, 40, 1000.0, lambda photos: None)  # type: ignore[arg-type]
     futures = [put(batcher, str(number)) for number in range(20)]
     asked = batcher.ask(lambda recognizer: "asked")
     stopping = threading.Thread(target=batcher.stop)

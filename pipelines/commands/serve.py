@@ -69,6 +69,10 @@ def serve(
     queue: Annotated[
         int, typer.Option(min=1, max=10_000, help="Photos that wait; further ones get 429.")
     ] = 64,
+    max_wait: Annotated[
+        float,
+        typer.Option(min=0.1, max=3600, help="Seconds; whoever would wait longer gets 429."),
+    ] = 3.0,
     time_limit: Annotated[
         float, typer.Option(min=0.1, max=3600, help="Seconds to wait for an answer.")
     ] = 30.0,
@@ -96,6 +100,7 @@ def serve(
             max_upload=int(max_upload * (1 << 20)),
             max_pixels=int((max_megapixels or LARGEST_MEGAPIXELS) * 1e6),
             queue=queue,
+            longest_wait=max_wait,
             time_limit=time_limit,
         )
         if recorded := read_run(folder):  # the network is compiled while the rest is imported

@@ -5,6 +5,7 @@ Knows no HTTP. Whoever asks gets a Future at once, or Busy.
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -23,6 +24,7 @@ Result = TypeVar("Result")
 # Pixels of photos that are decoded together at full size, 3 bytes each: JPEGs are scaled down when
 # they are read.
 MOST_PIXELS = 64_000_000
+WEIGHT = 0.3  # of the last batch in the time that photos take
 
 
 class Busy(Exception):
@@ -55,17 +57,25 @@ class Batcher:
     """
 
     def __init__(
-        self, recognizer: Recognizer, most_waiting: int, observe: Callable[[int], None]
+        self,
+        recognizer: Recognizer,
+        most_waiting: int,
+        longest_wait: float,
+        observe: Callable[[int], None],
     ) -> None:
         """Start the thread.
 
         Args:
             recognizer: to ask; no other thread asks it about photos.
             most_waiting: questions and photos, above which further ones are refused.
+            longest_wait: seconds until an answer, likewise, by what photos took of late; where
+                nothing waits, a question is accepted anyway.
             observe: called with the number of photos that are answered together.
         """
         self._recognizer, self._most_waiting = recognizer, most_waiting
-        self._observe = observe
+        self._longest_wait, self._observe = longest_wait, observe
+        self._asked = 0  # photos that are being answered
+        self._pace = 0.0  # seconds a photo takes
         self._queue: deque[_Waiting | _Question] = deque()
         self._changed = threading.Condition()
         self._stopping = False
@@ -98,18 +108,25 @@ class Batcher:
 
     def _put(self, several: Sequence[_Waiting | _Question]) -> None:
         with self._changed:
-            if self._stopping or len(self._queue) + len(several) > self._most_waiting:
+            waiting = len(self._queue) + len(several)
+            wait = self._pace * (self._asked + waiting)
+            too_long = bool(self._queue) and wait > self._longest_wait
+            if self._stopping or waiting > self._most_waiting or too_long:
                 raise Busy
             self._queue.extend(several)
             self._changed.notify()
 
     def _work(self) -> None:
         while batch := self._take():
-            first = batch[0]
+            first, started = batch[0], time.perf_counter()
+            self._asked = len(batch)
             if isinstance(first, _Question):
                 self._settle(first)
             else:
                 self._answer([each for each in batch if isinstance(each, _Waiting)])
+            took = (time.perf_counter() - started) / len(batch)
+            self._pace = WEIGHT * took + (1 - WEIGHT) * (self._pace or took)
+            self._asked = 0
 
     def _take(self) -> list[_Waiting | _Question]:
         """Wait for questions and take what is asked together; nothing at the end."""

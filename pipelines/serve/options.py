@@ -26,6 +26,7 @@ class ServeOptions:
     max_upload: int = 32 << 20  # bytes of the body of a request
     max_pixels: int = 10_000_000_000  # width x height of a photo; the recipe may take fewer
     queue: int = 64  # photos that wait to be answered; further ones are refused
+    longest_wait: float = 3.0  # seconds; whoever would wait longer, as others did, is refused
     time_limit: float = 30.0  # seconds a request may wait for its answer
     upload_time: float = 30.0  # seconds in which the body of a request must arrive
 
@@ -41,7 +42,7 @@ class ServeOptions:
         for value, what in ((self.max_upload, "upload"), (self.max_pixels, "pixels")):
             if value < 1:
                 raise InputError(f"the limit of {what} is {value}; it is 1 or more")
-        if self.queue < 1 or self.time_limit <= 0 or self.upload_time <= 0:
+        if self.queue < 1 or min(self.longest_wait, self.time_limit, self.upload_time) <= 0:
             raise InputError("the queue takes 1 photo or more, and times are above 0 seconds")
         for origin in self.origins:
             scheme, _, host = origin.partition("://")

@@ -33,7 +33,9 @@ class Service:
         """Start the threads; `stop` ends them."""
         self.recognizer, self.options = recognizer, options
         self.metrics = ServeMetrics(lambda: self._batcher.waiting)
-        self._batcher = Batcher(recognizer, options.queue, self.metrics.observe_batch)
+        self._batcher = Batcher(
+            recognizer, options.queue, options.longest_wait, self.metrics.observe_batch
+        )
         self._changes = ThreadPoolExecutor(1, thread_name_prefix="changes")
         self._changing = 0  # changes that wait or are being made
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="photos")
