@@ -1,5 +1,7 @@
 """What the API answers, typed for its OpenAPI document: `Answer.to_json` and a few more records."""
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
 
 Corners = tuple[int, int, int, int]
@@ -83,7 +85,7 @@ class JsonAnswer(JsonBody):
     longitude: float | None = Field(description="Degrees east, likewise.")
 
 
-MATCH = {
+MATCH: dict[str, Any] = {
     "image_id": "c4b3f909f54cef4e",
     **{"label": 50, "name": "Marlowe Theatre", "rank": 0, "similarity": 0.7279, "inliers": 98},
     **{
@@ -93,7 +95,7 @@ MATCH = {
         "box": [8, 20, 310, 215],
     },
 }
-EXAMPLE = {
+EXAMPLE: dict[str, Any] = {
     "image": "photo.jpg",
     **{"label": 50, "name": "Marlowe Theatre", "confidence": 0.9993, "reason": "", "guess": 50},
     "top": [
