@@ -25,7 +25,7 @@ HEAD_TIME = 10.0  # seconds in which the head of a request must arrive
 HEAD_SIZE = 16 << 10  # bytes
 CONNECTIONS = 512  # at a time; further requests are answered by 503
 KEEP_ALIVE = 5  # seconds that a connection waits for its next request
-STOP_TIME = 60  # seconds for what was accepted, when the server is told to stop
+STOP_TIME = 35  # seconds for what was accepted, when the server is told to stop
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
