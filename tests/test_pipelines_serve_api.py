@@ -4,6 +4,7 @@ import io
 import shutil
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
@@ -133,6 +134,13 @@ def test_landmarks_are_listed_and_searched(served: Served) -> None:
     assert [each["label"] for each in found["landmarks"]] == [5]
     part = served.client.get("/v1/landmarks", params={"offset": 4, "limit": 1}).json()
     assert [each["label"] for each in part["landmarks"]] == [4]
+
+
+def test_a_list_and_a_change_wait_for_no_question(finished: Tiny) -> None:
+    recognizer = Recognizer.load(finished.run)
+    with ThreadPoolExecutor(1) as pool:  # a server is asked all the time
+        listed = recognizer._ask(lambda opened: pool.submit(recognizer.landmarks).result(30))
+    assert len(listed) == 6
 
 
 def test_the_document_describes_what_is_answered(served: Served) -> None:
