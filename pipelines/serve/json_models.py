@@ -37,7 +37,7 @@ class JsonMatch(JsonBody):
     box: Corners | None = Field(description="The same in the database photo.")
 
 
-class JsonCandidate(JsonBody):
+class JsonRankedLabel(JsonBody):
     """A landmark that a photo may show."""
 
     label: int
@@ -68,7 +68,7 @@ class JsonAnswer(JsonBody):
     confidence: float = Field(description="Of the guess; higher is surer.", examples=[0.97])
     reason: str = Field(description="Why there is no known landmark; empty if there is one.")
     guess: int | None = Field(description="The likeliest landmark, answered or not.")
-    top: list[JsonCandidate] = Field(description="The guess, and what is likeliest after it.")
+    top: list[JsonRankedLabel] = Field(description="The guess, and what is likeliest after it.")
     neighbors: list[JsonMatch] = Field(
         description="Database photos: what speaks for the guess, then what speaks for another."
     )
@@ -78,6 +78,7 @@ class JsonAnswer(JsonBody):
         "original; empty if not verified."
     )
     further: list[JsonFurther]
+    explanation: str = Field(description="How the confidence came about, in two sentences.")
     penalty: float = Field(description="Likeness to photos without a landmark, a cosine.")
     details: dict[str, str] = Field(description="Other columns of labels.csv.")
     error: str = Field(description="Why the photo could not be read; else empty.")
@@ -104,6 +105,7 @@ EXAMPLE: dict[str, Any] = {
     ],
     **{"neighbors": [MATCH], "best": MATCH},
     "region": [[234.1, 163.8], [146.4, 229.4], [52.1, 205.2], [117.9, 111.3]],
+    "explanation": "Confidence 0.999 that this is Marlowe Theatre.",
     **{"further": [], "penalty": 0.21, "details": {"style": "gothic"}, "error": ""},
     **{"latitude": 45.2903, "longitude": 7.1675},
 }

@@ -219,6 +219,7 @@ function showAnswer(answer) {
     const others = answer.further.map((each) => ({ name: each.name, probability: each.confidence, votes: 0 }));
     parts.push(listCandidates("Also in the photo", others));
   }
+  if (answer.explanation) parts.push(element("p", { className: "note" }, answer.explanation));
   $("answer").replaceChildren(...parts);
 }
 
