@@ -16,7 +16,7 @@ OPTIONS := $(if $(DATA),--data "$(DATA)") $(if $(RUN),--run "$(RUN)") \
 
 .DEFAULT_GOAL := help
 .PHONY: help env data train embeddings index submission evaluate compare ablate query \
-	test check format docs notebook benchmark benchmark-index clean
+	test browser check format docs notebook benchmark benchmark-index clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ query: .venv/.complete ## Recognise images: make query IMAGE=photo.jpg
 
 test: .venv/.complete ## Run the tests
 	.venv/bin/pytest -n auto --maxprocesses 8 --dist loadfile
+
+browser: ## Install the browser that tests of the page drive (Debian, as root)
+	apt-get install --yes --no-install-recommends chromium
 
 check: .venv/.complete ## Lint, format and types
 	.venv/bin/ruff check .

@@ -37,6 +37,7 @@ from pipelines.commands import (
     run,
     scores,
     select,
+    serve,
     share,
     sources,
     stages,
@@ -153,7 +154,7 @@ app = _make_app(
     {
         GROUP: (discover.discover,),
         MAKE: (run.run, stages.train, stages.embed, stages.index, stages.submit),
-        QUERY: (query.query, explain.explain),
+        QUERY: (query.query, explain.explain, serve.serve),
         SHARE: (share.pack, share.unpack),
         CHANGE: (changes.add, changes.remove, changes.landmarks, changes.compact),
         EVALUATE: (

@@ -48,7 +48,8 @@ class Recognizer:
     def __init__(self, opened: OpenedRun) -> None:
         """Take an opened run; see load."""
         self._opened: OpenedRun | None = opened
-        self._lock = threading.RLock()
+        self._asking = threading.Lock()  # held during a question
+        self._following = threading.Lock()  # held while the run is replaced by what it is by now
 
     @classmethod
     def load(
@@ -84,7 +85,7 @@ class Recognizer:
         Raises:
             RuntimeError: it was closed.
         """
-        with self._lock:
+        with self._following:
             if self._opened is None:
                 raise RuntimeError("this Recognizer was closed; load the run again")
             self._opened = self._opened.followed()
@@ -222,7 +223,7 @@ class Recognizer:
 
     def close(self) -> None:
         """Free the memory; whoever asks afterwards gets a RuntimeError."""
-        with self._lock:
+        with self._following:
             self._opened = None
 
     def __enter__(self) -> Self:
@@ -252,7 +253,7 @@ class Recognizer:
 
     def _ask(self, question: Callable[[OpenedRun], Result]) -> Result:
         """Ask the run as it is by now, one question at a time."""
-        with self._lock:
+        with self._asking:
             for _ in range(TRIES):
                 opened = self.opened
                 try:

@@ -37,6 +37,7 @@ ALONE = {
     "regions": "DATA --weights FILE",
     "reports": "DATA --into FOLDER",
     "sampling": "",
+    "serve": "RUN [--seconds N]",
     "several": "RUN --into FOLDER",
     "steady": "[--images N]",
     "superglobal": "[RUN...]",

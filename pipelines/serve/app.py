@@ -1,0 +1,99 @@
+"""The application: routes, page, errors as JSON, and the guard around all of it."""
+
+import importlib.metadata
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
+
+from embed.printable import printable
+from embed.validation import explain
+
+from .api import Asked, changes, may_ask, questions
+from .guard import Guard
+from .json_models import JsonHealth
+from .page import page
+from .service import Service
+
+logger = logging.getLogger(__name__)
+
+VERSION = importlib.metadata.version("cairn")
+OURS = "this is a fault of Cairn, not of what you sent; the server's log has the traceback"
+
+
+def make_app(service: Service) -> ASGIApp:
+    """Return the application of a server; its end stops the service."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.stop()
+
+    app = FastAPI(
+        title="Cairn",
+        version=VERSION,
+        summary="Which of these known things is in this photo, how sure are we, or none of them?",
+        docs_url=None,  # these pages load from other sites
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    app.include_router(questions)
+    app.include_router(changes)
+    app.include_router(page)
+    app.add_api_route("/v1/health", _health, methods=["GET"])
+    app.add_api_route("/metrics", _metrics, methods=["GET"], dependencies=[Depends(may_ask)])
+    app.mount("/static", StaticFiles(directory=Path(__file__).with_name("static")), name="static")
+    app.add_exception_handler(HTTPException, _tell)
+    app.add_exception_handler(RequestValidationError, _tell_values)
+    app.add_exception_handler(ClientDisconnect, _tell_nobody)
+    app.add_exception_handler(Exception, _tell_fault)
+    options = service.options
+    if options.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=options.origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type"],
+        )
+    return Guard(app, options, service.metrics.observe_request)
+
+
+async def _health() -> JsonHealth:
+    """Say that the server answers. Needs no token."""
+    return JsonHealth(status="ok", version=VERSION)
+
+
+async def _metrics(service: Asked) -> Response:
+    """Return counters as Prometheus reads them."""
+    return Response(service.metrics.write(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _tell(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, error.status_code, dict(error.headers or {}))
+
+
+def _tell_values(request: Request, error: Exception) -> Response:
+    """Name each value of a query that is wrong."""
+    assert isinstance(error, RequestValidationError)
+    found = (f"{'.'.join(map(str, each['loc'][1:]))}: {explain(each)}" for each in error.errors())
+    return JSONResponse({"error": printable("; ".join(found))[:1000]}, 422)
+
+
+def _tell_nobody(request: Request, error: Exception) -> Response:
+    return Response(status_code=400)  # the client is gone
+
+
+def _tell_fault(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": OURS}, 500)
