@@ -21,8 +21,6 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", "
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]["cairn"]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
-with_server = pytest.mark.skipif("serve" not in list_commands(), reason="cairn has no serve")
-
 
 def lines_of(word: str) -> list[str]:
     return re.findall(rf"^{word} (.+)$", DOCKERFILE, re.MULTILINE)
@@ -90,7 +88,6 @@ def test_the_dockerfile_has_no_fault_that_hadolint_knows() -> None:
     subprocess.run([hadolint, ROOT / "Dockerfile"], check=True)
 
 
-@with_server
 def test_all_start_the_server_by_options_that_it_has() -> None:
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str  # type: ignore[assignment,method-assign]
@@ -102,7 +99,6 @@ def test_all_start_the_server_by_options_that_it_has() -> None:
         list_commands()["serve"].make_context("serve", words[1:])
 
 
-@with_server
 def test_the_list_has_what_the_project_needs_and_the_faiss_of_what_computes() -> None:
     extras = PROJECT["project"]["optional-dependencies"]
     needed = {*PROJECT["project"]["dependencies"], *extras["openvino"], *extras["serve"]}
