@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embed.mapped import gather
+
 K = 10
 BLOCK = 65_536  # vectors that are read at a time
 ONE = 50  # queries that are asked one at a time
@@ -231,7 +233,8 @@ def find_recall(side: Side, rows: Any, least: NDArray[np.float32]) -> float:
     """Return the share of the K nearest that are among rows [Q, K]; equals count alike."""
     if rows is None:
         return float("nan")
-    found = np.asarray(side.vectors[np.maximum(rows, 0).ravel()], dtype=np.float32)
+    # Pages that are read here are given back: they are none of what the side takes in memory.
+    found = gather(side.vectors, np.maximum(rows, 0).ravel()).astype(np.float32)
     cosines = np.vecdot(found.reshape(*rows.shape, -1), side.queries[:, None])
     # Libraries round otherwise; what is that near is as good.
     return float(((cosines >= least[:, None] - 1e-6) & (rows >= 0)).mean())
