@@ -6,18 +6,19 @@ Reads image files.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from .decode import DecodedImage, ImageError, decode_image
 from .failure import Failure
 from .image_file import ImageFile, limit_bytes, read_image_file
 from .meter import Meter
+from .parallel import one_opencv_thread
 from .regions import cut_regions, decode_side
 from .settings import RegionSettings
 from .tensors import to_tensor
@@ -158,3 +159,12 @@ class ImageFiles(Dataset[Item]):
     def __getitem__(self, position: int) -> Item:
         """Return the position and its image, or why there is none."""
         return self.loader.load(position, self.paths[position], Meter())
+
+
+def start_loader(loader: DataLoader[Any]) -> Iterator[Any]:
+    """Return the iterator of a loader, whose processes begin with OpenCV on one thread.
+
+    Threads do not survive a fork: a process that waits for those of OpenCV would wait for ever.
+    """
+    with one_opencv_thread():
+        return iter(loader)

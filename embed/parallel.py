@@ -65,7 +65,7 @@ def map_ahead(
     torch_threads = torch.get_num_threads() if torch else 0
     pool = ThreadPoolExecutor(threads, initializer=torch and partial(torch.set_num_threads, 1))
     try:
-        with _one_opencv_thread():
+        with one_opencv_thread():
             for item in items:
                 pending.append(pool.submit(function, item))
                 if len(pending) > ahead:
@@ -113,4 +113,4 @@ def _limit_blas() -> Callable[[], None]:
     return lambda: limits.restore_original_limits()
 
 
-_one_opencv_thread, _one_blas_thread = _Shared(_limit_opencv), _Shared(_limit_blas)
+one_opencv_thread, _one_blas_thread = _Shared(_limit_opencv), _Shared(_limit_blas)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from torch.utils.data import DataLoader
 from .augmented_files import AugmentedFiles
 from .image_cache import ImageCache
 from .image_file import ImageFile
-from .images import Batch, Item, collate
+from .images import Batch, Item, collate, start_loader
 from .profile import Profile
 from .sampling import CurrentBatches, EpochBatches
 from .settings import DecodeSettings
@@ -86,7 +85,7 @@ class TrainingLoader:
         if self._loader is None or size != self._size:
             self.close()
             self._loader, self._size = self._build(size), size
-        found = iter(self._loader)
+        found = start_loader(self._loader)
         while True:
             with self.profile.timed("wait"):
                 batch = next(found, None)
@@ -141,11 +140,5 @@ def loader_options(device: torch.device, workers: int) -> dict[str, Any]:
         options |= {
             "persistent_workers": True,
             "prefetch_factor": 4 if on_gpu else 2,  # batches a process
-            "worker_init_fn": _use_one_thread,
         }
     return options
-
-
-def _use_one_thread(worker: int) -> None:
-    """Keep OpenCV from starting threads in a process that is one of many, as torch does."""
-    cv2.setNumThreads(1)

@@ -1,6 +1,8 @@
 """How training images are loaded, on any device: read or not, as they are or as variants."""
 
 import math
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,3 +125,28 @@ def test_a_batch_pins_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: pinned)
     batch = Batch((4,), torch.zeros(1, 3, 2, 2), ()).pin_memory()
     assert batch.images is pinned and batch.positions == (4,)
+
+
+FORKED = """
+import cv2, numpy as np, sys
+from torch.utils.data import DataLoader, Dataset
+from embed.images import start_loader
+class Blurred(Dataset):
+    def __len__(self):
+        return 4
+    def __getitem__(self, place):
+        cv2.setNumThreads(1)  # which waits for those that there were, and are not here
+        return cv2.GaussianBlur(image, (31, 31), 9).mean()
+image = np.random.default_rng(0).integers(0, 255, (2000, 2000, 3), dtype=np.uint8)
+cv2.setNumThreads(4)
+for _ in range(5):
+    cv2.GaussianBlur(image, (31, 31), 9)  # whose threads wait for more, and are not forked
+print(len(list(start_loader(DataLoader(Blurred(), num_workers=2)))), cv2.getNumThreads())
+"""
+
+
+def test_processes_that_load_do_not_wait_for_threads_that_were_not_forked() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=100, check=True
+    )
+    assert done.stdout == "4 4\n"

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from embed.errors import InputError
 from embed.failure import Failure, name_first
-from embed.images import ImageFiles, collate
+from embed.images import ImageFiles, collate, start_loader
 from embed.losses import TrainingCollapsed
 from embed.model import DescriptorModel
 
@@ -71,7 +71,8 @@ def calibrate(
     moments = Moments(local.spec.channels)
     means, contrasts, failures = [], [], []
     size = min(settings.batch_size, len(files))
-    for batch in DataLoader(files, batch_size=size, collate_fn=collate, num_workers=workers):
+    loader = DataLoader(files, batch_size=size, collate_fn=collate, num_workers=workers)
+    for batch in start_loader(loader):
         failures += batch.failures
         if not batch.positions:
             continue

@@ -18,7 +18,7 @@ from embed.augmented_files import AugmentedFiles
 from embed.errors import InputError
 from embed.failure import Failure, name_first
 from embed.image_file import ImageFile
-from embed.images import Batch, ImageFiles, ImageLoader, collate
+from embed.images import Batch, ImageFiles, ImageLoader, collate, start_loader
 from embed.model import DescriptorModel
 from embed.sampling import EpochBatches
 from embed.schedule import cosine_factor
@@ -135,7 +135,7 @@ class _Training:
         batches = EpochBatches(order, self.batch_size, epoch)
         loader = DataLoader(files, batch_sampler=batches, collate_fn=collate, num_workers=workers)
         sums, count = torch.zeros(2), 0
-        for batch in loader:
+        for batch in start_loader(loader):
             self.failures += batch.failures
             if len(batch.positions) > 1:  # batch norm needs two
                 sums, count = sums + self._step(batch), count + len(batch.positions)
