@@ -107,8 +107,14 @@ def finish(pixels: NDArray[np.uint8], exif: bytes, size: tuple[int, int]) -> Dec
 
 
 def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """Convert any mode to [H, W, 3]: 16 bits to their high byte, transparency over white."""
-    if image.mode == "I;16":
+    """Convert any mode to [H, W, 3]: 16 bits to their high byte, transparency over white.
+
+    Raises:
+        ImageError: values of 32 bits, of which nobody knows what is white.
+    """
+    if image.mode in ("I", "F"):
+        raise ImageError("unsupported_format", f"has values of 32 bits (mode {image.mode})")
+    if image.mode.startswith("I;16"):
         wide = np.asarray(image)
         grey = (wide >> 8).astype(np.uint8)
         grey[wide == image.info.get("transparency", -1)] = 255

@@ -285,3 +285,19 @@ def test_a_class_that_would_drive_a_terminal_does_not(tiny: Tiny) -> None:
     end = cairn("query", tiny.data / "images" / "q3.jpg", "--run", tiny.run)
     assert "Thing  ]0;3  (3), confidence" in end.out
     assert "\x1b" not in end.out
+
+
+def test_no_photo_is_replaced_by_a_page_or_figure(finished: Tiny, tmp_path: Path) -> None:
+    photo = Path(shutil.copy(finished.data / "images" / "q0.jpg", tmp_path / "mine.png"))
+    other = Path(shutil.copy(finished.data / "images" / "q1.jpg", tmp_path / "other.jpg"))
+    before = photo.read_bytes(), other.read_bytes()
+    for options in (
+        ("--png", photo),
+        ("--html", photo),
+        ("--html", other),
+        ("--html", tmp_path / "both.png", "--png", tmp_path / "both.png"),
+    ):
+        end = cairn("query", photo, "--run", finished.run, *options)
+        assert end.status == 2, end.err
+    assert before == (photo.read_bytes(), other.read_bytes())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.png", "other.jpg"]

@@ -4,6 +4,7 @@ import io
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -280,3 +281,54 @@ def test_a_pillow_image_is_turned_upright(recognizer: Recognizer, finished: Tiny
         written.seek(0)
         with Image.open(written) as turned:
             assert recognizer.recognize(turned).label == 2
+
+
+def test_what_is_added_is_what_would_be_asked_about(tiny: Tiny, tmp_path: Path) -> None:
+    """Of a part of a photo, of transparency and of 16 bits the same pixels are kept."""
+    recognizer = Recognizer.load(tiny.run)
+    seen = Image.fromarray(view(MILL, 1))
+    clear = seen.convert("RGBA")
+    clear.putalpha(Image.fromarray(np.tile(np.uint8([0, 255]), (seen.height, seen.width // 2))))
+    grey = np.asarray(seen.convert("L"), dtype=np.uint16) << 8
+    wide = Image.fromarray(grey)
+    box = (10, 10, seen.width - 10, seen.height - 10)
+    for name, image in {
+        "clear": clear,
+        "wide": wide,
+        "part": Photo.of(seen, box=box),
+    }.items():
+        ((landmark, ids),) = recognizer.add([image], name=name).added.items()
+        near = recognizer.neighbors(image, 1)[0]
+        assert (near.image_id, near.label) == (ids[0], landmark.label)
+        assert near.similarity == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("label", [-1, 2**53 + 1, 2**64])
+def test_labels_beyond_what_tables_hold_are_refused(
+    label: int, recognizer: Recognizer, finished: Tiny
+) -> None:
+    with pytest.raises(InputError, match="a landmark has a number from 0"):
+        recognizer.add(query(finished, 0), label=label, name="far")
+    with pytest.raises(InputError, match="a name that can be seen"):
+        recognizer.add(query(finished, 0), name="  ")
+
+
+def test_an_open_file_is_no_list_of_photos(recognizer: Recognizer, finished: Tiny) -> None:
+    with (
+        query(finished, 0).open("rb") as file,
+        pytest.raises(TypeError, match="not BufferedReader"),
+    ):
+        recognizer.recognize(file)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="not NoneType"):
+        recognizer.recognize(None)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("box", [(0, 0, float("nan"), 9), (0, 0, 9), (0, 0, float("inf"), 9)])
+def test_what_is_no_box_is_said(box: Any, recognizer: Recognizer, finished: Tiny) -> None:
+    with pytest.raises(ValueError, match="a box is left, top, right and bottom"):
+        recognizer.recognize(query(finished, 0), box=box)
+
+
+def test_an_engine_that_is_none_is_refused(finished: Tiny) -> None:
+    with pytest.raises(InputError, match="there is no engine 'fast'"):
+        Recognizer.load(finished.run, engine="fast")

@@ -415,3 +415,12 @@ def test_the_listing_is_part_of_the_run(moved: Moved) -> None:
     files = {p.relative_to(moved.run).as_posix() for p in moved.run.rglob("*") if p.is_file()}
     assert names <= files
     assert files - names <= {".lock", "metrics.json"}
+
+
+def test_a_run_is_not_packed_into_itself(run: Path) -> None:
+    manifest = run / "index" / "manifest.json"
+    before = manifest.read_bytes()
+    for path in (manifest, run / "run.zip"):
+        end = cairn("pack", run, path)
+        assert end.status == 1 and "lies in the run itself" in end.err
+    assert manifest.read_bytes() == before and not (run / "run.zip").exists()

@@ -3,6 +3,7 @@
 Reads the files and standard input; downloads what is named by a URL.
 """
 
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from embed.image_file import limit_bytes
 from pipelines.datasets.images import list_images
 
 from .photo import Photo
+
+logger = logging.getLogger(__name__)
 
 STDIN = "-"
 SCHEMES = ("http://", "https://")
@@ -37,7 +40,7 @@ def list_named(arguments: Sequence[str], without: Path | None = None) -> list[Na
         without: folder whose photos are left out.
 
     Raises:
-        InputError: standard input is named twice.
+        InputError: standard input is named twice, or all photos are left out.
         MissingFileError: a folder is all there is, and it has no photo.
     """
     if arguments.count(STDIN) > 1:
@@ -52,11 +55,17 @@ def list_named(arguments: Sequence[str], without: Path | None = None) -> list[Na
     if without is None or not without.is_dir():
         return found
     inside = without.resolve()
-    return [
+    outside = [
         named
         for named in found
         if isinstance(named, str) or inside not in (named.parent.resolve() / named.name).parents
     ]
+    if len(outside) < len(found):
+        count = len(found) - len(outside)
+        logger.warning("left out %d of the photos, which lie in %s", count, without)
+    if found and not outside:
+        raise InputError(f"all photos lie in {without}; sort them into another folder")
+    return outside
 
 
 def _list_some(path: Path) -> list[Path]:
@@ -85,6 +94,8 @@ def open_photo(named: NamedPhoto, max_pixels: int, *, allow_private: bool = Fals
         from pipelines.sources.download.one import download_image
 
         return Photo.of(download_image(named, allow_private=allow_private), named)
+    if sys.stdin is None:
+        raise ImageError("empty", "is closed", "standard input")
     limit = limit_bytes(max_pixels)
     data = sys.stdin.buffer.read(limit + 1)
     if len(data) > limit:

@@ -5,6 +5,7 @@ Reads the file. Knows no model.
 
 import hashlib
 import io
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ from rerank.hulls import Box
 
 Pixels = NDArray[np.uint8]
 
+KINDS = "a photo is a path, bytes, a Pillow image or an array"
+WHOLE = 1 << 30  # pixels that no side has: an image is not shrunk where so many are wanted
 SUFFIXES = {b"\x89PNG": ".png", b"RIFF": ".webp"}  # of files that begin so; others are .jpg
 
 
@@ -43,8 +46,9 @@ class Photo:
             TypeError: nothing that can be a photo.
             ValueError: an array of another shape or type than [H, W, 3] uint8.
         """
+        box = None if box is None else _check_box(box)
         if isinstance(source, Photo):
-            return cls(source.source, name or source.name, box or source.box)
+            return cls(source.source, name or source.name, source.box if box is None else box)
         if isinstance(source, bytes | bytearray | memoryview):
             return cls(bytes(source), name or "photo", box)
         if isinstance(source, np.ndarray):
@@ -58,9 +62,7 @@ class Photo:
             return cls(source, name or str(source), box)
         if isinstance(source, str | os.PathLike):
             return cls(Path(source), name or str(Path(source)), box)
-        raise TypeError(
-            f"a photo is a path, bytes, a Pillow image or an array, not {type(source).__name__}"
-        )
+        raise TypeError(f"{KINDS}, not {type(source).__name__}")
 
     def decode(self, min_side: int, max_pixels: int) -> DecodedImage:
         """Decode the photo, or the part of it that is meant.
@@ -118,31 +120,45 @@ def is_image(source: object) -> TypeGuard[ImageSource]:
 
 
 def list_images(source: ImageSource | Sequence[ImageSource]) -> list[ImageSource]:
-    """Return one photo, or several, as a list."""
-    return [source] if is_image(source) else list(cast(Sequence[ImageSource], source))
+    """Return one photo, or several, as a list.
+
+    Raises:
+        TypeError: neither, as an open file, which would be read line by line.
+    """
+    if is_image(source):
+        return [source]
+    if not isinstance(source, Sequence | np.ndarray):
+        raise TypeError(f"{KINDS}, or a list of these, not {type(source).__name__}")
+    return list(cast(Sequence[ImageSource], source))
+
+
+def _check_box(box: Sequence[float]) -> Box:
+    """Return a box in whole pixels. Raises ValueError for what is none."""
+    numbers = [float(number) for number in box]
+    if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
+        raise ValueError(f"a box is left, top, right and bottom in pixels, not {tuple(box)}")
+    left, top, right, bottom = map(round, numbers)
+    return left, top, right, bottom
 
 
 def save_photo(photo: Photo, folder: Path) -> Path:
     """Return the file, or folder of files, of a photo; what has none is written into a folder.
 
-    Its name is the sha256 of its content there, never one from outside.
+    Its name is the sha256 of its content there, never one from outside. A part of a photo is
+    written as it is asked about.
 
     Raises:
-        ImageError: a Pillow image cannot be read.
+        InputError: it cannot be read, or the box lies outside.
     """
     source = photo.source
-    if isinstance(source, Path):
+    if isinstance(source, Path) and photo.box is None:
         return source
-    if isinstance(source, bytes | FileSlice):
+    if isinstance(source, bytes | FileSlice) and photo.box is None:
         data = source if isinstance(source, bytes) else read_image_file(source, sys.maxsize)
     else:
         written = io.BytesIO()
-        pixels = source.pixels if isinstance(source, DecodedImage) else source
-        image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
-        try:
-            ImageOps.exif_transpose(image).convert("RGB").save(written, "PNG")
-        except (OSError, ValueError, SyntaxError) as error:
-            raise ImageError("corrupt", str(error), photo.name) from error
+        pixels = photo.decode(WHOLE, sys.maxsize).pixels
+        Image.fromarray(pixels).save(written, "PNG")
         data = written.getvalue()
     suffix = next((s for start, s in SUFFIXES.items() if data.startswith(start)), ".jpg")
     path = folder / f"{hashlib.sha256(data).hexdigest()[:16]}{suffix}"

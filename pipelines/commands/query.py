@@ -22,6 +22,9 @@ def _print_schema(requested: bool) -> None:
         raise typer.Exit
 
 
+PAGES, DRAWINGS = (".html", ".htm"), (".png",)  # endings of files that are replaced
+
+
 def query(
     images: Annotated[
         list[str],
@@ -124,6 +127,7 @@ def query(
 
         named, folder = list_named(images, without=sort_into), pick_run(data, run)
         _check_options(named, as_json and as_csv, png, sort_into is not None or xmp)
+        _check_targets(named, {"--html": html, "--png": png})
         if recorded := read_run(folder):  # the network is compiled while the rest is imported
             begin_engines(folder, make_recipe(recorded["settings"], str(folder)))
         from pipelines.recognizer import Recognizer
@@ -153,3 +157,22 @@ def _check_options(
         raise typer.BadParameter(
             "--sort-into and --xmp are for files; a URL or standard input (-) is none"
         )
+
+
+def _check_targets(named: "list[NamedPhoto]", targets: dict[str, Path | None]) -> None:
+    """Raise typer.BadParameter where a file to write is a photo, or that of another option."""
+    asked = {each.resolve() for each in named if isinstance(each, Path)}
+    written = dict[Path, str]()
+    for option, path in targets.items():
+        if path is None:
+            continue
+        place = path.resolve()
+        if place in written:
+            raise typer.BadParameter(f"{option} and {written[place]} name one file; name two")
+        ending = PAGES if option == "--html" else DRAWINGS
+        if place in asked or (path.is_file() and path.suffix.lower() not in ending):
+            raise typer.BadParameter(
+                f"{option} would replace {path}, which is no page or figure; name a file that is "
+                f"not there, or one that ends in {' or '.join(ending)}"
+            )
+        written[place] = option

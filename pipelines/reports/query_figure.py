@@ -138,9 +138,11 @@ def list_bars(answer: Answer) -> Iterator[VoteBar]:
     """Yield what voted for what: the likeliest landmarks, then what was taken for none at all."""
     most = max((each.votes for each in answer.top), default=0.0)
     for each in answer.top:
-        known = each.probability is not None
         share = each.probability if each.probability is not None else each.votes / max(most, 1e-9)
-        note = f"{each.probability:.3f}, votes {each.votes:.3g}" if known else f"{each.votes:.3g}"
+        note = f"{each.votes:.3g}"
+        if each.probability is not None:
+            note = f"{each.probability:.3f}" if each.probability >= 0.001 else "below .001"
+            note += f", votes {each.votes:.3g}"
         yield VoteBar(each.name, min(max(share, 0.0), 1.0), note, FOR)
     if answer.penalty:
         share = min(max(answer.penalty, 0.0), 1.0)

@@ -6,6 +6,7 @@ Reads nothing. Imports no torch.
 from collections.abc import Mapping
 from typing import Any
 
+from embed.errors import InputError
 from embed.settings import EmbedSettings
 
 TORCH = "torch"
@@ -32,5 +33,7 @@ def pick_engine(setting: str, model: Mapping[str, Any]) -> str:
         model: of the model's manifest: `engine` is what was the fastest when it was trained,
             `graph` the faster one of its graph, or empty.
     """
-    names = {"auto": model["engine"], "openvino": model["graph"] or TORCH}
-    return str(names.get(setting, TORCH))
+    names = {"auto": model["engine"], "openvino": model["graph"] or TORCH, TORCH: TORCH}
+    if setting not in names:
+        raise InputError(f"there is no engine {setting!r}; there are {', '.join(names)}")
+    return str(names[setting])

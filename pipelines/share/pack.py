@@ -79,6 +79,8 @@ def pack_run(job: Job, file: Path, card: Card, *, images: bool = False) -> Packe
         InputError: a file is damaged; or a name, or the recipe, is of no use elsewhere.
     """
     _refuse_hub_model(job)
+    if file.resolve().is_relative_to(job.run.resolve()):
+        raise InputError(f"{file} lies in the run itself; name a file outside of it")
     with writing_journal(job.run) as changes, _staging(file) as staged:
         contents = choose_contents(job)
         left_out = sorted({*contents.left_out, *list_left_out(job.run)})

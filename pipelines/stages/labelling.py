@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from embed.errors import InputError
+from embed.settings import LARGEST
 from pipelines.datasets.naming import name_landmark
 from pipelines.sources.folders import NO_LANDMARK_FOLDER
 from pipelines.sources.new_photos import Said
@@ -66,6 +67,10 @@ def find_landmarks(
                 f"{name} stands for photos without a landmark, which are not searched; list them "
                 "in non_landmark.csv of the dataset"
             )
+        if label is not None and not 0 <= label <= LARGEST:
+            raise InputError(f"a landmark has a number from 0 to {LARGEST}, not {label}")
+        if name is not None and not name.strip():
+            raise InputError("a landmark has a name that can be seen; give it one")
         if label is None:
             assert name is not None  # whoever says nothing of a photo is refused before
             label = known.get(name, max(taken, default=-1) + 1)
