@@ -288,15 +288,14 @@ def test_what_is_added_is_what_would_be_asked_about(tiny: Tiny, tmp_path: Path) 
     recognizer = Recognizer.load(tiny.run)
     seen = Image.fromarray(view(MILL, 1))
     clear = seen.convert("RGBA")
-    clear.putalpha(Image.fromarray(np.tile(np.uint8([0, 255]), (seen.height, seen.width // 2))))
+    clear.putalpha(
+        Image.fromarray(np.tile(np.array([0, 255], dtype=np.uint8), (seen.height, seen.width // 2)))
+    )
     grey = np.asarray(seen.convert("L"), dtype=np.uint16) << 8
     wide = Image.fromarray(grey)
     box = (10, 10, seen.width - 10, seen.height - 10)
-    for name, image in {
-        "clear": clear,
-        "wide": wide,
-        "part": Photo.of(seen, box=box),
-    }.items():
+    photos = {"clear": Photo.of(clear), "wide": Photo.of(wide), "part": Photo.of(seen, box=box)}
+    for name, image in photos.items():
         ((landmark, ids),) = recognizer.add([image], name=name).added.items()
         near = recognizer.neighbors(image, 1)[0]
         assert (near.image_id, near.label) == (ids[0], landmark.label)
