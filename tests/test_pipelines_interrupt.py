@@ -91,7 +91,7 @@ def test_ctrl_c_ends_a_stage_that_is_stuck_and_it_goes_on(
 
 def test_a_second_ctrl_c_changes_nothing(finished: Tiny, tmp_path: Path) -> None:
     photo = finished.data / "images" / "q0.jpg"
-    stuck = "pipelines.answers.describer", "decode_image"
+    stuck = "pipelines.answers.photo", "decode_image"
     process = start_stuck(*stuck, tmp_path / "mark", "query", "--run", finished.run, photo)
     check_end(process, signals=3)
 

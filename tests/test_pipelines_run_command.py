@@ -69,7 +69,7 @@ def test_the_scale_and_the_changes_are_recorded(done: Done) -> None:
     recorded = json.loads((done.run / "run.json").read_text())
     train = make_recipe(recorded["settings"], "run.json").train
     assert (train.epochs, train.dim) == (1, 8)
-    assert recorded["data"] == str((done.run / "data").resolve())
+    assert recorded["data"] == "data"  # from there: the run may move
 
 
 def test_the_test_set_is_kept_and_one_photo_of_each_landmark_validates(done: Done) -> None:

@@ -127,7 +127,7 @@ mirror = 0.5
 """,
     )
     log: list[str] = []
-    handler, logger = logging.Handler(), logging.getLogger("pipelines.stages.train")
+    handler, logger = logging.Handler(), logging.getLogger("pipelines.stages")
     handler.emit = lambda record: log.append(record.getMessage())  # type: ignore[method-assign]
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
