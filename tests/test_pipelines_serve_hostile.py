@@ -249,7 +249,8 @@ def test_a_request_that_is_cut_harms_nobody(served: Served) -> None:
 
 
 def test_a_page_of_another_origin_may_not_ask(served: Served) -> None:
-    for origin in ("https://evil.example", "null", f"http://127.0.0.1:{served.port + 1}"):
+    others = "https://evil.example", "http://[", "http://"
+    for origin in (*others, "null", f"http://127.0.0.1:{served.port + 1}"):
         response = served.client.post(
             "/v1/recognize",
             content=jpeg(),

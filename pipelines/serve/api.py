@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from unicodedata import category
 
 from fastapi import APIRouter, Depends, Query, Request, Response, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 MOST_NEIGHBORS = 50
 MOST_ADDED = 32  # photos of one request
+LONGEST_TITLE = 200  # characters of the name of a landmark
 MOST_LISTED = 1000  # landmarks of one response
 
 bearer = HTTPBearer(auto_error=False, description="The token of the server.")
@@ -87,7 +89,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     421: {"model": Problem, "description": "The server is not called as Host says."},
     422: {"model": Problem, "description": "No photo can be read, or a value is wrong."},
     429: {"model": Problem, "description": "Too much waits; see the header Retry-After."},
-    503: {"model": Problem, "description": "No answer in time, or the server stops."},
+    503: {"model": Problem, "description": "No answer in time, or the run is gone."},
     507: {"model": Problem, "description": "The disk is full."},
 }
 
@@ -256,3 +258,5 @@ def _read_landmark(body: Body) -> tuple[int | None, str | None]:
     if not name and not text:
         raise Refusal(422, "say what the photos show: name or label, a field of the form")
     return int(text) if text else None, name or None
+    if len(name) > LONGEST_TITLE or (name and not any(category(c)[0] in "LNPS" for c in name)):
+        raise Refusal(422, f"name has over {LONGEST_TITLE} characters, or none that can be seen")

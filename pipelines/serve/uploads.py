@@ -2,10 +2,10 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -34,6 +34,22 @@ class _InMemory(MultiPartParser):
     """Keeps files in memory: how much that may be is limited before."""
 
     spool_max_size = sys.maxsize
+    whole = False  # whether the last boundary came
+
+    def on_end(self) -> None:
+        """Take note of the last boundary."""
+        self.whole = True
+
+    async def parse(self) -> FormData:
+        """Return the form. Raises MultiPartException, also where it is cut off."""
+        self.stream = self._to_end(self.stream)
+        return await super().parse()
+
+    async def _to_end(self, stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        async for part in stream:
+            yield part
+        if not self.whole:
+            raise MultiPartException("it is cut off, without its last boundary")
 
 
 async def read_body(request: Request, max_pixels: int, most: int, box: Box | None = None) -> Body:
