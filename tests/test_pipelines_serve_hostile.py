@@ -71,6 +71,7 @@ def ask(served: Served, data: bytes, kind: str = "image/jpeg", **more: Any) -> h
         (jpeg()[:300], 422, "truncated"),
         (b"\xff\xd8\xff" + bytes(1000), 422, "; "),
         (png(20_000, 20_000, b""), 413, "megapixels"),
+        (png(30_001, 1, b""), 413, "30,001 pixels"),
         (png(2**31 - 1, 2**31 - 1, b""), 413, "megapixels"),
         (png(0, 5, b""), 422, "corrupt"),
         (png(900, 900, bytes(100)), 422, "corrupt"),

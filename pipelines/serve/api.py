@@ -153,7 +153,9 @@ async def neighbors(
 ) -> JsonNeighbors:
     """Return the nearest database photos, by descriptors alone: nothing is verified."""
     upload = await _read_one(request, service, box)
-    found = await service.ask(lambda recognizer: recognizer.neighbors(upload.photo, k))
+    found = await service.ask(
+        lambda recognizer: recognizer.neighbors(upload.photo, k), upload.pixels
+    )
     return JsonNeighbors.model_validate({"neighbors": [asdict(match) for match in found]})
 
 
@@ -166,7 +168,9 @@ async def compare(
 ) -> JsonComparison:
     """Say where a photo and a database photo show the same: the lines between the two."""
     upload = await _read_one(request, service, box)
-    found = await service.ask(lambda recognizer: recognizer.compare(upload.photo, image_id))
+    found = await service.ask(
+        lambda recognizer: recognizer.compare(upload.photo, image_id), upload.pixels
+    )
     if found is None:
         return JsonComparison(
             compared=False, verified=False, points=[], stored_points=[], stored_size=None
@@ -255,8 +259,8 @@ def _read_landmark(body: Body) -> tuple[int | None, str | None]:
     name, text = body.fields.get("name", "").strip(), body.fields.get("label", "").strip()
     if text and not (text.isascii() and text.isdecimal() and int(text) <= LARGEST):
         raise Refusal(422, "label is no whole number from 0 to 2^53")
+    if len(name) > LONGEST_TITLE or (name and not any(category(c)[0] in "LNPS" for c in name)):
+        raise Refusal(422, f"name has over {LONGEST_TITLE} characters, or none that can be seen")
     if not name and not text:
         raise Refusal(422, "say what the photos show: name or label, a field of the form")
     return int(text) if text else None, name or None
-    if len(name) > LONGEST_TITLE or (name and not any(category(c)[0] in "LNPS" for c in name)):
-        raise Refusal(422, f"name has over {LONGEST_TITLE} characters, or none that can be seen")

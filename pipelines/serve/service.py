@@ -61,10 +61,10 @@ class Service:
         self.metrics.observe_answers(answers)
         return answers
 
-    async def ask(self, question: Callable[[Recognizer], Result]) -> Result:
-        """Ask anything else. Raises Refusal."""
+    async def ask(self, question: Callable[[Recognizer], Result], pixels: int = 0) -> Result:
+        """Ask anything else, maybe about a photo of so many pixels. Raises Refusal."""
         try:
-            future = self._batcher.ask(question)
+            future = self._batcher.ask(question, pixels)
         except Busy as error:
             raise busy(FULL) from error
         result: Result = (await self._wait([future]))[0]

@@ -18,7 +18,7 @@ from .sizes import Upload
 RAW = ("image/", "application/octet-stream")
 MOST_FIELDS, LONGEST_FIELD = 8, 4096  # of a form; bytes
 LONGEST_NAME = 120  # characters of a file's name, which is shown and nothing else
-LARGEST_SIDE = 1_000_000  # pixels of a photo
+LARGEST_SIDE = 30_000  # pixels; of a thin photo far more is computed than it has pixels
 REMEDY = "send a photo as the body (Content-Type: image/jpeg), or as a form (multipart/form-data)"
 
 
@@ -80,6 +80,12 @@ async def read_body(request: Request, max_pixels: int, most: int, box: Box | Non
                 413,
                 f"{upload.photo.name} has {upload.size / 1e6:.1f} megapixels; this server takes "
                 f"{max_pixels / 1e6:.1f}: make it smaller",
+            )
+        if upload.side > LARGEST_SIDE:
+            raise Refusal(
+                413,
+                f"{upload.photo.name} has a side of {upload.side:,} pixels; this server takes "
+                f"{LARGEST_SIDE:,}: make it smaller",
             )
     return Body(uploads, fields)
 
