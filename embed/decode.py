@@ -59,7 +59,7 @@ def decode_image(
     if isinstance(source, bytes):
         data, name = source, name or f"{len(source)} bytes of image data"
     else:
-        data, name = read_image_file(source, limit_bytes(max_pixels)), str(source)
+        data, name = read_image_file(source, limit_bytes(max_pixels)), name or str(source)
     try:
         return _reader(data)(data, min_side, max_pixels)
     except ImageError as error:

@@ -25,3 +25,11 @@ class InputError(ValueError):
 
 class MissingFileError(InputError, FileNotFoundError):
     """A file or folder that is needed is not there: the message says how it comes to be."""
+
+
+class NotFoundError(InputError):
+    """What is asked for by its name is not there: the message says what was asked for."""
+
+
+class NotWritableError(InputError):
+    """A folder that is to be changed is gone, or cannot be written."""

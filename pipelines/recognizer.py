@@ -8,7 +8,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, overload
@@ -153,7 +153,8 @@ class Recognizer:
         """Say where a photo and a database photo show the same; None where nothing is compared.
 
         Raises:
-            InputError: the photo cannot be read, or the database has no such photo.
+            InputError: the photo cannot be read.
+            NotFoundError: the database has no such photo.
         """
         photo = Photo.of(image)
         return self._ask(lambda opened: opened.compare(photo, image_id))
@@ -195,8 +196,13 @@ class Recognizer:
             raise TypeError("say what the photos show: a label, a name, or both")
         job = self._job
         with tempfile.TemporaryDirectory() as folder:
-            paths = [save_photo(Photo.of(each), Path(folder)) for each in list_images(images)]
-            added = add_photos(job, list_of_one(paths, label, name))
+            place = Path(folder, "photos")  # ids begin with its name
+            place.mkdir()
+            photos = [Photo.of(each) for each in list_images(images)]
+            names = {save_photo(photo, place): photo.name for photo in photos}
+            listed = list_of_one(list(names), label, name)
+            listed = [replace(each, title=names.get(each.path, "")) for each in listed]
+            added = add_photos(job, listed, "name=NAME")
         if added.change:
             compact_if_many(job)
         return added
@@ -207,7 +213,8 @@ class Recognizer:
         """Remove photos from the database: all of some landmarks, and those of some ids.
 
         Raises:
-            InputError: the database has none of a landmark, or no such photo, or nothing is left.
+            NotFoundError: the database has none of a landmark, or no such photo.
+            InputError: nothing would be left.
         """
         from pipelines.stages.compact import compact_if_many
         from pipelines.stages.remove import remove_photos

@@ -1,11 +1,14 @@
 """The JSON API: the recogniser's answers, typed; changes with a token; errors with a remedy."""
 
+import errno
 import io
 import shutil
+import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -83,6 +86,24 @@ def test_several_photos_of_a_form_are_answered_in_their_order(
     assert "not_an_image" in answers[1]["error"]
 
 
+def test_a_form_that_is_cut_off_is_told(served: Served, finished: Tiny) -> None:
+    head = b'--b\r\nContent-Disposition: form-data; name="photo"; filename="a.jpg"\r\n\r\n'
+    whole = head + photo_of(finished, "q0") + b"\r\n--b--\r\n"
+    codes = []
+    for data in (whole, whole[:-9], whole[: len(whole) // 2]):
+        headers = {"Content-Type": "multipart/form-data; boundary=b"}
+        response = served.client.post("/v1/recognize", content=data, headers=headers)
+        codes.append((response.status_code, "is cut off" in response.text))
+    assert codes == [(200, False), (422, True), (422, True)]
+
+
+def test_heads_are_answered_and_nothing_leads_to_another_host(served: Served) -> None:
+    for path in ("/", "/v1/health"):
+        response = served.client.head(path)
+        assert (response.status_code, response.content) == (200, b"")
+    assert served.client.get("/v1/landmarks/", follow_redirects=False).status_code == 404
+
+
 def test_a_box_is_the_part_that_is_meant(served: Served, finished: Tiny) -> None:
     canvas = np.full((SIDE, 3 * SIDE, 3), 128, dtype=np.uint8)
     canvas[:, 2 * SIDE :] = view(3, 0)
@@ -106,9 +127,12 @@ def test_match_lines_join_points_inside_both_photos(served: Served, finished: Ti
     assert found["stored_size"] == [SIDE, SIDE]
     assert found["points"] == found["stored_points"]  # the same photo
     assert all(0 <= value < SIDE for point in found["points"] for value in point)
-    missing = post(served, "/v1/compare", data, image_id="../../etc/passwd")
-    assert missing.status_code == 422
-    assert "no photo" in missing.json()["error"]
+    for unknown in ("../../etc/passwd", "x" * 9000):
+        missing = post(served, "/v1/compare", data, image_id=unknown)
+        assert missing.status_code == 404
+        assert "no photo" in missing.json()["error"]
+        assert len(missing.text) < 300
+        assert str(finished.run) not in missing.text
 
 
 def test_a_database_photo_is_encoded_anew(served: Served) -> None:
@@ -178,7 +202,7 @@ def test_what_is_added_is_found_and_what_is_removed_is_not(
         True,
         3,
     )
-    assert not any(".." in image_id for image_id in landmark["image_ids"])
+    assert all(image_id.startswith("photos-") for image_id in landmark["image_ids"])
     query = encode(view(NEW, 9), quality=95)
     (answer,) = post(changing, "/v1/recognize", query).json()["answers"]
     assert answer["guess"] == landmark["label"]
@@ -191,7 +215,8 @@ def test_what_is_added_is_found_and_what_is_removed_is_not(
     assert changing.client.delete(path, headers=BEARER).status_code == 200
     (answer,) = post(changing, "/v1/recognize", query).json()["answers"]
     assert answer["guess"] != landmark["label"]
-    assert changing.client.delete(path, headers=BEARER).status_code == 422
+    assert changing.client.delete(path, headers=BEARER).status_code == 404
+    assert changing.client.delete("/v1/photos/nope", headers=BEARER).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -202,6 +227,8 @@ def test_what_is_added_is_found_and_what_is_removed_is_not(
         ({"label": "99999999999999999999"}, "whole number"),
         ({"label": "5", "name": "Thing 4"}, "Thing 4"),
         ({"label": "5000"}, "no landmark 5000"),
+        ({"name": "x" * 201}, "200 characters"),
+        ({"name": "\u200b"}, "none that can be seen"),
     ],
 )
 def test_what_cannot_be_added_is_refused(
@@ -211,6 +238,39 @@ def test_what_cannot_be_added_is_refused(
     response = changing.client.post("/v1/landmarks", files=files, data=form, headers=BEARER)
     assert response.status_code == 422
     assert says in response.json()["error"]
+
+
+def test_a_photo_that_cannot_be_added_is_named_as_it_was_sent(
+    changing: Served, finished: Tiny
+) -> None:
+    files = [("photo", ("torn.jpg", photo_of(finished, "q0")[:500], "image/jpeg"))]
+    refused = changing.client.post(
+        "/v1/landmarks", files=files, data={"name": "New"}, headers=BEARER
+    )
+    assert refused.status_code == 422
+    assert "torn.jpg: " in refused.json()["error"]
+    assert tempfile.gettempdir() not in refused.text
+    files.append(("photo", ("known.jpg", photo_of(finished, "thing0-0"), "image/jpeg")))
+    done = changing.client.post("/v1/landmarks", files=files, data={"label": "0"}, headers=BEARER)
+    assert done.json()["errors"][0].startswith("torn.jpg: ")
+
+
+@pytest.mark.parametrize("error", [PermissionError(errno.EROFS, "no"), FileNotFoundError("gone")])
+def test_a_run_that_cannot_be_written_is_no_fault_of_the_caller(
+    error: OSError, changing: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Path.open
+
+    def fail(path: Path, *mode: Any, **options: Any) -> Any:
+        if path.name == ".lock":
+            raise error
+        return whole(path, *mode, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", fail)
+        response = changing.client.delete("/v1/landmarks/0", headers=BEARER)
+    assert response.status_code == 503
+    assert "cannot read or write its run" in response.json()["error"]
 
 
 def test_answers_are_of_one_generation_while_others_change_it(

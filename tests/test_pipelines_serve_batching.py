@@ -9,8 +9,9 @@ import pytest
 
 from pipelines.answers.answer import Answer
 from pipelines.answers.photo import Photo
-from pipelines.serve.batching import MOST_PIXELS, Batcher, Busy
-from pipelines.serve.sizes import Upload, count_pixels
+from pipelines.serve import batching
+from pipelines.serve.batching import LARGE, MOST_PIXELS, Batcher, Busy
+from pipelines.serve.sizes import Upload, read_sides
 from tests.datasets import view
 from tests.test_pipelines_serve_api import encode
 
@@ -81,6 +82,20 @@ def test_large_photos_do_not_fill_the_memory(batcher: Batcher, fake: FakeRecogni
     assert fake.batches == [["first"], ["a", "c"], ["b"]]
 
 
+def test_memory_of_large_photos_is_given_back_when_nothing_waits(
+    batcher: Batcher, fake: FakeRecognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+    monkeypatch.setattr(batching, "give_back_memory", lambda: given.append(len(fake.batches)))
+    futures = [put(batcher, "a", LARGE + 1), put(batcher, "b", 10, neighbors=0)]
+    asked = batcher.ask(lambda recognizer: "asked", LARGE + 1)
+    finish(fake, futures)
+    asked.result(30)
+    put(batcher, "c", LARGE).result(30)  # few enough to be kept
+    batcher.stop()
+    assert given == [3]  # after "first", "a" and "b"
+
+
 def test_one_that_fails_fails_alone(batcher: Batcher, fake: FakeRecognizer) -> None:
     futures = [put(batcher, name) for name in ("a", "broken", "b")]
     fake.go_on.set()
@@ -140,10 +155,10 @@ def test_the_end_answers_what_was_accepted(fake: FakeRecognizer) -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_pixels_are_counted_from_the_head(kind: str) -> None:
+def test_sides_are_read_from_the_head(kind: str) -> None:
     data = encode(view(0, 0)[:, :60], kind)
-    assert count_pixels(data) == 96 * 60
-    assert [count_pixels(data[:size]) for size in (0, 8, 20)] == [0, 0, 0]
+    assert read_sides(data) == (60, 96)
+    assert [read_sides(data[:size]) for size in (0, 8, 20)] == [(0, 0)] * 3
 
 
 def test_a_jpeg_takes_less_memory_than_it_has_pixels() -> None:

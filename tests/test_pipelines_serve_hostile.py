@@ -71,6 +71,7 @@ def ask(served: Served, data: bytes, kind: str = "image/jpeg", **more: Any) -> h
         (jpeg()[:300], 422, "truncated"),
         (b"\xff\xd8\xff" + bytes(1000), 422, "; "),
         (png(20_000, 20_000, b""), 413, "megapixels"),
+        (png(30_001, 1, b""), 413, "30,001 pixels"),
         (png(2**31 - 1, 2**31 - 1, b""), 413, "megapixels"),
         (png(0, 5, b""), 422, "corrupt"),
         (png(900, 900, bytes(100)), 422, "corrupt"),
@@ -249,7 +250,8 @@ def test_a_request_that_is_cut_harms_nobody(served: Served) -> None:
 
 
 def test_a_page_of_another_origin_may_not_ask(served: Served) -> None:
-    for origin in ("https://evil.example", "null", f"http://127.0.0.1:{served.port + 1}"):
+    others = "https://evil.example", "http://[", "http://"
+    for origin in (*others, "null", f"http://127.0.0.1:{served.port + 1}"):
         response = served.client.post(
             "/v1/recognize",
             content=jpeg(),

@@ -13,7 +13,7 @@ from PIL import Image
 pytest.importorskip("playwright", reason="playwright is not installed: pip install 'cairn[dev]'")
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, FilePayload, Page, expect
+from playwright.sync_api import Browser, FilePayload, Page, Route, expect
 
 from tests.browser import browser, page
 from tests.conftest import Tiny
@@ -135,6 +135,8 @@ def test_a_landmark_is_added_found_and_removed_in_two_tabs(
         other.get_by_label("Token of the server").fill(TOKEN)
         other.get_by_role("button", name="Go on").click()
         expect(other.locator("#status")).to_have_text("Removed Old <i>mill</i>.")
+        expect(other.locator("#status")).to_be_in_viewport()
+        expect(other.locator("#search")).to_be_focused()
         expect(other.locator("#landmarks li")).to_have_count(0)
     choose(opened, payload(view(NEW, 0)))
     expect(opened.locator("#history li")).to_have_count(2)
@@ -193,3 +195,45 @@ def test_a_phone_shows_all_of_it(browser: Browser, served: Served, finished: Tin
         small.locator("#theme").tap()
         assert small.evaluate("getComputedStyle(document.documentElement).colorScheme") == "light"
         check_access(small)
+
+
+def test_a_token_that_is_wrong_is_told_until_it_is_right(page: Page, finished: Tiny) -> None:
+    with serving(finished.run, names=("cairn.example",)) as private:  # the list needs it, too
+        page.goto(f"{private.url.replace('127.0.0.1', 'localhost')}/#token=t%C3%B6ken")
+        for wrong, says in (("t\u00f6ken \u2013 x", "ASCII"), ("a-wrong-token", "is wrong")):
+            page.get_by_label("Token of the server").fill(wrong)
+            page.get_by_role("button", name="Go on").click()
+            expect(page.locator("#token-problem")).to_contain_text(says)
+        check_access(page)
+        page.get_by_role("button", name="Cancel").click()
+        choose(page, finished.data / "images" / "thing3-1.jpg")
+        page.get_by_label("Token of the server").fill(TOKEN)
+        page.get_by_role("button", name="Go on").click()
+        expect(title(page)).to_have_text("Thing 3")
+        expect(page.locator("#landmarks li")).to_have_count(6)
+
+
+def test_of_two_comparisons_the_last_is_shown(opened: Page, finished: Tiny) -> None:
+    choose(opened, finished.data / "images" / "thing3-1.jpg")
+    tiles = opened.locator("#gallery button")
+    expect(tiles).to_have_count(8)
+    held: list[Route] = []
+    opened.route("**/v1/compare*", lambda route: route.continue_() if held else held.append(route))
+    with opened.expect_request("**/v1/compare*"):
+        tiles.nth(0).click()
+    opened.keyboard.press("Escape")
+    tiles.nth(7).click()
+    expect(opened.locator("#match-view svg")).to_be_visible()
+    shown = opened.locator("#match-note").inner_text()
+    with opened.expect_response("**/v1/compare*"):
+        held[0].continue_()
+    opened.wait_for_timeout(300)
+    assert opened.locator("#match-note").inner_text() == shown
+
+
+def test_a_tiny_photo_leaves_room_for_its_tools(opened: Page) -> None:
+    choose(opened, payload(view(1, 0)[:90, :4]))
+    expect(title(opened)).to_be_visible()
+    tools = opened.locator("#figure .tools").bounding_box()
+    assert tools is not None
+    assert tools["width"] >= 200

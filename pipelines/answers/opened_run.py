@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from classify_head.evidence import Evidence
 from classify_head.policies import Decisions
 from embed.decode import DecodedImage, ImageError
-from embed.errors import InputError, MissingFileError
+from embed.errors import InputError, MissingFileError, NotFoundError
 from embed.image_file import ImageFile
 from embed.parallel import run_parallel
 from embed.printable import printable
@@ -26,6 +26,7 @@ from embed.shards import Embeddings
 from pipelines.artifacts import load_manifest
 from pipelines.datasets.dataset import Dataset
 from pipelines.datasets.image_table import Labels
+from pipelines.datasets.naming import MAX_ID
 from pipelines.runs.changes import Generation, read_generation
 from pipelines.runs.job import find_data, read_run
 from pipelines.runs.members import list_members
@@ -182,11 +183,12 @@ class OpenedRun:
         """Compare a photo with one of the database; None where no local features are compared.
 
         Raises:
-            InputError: the photo cannot be read, or the database has no such photo.
+            InputError: the photo cannot be read.
+            NotFoundError: the database has no such photo.
         """
         row = self.retriever.database.rows.row_of(image_id)
         if row < 0:
-            raise InputError(f"the database of {self.run} has no photo '{printable(image_id)}'")
+            raise NotFoundError(f"the database has no photo '{printable(image_id[:MAX_ID])}'")
         features, verifier = self.find_features(photo), self.retriever.verifier
         if features is None or verifier is None:
             return None

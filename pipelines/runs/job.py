@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embed.errors import InputError, MissingFileError
+from embed.errors import InputError, MissingFileError, NotWritableError
 from pipelines.artifacts import (
     FORMAT_VERSION,
     PACKED_DATA,
@@ -109,15 +109,18 @@ def locking(folder: Path, advice: str, *, wait: bool = False) -> Iterator[None]:
         wait: for a process that is at it.
 
     Raises:
-        InputError: one is at it, and it is not waited for, or the folder cannot be written.
+        InputError: one is at it, and it is not waited for.
+        NotWritableError: the folder is gone, or cannot be written.
     """
     try:
         opened = (folder / ".lock").open("w")
+    except FileNotFoundError as error:
+        raise NotWritableError(f"{folder} is gone; name another run: --run") from error
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
         reason = os.strerror(error.errno).lower()
-        raise InputError(
+        raise NotWritableError(
             f"{folder} cannot be written ({reason}); allow it, or name a copy of the run: --run"
         ) from error
     with opened as file:

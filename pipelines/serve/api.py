@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from unicodedata import category
 
 from fastapi import APIRouter, Depends, Query, Request, Response, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 MOST_NEIGHBORS = 50
 MOST_ADDED = 32  # photos of one request
+LONGEST_TITLE = 200  # characters of the name of a landmark
 MOST_LISTED = 1000  # landmarks of one response
 
 bearer = HTTPBearer(auto_error=False, description="The token of the server.")
@@ -87,7 +89,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     421: {"model": Problem, "description": "The server is not called as Host says."},
     422: {"model": Problem, "description": "No photo can be read, or a value is wrong."},
     429: {"model": Problem, "description": "Too much waits; see the header Retry-After."},
-    503: {"model": Problem, "description": "No answer in time, or the server stops."},
+    503: {"model": Problem, "description": "No answer in time, or the run is gone."},
     507: {"model": Problem, "description": "The disk is full."},
 }
 
@@ -151,7 +153,9 @@ async def neighbors(
 ) -> JsonNeighbors:
     """Return the nearest database photos, by descriptors alone: nothing is verified."""
     upload = await _read_one(request, service, box)
-    found = await service.ask(lambda recognizer: recognizer.neighbors(upload.photo, k))
+    found = await service.ask(
+        lambda recognizer: recognizer.neighbors(upload.photo, k), upload.pixels
+    )
     return JsonNeighbors.model_validate({"neighbors": [asdict(match) for match in found]})
 
 
@@ -164,7 +168,9 @@ async def compare(
 ) -> JsonComparison:
     """Say where a photo and a database photo show the same: the lines between the two."""
     upload = await _read_one(request, service, box)
-    found = await service.ask(lambda recognizer: recognizer.compare(upload.photo, image_id))
+    found = await service.ask(
+        lambda recognizer: recognizer.compare(upload.photo, image_id), upload.pixels
+    )
     if found is None:
         return JsonComparison(
             compared=False, verified=False, points=[], stored_points=[], stored_size=None
@@ -253,6 +259,8 @@ def _read_landmark(body: Body) -> tuple[int | None, str | None]:
     name, text = body.fields.get("name", "").strip(), body.fields.get("label", "").strip()
     if text and not (text.isascii() and text.isdecimal() and int(text) <= LARGEST):
         raise Refusal(422, "label is no whole number from 0 to 2^53")
+    if len(name) > LONGEST_TITLE or (name and not any(category(c)[0] in "LNPS" for c in name)):
+        raise Refusal(422, f"name has over {LONGEST_TITLE} characters, or none that can be seen")
     if not name and not text:
         raise Refusal(422, "say what the photos show: name or label, a field of the form")
     return int(text) if text else None, name or None

@@ -45,6 +45,7 @@ def make_app(service: Service) -> ASGIApp:
         summary="Which of these known things is in this photo, how sure are we, or none of them?",
         docs_url=None,  # these pages load from other sites
         redoc_url=None,
+        redirect_slashes=False,  # they would lead to where Host says
         lifespan=lifespan,
     )
     app.state.service = service
@@ -52,6 +53,7 @@ def make_app(service: Service) -> ASGIApp:
     app.include_router(changes)
     app.include_router(page)
     app.add_api_route("/v1/health", _health, methods=["GET"])
+    app.add_api_route("/v1/health", _health, methods=["HEAD"], include_in_schema=False)
     app.add_api_route("/metrics", _metrics, methods=["GET"], dependencies=[Depends(may_ask)])
     app.mount("/static", StaticFiles(directory=Path(__file__).with_name("static")), name="static")
     app.add_exception_handler(HTTPException, _tell)

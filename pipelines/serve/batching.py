@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from embed.allocator import give_back_memory
 from pipelines.answers.answer import Answer
 from pipelines.answers.photo import Photo
 from pipelines.recognizer import TOGETHER, Recognizer
@@ -24,6 +25,7 @@ Result = TypeVar("Result")
 # Pixels of photos that are decoded together at full size, 3 bytes each: JPEGs are scaled down when
 # they are read.
 MOST_PIXELS = 64_000_000
+LARGE = 16_000_000  # likewise; what more take is given back to the system when nothing waits
 WEIGHT = 0.3  # of the last batch in the time that photos take
 
 
@@ -46,6 +48,7 @@ class _Question:
     """Any other question."""
 
     ask: Callable[[Recognizer], Any]
+    pixels: int = 0  # of its photo, if any
     future: Future[Any] = field(default_factory=Future)
 
 
@@ -88,9 +91,12 @@ class Batcher:
         self._put(waiting)
         return [each.future for each in waiting]
 
-    def ask(self, question: Callable[[Recognizer], Result]) -> "Future[Result]":
-        """Ask anything else; the future raises what the question raises. Raises Busy."""
-        asked = _Question(question)
+    def ask(self, question: Callable[[Recognizer], Result], pixels: int = 0) -> "Future[Result]":
+        """Ask anything else, maybe about a photo of so many pixels, as Upload counts them.
+
+        The future raises what the question raises. Raises Busy.
+        """
+        asked = _Question(question, pixels)
         self._put([asked])
         return asked.future
 
@@ -117,6 +123,7 @@ class Batcher:
             self._changed.notify()
 
     def _work(self) -> None:
+        large = False  # whether memory is to be given back
         while batch := self._take():
             first, started = batch[0], time.perf_counter()
             self._asked = len(batch)
@@ -127,6 +134,10 @@ class Batcher:
             took = (time.perf_counter() - started) / len(batch)
             self._pace = WEIGHT * took + (1 - WEIGHT) * (self._pace or took)
             self._asked = 0
+            large = large or sum(each.pixels for each in batch) > LARGE
+            if large and not self._queue:
+                give_back_memory()
+                large = False
 
     def _take(self) -> list[_Waiting | _Question]:
         """Wait for questions and take what is asked together; nothing at the end."""
@@ -169,7 +180,7 @@ class Batcher:
                 return
             logger.warning("%d photos are asked about one by one, after: %s", len(wanted), error)
             for each in wanted:  # one photo's fault is no other's
-                self._settle(_Question(_recognize(each), each.future), begun=True)
+                self._settle(_Question(_recognize(each), future=each.future), begun=True)
             return
         for each, answer in zip(wanted, answers, strict=True):
             each.future.set_result(answer)

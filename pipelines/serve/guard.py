@@ -153,7 +153,11 @@ def check_origin(scope: Scope, options: ServeOptions) -> None:
     origin = headers.get("origin")
     if scope["method"] in SAFE or origin is None or origin in options.origins:
         return
-    if urlsplit(origin).netloc != host:
+    try:
+        asking = urlsplit(origin).netloc
+    except ValueError:  # [ without ]
+        asking = ""
+    if not asking or asking != host:
         raise Refusal(403, "a page of another origin may not ask; allow it with --cors ORIGIN")
 
 

@@ -27,7 +27,7 @@ class PageFacts:
     megapixels: float
 
 
-@page.get("/")
+@page.api_route("/", methods=["GET", "HEAD"])
 async def show_page(request: Request, service: Asked) -> Response:
     """Return the page. It holds nothing that needs the token."""
     options = service.options

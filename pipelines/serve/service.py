@@ -4,11 +4,12 @@ Knows no routes. Turns what goes wrong into refusals that name the remedy.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from embed.errors import InputError, MissingFileError
+from embed.errors import InputError, MissingFileError, NotFoundError, NotWritableError
 from embed.files import is_disk_full
 from embed.image_file import ImageFile
 from pipelines.answers.answer import Answer
@@ -21,9 +22,15 @@ from .refusal import Refusal, busy
 from .sizes import Upload
 from .stored_photos import make_encoders
 
+logger = logging.getLogger(__name__)
+
 Result = TypeVar("Result")
 MOST_CHANGES = 16  # that wait to be made
 FULL = "the queue is full"
+GONE = (
+    "the server cannot read or write its run; whoever runs it finds the reason in its log, and "
+    "restarts it when that is mended"
+)
 
 
 class Service:
@@ -54,10 +61,10 @@ class Service:
         self.metrics.observe_answers(answers)
         return answers
 
-    async def ask(self, question: Callable[[Recognizer], Result]) -> Result:
-        """Ask anything else. Raises Refusal."""
+    async def ask(self, question: Callable[[Recognizer], Result], pixels: int = 0) -> Result:
+        """Ask anything else, maybe about a photo of so many pixels. Raises Refusal."""
         try:
-            future = self._batcher.ask(question)
+            future = self._batcher.ask(question, pixels)
         except Busy as error:
             raise busy(FULL) from error
         result: Result = (await self._wait([future]))[0]
@@ -122,5 +129,8 @@ class Service:
 
 def refuse(error: InputError) -> Refusal:
     """Return what tells of an error that whoever asks can mend."""
-    status = 404 if isinstance(error, MissingFileError) else 422
+    if isinstance(error, NotWritableError | MissingFileError):  # uploads are no files
+        logger.error("%s", error)
+        return Refusal(503, GONE)
+    status = 404 if isinstance(error, NotFoundError) else 422
     return Refusal(status, "\n".join(error.lines))

@@ -1,4 +1,4 @@
-"""How many pixels a photo has, by its header alone: what is refused, and what is decoded together.
+"""How large a photo is, by its header alone: what is refused, and what is decoded together.
 
 Whoever decodes it checks again, and says what is wrong with it.
 """
@@ -26,16 +26,16 @@ _READERS: dict[bytes, Callable[[BytesIO], ImageFile]] = {
 }
 
 
-def count_pixels(data: bytes) -> int:
-    """Return width x height of a JPEG, PNG or WebP file, or 0 where its head does not say."""
+def read_sides(data: bytes) -> tuple[int, int]:
+    """Return width and height of a JPEG, PNG or WebP file, or zeros where its head does not say."""
     for start, reader in _READERS.items():
         if data.startswith(start):
             try:
                 width, height = reader(BytesIO(data if start == b"RIFF" else data[:HEAD])).size
             except Exception:  # Pillow raises nearly anything on damaged files
-                return 0
-            return int(width * height)
-    return 0
+                return 0, 0
+            return int(width), int(height)
+    return 0, 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +44,13 @@ class Upload:
 
     photo: Photo
     size: int  # width x height; 0 where its head does not say
+    side: int = 0  # pixels of the longer one, likewise
 
     @classmethod
     def of(cls, data: bytes, name: str, box: Box | None = None) -> "Upload":
         """Take the bytes of a photo."""
-        return cls(Photo.of(data, name, box), count_pixels(data))
+        width, height = read_sides(data)
+        return cls(Photo.of(data, name, box), width * height, max(width, height))
 
     @property
     def pixels(self) -> int:

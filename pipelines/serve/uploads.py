@@ -2,10 +2,10 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -18,7 +18,7 @@ from .sizes import Upload
 RAW = ("image/", "application/octet-stream")
 MOST_FIELDS, LONGEST_FIELD = 8, 4096  # of a form; bytes
 LONGEST_NAME = 120  # characters of a file's name, which is shown and nothing else
-LARGEST_SIDE = 1_000_000  # pixels of a photo
+LARGEST_SIDE = 30_000  # pixels; of a thin photo far more is computed than it has pixels
 REMEDY = "send a photo as the body (Content-Type: image/jpeg), or as a form (multipart/form-data)"
 
 
@@ -34,6 +34,22 @@ class _InMemory(MultiPartParser):
     """Keeps files in memory: how much that may be is limited before."""
 
     spool_max_size = sys.maxsize
+    whole = False  # whether the last boundary came
+
+    def on_end(self) -> None:
+        """Take note of the last boundary."""
+        self.whole = True
+
+    async def parse(self) -> FormData:
+        """Return the form. Raises MultiPartException, also where it is cut off."""
+        self.stream = self._to_end(self.stream)
+        return await super().parse()
+
+    async def _to_end(self, stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        async for part in stream:
+            yield part
+        if not self.whole:
+            raise MultiPartException("it is cut off, without its last boundary")
 
 
 async def read_body(request: Request, max_pixels: int, most: int, box: Box | None = None) -> Body:
@@ -64,6 +80,12 @@ async def read_body(request: Request, max_pixels: int, most: int, box: Box | Non
                 413,
                 f"{upload.photo.name} has {upload.size / 1e6:.1f} megapixels; this server takes "
                 f"{max_pixels / 1e6:.1f}: make it smaller",
+            )
+        if upload.side > LARGEST_SIDE:
+            raise Refusal(
+                413,
+                f"{upload.photo.name} has a side of {upload.side:,} pixels; this server takes "
+                f"{LARGEST_SIDE:,}: make it smaller",
             )
     return Body(uploads, fields)
 

@@ -42,6 +42,7 @@ class NewPhoto:
     path: Path
     said: Said
     image_id: str | None = None  # None: after its file
+    title: str = ""  # by which errors call it; empty: its path
 
 
 def list_of_one(paths: Sequence[Path], label: int | None, name: str | None) -> list[NewPhoto]:

@@ -29,6 +29,7 @@ from pipelines.answers.description import (
 )
 from pipelines.answers.live import Live, find_file, load_live
 from pipelines.answers.open_run import check_recipe
+from pipelines.answers.photo import Photo
 from pipelines.artifacts import Manifest, hash_file, make_key, record_file
 from pipelines.datasets.naming import name_photo
 from pipelines.datasets.thumbnails import StoredThumbnail
@@ -82,6 +83,7 @@ class _Named:
     image_id: str
     path: Path
     landmark: Landmark
+    title: str  # by which errors call it; empty: its path
 
 
 def add_photos(job: Job, photos: Sequence[NewPhoto], advice: str = "--name NAME") -> Addition:
@@ -110,7 +112,7 @@ def add_photos(job: Job, photos: Sequence[NewPhoto], advice: str = "--name NAME"
         for photo in photos:
             image_id, new = sieve.name(photo, landmarks[photo.said])
             if new:
-                named.append(_Named(image_id, photo.path, landmarks[photo.said]))
+                named.append(_Named(image_id, photo.path, landmarks[photo.said], photo.title))
             else:
                 result.known.append(sieve.tell(photo.path, image_id, landmarks[photo.said]))
         if named:
@@ -124,7 +126,8 @@ def _add(job: Job, photos: list[_Named], sieve: "_Sieve", result: Addition) -> N
     database = load_database(job.run, describer.fingerprint, {}, changes=False)
     check_recipe(job.run, database.split, job.recipe)
     key = description_key(job.run, job.recipe, describer.fingerprint)
-    files, added = [(photo.image_id, photo.path) for photo in photos], list[_Named]()
+    files = [(photo.image_id, Photo.of(photo.path, photo.title)) for photo in photos]
+    added = list[_Named]()
     with (
         writing_change(job.run) as folder,
         progress_meter("add", len(photos)) as meter,

@@ -18,6 +18,7 @@ from embed.parts import write_part
 from embed.shards import Embeddings
 from embed.shards import make_rows as make_embedding_rows
 from pipelines.answers.describer import RunDescriber
+from pipelines.answers.photo import Photo
 from pipelines.runs.job import count_workers
 from rerank.features import LocalFeatures
 from rerank.store import ROWS_PER_GROUP
@@ -46,7 +47,7 @@ class Described:
 
 
 def describe_photos(
-    describer: RunDescriber, files: Sequence[tuple[str, Path]], meter: Meter
+    describer: RunDescriber, files: Sequence[tuple[str, Path | Photo]], meter: Meter
 ) -> Iterator[Described]:
     """Describe photos, PART_SIZE at a time, while threads decode the next ones.
 

@@ -15,12 +15,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embed.errors import InputError
+from embed.errors import InputError, NotFoundError
 from embed.files import writing
 from embed.printable import printable
 from index.rows import RowTable
 from pipelines.answers.live import Live, load_live
 from pipelines.artifacts import Manifest, make_key
+from pipelines.datasets.naming import MAX_ID
 from pipelines.runs.changes import (
     REMOVED,
     STAGE,
@@ -51,7 +52,8 @@ def remove_photos(job: Job, labels: Sequence[int], image_ids: Sequence[str]) -> 
 
     Raises:
         MissingFileError: the run is not indexed.
-        InputError: a landmark or a photo is not in the database, or nothing would be left.
+        NotFoundError: a landmark or a photo is not in the database.
+        InputError: nothing would be left.
     """
     with writing_journal(job.run):
         live = load_live(job.run)
@@ -59,8 +61,7 @@ def remove_photos(job: Job, labels: Sequence[int], image_ids: Sequence[str]) -> 
         table = live.table
         if len(rows) == len(table.by_landmark):
             raise InputError(
-                f"that is all that the database of {job.run} has; leave a photo, or add others "
-                f"first: cairn add --run {job.run}"
+                "that is all that the database has; leave a photo, or add others first"
             )
         with writing_change(job.run) as folder:
             # An added photo may hide one of the index that has its id.
@@ -109,11 +110,12 @@ def _find_rows(live: Live, labels: Sequence[int], image_ids: Sequence[str]) -> N
     for label in labels:
         if not len(table.rows_of_landmark(label)):
             near = suggest_near(label, table.landmarks.tolist(), live.names)
-            raise InputError(f"the database has no photo of landmark {label}; {near}")
+            raise NotFoundError(f"the database has no photo of landmark {label}; {near}")
     rows = table.rows_of(image_ids)
     for place in np.flatnonzero(rows < 0)[:1].tolist():
-        near = _suggest_ids(image_ids[place], table)
-        raise InputError(f"the database has no photo '{printable(image_ids[place])}'; {near}")
+        wrong = image_ids[place][:MAX_ID]
+        near = _suggest_ids(wrong, table)
+        raise NotFoundError(f"the database has no photo '{printable(wrong)}'; {near}")
     of_labels = [table.rows_of_landmark(label) for label in labels]
     return np.unique(np.concatenate([rows, *of_labels]))
 

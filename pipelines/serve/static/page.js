@@ -48,12 +48,26 @@ function bar(share) {
 
 // ---- The API
 
+function keepToken(given) {
+  const fits = /^[\x21-\x7e]+$/.test(given); // no header can hold another
+  if (fits) sessionStorage.setItem("token", given);
+  return fits;
+}
+
 function takeToken() {
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
-  if (given) {
-    sessionStorage.setItem("token", given);
-    history.replaceState(null, "", location.pathname);
-  }
+  if (given === null) return;
+  keepToken(given);
+  history.replaceState(null, "", location.pathname);
+}
+
+async function askToken(problem) {
+  do {
+    $("token").value = "";
+    $("token-problem").textContent = problem;
+    if (!(await open($("ask-token")))) throw new Error("That needs the token of the server.");
+    problem = "A token has letters, digits and signs of ASCII alone, and no space.";
+  } while (!keepToken($("token").value.trim()));
 }
 
 function open(dialog) {
@@ -65,7 +79,7 @@ function open(dialog) {
 }
 
 async function call(path, options = {}) {
-  for (;;) {
+  for (let asked = false; ; asked = true) {
     const token = sessionStorage.getItem("token");
     const headers = { ...options.headers, ...(token && { Authorization: `Bearer ${token}` }) };
     let response;
@@ -74,14 +88,13 @@ async function call(path, options = {}) {
     } catch {
       throw new Error("The server cannot be reached; is it still running?");
     }
+    if (asked && response.status !== 401) list(); // it may have been refused before
     if (response.ok) return response;
+    const told = await response.json().catch(() => ({}));
     if (response.status === 401) {
-      $("token").value = "";
-      if (!(await open($("ask-token")))) throw new Error("That needs the token of the server.");
-      sessionStorage.setItem("token", $("token").value.trim());
+      await askToken(token ? told.error : "");
       continue;
     }
-    const told = await response.json().catch(() => ({}));
     throw new Error(told.error ?? `The server answered ${response.status}.`);
   }
 }
@@ -272,7 +285,9 @@ function showHistory() {
 
 // ---- What matches
 
+let comparing = 0; // number of the last comparison
 async function showMatch(entry, match) {
+  const number = ++comparing;
   $("match-title").textContent = match.name;
   $("match-note").textContent = "Comparing…";
   $("match-view").replaceChildren();
@@ -282,6 +297,7 @@ async function showMatch(entry, match) {
       ask("/v1/compare", entry, { image_id: match.image_id }),
       picture(match.image_id, "large"),
     ]);
+    if (number !== comparing) return;
     const lines = count(found.points.length, "matching point");
     $("match-note").textContent = !found.compared
       ? "This run compares no local features."
@@ -290,7 +306,7 @@ async function showMatch(entry, match) {
         : `${lines}: no more than chance gives. Photo ${match.image_id}.`;
     if (found.compared && entry.url) $("match-view").replaceChildren(drawMatch(entry, found, url));
   } catch (error) {
-    $("match-note").textContent = error.message;
+    if (number === comparing) $("match-note").textContent = error.message;
   }
 }
 
@@ -421,7 +437,8 @@ function listLandmark({ label, name, photos }) {
   button.addEventListener("click", async () => {
     $("confirm-title").textContent = `Remove ${title}, ${count(photos, "photo")}?`;
     if (!(await open($("confirm")))) return;
-    await change("Removing…", `/v1/landmarks/${label}`, { method: "DELETE" }, () => `Removed ${title}.`);
+    const removed = await change("Removing…", `/v1/landmarks/${label}`, { method: "DELETE" }, () => `Removed ${title}.`);
+    if (removed) $("search").focus({ preventScroll: true }); // the button goes
   });
   return element("li", {}, element("span", {}, title), element("span", { className: "number" }, count(photos, "photo")), button);
 }
