@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from embed.decode import DecodedImage, decode_image
+from embed.decode import DecodedImage
 from embed.head_scores import HeadScores
-from embed.image_file import ImageFile
 from embed.shards import Embeddings
 from pipelines.answers.live import load_live
+from pipelines.answers.photo import ImageSource, Photo
 from pipelines.artifacts import load_manifest
 from pipelines.runs.job import Job, open_job
 from pipelines.runs.recipe import Recipe
@@ -65,9 +65,9 @@ class DrawnDescriber:
     dim: int
     members: tuple[_Member, ...] = (_Member(),)
 
-    def decode(self, path: ImageFile) -> DecodedImage:
+    def decode(self, photo: ImageSource) -> DecodedImage:
         """Decode a photo as a run does."""
-        return decode_image(path, min_side=96)
+        return Photo.of(photo).decode(96, self.recipe.decode.max_pixels)
 
     def describe(
         self, images: Sequence[DecodedImage], names: Sequence[str]

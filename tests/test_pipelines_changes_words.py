@@ -127,7 +127,7 @@ def test_an_unknown_number_in_a_table_advises_a_column(tiny: Tiny, tmp_path: Pat
 def test_all_that_there_is_stays(tiny: Tiny) -> None:
     words = [word for label in range(6) for word in ("--label", label)]
     end = cairn("remove", *words, "--run", tiny.run)
-    assert f"add others first: cairn add --run {tiny.run}" in end.err
+    assert "add others first" in end.err
 
 
 def test_a_run_that_cannot_be_written_says_so(
