@@ -64,20 +64,13 @@ def check_shape(of: Sized, shape: tuple[int, ...], views: Views) -> None:
         )
 
 
-def describe_pixels(
-    engine: Engine, pixels: NDArray[np.uint8], views: Views = ONE_VIEW
-) -> tuple[NDArray[np.float32], HeadScores]:
-    """Describe and classify one decoded image [H, W, 3]; as Engine.describe, B = 1.
-
-    To be described as extract_all does, decode with the same min_side.
-    """
-    return engine.describe(_to_input(engine, pixels, views)[None], views)
-
-
 def describe_batch(
     engine: Engine, images: Sequence[NDArray[np.uint8]], views: Views = ONE_VIEW
 ) -> tuple[NDArray[np.float32], HeadScores]:
-    """Describe and classify decoded images [H, W, 3] of any sizes; as Engine.describe, B > 0."""
+    """Describe and classify decoded images [H, W, 3] of any sizes; as Engine.describe, B > 0.
+
+    To be described as extract_all does, decode with the same min_side.
+    """
     inputs = run_parallel(lambda pixels: _to_input(engine, pixels, views), images)
     vectors = np.empty((len(images), engine.dim), dtype=np.float32)
     scores: list[HeadScores] = []

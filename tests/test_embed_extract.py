@@ -14,7 +14,7 @@ from PIL import Image
 
 from embed.backbone import BackboneSpec
 from embed.decode import decode_image
-from embed.engine import describe_pixels
+from embed.engine import describe_batch
 from embed.errors import InputError
 from embed.extract import extract_all, extract_parts
 from embed.failure import Failure
@@ -67,7 +67,7 @@ def extract(
 def vector_of(
     model: DescriptorModel, pixels: np.ndarray, views: Views = ONE_VIEW
 ) -> NDArray[np.float32]:
-    return describe_pixels(TorchEngine(model), pixels, views)[0]
+    return describe_batch(TorchEngine(model), [pixels], views)[0]
 
 
 @pytest.mark.parametrize(("batch_size", "workers"), [(1, 0), (4, 0), (9, 0), (100, 2), (2, 2)])
@@ -379,12 +379,12 @@ def test_a_backbone_of_one_size_takes_no_fitted_images() -> None:
 
 def test_the_head_reads_the_mean_logit_of_the_views(model: DescriptorModel) -> None:
     pixels, views = photo(64, 64), Views(flip=True)
-    _, found = describe_pixels(TorchEngine(model, Doubler()), pixels, views)
+    _, found = describe_batch(TorchEngine(model, Doubler()), [pixels], views)
     batch = normalize(to_tensor(resize_image(pixels, 32))[None], model.spec.backbone)
     with torch.inference_mode():
         first = [model.features(view)[0, 0].item() for view in (batch, batch.flip(-1))]
     np.testing.assert_allclose(found.scores, [[np.mean(first), 2 * np.mean(first)]], rtol=1e-4)
-    assert describe_pixels(TorchEngine(model), pixels, views)[1].labels.shape == (1, 0)
+    assert describe_batch(TorchEngine(model), [pixels], views)[1].labels.shape == (1, 0)
 
 
 def test_head_scores_belong_to_the_images_that_could_be_read(
@@ -395,5 +395,5 @@ def test_head_scores_belong_to_the_images_that_could_be_read(
     )
     assert len(found.head) == len(found.positions) == len(paths) - len(BROKEN)
     pixels = decode_image(paths[3], min_side=32).pixels
-    _, alone = describe_pixels(TorchEngine(model, Doubler()), pixels)
+    _, alone = describe_batch(TorchEngine(model, Doubler()), [pixels])
     np.testing.assert_allclose(found.head.scores[2], alone.scores[0], atol=1e-5)

@@ -9,7 +9,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from embed.backbone import BackboneSpec
-from embed.engine import describe_pixel_regions, describe_pixels
+from embed.engine import describe_batch, describe_pixel_regions
 from embed.extract import extract_all
 from embed.images import ImageLoader
 from embed.model import DescriptorModel, ModelSpec
@@ -118,7 +118,7 @@ def test_a_region_is_described_as_a_photo_of_it_would_be(
     assert found.regions is not None and found.regions.shape == (2, 13, 8)
     np.testing.assert_allclose(np.linalg.norm(found.regions, axis=2), 1, atol=1e-5)
     for part, vector in zip(cut_regions(pixels, BOTH), found.regions[1], strict=True):
-        expected, _ = describe_pixels(TorchEngine(model), part, views)
+        expected, _ = describe_batch(TorchEngine(model), [part], views)
         np.testing.assert_allclose(vector, expected[0], atol=1e-5)
     alone = describe_pixel_regions(TorchEngine(model), pixels, BOTH, views)
     assert alone is not None

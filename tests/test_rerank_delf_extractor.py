@@ -10,7 +10,7 @@ from torch import Tensor
 
 from embed.backbone import Backbone, BackboneSpec, LastLayer
 from embed.decode import DecodedImage
-from embed.engine import describe_pixels
+from embed.engine import describe_batch
 from embed.model import DescriptorModel, ModelSpec, fingerprint_model
 from embed.torch_engine import TorchEngine
 from embed.views import ONE_VIEW, Views
@@ -115,7 +115,7 @@ def test_what_describes_an_image_finds_its_features_too(
 
     for seed, shape in enumerate(SHAPES):
         image = decoded(*shape, seed)
-        expected, _ = describe_pixels(TorchEngine(extractor.model), image.pixels, views)
+        expected, _ = describe_batch(TorchEngine(extractor.model), [image.pixels], views)
         with monkeypatch.context() as patched:
             patched.setattr(backbone, "forward", count)
             features, vector, _ = extractor.describe(image, views)
@@ -131,7 +131,7 @@ def test_a_fitted_image_shares_the_pass_of_a_square_alone(
     shape: tuple[int, int], passes: int, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extractor, image, views = make_extractor(name=name), decoded(*shape), Views(square="fit")
-    expected, _ = describe_pixels(TorchEngine(extractor.model), image.pixels, views)
+    expected, _ = describe_batch(TorchEngine(extractor.model), [image.pixels], views)
     run: list[torch.Size] = []
     backbone = type(extractor.model.backbone)
     forward = backbone.forward

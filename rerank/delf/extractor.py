@@ -129,7 +129,7 @@ class DelfExtractor:
 
         Returns:
             The features; the global descriptor [1, D], of length 1, and what the head says: those
-            of embed.extract.describe_pixels for the same image.
+            of embed.engine.describe_batch for the same image.
         """
         seen = to_tensor(views.resize(self.model, image.pixels))[None]
         height, width = seen.shape[-2:]
