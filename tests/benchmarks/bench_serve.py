@@ -1,13 +1,13 @@
 """How fast and how steady `cairn serve` answers, beside a server that asks one photo at a time.
 
-Reads a finished run and images of its dataset. Photos are added to a copy of the run and
-removed. Start to first answer; the warm answer at one client; 64 clients while the database changes
-every 2 s; and how many photos a second both servers answer, one beside the other, in turns.
+Reads a finished run and images of its dataset. The database of a copy is filled up with random
+descriptors; photos are added to it and removed. Start to first answer; the warm answer at one
+client; 64 clients while the database changes every 2 s; and how many photos a second are answered,
+beside the servers of plain_serve, in turns.
 """
 
 import argparse
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -22,6 +22,7 @@ from pathlib import Path
 import httpx2
 
 from pipelines.runs.job import open_job
+from tests.benchmarks.padded_run import copy_padded
 from tests.benchmarks.plain_serve import PORT_LINE
 from tests.servers import BEARER, TOKEN
 
@@ -29,31 +30,39 @@ CLIENTS = 64
 CHANGE_EVERY = 2.0  # seconds
 WARM = 60  # queries of one client
 TURNS = 3  # of both servers, of which the median ratio counts
+PLAIN = {"script": "the script people write", "api": "Recognizer, a photo at a time"}
 HEADERS = {"Content-Type": "image/jpeg"}
 
 
-def run(run_folder: Path, seconds: float = 60.0) -> str:
+def run(run_folder: Path, seconds: float = 60.0, descriptors: int = 100_000) -> str:
     """Return what was measured, in lines.
 
     Args:
         run_folder: a finished run; a copy of it is changed.
         seconds: of the 64 clients, and together of the turns.
+        descriptors: of the database.
     """
     job = open_job(None, run_folder, None, None)
     ids = job.dataset.load_split("test").ids[: WARM + 1]
     photos = [Path(str(job.dataset.locate(image_id))).read_bytes() for image_id in ids]
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         copied = Path(folder) / "run"
-        shutil.copytree(run_folder, copied)
+        lines = [
+            f"{copy_padded(run_folder, copied, descriptors)}; {job.recipe.rerank.candidates} "
+            "candidates re-ranked"
+        ]
         started = time.perf_counter()
         url, process = stack.enter_context(_serving("pipelines", "serve", "--run", copied))
         _ask(url, photos[0])
-        lines = [f"start to first answer: {time.perf_counter() - started:.2f} s"]
+        lines.append(f"start to first answer: {time.perf_counter() - started:.2f} s")
         lines.append(_measure_warm(url, photos))
         lines.append(_measure_load(url, process, photos, seconds))
-        plain, _ = stack.enter_context(_serving("tests.benchmarks.plain_serve", copied))
-        _ask(plain, photos[0])
-        lines.append(_compare(url, plain, photos, seconds / (2 * TURNS)))
+        servers = {"cairn serve": url}
+        for kind, name in PLAIN.items():
+            plain, _ = stack.enter_context(_serving("tests.benchmarks.plain_serve", kind, copied))
+            _ask(plain, photos[0])
+            servers[name] = plain
+        lines += _compare(servers, photos, seconds / (len(servers) * TURNS))
     return "\n".join(lines)
 
 
@@ -158,21 +167,22 @@ def _ask_in_parallel(
     return codes, took
 
 
-def _compare(url: str, plain: str, photos: Sequence[bytes], seconds: float) -> str:
-    ratios, rates = [], []
+def _compare(servers: dict[str, str], photos: Sequence[bytes], seconds: float) -> Iterator[str]:
+    """Yield how many photos each server answers a second; the first is beside each other."""
+    rates: dict[str, list[float]] = {name: [] for name in servers}
     for _ in range(TURNS):
-        answered = []
-        for each in (url, plain):
+        for name, url in servers.items():
             started = time.perf_counter()
-            codes, _ = _ask_in_parallel(each, photos, seconds, lambda: None)
-            answered.append(codes[200] / (time.perf_counter() - started))
-        rates.append(answered)
-        ratios.append(answered[0] / answered[1])
-    ours, theirs = (statistics.median(rate[side] for rate in rates) for side in (0, 1))
-    return (
-        f"photos a second, {CLIENTS} clients: {ours:.1f}, one at a time {theirs:.1f}; "
-        f"{statistics.median(ratios):.1f} times as many ({min(ratios):.1f} to {max(ratios):.1f})"
-    )
+            codes, _ = _ask_in_parallel(url, photos, seconds, lambda: None)
+            rates[name].append(codes[200] / (time.perf_counter() - started))
+    ours, *_ = rates.values()
+    for name, theirs in rates.items():
+        times = [own / other for own, other in zip(ours, theirs, strict=True)]
+        yield (
+            f"{name}: {statistics.median(theirs):.1f} photos a second, {CLIENTS} clients; "
+            f"cairn serve {statistics.median(times):.1f} times as many "
+            f"({min(times):.1f} to {max(times):.1f})"
+        )
 
 
 def _read_memory(process: int) -> float:
@@ -185,9 +195,10 @@ def main() -> None:
     """Print what was measured."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("--descriptors", type=int, default=100_000, help="%(default)s")
     parser.add_argument("--seconds", type=float, default=60.0, help="of load; %(default)s")
     chosen = parser.parse_args()
-    print(run(chosen.run, chosen.seconds))
+    print(run(chosen.run, chosen.seconds, chosen.descriptors))
 
 
 if __name__ == "__main__":
