@@ -4,14 +4,15 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from functools import partial
+from functools import lru_cache, partial
+from itertools import cycle
 from typing import Any, TypeVar
 
 import cv2
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 AHEAD = 16  # items a core that are done, or being done, beyond the one that is asked for
 
@@ -19,20 +20,33 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def run_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Return function(item) of all items, in their order; as map_parallel."""
+def run_parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Return function(item) of all items, in their order; as map_parallel.
+
+    A single item is computed here, and the libraries below keep all of their threads for it.
+    """
+    if len(items) == 1:
+        return [function(items[0])]
     return list(map_parallel(function, items))
 
 
-def map_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result]:
+def map_parallel(
+    function: Callable[[Item], Result], items: Iterable[Item], *, pinned: bool = False
+) -> Generator[Result]:
     """Yield function(item) of all items, in their order, one item a core.
 
     The libraries below (OpenCV, BLAS) release the interpreter and would each start threads of
     their own; with one thread each they do not wait for one another. However many items there are,
     few are in memory.
+
+    Args:
+        function: releases the interpreter for most of its time.
+        items: taken one by one.
+        pinned: each thread stays on one core. Threads that take the interpreter from one another
+            many times a millisecond are put on the same core by Linux: seen to halve the speed.
     """
     cores = os.cpu_count() or 1
-    made = map_ahead(function, items, threads=cores, ahead=AHEAD * cores)
+    made = map_ahead(function, items, threads=cores, ahead=AHEAD * cores, pinned=pinned)
     with _one_blas_thread(), closing(made):
         yield from made
 
@@ -44,6 +58,7 @@ def map_ahead(
     threads: int,
     ahead: int,
     one_core: bool = False,
+    pinned: bool = False,
 ) -> Generator[Result]:
     """Yield function(item) of each item, in their order, while threads make the next ones.
 
@@ -56,6 +71,7 @@ def map_ahead(
         threads: that make them; 0 makes each when it is asked for.
         ahead: items that are made, or being made, beyond the one that is asked for.
         one_core: torch starts no further threads for what the function computes.
+        pinned: see map_parallel.
     """
     if not threads:
         yield from map(function, items)
@@ -63,7 +79,15 @@ def map_ahead(
     pending: deque[Future[Result]] = deque()
     torch: Any = sys.modules.get("torch") if one_core else None  # a function without it needs none
     torch_threads = torch.get_num_threads() if torch else 0
-    pool = ThreadPoolExecutor(threads, initializer=torch and partial(torch.set_num_threads, 1))
+
+    def prepare(cores: Iterator[int]) -> None:
+        if torch:
+            torch.set_num_threads(1)
+        if pinned and hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, {next(cores)})
+
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    pool = ThreadPoolExecutor(threads, initializer=prepare, initargs=(cycle(allowed),))
     try:
         with one_opencv_thread():
             for item in items:
@@ -109,8 +133,14 @@ def _limit_opencv() -> Callable[[], None]:
 
 
 def _limit_blas() -> Callable[[], None]:
-    limits = threadpool_limits(1)
+    limits = _find_blas(len(sys.modules)).limit(limits=1)
     return lambda: limits.restore_original_limits()
+
+
+@lru_cache(maxsize=1)
+def _find_blas(modules: int) -> ThreadpoolController:
+    """Find the libraries that start threads, anew where there are other modules: 2 ms."""
+    return ThreadpoolController()
 
 
 one_opencv_thread, _one_blas_thread = _Shared(_limit_opencv), _Shared(_limit_blas)

@@ -3,12 +3,14 @@
 `faiss` is imported from here. The wheel's OpenBLAS is of 2021: a processor that it does not know
 gets kernels for SSE3, less than half as fast. So it is told which to take, by what the processor
 says it can do; OPENBLAS_CORETYPE in the environment wins. numpy's own OpenBLAS knows the processors
-of today: it is loaded before, and never sees what FAISS's is told. Reads /proc/cpuinfo.
+of today: it is loaded before, and never sees what FAISS's is told. FAISS's threads sleep while they
+wait for work: those that spin take the cores from whatever follows a search. Reads /proc/cpuinfo.
 """
 
 import importlib
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from typing import Any
 import numpy  # noqa: F401
 
 VARIABLE = "OPENBLAS_CORETYPE"
+WAITING = "OMP_WAIT_POLICY"
 # What the kernels of each kind are compiled for, the fastest first: OpenBLAS obeys without looking.
 NEEDED = {
     "SkylakeX": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx2", "fma"},
@@ -47,19 +50,21 @@ def _load() -> tuple[Any, str]:
 
     The environment stays as it was: processes that are started from here decide for themselves.
     """
-    before = os.environ.get(VARIABLE)
+    before = {name: os.environ.get(name) for name in (VARIABLE, WAITING)}
     # OpenBLAS takes an empty variable for a kind that it does not know, and the slowest kernels.
-    kind = before or ("" if "faiss" in sys.modules else pick_kernels(read_flags()))
-    if kind:
-        os.environ[VARIABLE] = kind
-    else:
-        os.environ.pop(VARIABLE, None)
+    kind = before[VARIABLE] or ("" if "faiss" in sys.modules else pick_kernels(read_flags()))
+    _set_environment({VARIABLE: kind or None, WAITING: before[WAITING] or "PASSIVE"})
     try:
         return importlib.import_module("faiss"), kind
     finally:
-        os.environ.pop(VARIABLE, None)
-        if before is not None:
-            os.environ[VARIABLE] = before
+        _set_environment(before)
+
+
+def _set_environment(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
 
 
 faiss, KERNELS = _load()

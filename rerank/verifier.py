@@ -3,11 +3,12 @@
 Knows no neighbours, labels or decisions. Reads a feature store; writes nothing.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from .settings import RerankSettings
 from .store import StoredFeatures
 from .verify import verify_candidates
 
-CHUNK = 10  # candidates verified at a time
+CHUNK = 10  # candidates verified at a time, at least
 INDEXES = 4  # aggregated, that are kept: that of a large class takes 100 MB and more
 
 Bools = NDArray[np.bool_]
@@ -32,7 +33,8 @@ Ints = NDArray[np.int64]
 
 # Returns the features of a query by its place in the batch; None where it has none.
 FindFeatures = Callable[[int], LocalFeatures | None]
-Task = tuple[tuple[int, ...], list[int]]
+Task = tuple[tuple[int, ...], Sequence[int]]  # queries of one photo, rows of the database
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +62,12 @@ class VerifiedImage:
     row: int  # of the database
     features: LocalFeatures
     verification: Verification
+
+
+def share_out(candidates: Sequence[Item]) -> list[Sequence[Item]]:
+    """Return the candidates of one query in chunks, two a core where there are enough."""
+    size = max(CHUNK, -(-len(candidates) // (2 * (os.cpu_count() or 1))))
+    return [candidates[start : start + size] for start in range(0, len(candidates), size)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +121,7 @@ class Verifier:
 
         tasks = self._list_tasks(ids, rows, candidates)
         meter.total += sum(len(images) for _, images in tasks)
-        with closing(map_parallel(verify, tasks)) as verified:
+        with closing(map_parallel(verify, tasks, pinned=True)) as verified:
             for count in meter.awaited(verified):
                 meter.advance(count)
 
@@ -154,12 +162,7 @@ class Verifier:
         if whole:
             # Queries of one class follow each other, as they share its index.
             return sorted(tasks, key=lambda task: task[1])
-        # In chunks, so that the candidates of one query, too, are shared among the cores.
-        return [
-            (queries, images[start : start + CHUNK])
-            for queries, images in tasks
-            for start in range(0, len(images), CHUNK)
-        ]
+        return [(queries, chunk) for queries, images in tasks for chunk in share_out(images)]
 
     def _load(self, rows: Sequence[int]) -> tuple[list[int], list[LocalFeatures]]:
         """Return those rows whose image has stored features, and these."""

@@ -5,9 +5,11 @@ both come from one pass of the network. Reads model/ of a run, or those of its m
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +18,7 @@ from classify_head.ensemble import combine_embeddings
 from embed.decode import DecodedImage
 from embed.engine import Engine, describe_batch, describe_pixel_regions
 from embed.head_scores import HeadScores
-from embed.parallel import run_parallel
+from embed.parallel import map_parallel
 from embed.settings import RegionSettings
 from embed.shards import Embeddings
 from embed.views import Views
@@ -64,6 +66,20 @@ class Describer:
 
 
 @dataclass(frozen=True, eq=False)
+class _Awaited(Sequence[LocalFeatures | None]):
+    """Features that are being found."""
+
+    future: Future[Sequence[LocalFeatures]]
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.future.result()[place]
+
+
+@dataclass(frozen=True, eq=False)
 class RunDescriber:
     """All models of a run, and what finds local features."""
 
@@ -78,7 +94,7 @@ class RunDescriber:
 
     def describe(
         self, images: Sequence[DecodedImage], names: Sequence[str], *, features: bool = True
-    ) -> tuple[Embeddings, list[LocalFeatures | None]]:
+    ) -> tuple[Embeddings, Sequence[LocalFeatures | None]]:
         """Describe decoded photos as the run does its images, and find their local features.
 
         Args:
@@ -87,27 +103,43 @@ class RunDescriber:
             features: False where local features are not asked for.
 
         Returns:
-            Embeddings of the B photos, and the features of each; None where the run compares none.
+            Embeddings of the B photos, and the features of each, for which whoever looks at them
+            waits; None where the run compares none.
         """
+        local = self._begin_extracting(images) if features else None
         described = [member.describe(images, tuple(names)) for member in self.members]
         parts = [embeddings for embeddings, _ in described]
-        found: list[LocalFeatures | None] = [None] * len(images)
+        found: Sequence[LocalFeatures | None] = [None] * len(images)
         if same_pass := next((each for _, each in described if each is not None), None):
-            found = [*same_pass]
-        elif self.extractor is not None and features:
-            found = [*self._extract(self.extractor, images)]
+            found = same_pass
+        elif local is not None:
+            found = local
         if not self.recipe.ensemble.members:
             return parts[0], found
         settings = self.recipe.ensemble
         return combine_embeddings(parts, settings.rule, settings.weights or None), found
 
-    @staticmethod
-    def _extract(
-        extractor: FeatureExtractor, images: Sequence[DecodedImage]
-    ) -> list[LocalFeatures]:
-        if extractor.batch_size > 1:
-            return extractor.extract_batch(images)
-        return run_parallel(extractor.extract, images)
+    def _begin_extracting(
+        self, images: Sequence[DecodedImage]
+    ) -> Sequence[LocalFeatures | None] | None:
+        """Find features while the network, and the search, leave cores idle.
+
+        None where there is nothing to find, or a network finds them as it describes.
+        """
+        extractor = self.extractor
+        if extractor is None or any(member.joint for member in self.members):
+            return None
+
+        def extract() -> Sequence[LocalFeatures]:
+            if extractor.batch_size > 1:
+                return extractor.extract_batch(images)
+            return list(map_parallel(extractor.extract, images))
+
+        return _Awaited(self._beside.submit(extract), len(images))
+
+    @cached_property
+    def _beside(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1, "features")
 
 
 def load_describer(run: Path, recipe: Recipe, *, engine: str = "") -> RunDescriber:

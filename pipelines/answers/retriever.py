@@ -78,8 +78,9 @@ class Retriever:
         # An excluded query counts all the same: otherwise the right label, and no other, would be
         # one image smaller than it is, and whatever is fitted on that would learn it.
         sizes = np.where(rows < 0, 0, self.database.rows.class_sizes(labels))
+        pool = self._pool_cosines(searched, NEAREST_OF_POOL), self._neighbor_pool(rows)
         geometry = Geometry.unknown(rows.shape)
-        if self.verifier is not None:
+        if self.verifier is not None:  # last: local features may still be being found
             self.verifier.verify(ids, rows, candidates, find_features, geometry, meter=meter)
         evidence = Evidence(
             ids,
@@ -89,8 +90,7 @@ class Retriever:
             geometry.residuals,
             geometry.overlaps,
             sizes,
-            self._pool_cosines(searched, NEAREST_OF_POOL),
-            self._neighbor_pool(rows),
+            *pool,
             head.labels,
             head.scores,
             self._score_landmarks(queries.vectors, excluded),

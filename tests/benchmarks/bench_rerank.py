@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from classify_head.submission import load_solution
-from embed.parallel import run_parallel
+from embed.parallel import map_parallel, run_parallel
 from pipelines.answers.open_run import open_features
 from pipelines.runs.job import Job, open_job
 from rerank.cosines import unit_rows
@@ -26,7 +26,7 @@ from rerank.features import LocalFeatures
 from rerank.matching import match_mutual
 from rerank.settings import RerankSettings
 from rerank.store import FeatureStore
-from rerank.verifier import CHUNK
+from rerank.verifier import share_out
 from rerank.verify import verify_candidates
 from tests.benchmarks.estimators import (
     Arrays,
@@ -170,14 +170,14 @@ def time_query(
         "plain float32": lambda query, chunk: count_plainly(query, chunk, settings),
         "as in a run": count,
     }
-    chunks = [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
+    chunks = share_out(images)
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     counts: dict[str, list[list[list[int]]]] = {name: [] for name in ways}
     for timed in (False, True):
         for query in queries:
             for name, way in ways.items():
                 started = time.perf_counter(), time.process_time()
-                found = run_parallel(partial(way, query), chunks)
+                found = list(map_parallel(partial(way, query), chunks, pinned=True))
                 if timed:
                     wall = time.perf_counter() - started[0]
                     spent[name].append((wall, time.process_time() - started[1]))
