@@ -7,11 +7,11 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import cv2
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 AHEAD = 16  # items a core that are done, or being done, beyond the one that is asked for
 
@@ -108,8 +108,14 @@ def _limit_opencv() -> Callable[[], None]:
     return partial(cv2.setNumThreads, threads)
 
 
+@lru_cache(maxsize=1)
+def _find_libraries(modules: int) -> ThreadpoolController:
+    """Find the libraries that have threads, which takes a millisecond or two: modules load them."""
+    return ThreadpoolController()
+
+
 def _limit_blas() -> Callable[[], None]:
-    limits = threadpool_limits(1)
+    limits = _find_libraries(len(sys.modules)).limit(limits=1)
     return lambda: limits.restore_original_limits()
 
 
