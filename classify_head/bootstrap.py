@@ -63,7 +63,7 @@ def percentile_interval(values: ArrayLike, level: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _draw(needed: NDArray[np.bool_], generator: np.random.Generator) -> NDArray[np.int64]:
+def _draw(needed: NDArray[np.bool_], generator: "np.random.Generator") -> NDArray[np.int64]:
     size = len(needed)
     while True:
         counts = np.bincount(generator.integers(size, size=size), minlength=size)

@@ -6,8 +6,6 @@ Arrays in, arrays out.
 import numpy as np
 from numpy.typing import NDArray
 
-from index.kernels import faiss
-
 from .label_scores import LabelScores
 
 Ints = NDArray[np.int64]
@@ -80,6 +78,8 @@ def nearest_centroids(
     if not len(queries) or not count:
         empty = np.empty((len(queries), count))
         return LabelScores(empty.astype(np.int64), empty)
+    from index.kernels import faiss  # .1 s, and few policies ask for centroids
+
     more = min(count + (without is not None), len(labels))
     cosines, places = faiss.knn(queries, centroids, more, metric=faiss.METRIC_INNER_PRODUCT)
     found, scores = labels[places], cosines.astype(np.float64)

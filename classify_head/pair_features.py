@@ -181,8 +181,7 @@ def _head_scores(evidence: Evidence, query: int, labels: NDArray[np.int64]) -> F
 
 def _choose_labels(of: LabelStrengths) -> NDArray[np.intp]:
     """Return the places of the best labels by each criterion, ascending."""
-    chosen = [
-        np.lexsort((of.labels, -values))[:LABELS_PER_CRITERION]
-        for values in (of.similarity, of.votes, of.inliers)
-    ]
-    return np.unique(np.concatenate(chosen))
+    chosen = np.zeros(len(of.labels), dtype=np.bool_)
+    for values in (of.similarity, of.votes, of.inliers):
+        chosen[np.lexsort((of.labels, -values))[:LABELS_PER_CRITERION]] = True
+    return np.flatnonzero(chosen)

@@ -132,15 +132,15 @@ def _limit_opencv() -> Callable[[], None]:
     return partial(cv2.setNumThreads, threads)
 
 
-def _limit_blas() -> Callable[[], None]:
-    limits = _find_blas(len(sys.modules)).limit(limits=1)
-    return lambda: limits.restore_original_limits()
-
-
 @lru_cache(maxsize=1)
-def _find_blas(modules: int) -> ThreadpoolController:
-    """Find the libraries that start threads, anew where there are other modules: 2 ms."""
+def _find_libraries(modules: int) -> ThreadpoolController:
+    """Find the libraries that have threads, which takes a millisecond or two: modules load them."""
     return ThreadpoolController()
+
+
+def _limit_blas() -> Callable[[], None]:
+    limits = _find_libraries(len(sys.modules)).limit(limits=1)
+    return lambda: limits.restore_original_limits()
 
 
 one_opencv_thread, _one_blas_thread = _Shared(_limit_opencv), _Shared(_limit_blas)

@@ -16,7 +16,6 @@ from embed.errors import InputError, MissingFileError
 from embed.files import writing
 from embed.mapped import BLOCK, GATHERED, gather, give_back, iterate_blocks
 
-from .kernels import faiss
 from .neighbors import Neighbors
 
 VECTORS, INDEX = "vectors.npy", "index.faiss"
@@ -24,6 +23,7 @@ MARGIN = 8  # rows that are looked at beyond the k asked for, in case some tie
 GPU_MOST = 2048  # rows that FAISS finds on a GPU for a query
 GPU_QUERIES = 256  # fewer are searched by the processor
 GPU_BYTES = 2 << 30  # of vectors, and of queries, that a GPU is sent at a time
+FEW_PRODUCTS = 1 << 16  # numpy is as fast, and FAISS need not be loaded, which takes .1 s
 # Where so many of all rows are candidates, all are compared.
 MOST_CANDIDATES = 0.25
 # Float16 storage moves the length of a vector by at most 1e-3.
@@ -175,6 +175,8 @@ class BaseIndex:
                 file.write(np.ascontiguousarray(block).data)
         if self.coarse is None:
             return [VECTORS]
+        from .kernels import faiss
+
         with writing(folder / INDEX) as temporary:
             faiss.write_index(self.coarse, str(temporary))
         return [VECTORS, INDEX]
@@ -211,6 +213,8 @@ def _read_index(path: Path) -> Any:
 
     Raises RuntimeError where FAISS cannot read it.
     """
+    from .kernels import faiss
+
     faiss.set_deserialization_vector_byte_limit(max(path.stat().st_size, 1 << 20))
     return faiss.read_index(str(path))
 
@@ -221,8 +225,14 @@ def _multiply(
     """Return the largest products [Q, count] and their rows, by a GPU where that is faster.
 
     A GPU is sent all vectors, which pays for many queries; more than GPU_MOST rows for a query it
-    cannot return, and the processor does that.
+    cannot return, and the processor does that. The few of a photo numpy does, in any order.
     """
+    if len(queries) * len(vectors) <= FEW_PRODUCTS:
+        products = queries @ vectors.T
+        rows = np.argpartition(-products, count - 1, axis=1)[:, :count]
+        return np.take_along_axis(products, rows, axis=1), rows
+    from .kernels import faiss
+
     inner = faiss.METRIC_INNER_PRODUCT
     if count <= GPU_MOST and len(queries) >= GPU_QUERIES and faiss.get_num_gpus():
         resources = faiss.StandardGpuResources()
@@ -245,6 +255,8 @@ def find_candidates(
 
 def _make_parameters(index: Any, parameters: Mapping[str, int], count: int) -> Any:
     """Return the parameters of a search in a FAISS index, and in those that it is made of."""
+    from .kernels import faiss
+
     index = faiss.downcast_index(index)
     if isinstance(index, faiss.IndexRefine):
         factor = parameters.get("k_factor", 1)

@@ -35,6 +35,18 @@ def test_copies_of_a_row_score_the_same_and_come_in_order() -> None:
     assert (found.scores[:, :60] == found.scores[:, :1]).all()
 
 
+def test_numpy_finds_what_faiss_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    xb: NDArray[np.float32] = np.repeat(random_rows(60, seed=0), 4, axis=0)
+    xq = random_rows(9, seed=1)
+    for k in (1, 30, 240):
+        monkeypatch.setattr(base, "FEW_PRODUCTS", xb.size)
+        few = BaseIndex(xb).search(xq, k)
+        monkeypatch.setattr(base, "FEW_PRODUCTS", 0)
+        many = BaseIndex(xb).search(xq, k)
+        np.testing.assert_array_equal(few.rows, many.rows)
+        np.testing.assert_array_equal(few.scores, many.scores)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_a_saved_index_is_opened_without_being_read(tmp_path: Path, dtype: type) -> None:
     xb, xq = random_rows(200, seed=0), random_rows(9, seed=1)

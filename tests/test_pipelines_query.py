@@ -17,9 +17,10 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from pipelines.answers.answer import Answer
 from pipelines.artifacts import FORMAT_VERSION, read_signed, write_signed
 from pipelines.recognizer import Recognizer
-from pipelines.reports.tables import print_answer
+from pipelines.reports.tables import open_console, print_answer
 from rerank.geometry import CHANCE_INLIERS
 from tests.conftest import Tiny
 from tests.datasets import LANDMARKS, QUERIES, SIDE, cairn, write_photo
@@ -130,6 +131,15 @@ def test_a_table_for_people(finished: Tiny, tmp_path: Path) -> None:
     assert "Thing 3 (3), confidence 0." in end.out
     assert "no known landmark: confidence" in end.out
     assert "another: Thing" in end.out
+
+
+def test_a_name_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    answer = Answer("photos/:cat:.jpg", 7, "The [old] :house:", 0.9, guess=7)
+    print_answer(answer, open_console())
+    assert capsys.readouterr().out == (
+        "photos/:cat:.jpg\n  The [old] :house: (7), confidence 0.900\n"
+        "  neighbour    landmark    similarity    inliers  \n"
+    )
 
 
 def test_chance_is_no_evidence_for_people_and_a_figure_for_programs(

@@ -28,7 +28,7 @@ from pipelines.runs.members import ensemble_fingerprint, list_members
 from pipelines.runs.recipe import Recipe
 from rerank.features import FeatureExtractor, LocalFeatures
 
-from .engines import open_engine
+from .engines import find_model, open_engine
 from .extractors import build_extractor
 from .photo import ImageSource, Photo
 
@@ -158,17 +158,24 @@ def load_describer(run: Path, recipe: Recipe, *, engine: str = "") -> RunDescrib
         extractor = build_extractor(run, recipe.rerank)
     if recipe.rerank.method == "delf":
         engine = TORCH
-    members, fingerprints = [], []
+    members = []
     for folder, settings in list_members(run, recipe).items():
         views, regions = Views.of(settings.embed), settings.embed.regions
-        found, fingerprint = open_engine(folder, engine or settings.embed.engine, views)
+        found, _ = open_engine(folder, engine or settings.embed.engine, views)
         joint = _join(extractor, found, views) if recipe.rerank.method == "delf" else None
         members.append(Describer(found, views, regions, joint))
-        fingerprints.append(fingerprint)
-    together = fingerprints[0]
-    if recipe.ensemble.members:
-        together = ensemble_fingerprint(fingerprints, recipe.ensemble)
-    return RunDescriber(tuple(members), extractor, recipe, together)
+    return RunDescriber(tuple(members), extractor, recipe, find_models(run, recipe))
+
+
+def find_models(run: Path, recipe: Recipe) -> str:
+    """Return the fingerprint of all models of a run together; none is loaded.
+
+    Raises:
+        MissingFileError: one is not there.
+    """
+    manifests = [find_model(folder)[1] for folder in list_members(run, recipe)]
+    found = [str(manifest.model["fingerprint"]) for manifest in manifests]
+    return ensemble_fingerprint(found, recipe.ensemble) if recipe.ensemble.members else found[0]
 
 
 def _join(extractor: FeatureExtractor | None, engine: Engine, views: Views) -> Joint | None:

@@ -24,7 +24,8 @@ from embed.graph import (
     read_graph_spec,
 )
 from embed.views import ONE_VIEW, Views
-from pipelines.artifacts import load_manifest
+from index.base import INDEX
+from pipelines.artifacts import Manifest, load_manifest
 from pipelines.runs.engines import HEAD_FILE, TORCH, pick_engine
 from pipelines.runs.integrity import intact_file
 from pipelines.runs.members import list_members
@@ -45,11 +46,27 @@ def begin_engines(run: Path, recipe: Recipe) -> None:
     """
     if recipe.rerank.method == "delf":  # torch finds its features in the pass that describes
         return
-    # It sets an environment variable while it loads FAISS, which a thread that compiles may read.
-    import index.kernels  # noqa: F401
+    if (run / "index" / INDEX).is_file():
+        # Sets an environment variable while it loads FAISS, which a thread that compiles may read.
+        import index.kernels  # noqa: F401
 
     for folder, settings in list_members(run, recipe).items():
         _find_graph(folder, settings.embed.engine, Views.of(settings.embed))
+
+
+def find_model(run: Path) -> tuple[Path, Manifest]:
+    """Return the folder of the model of a run, or of a member of an ensemble, and its manifest.
+
+    Raises:
+        MissingFileError: there is none.
+    """
+    folder = run / "model"
+    if folder.is_symlink():  # of an ensemble: that of its first member
+        folder = run / folder.readlink()
+    trained = load_manifest(folder)
+    if trained is None:
+        raise MissingFileError(f"no model in {folder}; run `cairn train` first")
+    return folder, trained
 
 
 def open_engine(
@@ -99,12 +116,7 @@ def _find_graph(
         The graph, or None; the fingerprint of the model; and why there is no graph, empty where
         none is asked for.
     """
-    folder = run / "model"
-    if folder.is_symlink():  # of an ensemble: that of its first member
-        folder = run / folder.readlink()
-    trained = load_manifest(folder)
-    if trained is None:
-        raise MissingFileError(f"no model in {folder}; run `cairn train` first")
+    folder, trained = find_model(run)
     fingerprint = str(trained.model["fingerprint"])
     name = pick_engine(setting, trained.model)
     if name == TORCH:

@@ -51,7 +51,7 @@ class Exclusion:
 
     def _rows(self, queries: slice, database: Database) -> Ints:
         landmarks = self.landmarks[queries]
-        left_out = np.unique(landmarks[landmarks >= 0]).tolist()
+        left_out = set(landmarks[landmarks >= 0].tolist())
         members = {label: database.rows.rows_of_landmark(label) for label in left_out}
         width = 1 + max(map(len, members.values()), default=0)
         listed = np.full((len(landmarks), width), -1, dtype=np.int64)

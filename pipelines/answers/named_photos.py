@@ -7,13 +7,13 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from embed.decode import ImageError
 from embed.errors import InputError, MissingFileError
-from embed.image_file import limit_bytes
 from pipelines.datasets.images import list_images
 
-from .photo import Photo
+if TYPE_CHECKING:
+    from .photo import Photo
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def _list_some(path: Path) -> list[Path]:
         return [path]  # which is answered by an error
 
 
-def open_photo(named: NamedPhoto, max_pixels: int, *, allow_private: bool = False) -> Photo:
+def open_photo(named: NamedPhoto, max_pixels: int, *, allow_private: bool = False) -> "Photo":
     """Return a photo; files are read later.
 
     Args:
@@ -87,6 +87,12 @@ def open_photo(named: NamedPhoto, max_pixels: int, *, allow_private: bool = Fals
     Raises:
         InputError: a URL could not be had, or standard input is too long.
     """
+    # They load OpenCV and Pillow, which take a tenth of a second that no list has need of.
+    from embed.decode import ImageError
+    from embed.image_file import limit_bytes
+
+    from .photo import Photo
+
     if isinstance(named, Path):
         return Photo.of(named)
     if named != STDIN:

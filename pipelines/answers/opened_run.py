@@ -38,7 +38,7 @@ from rerank.hulls import Box, convex_hull, inlier_points
 
 from .answer import Answer, Match, Point, RankedLabel, make_answers
 from .decision import Decision, at_precision, is_made, load_decision, read_made
-from .describer import RunDescriber, load_describer
+from .describer import RunDescriber, find_models, load_describer
 from .explanation import explain
 from .extras import make_extras
 from .further import add_further
@@ -109,11 +109,11 @@ class OpenedRun:
             )
         made = read_made(run)  # before: what is made while it is read is seen next
         recipe = make_recipe(recorded["settings"], str(run))
-        describer = load_describer(run, recipe, engine=engine)
-        indexed = open_retriever(run, recipe, describer.fingerprint, changes=False)
+        indexed = open_retriever(run, recipe, find_models(run, recipe), changes=False)
         decision = load_decision(run, recipe, indexed.database)
         if min_precision is not None:
             decision = at_precision(decision, run, min_precision)
+        describer = load_describer(run, recipe, engine=engine)  # last: it may wait for a thread
         opened = cls(
             run,
             data or find_data(run, recorded),

@@ -118,7 +118,7 @@ def query(
     read, or not be linked or described as asked for, while the others were; 2 if the command was
     not understood; 70 for a fault of Cairn.
     """
-    gc.disable()  # all that is imported stays: looking for garbage in it takes .1 s
+    gc.disable()  # all that is imported stays: looking for garbage in it takes .3 s
     try:
         from pipelines.answers.engines import begin_engines
         from pipelines.answers.named_photos import list_named
@@ -133,6 +133,7 @@ def query(
         from pipelines.recognizer import Recognizer
         from pipelines.reports.answer_outputs import AnswerOutputs, Form, Wanted, answer_named
     finally:
+        gc.freeze()
         gc.enable()
     recognizer = Recognizer.load(folder, min_precision=min_precision, data=find_moved(data, folder))
     form: Form = "json" if as_json else "csv" if as_csv else "table"

@@ -83,7 +83,7 @@ def serve(
     The page is at the address that is printed. Logs go to standard error. SIGTERM or Ctrl-C end it
     when what was accepted is answered, with exit status 0.
     """
-    gc.disable()  # all that is imported stays: looking for garbage in it takes .1 s
+    gc.disable()  # all that is imported stays: looking for garbage in it takes .3 s
     try:
         from pipelines.answers.engines import begin_engines
         from pipelines.runs.job import find_moved, pick_run, read_run
@@ -109,6 +109,7 @@ def serve(
         from pipelines.recognizer import Recognizer
         from pipelines.serve.server import make_server, open_socket
     finally:
+        gc.freeze()
         gc.enable()
     with open_socket(options) as listening:
         recognizer = Recognizer.load(

@@ -46,8 +46,8 @@ def escape(text: str) -> str:
 
 def open_console() -> Console:
     """Return a console that prints to standard output; in a pipe, lines are as long as need be."""
-    console = Console()
-    return console if console.is_terminal else Console(width=PIPED_WIDTH)
+    console = Console(emoji=False)  # a name may have :house: in it
+    return console if console.is_terminal else Console(emoji=False, width=PIPED_WIDTH)
 
 
 def make_table(*columns: str) -> Table:

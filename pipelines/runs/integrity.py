@@ -11,7 +11,6 @@ from functools import lru_cache
 from pathlib import Path
 
 from embed.errors import InputError, MissingFileError
-from embed.sealed import BrokenSealError, read_seal
 from pipelines.artifacts import (
     FileRecord,
     Manifest,
@@ -102,6 +101,8 @@ def find_damage(path: Path, record: FileRecord, *, whole: bool = False) -> str:
         return finding
     if record.seal is None or whole:
         return "" if hash_settled(path) == record.sha256 else "its sha256 is not its manifest's"
+    from embed.sealed import BrokenSealError, read_seal  # Arrow takes .1 s to load
+
     try:
         return "" if read_seal(path) == record.seal else "its seal is not its manifest's"
     except BrokenSealError as error:
