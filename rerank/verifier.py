@@ -33,7 +33,7 @@ Ints = NDArray[np.int64]
 
 # Returns the features of a query by its place in the batch; None where it has none.
 FindFeatures = Callable[[int], LocalFeatures | None]
-Task = tuple[tuple[int, ...], Sequence[int]]  # queries of one photo, rows of the database
+Task = tuple[tuple[int, ...], list[int]]  # queries of one photo, rows of the database
 Item = TypeVar("Item")
 
 
@@ -64,7 +64,7 @@ class VerifiedImage:
     verification: Verification
 
 
-def share_out(candidates: Sequence[Item]) -> list[Sequence[Item]]:
+def share_out(candidates: list[Item]) -> list[list[Item]]:
     """Return the candidates of one query in chunks, two a core where there are enough."""
     size = max(CHUNK, -(-len(candidates) // (2 * (os.cpu_count() or 1))))
     return [candidates[start : start + size] for start in range(0, len(candidates), size)]

@@ -1,5 +1,6 @@
 """Items are made ahead in threads: in order, few at a time, and none after the end."""
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ import cv2
 import pytest
 import torch
 
-from embed.parallel import map_ahead
+from embed.parallel import map_ahead, map_parallel, run_parallel
 
 
 @pytest.mark.parametrize("threads", [0, 1, 3])
@@ -64,3 +65,29 @@ def test_torch_starts_no_threads_within_those_of_one_core_each() -> None:
         assert list(later) == [3] * 4
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_single_item_is_computed_by_the_thread_that_asks_with_all_threads_below() -> None:
+    def look(_: int) -> tuple[int, int]:
+        return threading.get_ident(), cv2.getNumThreads()
+
+    assert run_parallel(look, [0]) == [(threading.get_ident(), cv2.getNumThreads())]
+    assert {threads for _, threads in run_parallel(look, range(4))} == {1}
+    assert run_parallel(look, []) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="threads have no affinity here")
+def test_pinned_threads_have_a_core_each_and_no_other_thread_has() -> None:
+    allowed = os.sched_getaffinity(0)
+    together = threading.Barrier(min(len(allowed), os.cpu_count() or 1))
+
+    def look(_: int) -> tuple[int, frozenset[int]]:
+        together.wait(20)
+        return threading.get_ident(), frozenset(os.sched_getaffinity(0))
+
+    found = dict(map_parallel(look, range(together.parties), pinned=True))
+    assert sorted(map(len, found.values())) == [1] * together.parties
+    assert frozenset.union(*found.values()) <= allowed
+    assert len(set(found.values())) == together.parties
+    assert os.sched_getaffinity(0) == allowed
+    assert {frozenset(allowed)} == {cores for _, cores in map_parallel(look, range(together.parties))}

@@ -69,3 +69,21 @@ def test_an_empty_variable_is_none() -> None:
 def test_what_the_user_has_set_wins_and_stays() -> None:
     found = load(OPENBLAS_CORETYPE="Nehalem")
     assert found["chosen"] == found["after"] == "Nehalem"
+
+
+@pytest.mark.parametrize("set_before", [None, "ACTIVE"])
+def test_its_threads_sleep_while_they_wait_unless_the_user_says_otherwise(
+    set_before: str | None,
+) -> None:
+    what = (
+        "import importlib, os; load = importlib.import_module; seen = []\n"
+        "def look(name): seen.append(os.environ.get('OMP_WAIT_POLICY')); return load(name)\n"
+        "importlib.import_module = look\n"
+        "import index.kernels; print(*seen, os.environ.get('OMP_WAIT_POLICY'))"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_WAIT_POLICY": set_before} if set_before else {}
+    run = subprocess.run(
+        [sys.executable, "-c", what], capture_output=True, text=True, env=environment, check=True
+    )
+    assert run.stdout.split() == [set_before or "PASSIVE", str(set_before)]

@@ -1,10 +1,12 @@
 """A photo is described the same whoever asks, and no network, hash or decoding is done twice."""
 
 import shutil
+import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from PIL import Image
 
 from embed import decode
 from embed.backbone import BackboneSpec
+from embed.decode import DecodedImage
 from embed.images import ImageLoader
 from embed.model import DescriptorModel, ModelSpec
 from embed.views import Views
@@ -25,6 +28,7 @@ from pipelines.runs.decoding import decode_side
 from pipelines.runs.recipe import Recipe, load_recipe, make_recipe
 from pipelines.runs.recipe_files import list_recipes
 from rerank.delf import extractor as delf_extractor
+from rerank.features import FeatureExtractor, LocalFeatures
 from tests.conftest import Tiny
 from tests.datasets import DELF, cairn, make_recipe_file, texture
 
@@ -91,6 +95,28 @@ def test_a_query_is_described_as_by_embed_and_features(asked: Tiny) -> None:
         atol = 1e-6 if recipe.rerank.method == "sift" else 1e-3
         first, second = (found.descriptors.astype(np.float32) for found in (features, expected))
         np.testing.assert_allclose(first, second, atol=atol)
+
+
+def test_descriptors_are_there_while_local_features_are_still_looked_for(finished: Tiny) -> None:
+    loaded = load_describer(finished.run, load_recipe(str(finished.recipe)))
+    looked = threading.Event()
+
+    class Slow:
+        """Finds features once it may, or fails."""
+
+        batch_size = 2
+
+        def extract_batch(self, images: Sequence[DecodedImage]) -> list[LocalFeatures]:
+            assert looked.wait(20)
+            raise RuntimeError("no features")
+
+    describer = replace(loaded, extractor=cast(FeatureExtractor, Slow()))
+    image = describer.decode(next((finished.data / "images").glob("*.jpg")))
+    embeddings, features = describer.describe([image], ["one"])
+    assert len(embeddings.vectors) == len(features) == 1
+    looked.set()
+    with pytest.raises(RuntimeError, match="no features"):
+        features[0]
 
 
 class Counts:

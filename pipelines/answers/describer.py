@@ -70,10 +70,10 @@ class _Awaited(Sequence[LocalFeatures | None]):
     """Features that are being found."""
 
     future: Future[Sequence[LocalFeatures]]
-    count: int
+    images: int
 
     def __len__(self) -> int:
-        return self.count
+        return self.images
 
     def __getitem__(self, place: Any) -> Any:
         return self.future.result()[place]
