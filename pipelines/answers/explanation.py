@@ -82,10 +82,10 @@ def explain_fusion(
         seen = abs(without - answer.confidence) >= SEEN
         # Where nothing changes what is seen, it is told what made a yes, or a no.
         if seen or sure == (logit > 0):
-            told = ", ".join(phrases[each.feature](each.value) for each in together[:NAMED])
-            told += f" ({without:.3f} without)" if seen else ""
-            (raising if logit > 0 else lowering).append((abs(logit), told))
-    most = [told for _, told in sorted(raising, reverse=True)[:NAMED]]
+            said = ", ".join(phrases[each.feature](each.value) for each in together[:NAMED])
+            said += f" ({without:.3f} without)" if seen else ""
+            (raising if logit > 0 else lowering).append((abs(logit), said))
+    most = [said for _, said in sorted(raising, reverse=True)[:NAMED]]
     source = f"comes most of all from {', then '.join(most)}" if most else "rests on little"
     lowered = f"What lowers it most is {max(lowering)[1]}" if lowering else "Nothing lowers it much"
     if answer.label is None and math.isfinite(threshold):
