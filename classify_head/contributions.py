@@ -1,7 +1,7 @@
 """Say what each number that is known of a label adds to its confidence. Arrays in, records out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,14 +41,15 @@ def find_contributions(
 
 
 def confidence_without(
-    model: CalibratedFusion, contributions: Sequence[Contribution], left_out: str
+    model: CalibratedFusion, contributions: Sequence[Contribution], left_out: Collection[str]
 ) -> float:
-    """Return what the confidence would be if a feature were 0, which says nothing.
+    """Return what the confidence would be if some features were 0, which says nothing.
 
     >>> model = CalibratedFusion(("similarity", "pool"), (4.0, -2.0), 0.0)
     >>> known = [Contribution("similarity", 0.5, 2.0), Contribution("pool", 1.0, -2.0)]
-    >>> [round(confidence_without(model, known, name), 3) for name in ("similarity", "pool", "")]
-    [0.119, 0.881, 0.5]
+    >>> without = [["similarity"], ["pool"], [], ["similarity", "pool"]]
+    >>> [round(confidence_without(model, known, names), 3) for names in without]
+    [0.119, 0.881, 0.5, 0.5]
     """
-    logit = model.intercept + sum(c.logit for c in contributions if c.feature != left_out)
+    logit = model.intercept + sum(c.logit for c in contributions if c.feature not in left_out)
     return 1 / (1 + math.exp(-min(max(logit, -500), 500)))

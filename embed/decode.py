@@ -14,6 +14,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from io import BytesIO
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
@@ -95,10 +97,11 @@ def _read_png(data: bytes, min_side: int | None, max_pixels: int) -> DecodedImag
     width, height, depth = struct.unpack_from(">IIB", data, 16)
     check_size((width, height), max_pixels)
     chunks = list(_png_chunks(data))
+    view = memoryview(data)  # whose parts are no copies
     # Without animation chunks Pillow reads the first frame, and cannot warn about them.
-    kept = [data[start:end] for kind, start, end in chunks if kind in _PNG_KEPT]
+    kept = [view[start:end] for kind, start, end in chunks if kind in _PNG_KEPT]
     exif = [data[start + 8 : end - 4] for kind, start, end in chunks if kind == b"eXIf"]
-    image = PngImageFile(BytesIO(data[:8] + b"".join(kept)))
+    image = PngImageFile(BytesIO(b"".join([view[:8], *kept])))
     if image.size != (width, height):
         raise ImageError("corrupt", "has two image headers")
     transparent = image.info.get("transparency")
@@ -106,12 +109,12 @@ def _read_png(data: bytes, min_side: int | None, max_pixels: int) -> DecodedImag
         image.info["transparency"] = tuple(value >> 8 for value in transparent)
     elif isinstance(transparent, int) and image.mode == "L":  # Pillow scales 2 and 4 bits to 8
         image.info["transparency"] = transparent * 255 // (2**depth - 1)
-    image.load()
-    return finish(to_rgb(image), exif[0] if exif else b"", (width, height))
+    return finish(_take_pixels(image), exif[0] if exif else b"", (width, height))
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Yield (kind, start, end) of each chunk to IEND, checksums of the critical ones verified."""
+    view = memoryview(data)
     start, kind, count = 8, b"", 0
     while kind != b"IEND":
         count += 1
@@ -122,7 +125,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         if end > len(data):
             raise ImageError("truncated", f"{len(data)} bytes, chunk {kind!r} ends at {end}")
         checksum = int.from_bytes(data[end - 4 : end])
-        if kind[:1].isupper() and zlib.crc32(data[start + 4 : end - 4]) != checksum:
+        if kind[:1].isupper() and zlib.crc32(view[start + 4 : end - 4]) != checksum:
             raise ImageError("corrupt", f"wrong checksum in chunk {kind!r} at byte {start}")
         yield kind, start, end
         start = end
@@ -137,8 +140,15 @@ def _read_webp(data: bytes, min_side: int | None, max_pixels: int) -> DecodedIma
     image = WebPImageFile(BytesIO(data[:stated]))
     if image.size != size:
         raise ImageError("corrupt", f"header says {size}, content {image.size}")
+    return finish(_take_pixels(image), image.info.get("exif", b""), size)
+
+
+def _take_pixels(image: PngImageFile | WebPImageFile) -> NDArray[np.uint8]:
+    """Return [H, W, 3], and free what Pillow holds: turning them takes as much again."""
     image.load()
-    return finish(to_rgb(image), image.info.get("exif", b""), size)
+    pixels = to_rgb(image)
+    image.close()
+    return pixels
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

@@ -37,6 +37,7 @@ _TURNS = {
     7: (True, -1),
     8: (True, 0),
 }
+BAND = 1 << 20  # pixels that are converted at a time
 MAX_PARTS = 100_000  # segments or chunks; 50 megapixels in the usual 8 kB chunks take 20,000
 
 
@@ -97,12 +98,12 @@ def _orientation(exif: bytes) -> int:
 
 
 def finish(pixels: NDArray[np.uint8], exif: bytes, size: tuple[int, int]) -> DecodedImage:
-    """Turn stored pixels [H, W, 3] upright; size is (width, height) as they are stored."""
+    """Turn stored pixels [H, W, 3], which may change, upright; size is their (width, height)."""
     exchanged, mirrored = _TURNS.get(_orientation(exif), (False, None))
     if exchanged:
         pixels, size = np.asarray(cv2.transpose(pixels), dtype=np.uint8), size[::-1]
     if mirrored is not None:
-        pixels = np.asarray(cv2.flip(pixels, mirrored), dtype=np.uint8)
+        cv2.flip(pixels, mirrored, dst=pixels)  # in place: large photos take memory enough
     return DecodedImage(pixels, size)
 
 
@@ -114,14 +115,25 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     """
     if image.mode in ("I", "F"):
         raise ImageError("unsupported_format", f"has values of 32 bits (mode {image.mode})")
+    width, height = image.size
+    pixels = np.empty((height, width, 3), dtype=np.uint8)
+    rows = max(1, BAND // width)  # each conversion copies what it converts, some of them thrice
+    for top in range(0, height, rows):
+        band = image.crop((0, top, width, min(top + rows, height)))
+        pixels[top : top + rows] = _band_to_rgb(band)
+    return pixels
+
+
+def _band_to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """Convert some rows of an image, [H, W, 3] or [H, W, 1] where they are grey."""
     if image.mode.startswith("I;16"):
         wide = np.asarray(image)
         grey = (wide >> 8).astype(np.uint8)
         grey[wide == image.info.get("transparency", -1)] = 255
-        return np.stack([grey] * 3, axis=2)
+        return grey[:, :, None]
     if not image.has_transparency_data:
-        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     image = image.convert("RGBA")
     white = Image.new("RGB", image.size, "white")
     white.paste(image, mask=image.getchannel("A"))
-    return np.array(white)
+    return np.asarray(white)

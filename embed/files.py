@@ -25,12 +25,18 @@ def writing(path: Path, temporary: Path | None = None, *, sync: bool = True) -> 
         sync: False does not wait for the disk: after a loss of power the file may be empty.
 
     Raises:
-        InputError: a folder or a device has this name, or no file can be made there.
+        InputError: a folder or a device has this name, or no file or folder can be made there.
     """
     if path.exists() and not path.is_file():  # os.replace would take a device away
         kind = "a folder" if path.is_dir() else "no regular file"
         raise InputError(f"{path} is {kind}; name another file, or move that away")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if is_disk_full(error):
+            raise
+        reason = os.strerror(error.errno or 0).lower()
+        raise InputError(f"{path.parent} cannot be made ({reason}); name another file") from error
     if temporary is None:
         for stray in path.parent.glob(f".{glob.escape(path.name)}.*.tmp{glob.escape(path.suffix)}"):
             stray.unlink(missing_ok=True)

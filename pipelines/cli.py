@@ -47,6 +47,13 @@ from pipelines.commands import (
 )
 
 GOES_ON = "interrupted; the same command goes on from here"
+ANEW = "interrupted; the same command begins anew"
+# What was made before Ctrl-C is not made again by these.
+RESUMED = frozenset(
+    {"discover", "run", "train", "embed", "index", "submit"}
+    | {f"data {source}" for source in ("demo", "folders", "urls", "files", "gldv2", "revisited")}
+    | {"data check", "data balance", "data clean"}
+)
 MAKE, QUERY, EVALUATE = "Make a run, stage by stage", "Query", "Evaluate"
 SHARE = "Hand a run on"
 CHANGE = "Change what is known, without training"
@@ -234,18 +241,31 @@ def run_command() -> None:
     app(prog_name="cairn")
 
 
+def say_interrupted(arguments: Sequence[str]) -> str:
+    """Return what Ctrl-C says at last: whether the same command goes on.
+
+    >>> say_interrupted(["data", "urls", "train.csv"]) == GOES_ON
+    True
+    >>> say_interrupted(["query", "train"]) == ANEW
+    True
+    """
+    names = {" ".join(arguments[:count]) for count in (1, 2)}
+    return GOES_ON if names & RESUMED else ANEW
+
+
 def main() -> None:
     """Run the command line: a process.
 
     Exit status 1: what was given has to be mended, and standard error says how. 2: the command was
     not understood. 70: a fault of Cairn. 130: interrupted.
     """
-    end_when_interrupted(GOES_ON)
+    message = say_interrupted(sys.argv[1:])
+    end_when_interrupted(message)
     try:
         run_command()
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            end_interrupted(GOES_ON)
+            end_interrupted(message)
         raise
     except KeyboardInterrupt:
-        end_interrupted(GOES_ON)
+        end_interrupted(message)

@@ -4,14 +4,17 @@ The command line, the pages and the server ask this class, and nothing beside it
 and photos; `add` and `remove` write changes of its database.
 """
 
+import operator
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex, TypeVar, overload
+
+import numpy as np
 
 from pipelines.answers.answer import Answer, Match
 from pipelines.answers.opened_run import OpenedRun, PhotoComparison
@@ -26,6 +29,31 @@ if TYPE_CHECKING:  # what changes a database is imported when it is asked for: i
 Result = TypeVar("Result")
 TOGETHER = 16  # photos that are answered at a time: more are no faster, and take memory
 TRIES = 10  # of asking while others put changes into one
+
+
+def _check_whole(number: SupportsIndex, name: str) -> int:
+    """Return a whole number, also one of numpy; raise TypeError for what is none."""
+    try:
+        if isinstance(number, bool | np.bool_):  # an int to Python, and a slip of whoever calls
+            raise TypeError
+        return operator.index(number)
+    except TypeError:
+        raise TypeError(f"{name} is {number!r}; it is a whole number") from None
+
+
+def _list(given: object) -> list[Any]:
+    """Return several things as a list, and one, as a text is, as a list of it."""
+    if isinstance(given, Iterable) and not isinstance(given, str | bytes):
+        return [*given]
+    return [given]
+
+
+def _check_count(number: SupportsIndex, name: str, *, least: int) -> int:
+    """Return a whole number that is not too small. Raises TypeError or ValueError."""
+    count = _check_whole(number, name)
+    if count < least:
+        raise ValueError(f"{name} is {count}; it is {least} or more")
+    return count
 
 
 @dataclass(frozen=True)
@@ -93,17 +121,19 @@ class Recognizer:
 
     @overload  # a str is a sequence of str, too, and is one photo
     def recognize(  # type: ignore[overload-overlap]
-        self, image: ImageSource, *, neighbors: int = 5, box: Box | None = None
+        self, image: ImageSource, *, neighbors: SupportsIndex = 5, box: Box | None = None
     ) -> Answer: ...
 
     @overload
-    def recognize(self, image: Sequence[ImageSource], *, neighbors: int = 5) -> list[Answer]: ...
+    def recognize(
+        self, image: Sequence[ImageSource], *, neighbors: SupportsIndex = 5
+    ) -> list[Answer]: ...
 
     def recognize(
         self,
         image: ImageSource | Sequence[ImageSource],
         *,
-        neighbors: int = 5,
+        neighbors: SupportsIndex = 5,
         box: Box | None = None,
     ) -> Answer | list[Answer]:
         """Say which landmark is in a photo, or in each of several.
@@ -121,11 +151,11 @@ class Recognizer:
 
         Raises:
             InputError: a file of the run is damaged.
-            TypeError: what is given is no image.
-            ValueError: an array is of another shape or type, or `neighbors` is below 0.
+            TypeError: what is given is no image, no box, or no whole number.
+            ValueError: an array is of another shape or type, the box holds no pixel, or `neighbors`
+                is below 0.
         """
-        if neighbors < 0:
-            raise ValueError(f"neighbors is {neighbors}; it is 0 or more")
+        neighbors = _check_count(neighbors, "neighbors", least=0)
         if is_image(image):
             (answer,) = self._answer([Photo.of(image, box=box)], neighbors)
             return answer
@@ -133,7 +163,7 @@ class Recognizer:
             raise TypeError("a box is of a single photo; give several as Photo.of(photo, box=...)")
         return self._answer([Photo.of(each) for each in list_images(image)], neighbors)
 
-    def neighbors(self, image: ImageSource, k: int = 10) -> list[Match]:
+    def neighbors(self, image: ImageSource, k: SupportsIndex = 10) -> list[Match]:
         """Return the k nearest database photos by descriptors alone, the nearest first.
 
         Args:
@@ -142,10 +172,10 @@ class Recognizer:
 
         Raises:
             ImageError: the photo cannot be read.
+            TypeError: k is no whole number.
             ValueError: k is below 1.
         """
-        if k < 1:
-            raise ValueError(f"k is {k}; it is 1 or more")
+        k = _check_count(k, "k", least=1)
         photo = Photo.of(image)
         return self._ask(lambda opened: opened.find_neighbors(photo, k))
 
@@ -172,7 +202,7 @@ class Recognizer:
     def add(
         self,
         images: ImageSource | Sequence[ImageSource],
-        label: int | None = None,
+        label: SupportsIndex | None = None,
         name: str | None = None,
     ) -> "Addition":
         """Add photos of one landmark to the database; nothing is trained.
@@ -182,11 +212,13 @@ class Recognizer:
 
         Args:
             images: one, or a list, as recognize takes them; a path may be a folder of photos.
-            label: of the landmark, which may be new; None for that of the name, or the next free.
-            name: of the landmark; a new one needs it.
+            label: of the landmark, which may be new, a whole number; None for that of the name, or
+                the next free.
+            name: of the landmark, kept on one line; a new one needs it.
 
         Raises:
             InputError: label and name go with no landmark or with two, or no photo can be read.
+            TypeError: there is neither, or the label is no whole number, or the name no text.
         """
         from pipelines.sources.new_photos import list_of_one
         from pipelines.stages.add import add_photos
@@ -194,6 +226,9 @@ class Recognizer:
 
         if label is None and name is None:
             raise TypeError("say what the photos show: a label, a name, or both")
+        label = None if label is None else _check_whole(label, "label")
+        if not isinstance(name, str | None):
+            raise TypeError(f"name is {name!r}; it is a text, and a number is a label")
         job = self._job
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder, "photos")  # ids begin with its name
@@ -208,19 +243,25 @@ class Recognizer:
         return added
 
     def remove(
-        self, label: int | Sequence[int] = (), images: str | Sequence[str] = ()
+        self,
+        label: SupportsIndex | Iterable[SupportsIndex] = (),
+        images: str | Iterable[str] = (),
     ) -> "Removal":
         """Remove photos from the database: all of some landmarks, and those of some ids.
 
         Raises:
             NotFoundError: the database has none of a landmark, or no such photo.
             InputError: nothing would be left.
+            TypeError: nothing is named, a label is no whole number, or an id no text.
         """
         from pipelines.stages.compact import compact_if_many
         from pipelines.stages.remove import remove_photos
 
-        labels = [label] if isinstance(label, int) else list(label)
-        ids = [images] if isinstance(images, str) else list(images)
+        labels = [_check_whole(each, "label") for each in _list(label)]
+        ids = _list(images)
+        for each in ids:
+            if not isinstance(each, str):
+                raise TypeError(f"images has {each!r}; an id is a text, as a Match has it")
         if not (labels or ids):
             raise TypeError("say what goes: a label, or ids of images")
         job = self._job

@@ -12,6 +12,7 @@ import pytest
 # networks wait for one another more than they compute (measured: 395 s of processor time, not 85).
 os.environ["OMP_NUM_THREADS"] = "1"
 
+from pipelines.artifacts import read_signed, write_signed
 from tests.datasets import Finished, cairn, make_dataset, make_recipe_file, options
 
 # How long an example takes says how busy the machine is.
@@ -37,6 +38,17 @@ class Tiny:
     def submit(self, *more: str) -> Finished:
         """Do the whole job."""
         return cairn("submit", *self.options, *more)
+
+    def copy_to(self, folder: Path) -> "Tiny":
+        """Return a copy whose run says that it is of the copied dataset and recipe."""
+        copied = Tiny(folder / "data", folder / "tiny.toml", folder / "run")
+        shutil.copytree(self.data, copied.data)
+        shutil.copytree(self.run, copied.run)
+        shutil.copy(self.recipe, copied.recipe)
+        recorded = read_signed(copied.run / "run.json")
+        changed = {"data": str(copied.data), "recipe": str(copied.recipe)}
+        write_signed({**recorded, **changed}, copied.run / "run.json")
+        return copied
 
 
 @pytest.fixture(scope="session")

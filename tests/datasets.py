@@ -200,6 +200,13 @@ def cairn(*arguments: object) -> Finished:
     return Finished(status, out.getvalue(), err.getvalue())
 
 
+def query_json(run: Path, photos: Path, *more: object) -> str:
+    """Return what `cairn query --json` prints of photos."""
+    end = cairn("query", photos, "--run", run, "--json", *more)
+    assert end.status == 0, end.err
+    return end.out
+
+
 def list_commands() -> dict[str, Any]:
     """Return every command by what is typed for it: `submit`, `data demo`."""
 

@@ -39,5 +39,5 @@ def test_without_a_feature_is_a_model_whose_weight_of_it_is_0() -> None:
         weights[place] = 0.0
         without = CalibratedFusion(FALLBACK.features, tuple(weights), FALLBACK.intercept)
         other = find_contributions(without, evidence, 0, label)
-        expected = confidence_without(without, other, "")
-        assert confidence_without(FALLBACK, found, name) == pytest.approx(expected)
+        expected = confidence_without(without, other, [])
+        assert confidence_without(FALLBACK, found, [name]) == pytest.approx(expected)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from embed.errors import InputError
 from embed.files import is_disk_full, writing
 
 
@@ -65,6 +66,17 @@ def test_the_disk_is_waited_for_before_the_file_has_its_name(
     with writing(path, sync=sync) as temporary:
         temporary.write_text("a")
     assert named == ([False] if sync else [])
+
+
+@pytest.mark.parametrize("above", ["file", "file/deeper", "/proc/nowhere"])
+def test_a_folder_that_cannot_be_made_is_named(above: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    path = tmp_path / above / "a.txt"
+    with (
+        pytest.raises(InputError, match=rf"{above} cannot be made \(.*\); name another"),
+        writing(path),
+    ):
+        pass
 
 
 def test_writing_without_a_file_is_an_error(tmp_path: Path) -> None:

@@ -8,121 +8,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from numpy.typing import NDArray
-from torch import nn
 
-from embed.backbone import Backbone, BackboneSpec, undo_zero_init
-from embed.engine_choice import choose_engine, same_nearest
 from embed.errors import InputError, MissingFileError
 from embed.extract import extract_all
 from embed.graph import (
-    Floats,
     GraphEngine,
-    GraphSpec,
-    Precision,
     _core,
     list_precisions,
     read_graph_spec,
 )
-from embed.graph_export import export_graph
-from embed.model import DescriptorModel, ModelSpec
-from embed.network_settings import (
-    AttentionSettings,
-    BilinearSettings,
-    ClsGemSettings,
-    DolgSettings,
-    FlattenSettings,
-    GemSettings,
-    MapAttentionSettings,
-    PlainPoolingSettings,
-    PoolingSettings,
-    RmacSettings,
-    SEAttentionSettings,
-    SuperGlobalSettings,
-)
 from embed.torch_engine import TorchEngine
-from embed.views import ONE_VIEW, Views
+from embed.views import Views
+from tests.graphs import (
+    FINGERPRINT,
+    build,
+    export,
+    least_cosine,
+    photos,
+)
 from tests.images import encode, photo
 
 pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'cairn[openvino]'")
-
-FINGERPRINT = "f" * 64
-# One small network of each family.
-FAMILIES = {
-    "resnet10t": 64,
-    "mobilenetv2_035": 64,
-    "tf_efficientnet_b0": 64,
-    "convnext_atto": 64,
-    "densenet121": 64,
-    "inception_v3": 107,
-    "vgg11_bn": 64,
-    "legacy_xception": 107,
-    "vit_tiny_patch16_224": 64,
-}
-POOLINGS: list[PoolingSettings] = [
-    *(GemSettings(), PlainPoolingSettings(kind="spoc"), PlainPoolingSettings(kind="mac")),
-    *(RmacSettings(), FlattenSettings(grid=2), SuperGlobalSettings(), DolgSettings(width=32)),
-]
-ATTENTIONS: list[AttentionSettings] = [
-    *(MapAttentionSettings(kind="spatial"), MapAttentionSettings(kind="self")),
-    SEAttentionSettings(),
-]
-
-
-def build(
-    name: str = "test_resnet",
-    size: int = 64,
-    pooling: PoolingSettings | None = None,
-    attention: AttentionSettings | None = None,
-    dim: int = 16,
-) -> DescriptorModel:
-    torch.manual_seed(0)
-    pooling = pooling or GemSettings()
-    spec = BackboneSpec(name)
-    backbone = Backbone(spec, token=pooling.kind == "cls-gem")
-    made = ModelSpec(spec, size, dim, False, attention or MapAttentionSettings(), pooling)
-    model = DescriptorModel(made, backbone)
-    undo_zero_init(backbone)
-    for module in model.modules():  # norms that have learned something
-        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d) and module.running_mean is not None:
-            nn.init.normal_(module.running_mean, std=0.05)
-    return model.eval()
-
-
-def photos(size: int, count: int = 3) -> NDArray[np.uint8]:
-    return np.stack([photo(size, size, seed).transpose(2, 0, 1) for seed in range(count)])
-
-
-def export(model: DescriptorModel, folder: Path) -> GraphSpec:
-    spec = export_graph(model, FINGERPRINT, folder)
-    assert spec is not None
-    assert read_graph_spec(folder, FINGERPRINT) == spec
-    return spec
-
-
-def least_cosine(
-    model: DescriptorModel,
-    folder: Path,
-    spec: GraphSpec,
-    precision: Precision = "f32",
-    views: Views = ONE_VIEW,
-) -> float:
-    images = photos(views.input_side(model))
-    expected, _ = TorchEngine(model).describe(images, views)
-    found, _ = GraphEngine(folder, spec, precision, views=views).describe(images, views)
-    assert found.shape == expected.shape and found.dtype == np.float32
-    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-4)
-    return float((found * expected).sum(axis=1).min())
-
-
-@pytest.mark.parametrize("name", FAMILIES)
-def test_every_family_is_exported_and_agrees_with_torch(name: str, tmp_path: Path) -> None:
-    model = build(name, FAMILIES[name], dim=0)
-    spec = export(model, tmp_path)
-    assert least_cosine(model, tmp_path, spec) > 0.9999
-    for precision in list_precisions():  # how much is lost depends on the weights
-        assert least_cosine(model, tmp_path, spec, precision) > 0.998
 
 
 def test_streams_describe_as_one_does_whatever_runs_beside(tmp_path: Path) -> None:
@@ -157,43 +63,6 @@ def test_files_are_described_in_order_by_streams(tmp_path: Path) -> None:
     assert [failure.position for failure in by_two.failures] == [7]
     np.testing.assert_array_equal(by_two.positions, by_one.positions)
     np.testing.assert_allclose(by_two.vectors, by_one.vectors, atol=1e-5)
-
-
-@pytest.mark.parametrize("pooling", POOLINGS, ids=lambda settings: settings.kind)
-def test_every_pooling_is_exported(pooling: PoolingSettings, tmp_path: Path) -> None:
-    model = build(size=128, pooling=pooling)
-    assert least_cosine(model, tmp_path, export(model, tmp_path)) > 0.9999
-
-
-def test_rmac_of_a_small_map_is_exported_for_its_shape(tmp_path: Path) -> None:
-    model = build(size=64, pooling=RmacSettings())  # 2 x 2: several regions lie on one place
-    spec = export(model, tmp_path)
-    assert least_cosine(model, tmp_path, spec) > 0.9999
-    assert not spec.any_shape  # how many regions there are depends on the shape
-
-
-def test_compact_bilinear_pooling_is_left_to_torch(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    pooling = BilinearSettings(bilinear_dim=64)  # its products are complex numbers
-    assert export_graph(build(pooling=pooling), FINGERPRINT, tmp_path) is None
-    assert "cannot be exported as a graph" in caplog.text
-
-
-def test_the_token_of_a_vit_is_exported(tmp_path: Path) -> None:
-    model = build("test_vit", 32, ClsGemSettings())
-    assert least_cosine(model, tmp_path, export(model, tmp_path)) > 0.9999
-
-
-@pytest.mark.parametrize("attention", ATTENTIONS, ids=lambda settings: settings.kind)
-def test_every_attention_is_exported(attention: AttentionSettings, tmp_path: Path) -> None:
-    model = build(attention=attention)
-    assert least_cosine(model, tmp_path, export(model, tmp_path)) > 0.9999
-
-
-def test_features_before_training_are_in_the_graph(tmp_path: Path) -> None:
-    model = build().with_pretrained(build(dim=0), 0.5).eval()
-    assert least_cosine(model, tmp_path, export(model, tmp_path)) > 0.9999
 
 
 @pytest.mark.parametrize(
@@ -254,15 +123,6 @@ def test_no_image_gives_no_row_and_a_batch_changes_nothing(tmp_path: Path) -> No
     alone = np.concatenate([engine.describe(images[[row]])[0] for row in range(5)])
     np.testing.assert_allclose(together, alone, atol=1e-5)
     assert engine.describe(images)[0].tobytes() == together.tobytes()
-
-
-def test_the_same_model_gives_the_same_graph(tmp_path: Path) -> None:
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-        export(build(), tmp_path / name)
-    for name in ("graph.json", "graph.bin"):  # names in graph.xml are numbered by the process
-        first, second = (tmp_path / folder / name for folder in ("first", "second"))
-        assert first.read_bytes() == second.read_bytes()
 
 
 def test_bfloat16_is_left_out_where_the_processor_has_none(
@@ -340,18 +200,6 @@ def test_a_runtime_that_is_damaged_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         list_precisions()
 
 
-def test_a_graph_that_cannot_be_loaded_costs_no_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def refuse(*given: object) -> object:
-        raise InputError("graph.xml cannot be loaded")
-
-    monkeypatch.setattr("embed.engine_choice.GraphEngine", refuse)
-    choice = choose_engine(build(), FINGERPRINT, tmp_path, photos(64))
-    assert (choice.engine, choice.graph) == ("torch", "")
-    assert "graph.xml cannot be loaded; torch describes images" in caplog.text
-
-
 def test_the_graph_of_a_model_of_other_length_is_refused(tmp_path: Path) -> None:
     other, folder = export(build(dim=8), tmp_path), tmp_path / "mine"
     folder.mkdir()
@@ -359,52 +207,3 @@ def test_the_graph_of_a_model_of_other_length_is_refused(tmp_path: Path) -> None
     assert (other.dim, spec.dim) == (8, 16)
     with pytest.raises(InputError, match=r"returns vectors of 8, 8 values, graph\.json says 16"):
         GraphEngine(tmp_path, spec, "f32")
-
-
-def test_a_network_that_cannot_be_exported_leaves_torch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def refuse(*given: object) -> object:
-        raise RuntimeError("no conversion rule")
-
-    monkeypatch.setattr("embed.graph_export._convert", refuse)
-    choice = choose_engine(build(), FINGERPRINT, tmp_path, photos(64))
-    assert (choice.engine, choice.graph) == ("torch", "")
-    assert "cannot be exported as a graph (no conversion rule)" in caplog.text
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_precision_that_moves_neighbours_is_not_chosen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = build()
-    monkeypatch.setattr("embed.engine_choice.LEAST_COSINE", -1.0)
-    monkeypatch.setattr("embed.engine_choice.list_precisions", lambda: ("bf16", "f32"))
-
-    def reduce(engine: GraphEngine, images: NDArray[np.uint8]) -> tuple[Floats, Floats]:
-        found, features = compute(engine, images)
-        if engine.name == "openvino-bf16":
-            found = np.eye(len(found), found.shape[1], dtype=np.float32)  # all are as far
-        return found, features
-
-    compute = GraphEngine.compute
-    monkeypatch.setattr(GraphEngine, "compute", reduce)
-    monkeypatch.setattr("embed.graph.list_precisions", lambda: ("bf16", "f32"))
-    choice = choose_engine(model, FINGERPRINT, tmp_path, photos(64, 20))
-    assert choice.graph == "openvino-f32" and choice.compared == 20
-    assert choice.nearest["openvino-bf16"] < 0.995 < choice.nearest["openvino-f32"]
-
-
-def test_a_copy_of_the_nearest_image_is_as_near() -> None:
-    rows = np.eye(4, dtype=np.float32)[[0, 0, 0, 3]]
-    moved = rows + np.array([[0], [0], [1e-4], [0]], dtype=np.float32)
-    assert same_nearest(moved, rows) == 1
-    assert same_nearest(rows[:1], rows[:1]) == 1
-
-
-def test_what_is_chosen_agrees_with_torch(tmp_path: Path) -> None:
-    choice = choose_engine(build(), FINGERPRINT, tmp_path, photos(64))
-    assert choice.graph.startswith("openvino-") and choice.engine in ("torch", choice.graph)
-    assert choice.cosines[choice.graph] >= 0.999 and choice.nearest[choice.graph] >= 0.995
-    assert set(choice.rates) == set(choice.cosines) == set(choice.nearest)
-    assert choice.compared == 3 and choice.runtime

@@ -157,7 +157,7 @@ def test_an_image_on_standard_input_is_answered_and_shown(
     assert "no image" not in page.read_text("utf-8") and "matches drawn" in page.read_text("utf-8")
     give(b"")
     end = query(finished, "-")
-    assert end.status == 1 and "-: 0 bytes" in end.out
+    assert end.status == 1 and "not read: 0 bytes" in end.out
 
 
 def test_a_figure_is_written_of_a_photo_that_can_be_read(

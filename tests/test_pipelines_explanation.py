@@ -2,11 +2,14 @@
 
 import math
 import re
+from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from classify_head.calibration import FALLBACK, CalibratedFusion
-from classify_head.contributions import find_contributions
+from classify_head.contributions import Contribution, confidence_without, find_contributions
 from classify_head.pair_features import PAIR_FEATURES
 from pipelines.answers.answer import Answer, Match, RankedLabel
 from pipelines.answers.explanation import PHRASES, explain_fusion, explain_votes
@@ -18,15 +21,19 @@ from tests.evidence import imagine
 @pytest.mark.parametrize("name", PAIR_FEATURES)
 @pytest.mark.parametrize("value", [-2.0, 0.0, 0.7, 6.0])
 def test_each_feature_has_words_without_markup(name: str, value: float) -> None:
-    said = PHRASES[name](value)
+    (phrases,) = [each for each in PHRASES if name in each]
+    said = phrases[name](value)
     assert re.search(r"\d", said) and said.isprintable() and "nan" not in said
 
 
 def test_words_are_of_the_value_as_people_know_it() -> None:
-    assert PHRASES["inliers"](math.log1p(31)) == "31 inliers beyond chance in its photos"
-    assert PHRASES["class_size"](math.log(1)) == "1 photo of it in the database"
-    assert PHRASES["inlier_lead"](math.log(4)) == "4 times the inliers of the best other"
-    assert PHRASES["similarity_lead"](-0.1) == "a similarity 0.10 below the best of another"
+    said = {name: say for phrases in PHRASES for name, say in phrases.items()}
+    assert said["inliers"](math.log1p(31)) == "31 inliers beyond chance in its photos"
+    assert said["class_size"](math.log(9)) == "having 9 photos in the database, not one"
+    assert said["inlier_lead"](math.log(4)) == "4 times the inliers of the best other"
+    assert said["inlier_lead"](math.log(415)) == "415 times the inliers of the best other"
+    assert said["vote_lead"](math.log(0.056)) == "0.056 times the votes of the best other"
+    assert said["similarity_lead"](-0.1) == "0.10 below the similarity to the best other"
 
 
 def make_answer(label: int | None, confidence: float) -> Answer:
@@ -50,6 +57,60 @@ def test_two_sentences_of_what_raises_and_what_lowers() -> None:
     refused = explain_fusion(make_answer(None, 0.3), model, known, 0.5)
     assert refused.endswith("; from 0.500 on it would be the answer.")
     assert "for want of known photos" in explain_fusion(make_answer(1, 0.9), FALLBACK, known, 0.5)
+
+
+WEIGHTS = st.floats(-5, 5, allow_subnormal=False)
+
+
+@given(
+    st.dictionaries(st.sampled_from(list(PAIR_FEATURES)), WEIGHTS, min_size=1),
+    st.floats(-8, 8),
+    st.integers(0, 29),
+    st.randoms(use_true_random=False),
+)
+def test_what_stands_in_brackets_tells_something(
+    weights: dict[str, float], intercept: float, query: int, random: Random
+) -> None:
+    model = CalibratedFusion(tuple(weights), tuple(weights.values()), intercept)
+    evidence = imagine(30)[0]
+    label = int(evidence.labels[query, 0])
+    known = find_contributions(model, evidence, query, label)
+    confidence = confidence_without(model, known, [])
+    said = explain_fusion(make_answer(1, confidence), model, known, 0.5)
+    raised, lowered = said.split(". What lowers it most is " if "What lowers" in said else ". No")
+    for without in re.findall(r"\((\d\.\d{3}) without\)", raised):
+        assert float(without) <= confidence - 0.009
+    for without in re.findall(r"\((\d\.\d{3}) without\)", lowered):
+        assert float(without) >= confidence + 0.009
+    assert not re.search(r"\de[+-]|nan|inf\b", said)
+    assert len(re.findall(r"\.(?: |$)", said)) == 2
+    if confidence > 0.995:
+        assert said.endswith(". Nothing lowers it much.")
+    if confidence < 0.005:
+        assert "rests on little" in said
+    names = random.sample(list(weights), len(weights))
+    other = CalibratedFusion(tuple(names), tuple(weights[n] for n in names), intercept)
+    again = find_contributions(other, evidence, query, label)
+    assert explain_fusion(make_answer(1, confidence), other, again, 0.5) == said
+
+
+def test_numbers_that_say_the_same_are_told_once_by_what_they_say_together() -> None:
+    """A fit may give one of them the opposite sign, but fewer votes speak for nothing."""
+    names = ("similarity", "similarity_lead", "vote_lead", "inliers", "inlier_lead", "class_size")
+    model = CalibratedFusion(names, (3.3, 0.2, -0.8, 1.5, 1.6, -0.8), -5.8)
+    values = (0.61, -0.1, math.log(0.056), math.log1p(21), math.log(2.5), math.log(35))
+    known = [
+        Contribution(name, value, weight * value)
+        for name, value, weight in zip(names, values, model.weights, strict=True)
+    ]
+    confidence = confidence_without(model, known, [])
+    assert explain_fusion(make_answer(1, confidence), model, known, 0.5) == (
+        f"Confidence {confidence:.3f} that this is Old mill comes most of all from 21 inliers "
+        "beyond chance in its photos, 2.5 times the inliers of the best other (0.013 without), "
+        "then the similarity of 0.61 to its nearest photo, 0.10 below the similarity to the best "
+        "other (0.073 without). What lowers it most is having 35 photos in the database, not one "
+        "(0.990 without)."
+    )
 
 
 def test_of_a_policy_without_probabilities_the_votes_are_told() -> None:

@@ -1,5 +1,8 @@
-"""Ctrl-C ends a command that is stuck, and its workers; the same command goes on to the end."""
+"""Ctrl-C ends a command that is stuck, and its workers, and says whether the same one goes on."""
 
+import csv
+import io
+import json
 import os
 import shutil
 import signal
@@ -9,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli import GOES_ON
+from pipelines.cli import ANEW, GOES_ON, RESUMED
 from tests.conftest import Tiny
-from tests.datasets import cairn, results
+from tests.datasets import cairn, list_commands, results
 from tests.image_server import serve_images
 from tests.test_pipelines_kill import PATIENCE, ROOT, STAGES, wait_for
 
@@ -60,18 +63,24 @@ def start_stuck(module: str, name: str, mark: Path, *arguments: object) -> subpr
     return process
 
 
-def check_end(process: subprocess.Popen[str], signals: int = 1, *, group: bool = False) -> None:
-    """Interrupt a command, from a terminal with its workers; it ends, and leaves none behind."""
+def check_end(
+    process: subprocess.Popen[str], last: str = GOES_ON, *, signals: int = 1, group: bool = False
+) -> str:
+    """Interrupt a command, from a terminal with its workers; it ends, and leaves none behind.
+
+    Returns its standard output.
+    """
     for _ in range(signals):
         (os.killpg if group else os.kill)(process.pid, signal.SIGINT)
     try:
-        _, err = process.communicate(timeout=PATIENCE)  # until workers have closed theirs, too
+        out, err = process.communicate(timeout=PATIENCE)  # until workers have closed theirs, too
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130, err
-    assert err.splitlines()[-1] == GOES_ON
+    assert err.splitlines()[-1] == last
     assert "Traceback" not in err
+    return out
 
 
 @pytest.mark.parametrize("case", STUCK)
@@ -93,7 +102,32 @@ def test_a_second_ctrl_c_changes_nothing(finished: Tiny, tmp_path: Path) -> None
     photo = finished.data / "images" / "q0.jpg"
     stuck = "pipelines.answers.photo", "decode_image"
     process = start_stuck(*stuck, tmp_path / "mark", "query", "--run", finished.run, photo)
-    check_end(process, signals=3)
+    check_end(process, ANEW, signals=3)
+
+
+def test_the_commands_that_are_said_to_go_on_are_there() -> None:
+    assert set(list_commands()) > RESUMED
+
+
+@pytest.mark.parametrize("form", ["--csv", "--json"])
+def test_what_a_query_printed_is_whole_and_the_rest_is_not_there(
+    form: str, tiny: Tiny, tmp_path: Path
+) -> None:
+    photos = [tiny.data / "images" / f"q{number}.jpg" for number in range(3)]
+    page = tmp_path / "page.html"
+    arguments = ["query", "--run", tiny.run, *photos, form, "--xmp", "--html", page]
+    stuck = "pipelines.reports.sidecars", "write_sidecar"  # the row of its photo was printed
+    out = check_end(start_stuck(*stuck, tmp_path / "mark", *arguments), ANEW)
+    whole = cairn("query", "--run", tiny.run, photos[0], form).out
+    names = [row["image"] for row in parse(form, out)]
+    assert names == [str(photos[0])] and list(parse(form, whole)[0]) == list(parse(form, out)[0])
+    assert out.endswith("\n") and not list(tmp_path.glob("*page*"))
+
+
+def parse(form: str, text: str) -> list[dict[str, object]]:
+    if form == "--json":
+        return [json.loads(line) for line in text.splitlines()]
+    return [dict(row) for row in csv.DictReader(io.StringIO(text, newline=""))]
 
 
 def test_ctrl_c_ends_training_processes_and_those_that_decode_for_them(

@@ -311,3 +311,23 @@ def test_no_photo_is_replaced_by_a_page_or_figure(finished: Tiny, tmp_path: Path
         assert end.status == 2, end.err
     assert before == (photo.read_bytes(), other.read_bytes())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.png", "other.jpg"]
+
+
+def test_targets_that_cannot_be_written_are_refused_before_photos_are_read(
+    finished: Tiny, tmp_path: Path
+) -> None:
+    photo, file = finished.data / "images" / "q0.jpg", tmp_path / "file"
+    file.write_text("")
+    for target in (tmp_path, file / "page.html", file / "deeper" / "page.html"):
+        for option in ("--html", "--png"):
+            end = cairn("query", photo, "--run", finished.run, option, target)
+            assert (end.status, end.out) == (2, ""), end.err
+            assert f"{option} cannot write" in end.err
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_table_names_an_unreadable_photo_once(finished: Tiny, tmp_path: Path) -> None:
+    (tmp_path / "page.jpg").write_text("<html>")
+    end = cairn("query", tmp_path / "page.jpg", "--run", finished.run)
+    assert (end.status, end.out.count("page.jpg")) == (1, 1)
+    assert "\n  not read: unknown file type" in end.out

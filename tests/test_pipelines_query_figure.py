@@ -66,6 +66,9 @@ def test_bars_tell_what_voted_and_what_was_penalised() -> None:
     bars = list(list_bars(known))
     assert [bar.share for bar in bars] == [0.9, 0.05, 0.4]
     assert bars[0].note == "0.900, votes 3" and bars[2].colour == AGAINST
+    small = (RankedLabel(1, "mill", 0.0002, 7e-5), RankedLabel(2, "tower", None, 7e-5))
+    notes = [bar.note for bar in list_bars(replace(known, top=small))]
+    assert notes[:2] == ["below .001, votes below .001", "below .001"]
     voted = tuple(replace(each, probability=None) for each in top)
     assert [bar.share for bar in list_bars(replace(known, top=voted, penalty=0.0))] == [1, 1 / 3]
 

@@ -4,7 +4,6 @@ import io
 import json
 import threading
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -77,22 +76,6 @@ def test_what_cannot_be_read_is_an_answer_beside_the_others(
     assert "(not_an_image)" in page.error and "(empty)" in empty.error and "(missing)" in gone.error
     for answer in (page, empty, gone):
         assert (answer.label, answer.top, answer.neighbors, answer.region) == (None, (), (), ())
-
-
-@pytest.mark.parametrize(
-    ("image", "error", "message"),
-    [
-        (np.zeros((4, 4), dtype=np.uint8), ValueError, r"this is uint8 \[4, 4\]"),
-        (np.zeros((4, 4, 4), dtype=np.uint8), ValueError, r"this is uint8 \[4, 4, 4\]"),
-        (np.zeros((4, 4, 3), dtype=np.float32), ValueError, "this is float32"),
-        ([7], TypeError, "not int"),
-    ],
-)
-def test_what_is_no_image_is_a_mistake_of_the_caller(
-    image: object, error: type[Exception], message: str, recognizer: Recognizer
-) -> None:
-    with pytest.raises(error, match=message):
-        recognizer.recognize(image)  # type: ignore[call-overload]
 
 
 def test_likeliest_labels_come_with_the_answer(recognizer: Recognizer, finished: Tiny) -> None:
@@ -300,34 +283,3 @@ def test_what_is_added_is_what_would_be_asked_about(tiny: Tiny, tmp_path: Path) 
         near = recognizer.neighbors(image, 1)[0]
         assert (near.image_id, near.label) == (ids[0], landmark.label)
         assert near.similarity == pytest.approx(1, abs=1e-3)
-
-
-@pytest.mark.parametrize("label", [-1, 2**53 + 1, 2**64])
-def test_labels_beyond_what_tables_hold_are_refused(
-    label: int, recognizer: Recognizer, finished: Tiny
-) -> None:
-    with pytest.raises(InputError, match="a landmark has a number from 0"):
-        recognizer.add(query(finished, 0), label=label, name="far")
-    with pytest.raises(InputError, match="a name that can be seen"):
-        recognizer.add(query(finished, 0), name="  ")
-
-
-def test_an_open_file_is_no_list_of_photos(recognizer: Recognizer, finished: Tiny) -> None:
-    with (
-        query(finished, 0).open("rb") as file,
-        pytest.raises(TypeError, match="not BufferedReader"),
-    ):
-        recognizer.recognize(file)  # type: ignore[call-overload]
-    with pytest.raises(TypeError, match="not NoneType"):
-        recognizer.recognize(None)  # type: ignore[call-overload]
-
-
-@pytest.mark.parametrize("box", [(0, 0, float("nan"), 9), (0, 0, 9), (0, 0, float("inf"), 9)])
-def test_what_is_no_box_is_said(box: Any, recognizer: Recognizer, finished: Tiny) -> None:
-    with pytest.raises(ValueError, match="a box is left, top, right and bottom"):
-        recognizer.recognize(query(finished, 0), box=box)
-
-
-def test_an_engine_that_is_none_is_refused(finished: Tiny) -> None:
-    with pytest.raises(InputError, match="there is no engine 'fast'"):
-        Recognizer.load(finished.run, engine="fast")

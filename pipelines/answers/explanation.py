@@ -1,7 +1,8 @@
 """Say in two sentences how the confidence of an answer came about, for people.
 
-Of the calibrated fusion these are the numbers that raise it most and lower it most; of the other
-policies the votes that there were. Knows no file.
+Of the calibrated fusion that is what raises it most and what lowers it most, of numbers that say
+nearly the same together: a fit gives each of these the other's weight, and may give one of them the
+opposite sign. Of the other policies the votes that there were. Knows no file.
 """
 
 import math
@@ -16,33 +17,46 @@ from .answer import Answer, Match, RankedLabel
 from .decision import Decision
 
 LEAST = 0.05  # log-odds; what changes a confidence by less is not worth a word
-NAMED = 2  # of what raises it
+SEEN = 0.01  # of confidence; a smaller change is not told
+NAMED = 2  # of what raises it, and of the numbers that one thing is told by
 
 
-def _above(value: float, digits: int = 2) -> str:
-    return f"{abs(value):.{digits}f} {'above' if value >= 0 else 'below'}"
+def _lead(value: float) -> str:
+    return f"{abs(value):.2f} {'above' if value >= 0 else 'below'}"
+
+
+def _times(log: float) -> str:
+    ratio = math.exp(log)
+    return f"{ratio:.0f} times" if ratio >= 10 else f"{ratio:.2g} times"
 
 
 def _count(count: float, what: str) -> str:
     return f"{count:.0f} {what}{'' if round(count) == 1 else 's'}"
 
 
-# What a feature of classify_head.pair_features says, from its value.
-PHRASES: dict[str, Callable[[float], str]] = {
+# What a feature of classify_head.pair_features says, from its value. Those that say nearly the same
+# stand together, and are told by the first of them that are known.
+LIKENESS: dict[str, Callable[[float], str]] = {
     "similarity": lambda v: f"the similarity of {v:.2f} to its nearest photo",
-    "similarity_lead": lambda v: f"a similarity {_above(v)} the best of another",
+    "similarity_lead": lambda v: f"{_lead(v)} the similarity to the best other",
     "votes": lambda v: f"the votes of its nearest photos, {v * v:.1f} in all",
-    "vote_lead": lambda v: f"{math.exp(v):.2g} times the votes of the best other",
+    "vote_lead": lambda v: f"{_times(v)} the votes of the best other",
+}
+INLIERS: dict[str, Callable[[float], str]] = {
     "inliers": lambda v: f"{_count(math.expm1(v), 'inlier')} beyond chance in its photos",
-    "inlier_lead": lambda v: f"{math.exp(v):.2g} times the inliers of the best other",
-    "inlier_share": lambda v: f"its share of all inliers, {v:.0%}",
+    "inlier_lead": lambda v: f"{_times(v)} the inliers of the best other",
+    "inlier_share": lambda v: f"{v:.0%} of all inliers",
     "most_inliers": lambda v: f"{_count(math.expm1(v), 'inlier')} beyond chance in its best photo",
     "mean_inliers": lambda v: f"{math.expm1(v):.1f} inliers beyond chance in a photo of it",
     "residual": lambda v: f"the {v:.1f} pixels by which matched points miss one another",
-    "pool": lambda v: f"the likeness of {v:.2f} to photos without a landmark",
-    "head_lead": lambda v: f"a score of the classification head {_above(v)} that of another",
-    "class_size": lambda v: f"{_count(math.exp(v), 'photo')} of it in the database",
 }
+PHRASES: tuple[dict[str, Callable[[float], str]], ...] = (
+    LIKENESS,
+    INLIERS,
+    {"pool": lambda v: f"the likeness of {v:.2f} to photos without a landmark"},
+    {"head_lead": lambda v: f"a score of the classification head {_lead(v)} that of another"},
+    {"class_size": lambda v: f"having {_count(math.exp(v), 'photo')} in the database, not one"},
+)
 
 
 def explain_fusion(
@@ -56,16 +70,24 @@ def explain_fusion(
         known: of its features, at least one.
         threshold: below which nothing is answered.
     """
-
-    def tell(contribution: Contribution) -> str:
-        without = confidence_without(model, known, contribution.feature)
-        return f"{PHRASES[contribution.feature](contribution.value)} ({without:.3f} without)"
-
-    ordered = sorted(known, key=lambda each: -each.logit)
-    raising = [tell(each) for each in ordered if each.logit >= LEAST][:NAMED]
-    lowering = [tell(each) for each in ordered[::-1] if each.logit <= -LEAST][:1]
-    source = f"comes most of all from {', then '.join(raising)}" if raising else "rests on little"
-    lowered = f"What lowers it most is {lowering[0]}" if lowering else "Nothing lowers it much"
+    by_name = {each.feature: each for each in known}
+    sure = answer.confidence >= 0.5
+    raising, lowering = list[tuple[float, str]](), list[tuple[float, str]]()
+    for phrases in PHRASES:
+        together = [by_name[name] for name in phrases if name in by_name]
+        logit = sum(each.logit for each in together)
+        if abs(logit) < LEAST:
+            continue
+        without = confidence_without(model, known, [each.feature for each in together])
+        seen = abs(without - answer.confidence) >= SEEN
+        # Where nothing changes what is seen, it is told what made a yes, or a no.
+        if seen or sure == (logit > 0):
+            said = ", ".join(phrases[each.feature](each.value) for each in together[:NAMED])
+            said += f" ({without:.3f} without)" if seen else ""
+            (raising if logit > 0 else lowering).append((abs(logit), said))
+    most = [said for _, said in sorted(raising, reverse=True)[:NAMED]]
+    source = f"comes most of all from {', then '.join(most)}" if most else "rests on little"
+    lowered = f"What lowers it most is {max(lowering)[1]}" if lowering else "Nothing lowers it much"
     if answer.label is None and math.isfinite(threshold):
         lowered += f"; from {threshold:.3f} on it would be the answer"
     elif not model.fitted:

@@ -8,8 +8,9 @@ import io
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import TypeAlias, TypeGuard, cast
 
@@ -26,6 +27,7 @@ from rerank.hulls import Box
 Pixels = NDArray[np.uint8]
 
 KINDS = "a photo is a path, bytes, a Pillow image or an array"
+BOX = "a box is left, top, right and bottom in pixels"
 WHOLE = 1 << 30  # pixels that no side has: an image is not shrunk where so many are wanted
 SUFFIXES = {b"\x89PNG": ".png", b"RIFF": ".webp"}  # of files that begin so; others are .jpg
 
@@ -43,8 +45,9 @@ class Photo:
         """Take what people have; a Photo as it is, but for a name or a box that is given.
 
         Raises:
-            TypeError: nothing that can be a photo.
-            ValueError: an array of another shape or type than [H, W, 3] uint8.
+            TypeError: nothing that can be a photo, or no box.
+            ValueError: an array of another shape or type than [H, W, 3] uint8, or a box without a
+                pixel.
         """
         box = None if box is None else _check_box(box)
         if isinstance(source, Photo):
@@ -133,11 +136,15 @@ def list_images(source: ImageSource | Sequence[ImageSource]) -> list[ImageSource
 
 
 def _check_box(box: Sequence[float]) -> Box:
-    """Return a box in whole pixels. Raises ValueError for what is none."""
-    numbers = [float(number) for number in box]
+    """Return a box in whole pixels. Raises TypeError or ValueError for what is none."""
+    numbers = [*box] if isinstance(box, Iterable) else []
+    if not numbers or not all(isinstance(number, Real) for number in numbers):
+        raise TypeError(f"{BOX}, not {box!r}")
     if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
-        raise ValueError(f"a box is left, top, right and bottom in pixels, not {tuple(box)}")
-    left, top, right, bottom = map(round, numbers)
+        raise ValueError(f"{BOX}, not {tuple(map(float, numbers))}")
+    left, top, right, bottom = (round(float(number)) for number in numbers)
+    if left >= right or top >= bottom:
+        raise ValueError(f"{BOX}, and {(left, top, right, bottom)} holds no pixel")
     return left, top, right, bottom
 
 

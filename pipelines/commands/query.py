@@ -1,6 +1,7 @@
 """The command query: which known thing is in photos, or none."""
 
 import gc
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -161,7 +162,10 @@ def _check_options(
 
 
 def _check_targets(named: "list[NamedPhoto]", targets: dict[str, Path | None]) -> None:
-    """Raise typer.BadParameter where a file to write is a photo, or that of another option."""
+    """Raise typer.BadParameter where a file to write is a photo, or that of another option.
+
+    Also where it cannot be written: an archive may take hours before it would be.
+    """
     asked = {each.resolve() for each in named if isinstance(each, Path)}
     written = dict[Path, str]()
     for option, path in targets.items():
@@ -170,6 +174,9 @@ def _check_targets(named: "list[NamedPhoto]", targets: dict[str, Path | None]) -
         place = path.resolve()
         if place in written:
             raise typer.BadParameter(f"{option} and {written[place]} name one file; name two")
+        above = next(each for each in place.parents if each.exists())
+        if place.is_dir() or not above.is_dir() or not os.access(above, os.W_OK):
+            raise typer.BadParameter(f"{option} cannot write {path}; name a file in your folders")
         ending = PAGES if option == "--html" else DRAWINGS
         if place in asked or (path.is_file() and path.suffix.lower() not in ending):
             raise typer.BadParameter(

@@ -139,15 +139,21 @@ def list_bars(answer: Answer) -> Iterator[VoteBar]:
     most = max((each.votes for each in answer.top), default=0.0)
     for each in answer.top:
         share = each.probability if each.probability is not None else each.votes / max(most, 1e-9)
-        note = f"{each.votes:.3g}"
+        note = _show_number(each.votes)
         if each.probability is not None:
-            note = f"{each.probability:.3f}" if each.probability >= 0.001 else "below .001"
-            note += f", votes {each.votes:.3g}"
+            note = f"{_show_number(each.probability, digits=3)}, votes {note}"
         yield VoteBar(each.name, min(max(share, 0.0), 1.0), note, FOR)
     if answer.penalty:
         share = min(max(answer.penalty, 0.0), 1.0)
         title = "likeness to no landmark (penalty)"
         yield VoteBar(title, share, f"{answer.penalty:.3f}", AGAINST)
+
+
+def _show_number(value: float, digits: int | None = None) -> str:
+    """Return a number with some digits after the point, or three in all; never 6.97e-05."""
+    if 0 < value < 0.001:
+        return "below .001"
+    return f"{value:.3g}" if digits is None and value < 1000 else f"{value:.{digits or 0}f}"
 
 
 def _title(answer: Answer) -> str:
@@ -170,7 +176,7 @@ def _note(answer: Answer) -> str:
 
 def _describe(near: Match, answer: Answer) -> tuple[str, str]:
     place = "" if near.rank is None else name_place(near.rank)
-    votes = f" · votes {near.votes:.3g}" if near.votes else ""
+    votes = f" · votes {_show_number(near.votes)}" if near.votes else ""
     title = name_landmark(near, answer.guess, near.name)
     return f"{title} · {near.image_id}", describe(place, near.similarity, near.inliers) + votes
 

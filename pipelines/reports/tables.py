@@ -252,7 +252,8 @@ def print_answer(answer: "Answer", console: Console, *, explain: bool = False) -
     """
     image = _show(answer.image)
     if answer.error:
-        console.print(f"[bold]{image}[/]\n  not read: {_show(answer.error)}", highlight=False)
+        error = answer.error.removeprefix(f"{printable(answer.image)}: ")  # it stands above
+        console.print(f"[bold]{image}[/]\n  not read: {_show(error)}", highlight=False)
         return
     if answer.label is None:
         line = f"no known landmark: {_show(answer.reason)}"

@@ -17,7 +17,7 @@ from embed.network_settings import (
     MapAttentionSettings,
     PoolingSettings,
 )
-from tests.test_embed_graph import ATTENTIONS, FAMILIES, POOLINGS, build
+from tests.graphs import ATTENTIONS, FAMILIES, POOLINGS, build
 
 PLAIN = MapAttentionSettings()
 EACH: list[tuple[PoolingSettings | None, AttentionSettings]] = [
