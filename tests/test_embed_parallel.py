@@ -90,4 +90,6 @@ def test_pinned_threads_have_a_core_each_and_no_other_thread_has() -> None:
     assert frozenset.union(*found.values()) <= allowed
     assert len(set(found.values())) == together.parties
     assert os.sched_getaffinity(0) == allowed
-    assert {frozenset(allowed)} == {cores for _, cores in map_parallel(look, range(together.parties))}
+    assert {frozenset(allowed)} == {
+        cores for _, cores in map_parallel(look, range(together.parties))
+    }

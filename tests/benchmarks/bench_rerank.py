@@ -170,7 +170,7 @@ def time_query(
         "plain float32": lambda query, chunk: count_plainly(query, chunk, settings),
         "as in a run": count,
     }
-    chunks = share_out(images)
+    chunks = share_out([*images])
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     counts: dict[str, list[list[list[int]]]] = {name: [] for name in ways}
     for timed in (False, True):

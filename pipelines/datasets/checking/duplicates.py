@@ -95,9 +95,8 @@ def _find_near(catalogue: Catalogue, rows: NDArray[np.int64], folder: Path) -> D
     with progress_bar("compare images", len(pairs)) as advance:
         for start in range(0, len(pairs), CHUNK):
             part = slice(start, start + CHUNK)
-            ends = zip(*places[:, part], strict=True)
             similarity[part] = run_parallel(
-                lambda pair: compare(pictures[pair[0]], pictures[pair[1]]), ends
+                lambda pair: compare(pictures[pair[0]], pictures[pair[1]]), places.T[part].tolist()
             )
             advance(len(similarity[part]))
     near = np.flatnonzero(similarity >= MIN_SIMILARITY)
