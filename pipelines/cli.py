@@ -5,7 +5,6 @@ fast.
 """
 
 import functools
-import gc
 import io
 import logging
 import os
@@ -18,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from embed.allocator import keep_freed_memory
+from embed.allocator import keep_freed_memory, keep_imported
 from embed.interrupt import INTERRUPTED, end_interrupted, end_when_interrupted
 from embed.printable import printable
 from pipelines.commands import (
@@ -237,7 +236,7 @@ def run_command() -> None:
     if "" in sys.argv[1:]:  # a shell's variable that is not set: as a path it is this folder
         print("error: an argument is empty; is a variable not set?", file=sys.stderr)
         sys.exit(2)
-    gc.freeze()  # what is imported stays: looking for garbage in it takes a tenth of `cairn --help`
+    keep_imported()
     app(prog_name="cairn")
 
 

@@ -91,3 +91,17 @@ def test_another_allocator_before_that_of_glibc_is_left_alone(
     addresses = iter([1, 2])
     monkeypatch.setattr(allocator, "_address", lambda function: next(addresses))
     assert allocator._load_glibc() is None
+
+
+def test_garbage_is_looked_for_again_after_imports_in_all_but_them() -> None:
+    made = (
+        "import gc; from embed.allocator import importing\n"
+        "with importing():\n"
+        "    off, kept = gc.isenabled(), [[] for _ in range(1000)]\n"
+        "print(off, gc.isenabled(), gc.get_freeze_count() > 1000)"
+    )
+    for before, frozen in (("", "True"), ("import sys; sys.modules['torch'] = sys\n", "False")):
+        run = subprocess.run(
+            [sys.executable, "-c", before + made], capture_output=True, text=True, check=True
+        )
+        assert run.stdout.split() == ["False", "True", frozen]

@@ -1,11 +1,12 @@
 """The command query: which known thing is in photos, or none."""
 
-import gc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from embed.allocator import importing
 
 from .options import Data, Run, min_precision_option
 
@@ -119,8 +120,7 @@ def query(
     read, or not be linked or described as asked for, while the others were; 2 if the command was
     not understood; 70 for a fault of Cairn.
     """
-    gc.disable()  # all that is imported stays: looking for garbage in it takes .3 s
-    try:
+    with importing():
         from pipelines.answers.engines import begin_engines
         from pipelines.answers.named_photos import list_named
         from pipelines.runs.job import find_moved, pick_run, read_run
@@ -133,9 +133,6 @@ def query(
             begin_engines(folder, make_recipe(recorded["settings"], str(folder)))
         from pipelines.recognizer import Recognizer
         from pipelines.reports.answer_outputs import AnswerOutputs, Form, Wanted, answer_named
-    finally:
-        gc.freeze()
-        gc.enable()
     recognizer = Recognizer.load(folder, min_precision=min_precision, data=find_moved(data, folder))
     form: Form = "json" if as_json else "csv" if as_csv else "table"
     wanted = Wanted(form, explain, html, png, sort_into, xmp)

@@ -1,6 +1,5 @@
 """The command serve: a run as a page and a JSON API."""
 
-import gc
 import importlib.util
 import os
 import secrets
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from embed.allocator import importing
 from embed.errors import InputError
 
 from .options import Data, Run, min_precision_option
@@ -83,8 +83,7 @@ def serve(
     The page is at the address that is printed. Logs go to standard error. SIGTERM or Ctrl-C end it
     when what was accepted is answered, with exit status 0.
     """
-    gc.disable()  # all that is imported stays: looking for garbage in it takes .3 s
-    try:
+    with importing():
         from pipelines.answers.engines import begin_engines
         from pipelines.runs.job import find_moved, pick_run, read_run
         from pipelines.runs.recipe import make_recipe
@@ -108,9 +107,6 @@ def serve(
         _require_extra()
         from pipelines.recognizer import Recognizer
         from pipelines.serve.server import make_server, open_socket
-    finally:
-        gc.freeze()
-        gc.enable()
     with open_socket(options) as listening:
         recognizer = Recognizer.load(
             folder, min_precision=min_precision, data=find_moved(data, folder)
