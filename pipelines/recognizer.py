@@ -153,7 +153,7 @@ class Recognizer:
         """Say where a photo and a database photo show the same; None where nothing is compared.
 
         Raises:
-            InputError: the photo cannot be read.
+            RequestError: the photo cannot be read.
             NotFoundError: the database has no such photo.
         """
         photo = Photo.of(image)
@@ -186,7 +186,8 @@ class Recognizer:
             name: of the landmark; a new one needs it.
 
         Raises:
-            InputError: label and name go with no landmark or with two, or no photo can be read.
+            RequestError: label and name go with no landmark or with two, or no photo can be read.
+            InputError: a file of the run is damaged.
         """
         from pipelines.sources.new_photos import list_of_one
         from pipelines.stages.add import add_photos
@@ -214,7 +215,8 @@ class Recognizer:
 
         Raises:
             NotFoundError: the database has none of a landmark, or no such photo.
-            InputError: nothing would be left.
+            RequestError: nothing would be left.
+            InputError: a file of the run is damaged.
         """
         from pipelines.stages.compact import compact_if_many
         from pipelines.stages.remove import remove_photos

@@ -23,11 +23,13 @@ from .api import Asked, changes, may_ask, questions
 from .guard import Guard
 from .json_models import JsonHealth
 from .page import page
+from .refusal import Refusal
 from .service import Service
 
 logger = logging.getLogger(__name__)
 
 VERSION = importlib.metadata.version("cairn")
+PATHS = "GET /openapi.json says what there is"
 OURS = "this is a fault of Cairn, not of what you sent; the server's log has the traceback"
 
 
@@ -83,7 +85,10 @@ async def _metrics(service: Asked) -> Response:
 
 def _tell(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return JSONResponse({"error": error.detail}, error.status_code, dict(error.headers or {}))
+    headers, told = dict(error.headers or {}), error.detail
+    if not isinstance(error, Refusal):  # of the framework, in a word or two
+        told = f"{told.lower()}: {request.method} {printable(request.url.path)[:200]}; {PATHS}"
+    return JSONResponse({"error": told}, error.status_code, headers)
 
 
 def _tell_values(request: Request, error: Exception) -> Response:
