@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, overload
 
+import numpy as np
+
 from pipelines.answers.answer import Answer, Match
 from pipelines.answers.opened_run import OpenedRun, PhotoComparison
 from pipelines.answers.photo import ImageSource, Photo, is_image, list_images, save_photo
@@ -35,6 +37,7 @@ class ListedLandmark:
     label: int
     name: str | None  # None where nobody named it
     photos: int
+    image_id: str  # of the first of them
 
 
 class Recognizer:
@@ -162,11 +165,13 @@ class Recognizer:
     def landmarks(self) -> list[ListedLandmark]:
         """Return what the database has photos of, by label."""
         database = self.opened.retriever.database
-        labels = database.rows.landmarks
-        counts = database.rows.class_sizes(labels)
+        rows, names = database.rows, database.names
+        labels = rows.landmarks
+        counts = rows.class_sizes(labels)
+        firsts = rows.ids(rows.by_landmark[np.cumsum(counts) - counts]).to_pylist()
+        each = zip(labels.tolist(), counts.tolist(), firsts, strict=True)
         return [
-            ListedLandmark(label, database.names.get(label), count)
-            for label, count in zip(labels.tolist(), counts.tolist(), strict=True)
+            ListedLandmark(label, names.get(label), count, first) for label, count, first in each
         ]
 
     def add(

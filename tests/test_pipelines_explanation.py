@@ -26,6 +26,7 @@ def test_words_are_of_the_value_as_people_know_it() -> None:
     assert PHRASES["inliers"](math.log1p(31)) == "31 inliers beyond chance in its photos"
     assert PHRASES["class_size"](math.log(1)) == "1 photo of it in the database"
     assert PHRASES["inlier_lead"](math.log(4)) == "4 times the inliers of the best other"
+    assert PHRASES["inlier_lead"](math.log(1311)) == "1,311 times the inliers of the best other"
     assert PHRASES["similarity_lead"](-0.1) == "a similarity 0.10 below the best of another"
 
 

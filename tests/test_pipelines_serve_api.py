@@ -153,7 +153,8 @@ def test_other_files_are_not_shown(name: str, served: Served) -> None:
 def test_landmarks_are_listed_and_searched(served: Served) -> None:
     whole = served.client.get("/v1/landmarks").json()
     assert (whole["total"], len(whole["landmarks"])) == (6, 6)
-    assert whole["landmarks"][2] == {"label": 2, "name": "Thing 2", "photos": 4}
+    two = {"label": 2, "name": "Thing 2", "photos": 4, "image_id": "thing2-0"}
+    assert whole["landmarks"][2] == two
     found = served.client.get("/v1/landmarks", params={"search": "thing 5"}).json()
     assert [each["label"] for each in found["landmarks"]] == [5]
     part = served.client.get("/v1/landmarks", params={"offset": 4, "limit": 1}).json()

@@ -1,4 +1,4 @@
-"""What the page loads is served whole: types that browsers run, checked again, and nothing beside."""
+"""What the page loads is served whole, of types that browsers run, and nothing beside it."""
 
 import re
 from collections.abc import Iterator

@@ -27,14 +27,19 @@ def _count(count: float, what: str) -> str:
     return f"{count:.0f} {what}{'' if round(count) == 1 else 's'}"
 
 
+def _times(logarithm: float) -> str:
+    ratio = math.exp(logarithm)
+    return f"{ratio:,.0f} times" if ratio >= 99.5 else f"{ratio:.2g} times"
+
+
 # What a feature of classify_head.pair_features says, from its value.
 PHRASES: dict[str, Callable[[float], str]] = {
     "similarity": lambda v: f"the similarity of {v:.2f} to its nearest photo",
     "similarity_lead": lambda v: f"a similarity {_above(v)} the best of another",
     "votes": lambda v: f"the votes of its nearest photos, {v * v:.1f} in all",
-    "vote_lead": lambda v: f"{math.exp(v):.2g} times the votes of the best other",
+    "vote_lead": lambda v: f"{_times(v)} the votes of the best other",
     "inliers": lambda v: f"{_count(math.expm1(v), 'inlier')} beyond chance in its photos",
-    "inlier_lead": lambda v: f"{math.exp(v):.2g} times the inliers of the best other",
+    "inlier_lead": lambda v: f"{_times(v)} the inliers of the best other",
     "inlier_share": lambda v: f"its share of all inliers, {v:.0%}",
     "most_inliers": lambda v: f"{_count(math.expm1(v), 'inlier')} beyond chance in its best photo",
     "mean_inliers": lambda v: f"{math.expm1(v):.1f} inliers beyond chance in a photo of it",

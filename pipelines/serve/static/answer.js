@@ -1,6 +1,6 @@
 // Show an answer: the landmark and how sure that is, the region, and the photos that speak for it.
 import { $, bar, drawn, element, percent } from "./elements.js";
-import { picture } from "./api.js";
+import { showPicture } from "./api.js";
 import { showMatch } from "./match.js";
 
 export function drawRegion({ width, height, box, answer }) {
@@ -15,41 +15,48 @@ export function drawRegion({ width, height, box, answer }) {
 }
 
 export function showAnswer(answer) {
-  const guess = answer.top[0];
   const known = answer.label !== null;
-  const sure = guess?.probability ?? null;
-  const parts = [
-    element(
-      "div",
-      {},
-      element("p", { className: known ? "kicker known" : "kicker" }, known ? "Known landmark" : "Not in the database"),
-      element("h2", {}, known ? answer.name : "No known landmark"),
-    ),
-  ];
+  const parts = [showTitle(answer, known)];
   if (answer.reason) parts.push(element("p", {}, `${answer.reason[0].toUpperCase()}${answer.reason.slice(1)}.`));
-  if (known) {
-    const text = sure === null ? `Confidence ${answer.confidence.toFixed(2)}` : `${percent(sure)} sure`;
-    parts.push(element("div", { className: "sure" }, element("span", {}, text), bar(sure ?? answer.confidence)));
-  }
-  if (answer.latitude !== null && answer.longitude !== null) {
-    const [north, east] = [answer.latitude, answer.longitude];
-    const href = `https://www.openstreetmap.org/?mlat=${north}&mlon=${east}#map=16/${north}/${east}`;
-    const link = { href, target: "_blank", rel: "noopener noreferrer" };
-    parts.push(element("p", {}, element("a", link, `${north.toFixed(4)}, ${east.toFixed(4)} on the map`)));
-  }
-  const facts = Object.entries(answer.details).filter(([name]) => !["latitude", "longitude"].includes(name));
-  if (facts.length) {
-    const rows = facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]);
-    parts.push(element("dl", {}, ...rows));
-  }
+  if (known) parts.push(showConfidence(answer));
+  parts.push(...showFacts(answer));
   const next = known ? answer.top.slice(1) : answer.top;
   if (next.length) parts.push(listCandidates(known ? "Next best" : "Most alike", next));
   if (answer.further.length) {
     const others = answer.further.map((each) => ({ name: each.name, probability: each.confidence, votes: 0 }));
     parts.push(listCandidates("Also in the photo", others));
   }
-  if (answer.explanation) parts.push(element("p", { className: "note" }, answer.explanation));
+  if (answer.explanation) parts.push(element("p", { className: "note why" }, answer.explanation));
   $("answer").replaceChildren(...parts);
+}
+
+function showTitle(answer, known) {
+  const said = known ? "Known landmark" : "Not in the database";
+  const kicker = element("p", { className: known ? "kicker known" : "kicker" }, said);
+  return element("div", {}, kicker, element("h2", {}, known ? answer.name : "No known landmark"));
+}
+
+function showConfidence(answer) {
+  const sure = answer.top[0]?.probability ?? null;
+  const text = sure === null ? `Confidence ${answer.confidence.toFixed(2)}` : `${percent(sure)} sure`;
+  return element("div", { className: "sure" }, element("b", {}, text), bar(sure ?? answer.confidence));
+}
+
+/** Return what the database says of the landmark: its place, and other columns. */
+function showFacts({ latitude, longitude, details }) {
+  const parts = [];
+  if (latitude !== null && longitude !== null) {
+    const href = `https://www.openstreetmap.org/?mlat=${latitude}&mlon=${longitude}#map=16/${latitude}/${longitude}`;
+    const link = { href, target: "_blank", rel: "noopener noreferrer" };
+    const text = `${latitude.toFixed(4)}, ${longitude.toFixed(4)} on the map`;
+    parts.push(element("p", {}, element("a", link, text)));
+  }
+  const facts = Object.entries(details).filter(([name]) => !["latitude", "longitude"].includes(name));
+  if (facts.length) {
+    const rows = facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]);
+    parts.push(element("dl", {}, ...rows));
+  }
+  return parts;
 }
 
 function listCandidates(title, candidates) {
@@ -67,14 +74,17 @@ function listCandidates(title, candidates) {
 }
 
 export function showGallery(entry) {
-  const { neighbors, guess } = entry.answer;
+  const { neighbors, guess, label } = entry.answer;
+  $("gallery-title").textContent = label === null ? "What the database has that is most alike" : "Photos that speak for this answer";
   const tiles = neighbors.map((match) => {
     const image = element("img", { alt: "" });
-    picture(match.image_id).then((url) => (image.src = url)).catch(() => (image.alt = "not there any more"));
-    const compared = match.inliers === null ? "not compared" : match.verified ? `${match.inliers} matches` : "not verified";
-    const facts = `similarity ${match.similarity.toFixed(2)}, ${compared}`;
+    showPicture(image, match.image_id);
+    const speaks = match.label === guess;
+    const points = match.verified ? element("span", { className: "badge" }, `${match.inliers} points match`) : null;
+    const unverified = match.inliers === null ? ", not compared" : match.verified ? "" : ", not verified";
+    const facts = `similarity ${match.similarity.toFixed(2)}${unverified}`;
     const text = element("span", { className: "text" }, element("b", {}, match.name), element("span", { className: "number" }, facts));
-    const button = element("button", { type: "button", className: match.label === guess ? "" : "other" }, image, text);
+    const button = element("button", { type: "button", className: speaks ? "tile" : "tile other" }, image, points, text);
     button.addEventListener("click", () => showMatch(entry, match));
     return element("li", {}, button);
   });

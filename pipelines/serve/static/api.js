@@ -54,6 +54,27 @@ export async function picture(id, size = "small") {
   return pictures.get(key);
 }
 
+const EMPTY = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==";
+const seen = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    if (!isIntersecting) continue;
+    seen.unobserve(target);
+    picture(target.dataset.id)
+      .then((url) => (target.src = url))
+      .catch(() => {
+        target.removeAttribute("src"); // for the text to be seen
+        target.alt = "not there any more";
+      });
+  }
+}, { rootMargin: "300px" });
+
+/** Show a photo of the database in an image, once that comes near to what is seen of the page. */
+export function showPicture(image, id) {
+  image.src = EMPTY;
+  image.dataset.id = id;
+  seen.observe(image);
+}
+
 export function ask(path, entry, values = {}) {
   const query = new URLSearchParams(values);
   if (entry.box) query.set("box", entry.box.join(","));

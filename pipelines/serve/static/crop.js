@@ -38,6 +38,7 @@ function enterCrop() {
   for (const id of ["box", "part", "keys"]) $(id).hidden = false;
   $("stage").classList.add("cropping");
   $("crop").setAttribute("aria-pressed", "true");
+  $("crop").textContent = "Cancel";
 }
 
 function leaveCrop() {
@@ -45,6 +46,7 @@ function leaveCrop() {
   for (const id of ["box", "part", "keys"]) $(id).hidden = true;
   $("stage").classList.remove("cropping");
   $("crop").setAttribute("aria-pressed", "false");
+  $("crop").textContent = "Choose a part";
 }
 
 function place(event) {

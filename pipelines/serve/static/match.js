@@ -16,11 +16,8 @@ export async function showMatch(entry, match) {
     ]);
     if (number !== comparing) return;
     const lines = count(found.points.length, "matching point");
-    $("match-note").textContent = !found.compared
-      ? "This run compares no local features."
-      : found.verified
-        ? `${lines}: more than chance gives. Photo ${match.image_id}.`
-        : `${lines}: no more than chance gives. Photo ${match.image_id}.`;
+    const chance = found.verified ? "more than chance gives" : "no more than chance gives";
+    $("match-note").textContent = found.compared ? `${lines}, ${chance}. Your photo, and ${match.image_id} of the database.` : "This run compares no local features.";
     if (found.compared && entry.url) $("match-view").replaceChildren(drawMatch(entry, found, url));
   } catch (error) {
     if (number === comparing) $("match-note").textContent = error.message;

@@ -73,6 +73,7 @@ function show(entry) {
   $("result").hidden = false;
   $("figure").hidden = !entry.url;
   if (entry.url) $("shown").src = entry.url;
+  $("stage").style.setProperty("--shape", entry.width / entry.height || 1); // so that it fills its place
   $("shown").alt = `The photo that was asked about, ${entry.file.name || "without a name"}`;
   setPhoto(entry);
   drawRegion(entry);
@@ -83,13 +84,13 @@ function show(entry) {
 }
 
 function showHistory() {
-  $("session").hidden = !session.length;
+  $("session").hidden = session.length < 2; // one is shown above
   const tiles = session.map((entry) => {
     const image = entry.url ? element("img", { src: entry.url, alt: "" }) : null;
     const title = entry.answer.name ?? "No known landmark";
     const note = entry.box ? "part of the photo" : entry.file.name || "photo";
-    const text = element("span", { className: "text" }, element("b", {}, title), element("span", { className: "number" }, note));
-    const button = element("button", { type: "button" }, image, text);
+    const text = element("span", { className: "text" }, element("b", { title }, title), element("span", { className: "number", title: note }, note));
+    const button = element("button", { type: "button", className: "tile" }, image, text);
     button.addEventListener("click", () => {
       show(entry);
       $("result").scrollIntoView();
