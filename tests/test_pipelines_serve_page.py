@@ -211,6 +211,7 @@ def test_a_token_that_is_wrong_is_told_until_it_is_right(page: Page, finished: T
         page.get_by_role("button", name="Go on").click()
         expect(title(page)).to_have_text("Thing 3")
         expect(page.locator("#landmarks li")).to_have_count(6)
+        page.wait_for_load_state("networkidle")  # photos are still asked for
 
 
 def test_of_two_comparisons_the_last_is_shown(opened: Page, finished: Tiny) -> None:

@@ -45,12 +45,19 @@ async function recognize(make) {
     session.splice(KEPT).forEach(forget);
     if (number === latest) {
       show(entry);
+      bringIntoView();
       say(entry.answer.name ?? "No known landmark", { unseen: true });
     }
     showHistory();
   } catch (error) {
     if (number === latest) complain(error);
   }
+}
+
+/** Scroll to the answer, unless its beginning is seen. */
+function bringIntoView() {
+  const { top } = $("result").getBoundingClientRect();
+  if (top < 0 || top > innerHeight / 2) $("result").scrollIntoView();
 }
 
 function forget({ url }) {
