@@ -123,10 +123,10 @@ def test_what_is_wrong_with_the_run_is_told_in_the_log_alone(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    told = f"{folder}/run/index is damaged; make it anew: cairn index --redo --run {folder}/run"
+    message = f"{folder}/run/index is damaged; make it anew: cairn index --redo --run {folder}/run"
 
     def fail(*_: Any, **__: Any) -> Any:
-        raise InputError(told)
+        raise InputError(message)
 
     monkeypatch.setattr(recognizer, name, fail)
     files = {"photo": ("a.jpg", PHOTO, "image/jpeg")}
@@ -135,7 +135,7 @@ def test_what_is_wrong_with_the_run_is_told_in_the_log_alone(
     response = served.client.post(f"/v1/{path}", files=files, data=form, headers=BEARER)
     assert response.status_code == 503
     assert "whoever runs it" in check(response, folder)
-    assert told in caplog.text
+    assert message in caplog.text
 
 
 def test_only_errors_of_requests_are_told(caplog: pytest.LogCaptureFixture) -> None:

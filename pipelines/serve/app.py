@@ -83,10 +83,11 @@ async def _metrics(service: Asked) -> Response:
 
 def _tell(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    headers, told = dict(error.headers or {}), error.detail
+    headers, message = dict(error.headers or {}), error.detail
     if not isinstance(error, Refusal):  # of the framework, in a word or two
-        told = f"{told.lower()}: {request.method} {printable(request.url.path)[:200]}; {PATHS}"
-    return JSONResponse({"error": told}, error.status_code, headers)
+        asked = f"{request.method} {printable(request.url.path)[:200]}"
+        message = f"{message.lower()}: {asked}; {PATHS}"
+    return JSONResponse({"error": message}, error.status_code, headers)
 
 
 def _tell_values(request: Request, error: Exception) -> Response:

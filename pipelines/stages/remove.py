@@ -120,8 +120,8 @@ def _find_rows(
     for label in labels:
         if not len(table.rows_of_landmark(label)):
             near = suggest_near(label, table.landmarks.tolist(), live.names)
-            told = f"the database has no photo of landmark {label}; {near}"
-            raise NotFoundError(f"{told}; {advice}" if advice else told)
+            message = f"the database has no photo of landmark {label}; {near}"
+            raise NotFoundError(f"{message}; {advice}" if advice else message)
     rows = table.rows_of(image_ids)
     for place in np.flatnonzero(rows < 0)[:1].tolist():
         wrong = image_ids[place][:MAX_ID]
