@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from .decode_result import DecodedImage
-from .errors import InputError
+from .errors import RequestError
 
 
 def fit_box(box: Sequence[float], size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Return a box in whole pixels, as Pillow rounds them, cut to an image of (width, height).
 
     Raises:
-        InputError: nothing of it is inside.
+        RequestError: nothing of it is inside.
 
     >>> fit_box((136.5, -2.0, 648.6, 955.7), (1024, 768))
     (136, 0, 649, 768)
@@ -20,7 +20,7 @@ def fit_box(box: Sequence[float], size: tuple[int, int]) -> tuple[int, int, int,
     left, top, right, bottom = (round(value) for value in box)
     fitted = max(left, 0), max(top, 0), min(right, size[0]), min(bottom, size[1])
     if fitted[0] >= fitted[2] or fitted[1] >= fitted[3]:
-        raise InputError(
+        raise RequestError(
             f"the box {tuple(box)} is outside of an image of {size[0]} x {size[1]} pixels; it is "
             "left, top, right, bottom in pixels of the upright image"
         )

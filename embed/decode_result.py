@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .errors import InputError
+from .errors import RequestError
 from .printable import printable
 
 _REMEDIES = {
@@ -41,7 +41,7 @@ BAND = 1 << 20  # pixels that are converted at a time
 MAX_PARTS = 100_000  # segments or chunks; 50 megapixels in the usual 8 kB chunks take 20,000
 
 
-class ImageError(InputError):
+class ImageError(RequestError):
     """Refuse one image: `reason` is a stable code, the message names file, finding and remedy."""
 
     def __init__(self, reason: str, found: str, name: str = "image") -> None:

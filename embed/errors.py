@@ -27,7 +27,14 @@ class MissingFileError(InputError, FileNotFoundError):
     """A file or folder that is needed is not there: the message says how it comes to be."""
 
 
-class NotFoundError(InputError):
+class RequestError(InputError):
+    """What is asked for cannot be done: whoever asks mends it, and needs no access to any file.
+
+    A server tells these alone, and whoever runs it finds the others in its log.
+    """
+
+
+class NotFoundError(RequestError):
     """What is asked for by its name is not there: the message says what was asked for."""
 
 

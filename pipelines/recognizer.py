@@ -63,6 +63,7 @@ class ListedLandmark:
     label: int
     name: str | None  # None where nobody named it
     photos: int
+    image_id: str  # of the first of them
 
 
 class Recognizer:
@@ -183,7 +184,7 @@ class Recognizer:
         """Say where a photo and a database photo show the same; None where nothing is compared.
 
         Raises:
-            InputError: the photo cannot be read.
+            RequestError: the photo cannot be read.
             NotFoundError: the database has no such photo.
         """
         photo = Photo.of(image)
@@ -192,11 +193,13 @@ class Recognizer:
     def landmarks(self) -> list[ListedLandmark]:
         """Return what the database has photos of, by label."""
         database = self.opened.retriever.database
-        labels = database.rows.landmarks
-        counts = database.rows.class_sizes(labels)
+        rows, names = database.rows, database.names
+        labels = rows.landmarks
+        counts = rows.class_sizes(labels)
+        firsts = rows.ids(rows.by_landmark[np.cumsum(counts) - counts]).to_pylist()
+        each = zip(labels.tolist(), counts.tolist(), firsts, strict=True)
         return [
-            ListedLandmark(label, database.names.get(label), count)
-            for label, count in zip(labels.tolist(), counts.tolist(), strict=True)
+            ListedLandmark(label, names.get(label), count, first) for label, count, first in each
         ]
 
     def add(
@@ -217,7 +220,8 @@ class Recognizer:
             name: of the landmark, kept on one line; a new one needs it.
 
         Raises:
-            InputError: label and name go with no landmark or with two, or no photo can be read.
+            RequestError: label and name go with no landmark or with two, or no photo can be read.
+            InputError: a file of the run is damaged.
             TypeError: there is neither, or the label is no whole number, or the name no text.
         """
         from pipelines.sources.new_photos import list_of_one
@@ -251,7 +255,8 @@ class Recognizer:
 
         Raises:
             NotFoundError: the database has none of a landmark, or no such photo.
-            InputError: nothing would be left.
+            RequestError: nothing would be left.
+            InputError: a file of the run is damaged.
             TypeError: nothing is named, a label is no whole number, or an id no text.
         """
         from pipelines.stages.compact import compact_if_many

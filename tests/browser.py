@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 MISSING = "there is no Chromium; install it: make browser"
@@ -19,6 +19,7 @@ def browser() -> Iterator[Browser]:
     if path is None:
         pytest.skip(MISSING)
     # As root, Chromium starts without its sandbox alone; it sees pages of the tests and no others.
+    expect.set_options(timeout=PATIENCE)
     flags = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=path, args=flags)

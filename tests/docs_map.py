@@ -20,11 +20,12 @@ START = "<!-- Below: first lines of docstrings, by `python -m tests.docs_map --w
 FOLDERS = {
     "pipelines/recipes": "What a run does besides its data: a TOML file a recipe.",
     "pipelines/reports/page/templates": "What pages are made of: Jinja templates and their style.",
-    "pipelines/serve/static": "What the page of a server loads: its style, its script, its icon.",
+    "pipelines/serve/static": "What the page of a server loads: its style, its scripts, its icon.",
     "pipelines/serve/templates": "The page of a server.",
 }
-SUFFIXES = (".py", ".toml", ".html", ".css")
-COMMENT = re.compile(r"(?:\{#|/\*)\s*(.*?)\s*(?:#\}|\*/)", re.DOTALL)  # of a template, of a style
+SUFFIXES = (".py", ".toml", ".html", ".css", ".js")
+# Of a template, of a style, of a script.
+COMMENT = re.compile(r"(?:\{#|/\*|//)\s*(.*?)\s*(?:#\}|\*/|$)", re.DOTALL | re.MULTILINE)
 
 
 @functools.cache

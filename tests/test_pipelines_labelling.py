@@ -55,7 +55,7 @@ def test_two_names_of_one_new_number_are_refused() -> None:
 
 
 def test_the_nearest_numbers_are_named() -> None:
-    assert suggest_near(6, LABELS, NAMES).startswith("the nearest are 5 (Tower), 3 (Mill), 9;")
+    assert suggest_near(6, LABELS, NAMES) == "the nearest are 5 (Tower), 3 (Mill), 9"
 
 
 def test_names_in_other_letters_are_those_that_are_known_or_refused(

@@ -211,6 +211,7 @@ def test_a_token_that_is_wrong_is_told_until_it_is_right(page: Page, finished: T
         page.get_by_role("button", name="Go on").click()
         expect(title(page)).to_have_text("Thing 3")
         expect(page.locator("#landmarks li")).to_have_count(6)
+        page.wait_for_load_state("networkidle")  # photos are still asked for
 
 
 def test_of_two_comparisons_the_last_is_shown(opened: Page, finished: Tiny) -> None:
@@ -237,3 +238,21 @@ def test_a_tiny_photo_leaves_room_for_its_tools(opened: Page) -> None:
     tools = opened.locator("#figure .tools").bounding_box()
     assert tools is not None
     assert tools["width"] >= 200
+
+
+def test_more_landmarks_are_shown_on_request(page: Page, served: Served) -> None:
+    def answer(route: Route) -> None:
+        limit = int(route.request.url.rpartition("limit=")[2])
+        each = {"name": None, "photos": 1, "image_id": "thing0-0"}
+        listed = [{"label": label, **each} for label in range(min(limit, 30))]
+        route.fulfill(json={"total": 30, "landmarks": listed})
+
+    page.route("**/v1/landmarks*", answer)
+    page.goto(served.url)
+    expect(page.locator("#found")).to_have_text("30 in the database")
+    expect(page.locator("#landmarks li")).to_have_count(12)
+    page.wait_for_function("document.querySelector('#landmarks img').naturalWidth > 1")
+    page.locator("#more").click()
+    expect(page.locator("#landmarks li")).to_have_count(30)
+    expect(page.locator("#more")).to_be_hidden()
+    page.wait_for_load_state("networkidle")

@@ -109,7 +109,7 @@ def remove(
     if not (label or image):
         raise typer.BadParameter("say what goes: --label NUMBER, or --image ID")
     job = _open_job(data, run)
-    done = remove_photos(job, label or [], image or [])
+    done = remove_photos(job, label or [], image or [], "`cairn landmarks` lists all")
     for landmark_id, count in done.counts.items():
         left = done.left[landmark_id]
         rest = f"{_count(left)} left" if left else "none is left"

@@ -11,6 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from embed.settings import LARGEST
 from pipelines.recognizer import TOGETHER, Recognizer
 
+from .connection import while_connected
 from .guard import is_token
 from .json_models import (
     JsonAddition,
@@ -138,7 +139,7 @@ async def recognize(
     Of several photos, one that cannot be read has an `error` in its place; 422 if that are all.
     """
     body = await read_body(request, service.max_pixels, TOGETHER, parse_box(box))
-    answers = await service.recognize(body.uploads, neighbors)
+    answers = await while_connected(request, service.recognize(body.uploads, neighbors))
     if all(answer.error for answer in answers):
         raise Refusal(422, "\n".join(answer.error for answer in answers))
     return JsonAnswers.model_validate({"answers": [answer.to_json() for answer in answers]})
@@ -153,9 +154,8 @@ async def neighbors(
 ) -> JsonNeighbors:
     """Return the nearest database photos, by descriptors alone: nothing is verified."""
     upload = await _read_one(request, service, box)
-    found = await service.ask(
-        lambda recognizer: recognizer.neighbors(upload.photo, k), upload.pixels
-    )
+    asked = service.ask(lambda recognizer: recognizer.neighbors(upload.photo, k), upload.pixels)
+    found = await while_connected(request, asked)
     return JsonNeighbors.model_validate({"neighbors": [asdict(match) for match in found]})
 
 
@@ -168,9 +168,10 @@ async def compare(
 ) -> JsonComparison:
     """Say where a photo and a database photo show the same: the lines between the two."""
     upload = await _read_one(request, service, box)
-    found = await service.ask(
+    asked = service.ask(
         lambda recognizer: recognizer.compare(upload.photo, image_id), upload.pixels
     )
+    found = await while_connected(request, asked)
     if found is None:
         return JsonComparison(
             compared=False, verified=False, points=[], stored_points=[], stored_size=None

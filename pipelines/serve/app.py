@@ -4,13 +4,11 @@ import importlib.metadata
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
-from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -22,12 +20,14 @@ from embed.validation import explain
 from .api import Asked, changes, may_ask, questions
 from .guard import Guard
 from .json_models import JsonHealth
-from .page import page
+from .page import PageFiles, page
+from .refusal import Refusal
 from .service import Service
 
 logger = logging.getLogger(__name__)
 
 VERSION = importlib.metadata.version("cairn")
+PATHS = "GET /openapi.json says what there is"
 OURS = "this is a fault of Cairn, not of what you sent; the server's log has the traceback"
 
 
@@ -55,7 +55,7 @@ def make_app(service: Service) -> ASGIApp:
     app.add_api_route("/v1/health", _health, methods=["GET"])
     app.add_api_route("/v1/health", _health, methods=["HEAD"], include_in_schema=False)
     app.add_api_route("/metrics", _metrics, methods=["GET"], dependencies=[Depends(may_ask)])
-    app.mount("/static", StaticFiles(directory=Path(__file__).with_name("static")), name="static")
+    app.mount("/static", PageFiles(), name="static")
     app.add_exception_handler(HTTPException, _tell)
     app.add_exception_handler(RequestValidationError, _tell_values)
     app.add_exception_handler(ClientDisconnect, _tell_nobody)
@@ -83,7 +83,11 @@ async def _metrics(service: Asked) -> Response:
 
 def _tell(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return JSONResponse({"error": error.detail}, error.status_code, dict(error.headers or {}))
+    headers, message = dict(error.headers or {}), error.detail
+    if not isinstance(error, Refusal):  # of the framework, in a word or two
+        asked = f"{request.method} {printable(request.url.path)[:200]}"
+        message = f"{message.lower()}: {asked}; {PATHS}"
+    return JSONResponse({"error": message}, error.status_code, headers)
 
 
 def _tell_values(request: Request, error: Exception) -> Response:

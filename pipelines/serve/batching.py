@@ -3,6 +3,7 @@
 Knows no HTTP. Whoever asks gets a Future at once, or Busy.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -10,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from embed.allocator import give_back_memory
@@ -54,6 +56,8 @@ class _Question:
 
 class Batcher:
     """Asks a Recognizer in a thread of its own, in the order in which questions came.
+
+    A question whose future is cancelled before it is begun leaves the queue.
 
     A photo is answered with up to 15 others that wait and want as many neighbours, so no photo
     waits for another that has not come yet.
@@ -121,6 +125,14 @@ class Batcher:
                 raise Busy
             self._queue.extend(several)
             self._changed.notify()
+        for each in several:
+            each.future.add_done_callback(partial(self._drop, each))
+
+    def _drop(self, asked: _Waiting | _Question, future: Future[Any]) -> None:
+        """Take what nobody waits for any more out of the queue, and free its photo."""
+        if future.cancelled():
+            with self._changed, contextlib.suppress(ValueError):  # it was taken just now
+                self._queue.remove(asked)
 
     def _work(self) -> None:
         large = False  # whether memory is to be given back

@@ -148,7 +148,9 @@ def check_origin(scope: Scope, options: ServeOptions) -> None:
     host = headers.get("host", "")
     if options.hosts and _split_port(host) not in options.hosts:
         raise Refusal(
-            421, "this server is not called so; name it with --allow-host where it is started"
+            421,
+            "this server is not called so; ask it at the address that it printed, or let whoever "
+            "runs it allow this name",
         )
     origin = headers.get("origin")
     if scope["method"] in SAFE or origin is None or origin in options.origins:
@@ -158,7 +160,11 @@ def check_origin(scope: Scope, options: ServeOptions) -> None:
     except ValueError:  # [ without ]
         asking = ""
     if not asking or asking != host:
-        raise Refusal(403, "a page of another origin may not ask; allow it with --cors ORIGIN")
+        raise Refusal(
+            403,
+            "a page of another origin may not ask; ask from the page of this server or from no "
+            "page, or let whoever runs it allow this origin",
+        )
 
 
 def _split_port(host: str) -> str:

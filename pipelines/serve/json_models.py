@@ -145,6 +145,7 @@ class JsonLandmark(JsonBody):
     label: int = Field(examples=[1])
     name: str | None = Field(examples=["Dovecote Water Tower"])
     photos: int = Field(examples=[12])
+    image_id: str = Field(description="Of one of them.", examples=["0a1b2c3d4e5f6071"])
 
 
 class JsonLandmarks(JsonBody):

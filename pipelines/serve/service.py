@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from embed.errors import InputError, MissingFileError, NotFoundError, NotWritableError
+from embed.errors import InputError, NotFoundError, RequestError
 from embed.files import is_disk_full
 from embed.image_file import ImageFile
 from pipelines.answers.answer import Answer
@@ -27,6 +27,11 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 MOST_CHANGES = 16  # that wait to be made
 FULL = "the queue is full"
+FULL_DISK = (
+    "the disk of the server is full; send it again when whoever runs it has freed some space"
+)
+THERE = "GET /v1/landmarks lists all landmarks, and POST /v1/neighbors finds photos"
+PHOTOS = "POST /v1/neighbors finds photos that are there"
 GONE = (
     "the server cannot read or write its run; whoever runs it finds the reason in its log, and "
     "restarts it when that is mended"
@@ -71,7 +76,7 @@ class Service:
         return result
 
     async def change(self, make: Callable[[Recognizer], Result]) -> Result:
-        """Change the database, beside questions; what was begun is done. Raises Refusal."""
+        """Change the database, beside questions; what came is done. Raises Refusal."""
         if self._changing >= MOST_CHANGES:
             raise busy("too many changes wait")
         self._changing += 1
@@ -82,7 +87,7 @@ class Service:
             raise refuse(error) from error
         except OSError as error:
             if is_disk_full(error):
-                raise Refusal(507, "the disk of the server is full; free some space") from error
+                raise Refusal(507, FULL_DISK) from error
             raise
         finally:
             self._changing -= 1
@@ -106,12 +111,13 @@ class Service:
     def _read_photo(self, image_id: str, size: str) -> bytes:
         opened = self.recognizer.opened
         if opened.retriever.database.rows.row_of(image_id) < 0:
-            raise Refusal(404, "the database has no such photo; it may have been removed")
+            raise Refusal(404, f"the database has no such photo; {PHOTOS}")
         try:
             place: ImageFile = opened.locate(image_id)
             return self._encoders[size](place)
         except InputError as error:
-            raise Refusal(404, f"the photo cannot be shown: {error}") from error
+            logger.warning("%s", error)  # which names files, and options of commands
+            raise Refusal(404, f"the file of this photo is gone or damaged; {PHOTOS}") from error
 
     async def _wait(self, futures: Sequence[Future[Any]]) -> list[Any]:
         """Wait for answers; what is not begun in time is not asked any more."""
@@ -128,9 +134,10 @@ class Service:
 
 
 def refuse(error: InputError) -> Refusal:
-    """Return what tells of an error that whoever asks can mend."""
-    if isinstance(error, NotWritableError | MissingFileError):  # uploads are no files
+    """Return what tells of an error: the log alone of those that whoever asks cannot mend."""
+    if not isinstance(error, RequestError):
         logger.error("%s", error)
         return Refusal(503, GONE)
-    status = 404 if isinstance(error, NotFoundError) else 422
-    return Refusal(status, "\n".join(error.lines))
+    if isinstance(error, NotFoundError):
+        return Refusal(404, f"{error}; {THERE}")
+    return Refusal(422, "\n".join(error.lines))

@@ -98,8 +98,8 @@ def add_photos(job: Job, photos: Sequence[NewPhoto], advice: str = "--name NAME"
 
     Raises:
         MissingFileError: the run is not indexed.
-        InputError: a number or name goes with no landmark, none of the photos can be read, or the
-            run describes photos otherwise than its index.
+        RequestError: a number or name goes with no landmark, or none of the photos can be read.
+        InputError: the run describes photos otherwise than its index, or a file of it is damaged.
     """
     with writing_journal(job.run):
         live = load_live(job.run)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embed.decode import DecodedImage, ImageError
-from embed.errors import InputError
+from embed.errors import RequestError
 from embed.failure import Failure
 from embed.files import writing
 from embed.meter import Meter
@@ -114,8 +114,8 @@ def part_path(folder: Path, kind: str, number: int) -> Path:
 
 
 def refuse_unread(failures: Sequence[Failure], count: int) -> None:
-    """Raise InputError if none of so many photos could be read."""
+    """Raise RequestError if none of so many photos could be read."""
     if failures and len(failures) == count:
-        raise InputError(
+        raise RequestError(
             f"none of the {count} photos could be read; the first: {failures[0].message}"
         )

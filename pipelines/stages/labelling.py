@@ -7,7 +7,7 @@ import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from embed.errors import InputError
+from embed.errors import RequestError
 from embed.settings import LARGEST
 from pipelines.datasets.naming import name_landmark
 from pipelines.sources.folders import NO_LANDMARK_FOLDER
@@ -50,8 +50,8 @@ def find_landmarks(
         advice: how a new landmark is named.
 
     Raises:
-        InputError: a number is new and has no name, number and name are of two landmarks, or a name
-            is in other letters that of several.
+        RequestError: a number is new and has no name, number and name are of two landmarks, or a
+            name is in other letters that of several.
     """
     known = {name_landmark(name): label for label, name in names.items()}
     called = {label: name for name, label in known.items()}
@@ -63,20 +63,20 @@ def find_landmarks(
     for each in dict.fromkeys(said):
         label, name = each.label, _spell(each.name, spelled)
         if name == NO_LANDMARK_FOLDER:
-            raise InputError(
-                f"{name} stands for photos without a landmark, which are not searched; list them "
-                "in non_landmark.csv of the dataset"
+            raise RequestError(
+                f"{name} stands for photos without a landmark, which are not searched; name what "
+                "they show, or list them in non_landmark.csv of the dataset"
             )
         if label is not None and not 0 <= label <= LARGEST:
-            raise InputError(f"a landmark has a number from 0 to {LARGEST}, not {label}")
+            raise RequestError(f"a landmark has a number from 0 to {LARGEST}, not {label}")
         if name is not None and not name.strip():
-            raise InputError("a landmark has a name that can be seen; give it one")
+            raise RequestError("a landmark has a name that can be seen; give it one")
         if label is None:
             assert name is not None  # whoever says nothing of a photo is refused before
             label = known.get(name, max(taken, default=-1) + 1)
         new = label not in taken
         if name is None and new:
-            raise InputError(
+            raise RequestError(
                 f"there is no landmark {label}; to add it as a new one, name it: {advice}"
             )
         if name is not None:
@@ -95,7 +95,7 @@ def _spell(name: str | None, spelled: Mapping[str, list[str]]) -> str | None:
     if not same or name in same:
         return name
     if len(same) > 1:
-        raise InputError(
+        raise RequestError(
             f"{name} may be {' or '.join(same)}; write it as one of them, or say its number"
         )
     logger.warning("%s is taken for %s, which is known", name, same[0])
@@ -104,12 +104,12 @@ def _spell(name: str | None, spelled: Mapping[str, list[str]]) -> str | None:
 
 def _check_name(label: int, name: str, called: Mapping[int, str], known: Mapping[str, int]) -> None:
     if (other := called.get(label, name)) != name:
-        raise InputError(
+        raise RequestError(
             f"landmark {label} is called {other}, not {name}; leave the name away to add photos to "
             "it, or the number to add a new landmark"
         )
     if (place := known.get(name, label)) != label:
-        raise InputError(
+        raise RequestError(
             f"{name} is landmark {place}, not {label}; leave the number away to add photos to it, "
             "or take another name"
         )
@@ -119,4 +119,4 @@ def suggest_near(label: int, labels: Collection[int], names: Mapping[int, str]) 
     """Name landmarks whose numbers are like one that is not there."""
     near = sorted(labels, key=lambda other: (abs(other - label), other))[:NAMED]
     named = (f"{other} ({names[other]})" if other in names else str(other) for other in near)
-    return f"the nearest are {', '.join(named)}; `cairn landmarks` lists all"
+    return f"the nearest are {', '.join(named)}"

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embed.errors import InputError, NotFoundError
+from embed.errors import NotFoundError, RequestError
 from embed.files import writing
 from embed.printable import printable
 from index.rows import RowTable
@@ -47,20 +47,28 @@ class Removal:
     left: dict[int, int]  # photos that the database still has of each of these landmarks
 
 
-def remove_photos(job: Job, labels: Sequence[int], image_ids: Sequence[str]) -> Removal:
+def remove_photos(
+    job: Job, labels: Sequence[int], image_ids: Sequence[str], advice: str = ""
+) -> Removal:
     """Remove all photos of some landmarks, and some photos.
+
+    Args:
+        job: of the run.
+        labels: of the landmarks.
+        image_ids: of the photos.
+        advice: what says which landmarks there are.
 
     Raises:
         MissingFileError: the run is not indexed.
         NotFoundError: a landmark or a photo is not in the database.
-        InputError: nothing would be left.
+        RequestError: nothing would be left.
     """
     with writing_journal(job.run):
         live = load_live(job.run)
-        rows = _find_rows(live, labels, image_ids)
+        rows = _find_rows(live, labels, image_ids, advice)
         table = live.table
         if len(rows) == len(table.by_landmark):
-            raise InputError(
+            raise RequestError(
                 "that is all that the database has; leave a photo, or add others first"
             )
         with writing_change(job.run) as folder:
@@ -104,13 +112,16 @@ def write_removed(
         pq.write_table(pa.table(columns), temporary)
 
 
-def _find_rows(live: Live, labels: Sequence[int], image_ids: Sequence[str]) -> NDArray[np.int64]:
+def _find_rows(
+    live: Live, labels: Sequence[int], image_ids: Sequence[str], advice: str
+) -> NDArray[np.int64]:
     """Return the rows of all photos of some landmarks, and of some photos."""
     table = live.table
     for label in labels:
         if not len(table.rows_of_landmark(label)):
             near = suggest_near(label, table.landmarks.tolist(), live.names)
-            raise NotFoundError(f"the database has no photo of landmark {label}; {near}")
+            message = f"the database has no photo of landmark {label}; {near}"
+            raise NotFoundError(f"{message}; {advice}" if advice else message)
     rows = table.rows_of(image_ids)
     for place in np.flatnonzero(rows < 0)[:1].tolist():
         wrong = image_ids[place][:MAX_ID]
