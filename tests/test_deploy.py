@@ -20,6 +20,7 @@ from tests.datasets import list_commands
 from tests.documents import ROOT
 
 INSTALL = ROOT / "deploy" / "install.sh"
+TRIAL = ROOT / "deploy" / "try-image.sh"
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]["cairn"]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -42,12 +43,30 @@ def install(*words: str, compute: str = "cpu") -> subprocess.CompletedProcess[st
 
 @pytest.mark.parametrize(
     "path",
-    [INSTALL, ROOT / ".ci" / "run"],
+    [INSTALL, TRIAL, ROOT / ".ci" / "run"],
     ids=lambda path: path.name,
 )
 def test_a_script_is_bash_and_may_be_run(path: Path) -> None:
     subprocess.run(["bash", "-n", path], check=True)
     assert path.stat().st_mode & 0o111
+
+
+def test_the_browser_is_looked_for_in_lists_of_today() -> None:
+    """An image of Debian comes without any, and then no package is found."""
+    made = subprocess.run(
+        ["make", "--dry-run", "browser"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    update, install = made.stdout.splitlines()
+    assert update.startswith("apt-get update") and install.startswith("apt-get install")
+
+
+def test_a_trial_takes_the_place_of_the_base_and_asks_for_health_as_the_image_does() -> None:
+    trial = TRIAL.read_text(encoding="utf-8")
+    (user,) = lines_of("USER")
+    name, number = user.split(":")
+    assert f"--reuid {name} --regid {number}" in trial
+    assert re.search(r"^FROM (.*) AS build$", DOCKERFILE, re.MULTILINE)
+    assert re.search(r"HEALTHCHECK[^[]*CMD (.*)", DOCKERFILE)
 
 
 def test_the_image_is_made_by_the_script_alone() -> None:
