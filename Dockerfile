@@ -1,6 +1,9 @@
-# `cairn serve` on a CPU; with --build-arg COMPUTE=cuda on an NVIDIA GPU, whose driver is the host's.
+# `cairn serve` on a CPU; with --build-arg COMPUTE=cuda on an NVIDIA GPU, whose driver is the host's;
+# with COMPUTE=graph without torch.
 FROM python:3.11.14-slim-trixie AS build
 ARG COMPUTE=cpu
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
 ENV VIRTUAL_ENV=/opt/cairn
 WORKDIR /src
 COPY pyproject.toml constraints.txt ./

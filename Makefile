@@ -67,6 +67,7 @@ test: .venv/.complete ## Run the tests
 	.venv/bin/pytest -n auto --maxprocesses 8 --dist loadfile
 
 browser: ## Install the browser that tests of the page drive (Debian, as root)
+	apt-get update --quiet
 	apt-get install --yes --no-install-recommends chromium
 
 check: .venv/.complete ## Lint, format and types

@@ -37,6 +37,11 @@ def advise(error: Exception) -> tuple[str, ...]:
         return (f"the disk is full; free some space and run the same command ({first})",)
     if isinstance(error, InputError):
         return error.lines
+    if isinstance(error, ModuleNotFoundError) and (name := _find_package(error)):
+        return (
+            f"{name} is not installed, and this needs it; install Cairn with all its packages "
+            "(an image made with COMPUTE=graph has no torch)",
+        )
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's
         return (f"the memory is full; end other programs, or lower the batch size ({error})",)
     if isinstance(error, RuntimeError) and KILLED.match(str(error)):
@@ -48,6 +53,12 @@ def advise(error: Exception) -> tuple[str, ...]:
     if isinstance(error, OSError) and error.errno in OF_THE_SYSTEM and error.filename:
         return (f"{error.filename}: {os.strerror(error.errno or 0).lower()}",)
     return ()
+
+
+def _find_package(error: ModuleNotFoundError) -> str:
+    """Return the package of others that was not found; nothing if one of ours, or a part, was."""
+    name = error.name or ""
+    return "" if "." in name or name in PACKAGES else name
 
 
 def report_fault(error: Exception, command: str, folder: Path) -> tuple[str, ...]:

@@ -1,22 +1,26 @@
 """Image, Compose file and systemd unit start `cairn serve` of this project."""
 
 import configparser
+import importlib.metadata
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from tests.datasets import list_commands
 from tests.documents import ROOT
 
 INSTALL = ROOT / "deploy" / "install.sh"
+TRIAL = ROOT / "deploy" / "try-image.sh"
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]["cairn"]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -37,10 +41,32 @@ def install(*words: str, compute: str = "cpu") -> subprocess.CompletedProcess[st
     return end
 
 
-@pytest.mark.parametrize("path", [INSTALL, ROOT / ".ci" / "run"], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    [INSTALL, TRIAL, ROOT / ".ci" / "run"],
+    ids=lambda path: path.name,
+)
 def test_a_script_is_bash_and_may_be_run(path: Path) -> None:
     subprocess.run(["bash", "-n", path], check=True)
     assert path.stat().st_mode & 0o111
+
+
+def test_the_browser_is_looked_for_in_lists_of_today() -> None:
+    """An image of Debian comes without any, and then no package is found."""
+    made = subprocess.run(
+        ["make", "--dry-run", "browser"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    update, install = made.stdout.splitlines()
+    assert update.startswith("apt-get update") and install.startswith("apt-get install")
+
+
+def test_a_trial_takes_the_place_of_the_base_and_asks_for_health_as_the_image_does() -> None:
+    trial = TRIAL.read_text(encoding="utf-8")
+    (user,) = lines_of("USER")
+    name, number = user.split(":")
+    assert f"--reuid {name} --regid {number}" in trial
+    assert re.search(r"^FROM (.*) AS build$", DOCKERFILE, re.MULTILINE)
+    assert re.search(r"HEALTHCHECK[^[]*CMD (.*)", DOCKERFILE)
 
 
 def test_the_image_is_made_by_the_script_alone() -> None:
@@ -112,8 +138,36 @@ def test_the_list_has_what_the_project_needs_and_the_faiss_of_what_computes() ->
     assert cuda - cpu == {f"faiss-gpu=={version}"}
 
 
+def close_needs(wanted: set[str]) -> set[str]:
+    """Return the names of packages and of all that they need, as far as they are installed."""
+    found, left = set[str](), {Requirement(each).name for each in wanted}
+    while left:
+        found.add(name := left.pop())
+        with suppress(importlib.metadata.PackageNotFoundError):  # faiss-cpu, after `make env GPU=1`
+            for need in map(Requirement, importlib.metadata.requires(name) or ()):
+                if need.marker is None or need.marker.evaluate({"extra": ""}):
+                    left |= {need.name} - found
+    return found
+
+
+def test_the_list_for_graphs_is_that_of_a_cpu_without_torch_and_what_needs_it() -> None:
+    cpu = set(install("list").stdout.split())
+    graph = set(install("list", compute="graph").stdout.split())
+    assert graph < cpu
+    assert "torch" not in close_needs(graph)
+    for each in cpu - graph:
+        assert "torch" in close_needs({each})
+
+
+def test_the_indexes_of_pip_reach_the_build() -> None:
+    arguments = COMPOSE["build"]["args"]
+    assert {line.split("=")[0] for line in lines_of("ARG")} == arguments.keys()
+    assert arguments.keys() - {"COMPUTE"} == {"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"}
+    assert not any(line.startswith("PIP") for line in lines_of("ENV"))  # what is set stays there
+
+
 @pytest.mark.parametrize(("words", "compute"), [(["all"], "cpu"), ([], "cpu"), (["list"], "tpu")])
 def test_what_the_script_cannot_do_is_said(words: list[str], compute: str) -> None:
     end = install(*words, compute=compute)
     assert end.returncode == 2
-    assert "cpu or cuda" in end.stderr or "dependencies, cairn or list" in end.stderr
+    assert "cpu, cuda or graph" in end.stderr or "dependencies, cairn or list" in end.stderr

@@ -185,6 +185,7 @@ def test_a_fault_without_a_run_is_written_where_one_is(
         (PermissionError(13, "no", "a/b"), "error: a/b: permission denied\n"),
         (OSError(28, "no space", "a/b"), "error: the disk is full; free some space and run the "),
         (MemoryError("12 GB"), "error: the memory is full; end other programs, or lower the "),
+        (ModuleNotFoundError("No", name="torch"), "error: torch is not installed, and this needs"),
     ],
 )
 def test_what_the_user_can_mend_is_advice(
