@@ -15,6 +15,7 @@ from index.plan import plan_index
 from index.rows import ROWS, RowTable
 from pipelines.artifacts import load_manifest, record_file, save_manifest
 from pipelines.runs.job import open_job
+from pipelines.runs.names import write_names
 
 IMAGES_EACH = 20  # of a landmark that is made up
 SEED = 3
@@ -41,7 +42,8 @@ def copy_padded(run: Path, into: Path, count: int) -> str:
     made_up = pa.array([f"made-up-{row:07d}" for row in rows], pa.large_string())
     ids = pa.concat_arrays([table.ids(np.arange(len(table))).cast(pa.large_string()), made_up])
     labels = np.concatenate([table.landmark_ids, table.landmarks.max() + 1 + rows // IMAGES_EACH])
-    search = open_job(None, into, None, None).recipe.search
+    job = open_job(None, into, None, None)
+    search = job.recipe.search
     base, report = plan_index(vectors, search, neighbors=search.neighbors)
     for name in (VECTORS, INDEX, ROWS):
         (folder / name).unlink(missing_ok=True)
@@ -50,5 +52,7 @@ def copy_padded(run: Path, into: Path, count: int) -> str:
     kept = [record for record in manifest.outputs if record.name not in {VECTORS, INDEX, ROWS}]
     outputs = [*kept, *(record_file(folder / name, count) for name in sorted(written))]
     details = {**manifest.details, "index": report.to_json()}
-    save_manifest(replace(manifest, outputs=outputs, details=details), folder)
+    padded = replace(manifest, outputs=outputs, details=details)
+    save_manifest(padded, folder)
+    write_names(job, padded)
     return str(report)
