@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import lru_cache, partial
-from itertools import cycle
+from itertools import count
 from typing import Any, TypeVar
 
 import cv2
@@ -80,14 +80,13 @@ def map_ahead(
     torch: Any = sys.modules.get("torch") if one_core else None  # a function without it needs none
     torch_threads = torch.get_num_threads() if torch else 0
 
-    def prepare(cores: Iterator[int]) -> None:
+    def prepare() -> None:
         if torch:
             torch.set_num_threads(1)
-        if pinned and hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, {next(cores)})
+        if pinned:
+            _keep_core()
 
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
-    pool = ThreadPoolExecutor(threads, initializer=prepare, initargs=(cycle(allowed),))
+    pool = ThreadPoolExecutor(threads, initializer=prepare)
     try:
         with one_opencv_thread():
             for item in items:
@@ -100,6 +99,15 @@ def map_ahead(
         pool.shutdown(cancel_futures=True)
         if torch:  # each thread has a number of its own, but new ones begin with what was set last
             torch.set_num_threads(torch_threads)
+
+
+_turns = count()  # of threads that keep a core: the next one takes the next core
+
+
+def _keep_core() -> None:
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[next(_turns) % len(cores)]})
 
 
 class _Shared:

@@ -24,9 +24,9 @@ STAGES = {
     "validation": ("train", "embed.images", "decode_image"),
     "embed": ("embed", "embed.images", "decode_image"),
     "features": ("index", "rerank.sift", "SiftExtractor.extract"),
-    "index": ("index", "pipelines.stages.index", "save_index"),
+    "index": ("index", "pipelines.stages.index", "plan_index"),
     "submit": ("submit", "rerank.verifier", "verify_candidates"),
-    "query": ("query", "pipelines.answers.describer", "decode_image"),
+    "query": ("query", "pipelines.answers.describer", "RunDescriber.decode"),
 }
 LANDMARKS, ROUNDS, LATER = 60, 3, 0.2  # LATER: seconds of work before Ctrl-C
 # Leaves the mark, and does what it would.
