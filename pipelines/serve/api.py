@@ -120,8 +120,8 @@ def _check(service: Service, token: HTTPAuthorizationCredentials | None) -> None
         found = "is missing" if token is None else "is wrong"
         raise Refusal(
             401,
-            f"the token {found}; send that of CAIRN_TOKEN or --token, or the one that was "
-            "printed, as Authorization: Bearer TOKEN",
+            f"the token {found}; send the one that the server was given, or that it printed, as "
+            "Authorization: Bearer TOKEN",
             {"WWW-Authenticate": "Bearer"},
         )
 
