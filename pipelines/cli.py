@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.exceptions import TyperException
 
 from embed.allocator import keep_freed_memory, keep_imported
@@ -63,8 +63,26 @@ GET, CHOOSE = "Make a dataset folder", "Look at it, choose from it"
 Commands = Mapping[str, Sequence[Callable[..., None]]]  # by the title they are listed under
 
 
+def _hide_values(parameters: list[Any]) -> list[Any]:
+    """Let help show no value for a flag, which takes none."""
+    for each in parameters:
+        if isinstance(each, TyperOption) and each.is_flag:
+            each.metavar = ""
+    return parameters
+
+
+class _Command(TyperCommand):
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return what the command takes, as its help shows it."""
+        return _hide_values(super().get_params(ctx))
+
+
 class _DataFirst(TyperGroup):
     """Lists groups of commands among the commands, not after all of them."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return what the group takes, as its help shows it."""
+        return _hide_values(super().get_params(ctx))
 
     def list_commands(self, context: Any) -> list[str]:
         """Return the names in the order that people need them."""
@@ -121,7 +139,8 @@ def _make_app(help: str, commands: Commands, *, completion: bool = False) -> typ
     for panel, functions in commands.items():
         for function in functions:
             name = function.__name__.rstrip("_")  # list_ is list: it hides no builtin
-            command = app.command(name, rich_help_panel=panel, help=_unwrap(function.__doc__))
+            text = _unwrap(function.__doc__)
+            command = app.command(name, cls=_Command, rich_help_panel=panel, help=text)
             command(_guard(function))
     return app
 

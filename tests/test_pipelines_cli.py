@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -66,6 +67,11 @@ def test_every_command_has_help(name: str, flag: str) -> None:
     for parameter in COMMANDS[name].params:
         if hasattr(parameter, "is_flag"):
             assert parameter.opts[0] in end.out
+
+
+@pytest.mark.parametrize("words", [(), *(name.split() for name in COMMANDS)])
+def test_help_asks_for_no_value_of_a_flag(words: Sequence[str]) -> None:
+    assert "bool" not in cairn(*words, "--help").out
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -56,9 +56,9 @@ def test_few_images_of_the_pool_are_warned_about(
     tiny.recipe.write_text(tiny.recipe.read_text() + changes)
     assert cairn("index", *tiny.options, "--redo").status == 0
     few = len(POOL) // 2
-    assert f"only {few} photos of non_landmark say how often other things" in caplog.text
+    assert f"only {few} photos without a landmark say how often other things" in caplog.text
     decision = json.loads((tiny.run / "decision" / "decision.json").read_text())
-    assert decision["note"].startswith(f"only {few} photos of non_landmark")
+    assert decision["note"].startswith(f"only {few} photos without a landmark")
 
 
 def test_a_pool_without_rows_is_refused(tiny: Tiny) -> None:

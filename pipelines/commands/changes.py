@@ -90,12 +90,17 @@ def remove(
     label: Annotated[
         list[int] | None,
         typer.Option(
-            help="A landmark, all photos of which go.  \\[default: none]", show_default=False
+            help="A landmark, all photos of which go. Can be given several times.  "
+            "\\[default: none]",
+            show_default=False,
         ),
     ] = None,
     image: Annotated[
         list[str] | None,
-        typer.Option(help="The id of a photo that goes.  \\[default: none]", show_default=False),
+        typer.Option(
+            help="The id of a photo that goes. Can be given several times.  \\[default: none]",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Remove photos from the database of a run, which does not find them any more.

@@ -8,7 +8,7 @@ import typer
 
 from embed.errors import InputError
 
-from .options import Redo, Weights, Workers
+from .options import Redo, Workers
 from .start import start_job
 
 if TYPE_CHECKING:
@@ -31,7 +31,15 @@ def discover(
             show_default=False,
         ),
     ] = None,
-    weights: Weights = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Local .safetensors file of the network that describes the photos. Where it says "
+            "what network it is of, that is taken, not the recipe's.  "
+            "\\[default: what the recipe says]",
+            show_default=False,
+        ),
+    ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(

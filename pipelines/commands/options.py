@@ -92,10 +92,10 @@ def min_precision_option(default: str) -> Any:
     """Return the option --min-precision with what its help calls the default."""
     return typer.Option(
         callback=check_share,
-        help="How many of the answers shall be right, like 0.95: the least sure ones become 'no "
-        "known landmark' until so many are, of the known queries that calibrate the run: whether "
-        "the other photos (decide.distractor_share of all) show other things, like the pool, or "
-        "landmarks that the database lacks.  "
+        help="Share of the answers that shall be right, like 0.95: the least sure ones become 'no "
+        "known landmark' until it holds for the known photos that calibrate the run, whether the "
+        "others (decide.distractor_share of all) show other things or landmarks that the database "
+        "lacks.  "
         f"\\[default: {default}]",
         show_default=False,
     )

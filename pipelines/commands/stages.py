@@ -102,7 +102,7 @@ def submit(
     min_precision: MinPrecision = None,
     redo: Redo = False,
 ) -> None:
-    """Do the whole job: everything above that is missing, submission.csv, and its figures."""
+    """Do the whole job: every stage that is missing, submission.csv, and its figures."""
     from pipelines.decorations import draw_missing
     from pipelines.reports.tables import print_run
     from pipelines.runs.artifact import SHEET

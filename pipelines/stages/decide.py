@@ -122,8 +122,8 @@ def _note(known: Answers, point: Point) -> str:
         )
     if 0 < pool < FEW:
         return (
-            f"only {pool} photos of non_landmark say how often other things get an answer; have "
-            f"{4 * FEW} or more, half of them are used for this"
+            f"only {pool} photos without a landmark say how often other things get an answer: half "
+            f"of non_landmark.csv (a folder _none); have {4 * FEW} or more there"
         )
     return ""
 
