@@ -40,3 +40,12 @@ class NotFoundError(RequestError):
 
 class NotWritableError(InputError):
     """A folder that is to be changed is gone, or cannot be written."""
+
+
+def install_extra(name: str) -> str:
+    """Return the command that installs an extra: of these files, whoever else is called cairn.
+
+    >>> install_extra("serve")
+    "in the folder of Cairn's source: pip install --editable '.[serve]'"
+    """
+    return f"in the folder of Cairn's source: pip install --editable '.[{name}]'"

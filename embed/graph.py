@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .engine import check_shape
-from .errors import InputError, MissingFileError
+from .errors import InputError, MissingFileError, install_extra
 from .head_scores import HeadScores
 from .views import ONE_VIEW, Views, cut_views, merge_descriptors
 
@@ -31,7 +31,7 @@ FORMAT_VERSION = 1
 GRAPH_FILES = ("graph.json", "graph.xml", "graph.bin")
 CONVERTER = "openvino.tools.ovc"
 CPU_BATCH = 8  # images at a time where there are few cores
-INSTALL = "pip install 'cairn[openvino]'"
+INSTALL = install_extra("openvino")
 REMEDY = "copy all three from the same run, or train again: cairn train --redo"
 Floats = NDArray[np.float32]
 Precision = Literal["f32", "bf16"]

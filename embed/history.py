@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from .errors import InputError
+from .errors import InputError, install_extra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -151,7 +151,7 @@ def _draw(axes: "Axes", rows: Sequence[Row], column: str, label: str) -> None:
 def require_tensorboard() -> None:
     """Raise InputError if TensorBoard is not installed: before a training, not after an epoch."""
     if find_spec("tensorboard") is None:
-        raise InputError("TensorBoard is not installed; pip install 'cairn[tensorboard]'")
+        raise InputError(f"TensorBoard is not installed; {install_extra('tensorboard')}")
 
 
 def write_tensorboard(rows: Sequence[Row], steps: Sequence[Row], folder: Path) -> None:

@@ -14,7 +14,7 @@ from embed.graph import (
 )
 from tests.graphs import FINGERPRINT, build, photos
 
-pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'cairn[openvino]'")
+pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install -e '.[openvino]'")
 
 
 def test_a_graph_that_cannot_be_loaded_costs_no_training(

@@ -20,7 +20,7 @@ from embed.train_settings import TrainSettings
 from embed.views import ONE_VIEW, Views
 from tests.images import photo
 
-pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'cairn[openvino]'")
+pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install -e '.[openvino]'")
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from tests.graphs import (
 )
 from tests.images import encode, photo
 
-pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'cairn[openvino]'")
+pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install -e '.[openvino]'")
 
 
 def test_streams_describe_as_one_does_whatever_runs_beside(tmp_path: Path) -> None:

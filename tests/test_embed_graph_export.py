@@ -17,7 +17,7 @@ from embed.network_settings import (
 )
 from tests.graphs import ATTENTIONS, FAMILIES, FINGERPRINT, POOLINGS, build, export, least_cosine
 
-pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'cairn[openvino]'")
+pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install -e '.[openvino]'")
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -2,13 +2,14 @@
 
 import csv
 import math
+import re
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from embed.errors import InputError
+from embed.errors import InputError, install_extra
 from embed.history import (
     load_rows,
     plot_history,
@@ -109,7 +110,7 @@ def test_curves_are_drawn_of_whatever_there_is_and_are_equal_for_equal_rows(
 
 
 def events(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    reason = "TensorBoard is an extra: pip install 'cairn[tensorboard]'"
+    reason = "TensorBoard is an extra: pip install -e '.[tensorboard]'"
     name = "tensorboard.backend.event_processing.event_accumulator"
     pytest.importorskip("tensorboard", reason=reason)
     read = pytest.importorskip(name, reason=reason).EventAccumulator(str(folder)).Reload()
@@ -118,7 +119,7 @@ def events(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def test_tensorboard_reads_back_every_column_once(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard", reason="an extra: pip install 'cairn[tensorboard]'")
+    pytest.importorskip("tensorboard", reason="an extra: pip install -e '.[tensorboard]'")
     other = tmp_path / "events.out.tfevents.1.elsewhere"
     other.write_bytes(b"")
     write_tensorboard([OLD], STEPS[:2], tmp_path)
@@ -140,7 +141,7 @@ def test_without_tensorboard_the_error_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    with pytest.raises(InputError, match=r"pip install 'cairn\[tensorboard\]'"):
+    with pytest.raises(InputError, match=re.escape(install_extra("tensorboard"))):
         write_tensorboard([OLD], [], tmp_path)
 
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from classify_head.promise import measure_promises
-from embed.errors import InputError
+from embed.errors import InputError, install_extra
 from pipelines import cli
 from pipelines.answers.decision import load_known_answers
 from pipelines.faults import OURS
@@ -225,7 +225,7 @@ def test_an_extra_that_is_missing_is_named_before_anything_is_done(
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     end = cairn("run", *fresh.options, "--tensorboard", fresh.run / "curves")
     assert end.status == 1
-    assert end.err == "error: TensorBoard is not installed; pip install 'cairn[tensorboard]'\n"
+    assert end.err == f"error: TensorBoard is not installed; {install_extra('tensorboard')}\n"
     assert not fresh.run.exists()
 
 

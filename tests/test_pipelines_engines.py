@@ -113,7 +113,7 @@ def test_without_the_runtime_torch_answers_and_the_extra_is_named(
     monkeypatch.setattr(engines, "has_runtime", lambda: False)
     assert open_engine(graphed.run, "auto")[0].name in ("torch", "openvino")
     assert open_engine(graphed.run, "openvino")[0].name == "torch"
-    assert "cairn[openvino]" in caplog.text
+    assert ".[openvino]" in caplog.text
 
 
 def test_a_damaged_graph_ends_a_question_with_a_remedy(graphed: Tiny, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ class Report:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    pytest.importorskip("tensorboard", reason="an extra: pip install 'cairn[tensorboard]'")
+    pytest.importorskip("tensorboard", reason="an extra: pip install -e '.[tensorboard]'")
     folder = tmp_path_factory.mktemp("report_runs")
     data, recipe = make_dataset(folder / "data"), folder / "tiny.toml"
     recipe.write_text(RECIPE)

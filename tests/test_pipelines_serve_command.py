@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from embed.errors import install_extra
 from tests.conftest import Tiny
 from tests.datasets import cairn
 from tests.servers import BEARER, TOKEN
@@ -75,7 +76,7 @@ def test_without_the_extra_the_remedy_is_named(
         importlib.util, "find_spec", lambda name: None if name == "fastapi" else find_spec(name)
     )
     end = cairn("serve", "--run", finished.run, "--port", "0")
-    assert (end.status, end.err) == (1, "error: serve needs fastapi; pip install 'cairn[serve]'\n")
+    assert (end.status, end.err) == (1, f"error: serve needs fastapi; {install_extra('serve')}\n")
 
 
 def test_a_short_token_is_refused(finished: Tiny) -> None:

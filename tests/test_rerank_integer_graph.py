@@ -13,7 +13,7 @@ from rerank.cosines import MAX_EXACT_DIM, list_cosines, unit_rows
 from rerank.integer_graph import ROW_STEP, IntegerGraph, find_graph
 from rerank.matching import match_mutual
 
-pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'cairn[openvino]'")
+pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install -e '.[openvino]'")
 
 SIZES = (0, 1, ROW_STEP - 1, ROW_STEP, ROW_STEP + 1, 257)
 

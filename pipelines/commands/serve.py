@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from embed.allocator import importing
-from embed.errors import InputError
+from embed.errors import InputError, install_extra
 
 from .options import Data, Run, min_precision_option
 
@@ -120,7 +120,7 @@ def _require_extra() -> None:
     """Raise InputError where the packages of the extra are not installed."""
     names = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
     if missing := [name for name in names if importlib.util.find_spec(name) is None]:
-        raise InputError(f"serve needs {', '.join(missing)}; pip install 'cairn[serve]'")
+        raise InputError(f"serve needs {', '.join(missing)}; {install_extra('serve')}")
 
 
 def _say_where(options: "ServeOptions", port: int, *, show_token: bool) -> None:

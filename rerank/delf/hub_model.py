@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embed.errors import InputError, MissingFileError
+from embed.errors import InputError, MissingFileError, install_extra
 
 Pixels = npt.NDArray[np.uint8]
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -260,7 +260,7 @@ def import_tensorflow() -> tuple[Any, Any]:
             import tensorflow_hub
     except ImportError as error:
         raise InputError(
-            f"published DELF models need TensorFlow ({error}); pip install 'cairn[delf]'"
+            f"published DELF models need TensorFlow ({error}); {install_extra('delf')}"
         ) from error
     return tensorflow, tensorflow_hub
 
