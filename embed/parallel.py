@@ -1,12 +1,13 @@
 """Run a function over items in threads, each item on one core."""
 
 import os
+import random
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import lru_cache, partial
 from itertools import cycle
 from typing import Any, TypeVar
@@ -18,6 +19,16 @@ AHEAD = 16  # items a core that are done, or being done, beyond the one that is 
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def count_cores() -> int:
+    """Return the cores that this process may use, of those that there are."""
+    return len(_list_cores()) or os.cpu_count() or 1
+
+
+def _list_cores() -> list[int]:
+    """Return the cores that this process may use; none where the system does not say."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 def run_parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
@@ -45,7 +56,7 @@ def map_parallel(
         pinned: each thread stays on one core. Threads that take the interpreter from one another
             many times a millisecond are put on the same core by Linux: seen to halve the speed.
     """
-    cores = os.cpu_count() or 1
+    cores = count_cores()
     made = map_ahead(function, items, threads=cores, ahead=AHEAD * cores, pinned=pinned)
     with _one_blas_thread(), closing(made):
         yield from made
@@ -83,10 +94,12 @@ def map_ahead(
     def prepare(cores: Iterator[int]) -> None:
         if torch:
             torch.set_num_threads(1)
-        if pinned and hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, {next(cores)})
+        if pinned and allowed:
+            with suppress(OSError):  # a sandbox may forbid it, and a container lose a core
+                os.sched_setaffinity(0, {next(cores)})
 
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    allowed = _list_cores()
+    random.shuffle(allowed)  # else processes with few items each would share the first cores
     pool = ThreadPoolExecutor(threads, initializer=prepare, initargs=(cycle(allowed),))
     try:
         with one_opencv_thread():
