@@ -15,10 +15,11 @@ import torch
 
 from .engine import Engine
 from .errors import InputError
-from .graph import Floats, GraphEngine, count_cores, has_runtime
+from .graph import Floats, GraphEngine, has_runtime
 from .graph_export import export_graph
 from .head_scores import HeadScores
 from .model import DescriptorModel, ModelSpec
+from .parallel import count_cores
 from .torch_engine import Classifier, TorchEngine
 from .views import Views
 

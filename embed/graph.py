@@ -9,7 +9,6 @@ import importlib.metadata
 import importlib.util
 import json
 import logging
-import os
 import sys
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from .engine import check_shape
 from .errors import InputError, MissingFileError, install_extra
 from .head_scores import HeadScores
+from .parallel import count_cores
 from .views import ONE_VIEW, Views, cut_views, merge_descriptors
 
 logger = logging.getLogger(__name__)
@@ -236,11 +236,6 @@ class GraphEngine:
             return found[0], found[1]
         finally:
             self._requests.put(request)
-
-
-def count_cores() -> int:
-    """Return the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _options(precision: Precision, streams: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import lru_cache, partial
 from itertools import count
 from typing import Any, TypeVar
@@ -18,6 +18,16 @@ AHEAD = 16  # items a core that are done, or being done, beyond the one that is 
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def count_cores() -> int:
+    """Return the cores that this process may use, of those that there are."""
+    return len(_list_cores()) or os.cpu_count() or 1
+
+
+def _list_cores() -> list[int]:
+    """Return the cores that this process may use; none where the system does not say."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 def run_parallel(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
@@ -45,7 +55,7 @@ def map_parallel(
         pinned: each thread stays on one core. Threads that take the interpreter from one another
             many times a millisecond are put on the same core by Linux: seen to halve the speed.
     """
-    cores = os.cpu_count() or 1
+    cores = count_cores()
     made = map_ahead(function, items, threads=cores, ahead=AHEAD * cores, pinned=pinned)
     with _one_blas_thread(), closing(made):
         yield from made
@@ -101,13 +111,15 @@ def map_ahead(
             torch.set_num_threads(torch_threads)
 
 
-_turns = count()  # of threads that keep a core: the next one takes the next core
+# Of threads that keep a core: each takes the next one. Processes with few threads begin apart.
+_turns = count(os.getpid())
 
 
 def _keep_core() -> None:
-    if hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {cores[next(_turns) % len(cores)]})
+    cores = _list_cores()
+    with suppress(OSError):  # a sandbox may forbid it, and a container lose a core
+        if cores:
+            os.sched_setaffinity(0, {cores[next(_turns) % len(cores)]})
 
 
 class _Shared:

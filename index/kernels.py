@@ -11,6 +11,7 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,12 @@ def _load() -> tuple[Any, str]:
     kind = before[VARIABLE] or ("" if "faiss" in sys.modules else pick_kernels(read_flags()))
     _set_environment({VARIABLE: kind or None, WAITING: before[WAITING] or "PASSIVE"})
     try:
-        return importlib.import_module("faiss"), kind
+        loaded = importlib.import_module("faiss")
     finally:
         _set_environment(before)
+    # A forked process has none of the threads that a search would wait for.
+    os.register_at_fork(after_in_child=partial(loaded.omp_set_num_threads, 1))
+    return loaded, kind
 
 
 def _set_environment(values: Mapping[str, str | None]) -> None:

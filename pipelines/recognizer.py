@@ -71,7 +71,7 @@ class Recognizer:
 
     Threads may share one: their questions are answered one after the other, each on all cores, so
     photos that are there together are best asked about together. Close it, or use it in a `with`
-    block, to free the memory.
+    block, to let go of index and features.
     """
 
     def __init__(self, opened: OpenedRun) -> None:
@@ -275,7 +275,10 @@ class Recognizer:
         return removed
 
     def close(self) -> None:
-        """Free the memory; whoever asks afterwards gets a RuntimeError."""
+        """Let go of index and features; whoever asks afterwards gets a RuntimeError.
+
+        The networks that were opened last stay in memory, for the next one that loads the run.
+        """
         with self._following:
             self._opened = None
 

@@ -4,15 +4,12 @@ No training and no local features: of each query only the descriptors of its can
 Arrays in, arrays out; knows no labels.
 """
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
+from embed.parallel import count_cores, map_parallel
 from index.neighbors import Neighbors
 
 Floats = NDArray[np.float32]
@@ -47,9 +44,8 @@ def rerank_neighbors(
     """
     rows = neighbors.rows[:, :count]
     refined = np.empty(rows.shape, dtype=np.float32)
-    cores = os.cpu_count() or 1
     fitting = CHUNK_VALUES // max(1, rows.shape[1] * queries.shape[1])
-    step = max(1, min(fitting, -(-len(rows) // cores)))
+    step = max(1, min(fitting, -(-len(rows) // count_cores())))
 
     def refine(start: int) -> None:
         chunk = slice(start, start + step)
@@ -60,8 +56,8 @@ def rerank_neighbors(
         refined[chunk] = np.where(there, similar, -np.inf)
 
     # A core a chunk: the threads of BLAS would wait for one another where cores are busy.
-    with _find_libraries().limit(limits=1, user_api="blas"), ThreadPoolExecutor(cores) as pool:
-        list(pool.map(refine, range(0, len(rows), step)))
+    for _ in map_parallel(refine, range(0, len(rows), step)):
+        pass
     order = np.argsort(-refined, axis=1, kind="stable")
     scores = np.take_along_axis(refined, order, axis=1)
     others = np.minimum(neighbors.scores[:, count:], scores[:, -1:])
@@ -71,12 +67,6 @@ def rerank_neighbors(
         ),
         np.concatenate([scores, others], axis=1),
     )
-
-
-@cache
-def _find_libraries() -> ThreadpoolController:
-    """Return what limits the threads of libraries; to look for these takes a millisecond."""
-    return ThreadpoolController()
 
 
 def refine_similarities(

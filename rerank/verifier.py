@@ -3,7 +3,6 @@
 Knows no neighbours, labels or decisions. Reads a feature store; writes nothing.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embed.meter import Meter
-from embed.parallel import map_parallel
+from embed.parallel import count_cores, map_parallel
 from index.rows import RowTable
 
 from .aggregated import AggregatedIndex, build_aggregated_index, verify_aggregated
@@ -66,7 +65,7 @@ class VerifiedImage:
 
 def share_out(candidates: list[Item]) -> list[list[Item]]:
     """Return the candidates of one query in chunks, two a core where there are enough."""
-    size = max(CHUNK, -(-len(candidates) // (2 * (os.cpu_count() or 1))))
+    size = max(CHUNK, -(-len(candidates) // (2 * count_cores())))
     return [candidates[start : start + size] for start in range(0, len(candidates), size)]
 
 

@@ -9,7 +9,7 @@ import cv2
 import pytest
 import torch
 
-from embed.parallel import map_ahead, map_parallel, run_parallel
+from embed.parallel import count_cores, map_ahead, map_parallel, run_parallel
 
 
 @pytest.mark.parametrize("threads", [0, 1, 3])
@@ -79,7 +79,7 @@ def test_a_single_item_is_computed_by_the_thread_that_asks_with_all_threads_belo
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="threads have no affinity here")
 def test_pinned_threads_have_a_core_each_and_no_other_thread_has() -> None:
     allowed = os.sched_getaffinity(0)
-    together = threading.Barrier(min(len(allowed), os.cpu_count() or 1))
+    together = threading.Barrier(len(allowed))
 
     def look(_: int) -> tuple[int, frozenset[int]]:
         together.wait(20)
@@ -93,3 +93,24 @@ def test_pinned_threads_have_a_core_each_and_no_other_thread_has() -> None:
     assert {frozenset(allowed)} == {
         cores for _, cores in map_parallel(look, range(together.parties))
     }
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="threads have no affinity here")
+def test_where_threads_may_not_be_pinned_they_run_where_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_setaffinity", refuse)
+    assert list(map_parallel(str, range(3), pinned=True)) == ["0", "1", "2"]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="threads have no affinity here")
+def test_there_are_as_many_threads_as_cores_that_the_process_may_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3})
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    assert count_cores() == 1
+    assert len(set(map_parallel(lambda _: threading.get_ident(), range(9)))) == 1

@@ -87,3 +87,16 @@ def test_its_threads_sleep_while_they_wait_unless_the_user_says_otherwise(
         [sys.executable, "-c", what], capture_output=True, text=True, env=environment, check=True
     )
     assert run.stdout.split() == [set_before or "PASSIVE", str(set_before)]
+
+
+def test_a_forked_process_searches_too() -> None:
+    what = (
+        "import os, signal, numpy as np; from index.kernels import faiss\n"
+        "faiss.omp_set_num_threads(2); rows = np.eye(64, dtype=np.float32).repeat(50, 0)\n"
+        "def search(): return faiss.knn(rows, rows, 3)[1].sum()\n"
+        "found, child = search(), os.fork()\n"
+        "if not child: signal.alarm(30); os._exit(int(search() != found))\n"
+        "print(os.waitpid(child, 0)[1])"
+    )
+    run = subprocess.run([sys.executable, "-c", what], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["0"]

@@ -117,6 +117,10 @@ def test_descriptors_are_there_while_local_features_are_still_looked_for(finishe
     looked.set()
     with pytest.raises(RuntimeError, match="no features"):
         features[0]
+    for thread in threading.enumerate():  # none is left, which a forked process would lack
+        if thread.name.startswith("features"):
+            thread.join(20)
+            assert not thread.is_alive()
 
 
 class Counts:

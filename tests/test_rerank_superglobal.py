@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_info, threadpool_limits
 
+from embed.parallel import map_parallel
 from index.base import BaseIndex
 from index.neighbors import Neighbors
 from rerank import superglobal
@@ -143,6 +145,23 @@ def test_ties_stay_in_their_order() -> None:
         found, unit_rows(1, 8, seed=3), database.__getitem__, count=8, nearest=2, beta=0
     )
     assert (np.diff(ranked.rows[0][:4]) > 0).all() and (np.diff(ranked.rows[0][4:]) > 0).all()
+
+
+def test_blas_has_its_threads_again_whichever_of_two_blocks_ends_last() -> None:
+    def count() -> list[int]:
+        return [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+
+    other, database = map_parallel(str, range(3)), unit_rows(12, 16)
+
+    def find(rows: NDArray[np.int64]) -> Rows:
+        other.close()
+        return database[rows]
+
+    found = neighbors_of(database[:1], database, 4)
+    with threadpool_limits(2, user_api="blas"):
+        assert next(other) == "0" and {*count()} == {1}
+        rerank_neighbors(found, database[:1], find, count=3, nearest=3, beta=0.5)
+        assert {*count()} == {2}
 
 
 def test_no_queries_are_no_neighbours() -> None:

@@ -7,7 +7,7 @@ both come from one pass of the network. Reads model/ of a run, or those of its m
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -135,11 +135,11 @@ class RunDescriber:
                 return extractor.extract_batch(images)
             return list(map_parallel(extractor.extract, images))
 
-        return _Awaited(self._beside.submit(extract), len(images))
-
-    @cached_property
-    def _beside(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(1, "features")
+        pool = ThreadPoolExecutor(1, "features")  # for this once: a forked process has no threads
+        try:
+            return _Awaited(pool.submit(extract), len(images))
+        finally:
+            pool.shutdown(wait=False)
 
 
 def load_describer(run: Path, recipe: Recipe, *, engine: str = "") -> RunDescriber:

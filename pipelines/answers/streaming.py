@@ -3,7 +3,6 @@
 Knows no run: what decodes a photo and what answers a group are given.
 """
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +11,7 @@ from itertools import islice
 
 from embed.decode import DecodedImage
 from embed.errors import InputError
+from embed.parallel import count_cores
 
 from .answer import Answer
 from .named_photos import NamedPhoto
@@ -76,7 +76,7 @@ def stream_answers(
         held.add(_count_bytes(photo))
         return photo
 
-    pool = ThreadPoolExecutor(threads or os.cpu_count() or 1)
+    pool = ThreadPoolExecutor(threads or count_cores())
     waiting, pending, taken = iter(enumerate(named)), deque[Future[Photo | Answer]](), 0
     try:
         size = 1

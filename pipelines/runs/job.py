@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embed.errors import InputError, MissingFileError, NotWritableError
+from embed.parallel import count_cores
 from pipelines.artifacts import (
     FORMAT_VERSION,
     PACKED_DATA,
@@ -175,7 +176,7 @@ def is_demo(data: Path) -> bool:
 
 def count_workers() -> int:
     """Return how many cores should decode beside the one that computes."""
-    return max(min((os.cpu_count() or 1) - 1, 8), 1)
+    return max(min(count_cores() - 1, 8), 1)
 
 
 def open_job(

@@ -12,9 +12,9 @@ from itertools import chain
 
 from embed.engine import Engine
 from embed.extract import extract_parts
-from embed.graph import count_cores
 from embed.image_sizes import check_view_sizes
 from embed.meter import Meter
+from embed.parallel import count_cores
 from embed.shards import make_rows
 from embed.torch_engine import TorchEngine, pick_device
 from embed.views import Views

@@ -5,7 +5,6 @@ manifest.json.
 Features are found only of images that no part holds, as in pipelines.stages.embed.
 """
 
-import os
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from functools import partial
@@ -16,7 +15,7 @@ from embed.decode import DecodedImage, ImageError
 from embed.failure import Failure
 from embed.images import decode_file
 from embed.meter import Meter
-from embed.parallel import map_ahead
+from embed.parallel import count_cores, map_ahead
 from pipelines.answers.extractors import build_extractor
 from pipelines.artifacts import Manifest
 from pipelines.datasets.dataset import ImageTable
@@ -27,7 +26,6 @@ from rerank.places import PLACES
 from rerank.store import ROWS_PER_GROUP, find_places, make_rows
 
 PART_SIZE = 512  # images in one file; the unit of resuming
-CORES = os.cpu_count() or 1
 
 
 def extract_table(artifact: Artifact, table: ImageTable) -> Manifest:
@@ -57,10 +55,10 @@ def extract_table(artifact: Artifact, table: ImageTable) -> Manifest:
 
     def make_parts(parts: Sequence[Sequence[int]], meter: Meter) -> Generator[Rows]:
         # A batch a core: threads within one wait for each other, and its decoding for the last.
-        size = extractor.batch_size
+        size, cores = extractor.batch_size, count_cores()
         batches = (rows[i : i + size] for rows in parts for i in range(0, len(rows), size))
         made = map_ahead(
-            partial(find, meter=meter), batches, threads=CORES, ahead=2 * CORES, one_core=True
+            partial(find, meter=meter), batches, threads=cores, ahead=2 * cores, one_core=True
         )
         with closing(made):
             ready = meter.awaited(made)

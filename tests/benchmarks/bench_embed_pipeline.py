@@ -32,11 +32,11 @@ from embed.decode import decode_image
 from embed.engine import Engine
 from embed.engine_choice import choose_engine
 from embed.extract import extract_all
-from embed.graph import GraphEngine, Precision, count_cores, read_graph_spec
+from embed.graph import GraphEngine, Precision, read_graph_spec
 from embed.images import ImageLoader
 from embed.meter import Meter
 from embed.model import DescriptorModel, ModelSpec
-from embed.parallel import map_ahead
+from embed.parallel import count_cores, map_ahead
 from embed.torch_engine import TorchEngine, pick_device
 from pipelines.runs.job import count_workers
 from tests.images import encode, photo
