@@ -69,3 +69,10 @@ def test_names_in_other_letters_are_those_that_are_known_or_refused(
     assert find_landmarks([Said(None, "MILL")], (1, 2), both)[Said(None, "MILL")].label == 2
     with pytest.raises(InputError, match="mill may be Mill or MILL; write it as one of them"):
         find_landmarks([Said(None, "mill")], (1, 2), both)
+
+
+def test_no_number_is_above_the_largest() -> None:
+    largest = 2**53
+    said = [Said(name="A"), Said(name="B")]
+    found = find_landmarks(said, (0, largest), {})
+    assert [each.label for each in found.values()] == [1, 2]

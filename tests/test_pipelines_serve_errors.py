@@ -59,6 +59,8 @@ TORN: dict[str, Any] = {"content": PHOTO[:400], "headers": {"Content-Type": "ima
     ("method", "path", "options", "status", "says"),
     [
         ("DELETE", "/v1/landmarks/4711", {"headers": BEARER}, 404, "GET /v1/landmarks"),
+        ("DELETE", "/v1/landmarks/0_1", {"headers": BEARER}, 422, "whole number"),
+        ("DELETE", "/v1/landmarks/1.0", {"headers": BEARER}, 422, "whole number"),
         ("DELETE", "/v1/photos/nope", {"headers": BEARER}, 404, "GET /v1/landmarks"),
         ("GET", "/v1/photos/nope", {}, 404, "POST /v1/neighbors"),
         ("POST", "/v1/compare?image_id=nope", BODY, 404, "POST /v1/neighbors"),
@@ -91,6 +93,7 @@ def test_errors_name_what_can_be_done_over_http(
         ({"name": "_none"}, "name what they show"),
         ({"label": "4711"}, "name=NAME"),
         ({"label": "1", "name": "Thing 2"}, "leave the name away"),
+        ({"label": "4711", "name": "\u202eThing 1\u202c"}, "Thing 1 is landmark 1"),  # looks alike
     ],
 )
 def test_what_cannot_be_added_is_told_in_fields_of_the_form(
@@ -143,3 +146,20 @@ def test_only_errors_of_requests_are_told(caplog: pytest.LogCaptureFixture) -> N
     raised = InputError("x"), MissingFileError("x"), RequestError("x", "y"), NotFoundError("x")
     assert [refuse(error).status_code for error in raised] == [503, 503, 422, 404]
     assert refuse(RequestError("x", "y")).detail == "x\ny"
+
+
+def test_a_run_that_was_damaged_is_told_by_every_route(
+    served: Served, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest = folder / "run" / "index" / "manifest.json"
+    whole = manifest.read_bytes()
+    manifest.write_bytes(whole[:50])
+    try:
+        for path in ("landmarks", "photos/thing0-0"):
+            response = served.client.get(f"/v1/{path}")
+            assert response.status_code == 503
+            assert "whoever runs it" in check(response, folder)
+    finally:
+        manifest.write_bytes(whole)
+    assert "is damaged" in caplog.text
+    assert "Traceback" not in caplog.text

@@ -1,5 +1,6 @@
 """Clients that are gone are not answered: what they asked leaves the queue before it costs time."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from pipelines.recognizer import Recognizer
+from pipelines.serve import server
 from tests.conftest import Tiny
 from tests.datasets import view
 from tests.servers import Served, serving
@@ -99,3 +101,19 @@ def test_whoever_leaves_while_it_is_answered_harms_nobody(held: tuple[Held, Serv
     assert second.recv(4096).startswith(b"HTTP/1.1 200 ")
     second.close()
     assert holding.asked == [1, 2]
+
+
+def test_whoever_takes_no_answer_holds_up_nobody(
+    finished: Tiny, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(server, "WRITE_TIME", 0.3)
+    monkeypatch.setattr(server, "STOP_TIME", 10)
+    request = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with socket.socket() as deaf:
+        with serving(finished.run) as running:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            deaf.connect(("127.0.0.1", running.port))
+            deaf.sendall(500 * request)
+            assert deaf.recv(1, socket.MSG_PEEK)
+            assert running.client.get("/v1/health").status_code == 200
+    assert not caplog.records  # no traceback, and the server needed not be ended by force

@@ -388,5 +388,6 @@ def test_a_fault_of_ours_is_told_as_one(
         assert response.status_code == 500
         assert "fault of Cairn" in response.json()["error"]
         assert "secret" not in response.text
+        assert response.headers["Connection"] == "close"
         assert running.client.get("/v1/health").status_code == 200
     assert "a secret" in caplog.text

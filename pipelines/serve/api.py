@@ -7,7 +7,9 @@ from unicodedata import category
 
 from fastapi import APIRouter, Depends, Query, Request, Response, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BeforeValidator
 
+from embed.printable import printable
 from embed.settings import LARGEST
 from pipelines.recognizer import TOGETHER, Recognizer
 
@@ -36,6 +38,16 @@ MOST_LISTED = 1000  # landmarks of one response
 
 bearer = HTTPBearer(auto_error=False, description="The token of the server.")
 Token = Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
+
+
+def _check_plain(text: str) -> str:
+    """Raise ValueError unless a number is in digits alone: 1_0 is a slip, and no 10."""
+    if not (text.isascii() and text.removeprefix("-").isdecimal()):
+        raise ValueError("expected a whole number")
+    return text
+
+
+Label = Annotated[int, BeforeValidator(_check_plain)]
 Count = Annotated[int, Query(ge=0, le=MOST_NEIGHBORS, description="Database photos to return.")]
 BoxText = Annotated[
     str | None,
@@ -234,7 +246,7 @@ async def add(request: Request, service: Asked) -> JsonAddition:
 
 
 @changes.delete("/landmarks/{label}")
-async def remove_landmark(label: int, service: Asked) -> JsonRemoval:
+async def remove_landmark(label: Label, service: Asked) -> JsonRemoval:
     """Remove all photos of a landmark from the database."""
     return await _remove(service, lambda recognizer: recognizer.remove(label=label))
 
@@ -257,7 +269,8 @@ async def _read_one(request: Request, service: Service, box: str | None) -> Uplo
 
 def _read_landmark(body: Body) -> tuple[int | None, str | None]:
     """Return label and name of a form. Raises Refusal."""
-    name, text = body.fields.get("name", "").strip(), body.fields.get("label", "").strip()
+    name = printable(body.fields.get("name", "")).strip()
+    text = body.fields.get("label", "").strip()
     if text and not (text.isascii() and text.isdecimal() and int(text) <= LARGEST):
         raise Refusal(422, "label is no whole number from 0 to 2^53")
     if len(name) > LONGEST_TITLE or (name and not any(category(c)[0] in "LNPS" for c in name)):

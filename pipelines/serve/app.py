@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
+from embed.errors import InputError
 from embed.printable import printable
 from embed.validation import explain
 
@@ -22,7 +23,7 @@ from .guard import Guard
 from .json_models import JsonHealth
 from .page import PageFiles, page
 from .refusal import Refusal
-from .service import Service
+from .service import Service, refuse
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ def make_app(service: Service) -> ASGIApp:
     app.add_api_route("/metrics", _metrics, methods=["GET"], dependencies=[Depends(may_ask)])
     app.mount("/static", PageFiles(), name="static")
     app.add_exception_handler(HTTPException, _tell)
+    app.add_exception_handler(InputError, _tell_input)
     app.add_exception_handler(RequestValidationError, _tell_values)
     app.add_exception_handler(ClientDisconnect, _tell_nobody)
     app.add_exception_handler(Exception, _tell_fault)
@@ -90,6 +92,12 @@ def _tell(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": message}, error.status_code, headers)
 
 
+def _tell_input(request: Request, error: Exception) -> Response:
+    """Tell what whoever asks can mend; the log has the rest."""
+    assert isinstance(error, InputError)
+    return _tell(request, refuse(error))
+
+
 def _tell_values(request: Request, error: Exception) -> Response:
     """Name each value of a query that is wrong."""
     assert isinstance(error, RequestValidationError)
@@ -102,4 +110,5 @@ def _tell_nobody(request: Request, error: Exception) -> Response:
 
 
 def _tell_fault(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": OURS}, 500)
+    # uvicorn closes the connection: whoever is not told may send the next request into it
+    return JSONResponse({"error": OURS}, 500, {"Connection": "close"})

@@ -20,7 +20,6 @@ from .refusal import Refusal, busy
 
 SAFE = ("GET", "HEAD", "OPTIONS")  # methods that change nothing
 BODIES = 8  # of the largest size that are in memory at a time
-WRITE_TIME = 30.0  # seconds in which a client takes the next part of a response
 SECURITY = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob: data:; connect-src 'self'; form-action 'none'; base-uri 'none'; "
@@ -62,8 +61,7 @@ class Guard:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 _secure(message)
-            async with asyncio.timeout(WRITE_TIME):
-                await send(message)
+            await send(message)
 
         try:
             check_origin(scope, self._options)

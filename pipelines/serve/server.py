@@ -25,17 +25,36 @@ HEAD_TIME = 10.0  # seconds in which the head of a request must arrive
 HEAD_SIZE = 16 << 10  # bytes
 CONNECTIONS = 512  # at a time; further requests are answered by 503
 KEEP_ALIVE = 5  # seconds that a connection waits for its next request
+WRITE_TIME = 30.0  # seconds in which a client takes a further part of what waits for it
 STOP_TIME = 35  # seconds for what was accepted, when the server is told to stop
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class PatientProtocol(H11Protocol):
-    """HTTP/1.1 that does not wait for ever for a request that is sent byte by byte."""
+    """HTTP/1.1 that does not wait for ever: for a request sent byte by byte, or for a reader."""
+
+    _taking: asyncio.TimerHandle | None = None  # of a client that has something to take
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(0)  # to be told of all that is not taken at once
         self._limit_wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for the client no more."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Begin to wait for the client to take what was written, also when it is the last."""
+        super().pause_writing()
+        self._limit_taking(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """Write on: the client took all."""
+        self._stop_waiting()
+        super().resume_writing()
 
     def on_response_complete(self) -> None:
         """Begin to wait for the next."""
@@ -44,6 +63,20 @@ class PatientProtocol(H11Protocol):
 
     def _limit_wait(self) -> None:
         self.loop.call_later(HEAD_TIME, self._close_if_waiting, self.cycle)
+
+    def _limit_taking(self, left: int) -> None:
+        self._taking = self.loop.call_later(WRITE_TIME, self._abort_if_stuck, left)
+
+    def _abort_if_stuck(self, before: int) -> None:
+        left = self.transport.get_write_buffer_size()
+        if left < before:
+            self._limit_taking(left)
+        else:
+            self.transport.abort()
+
+    def _stop_waiting(self) -> None:
+        if self._taking is not None:
+            self._taking.cancel()
 
     def _close_if_waiting(self, last: RequestResponseCycle | None) -> None:
         if self.cycle is last and (last is None or last.response_complete):

@@ -39,7 +39,7 @@ GONE = (
 
 
 class Service:
-    """Asks and changes a run for a server."""
+    """Asks and changes a run for a server; all of it raises Refusal, or InputError of the run."""
 
     def __init__(self, recognizer: Recognizer, options: ServeOptions) -> None:
         """Start the threads; `stop` ends them."""
@@ -83,8 +83,6 @@ class Service:
         try:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._changes, make, self.recognizer)
-        except InputError as error:
-            raise refuse(error) from error
         except OSError as error:
             if is_disk_full(error):
                 raise Refusal(507, FULL_DISK) from error
@@ -129,8 +127,6 @@ class Service:
             raise Refusal(
                 503, f"no answer within {limit:g} s; ask again later", {"Retry-After": "5"}
             ) from error
-        except InputError as error:
-            raise refuse(error) from error
 
 
 def refuse(error: InputError) -> Refusal:

@@ -6,6 +6,7 @@ Numbers and names in, numbers and names out.
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import count
 
 from embed.errors import RequestError
 from embed.settings import LARGEST
@@ -73,7 +74,7 @@ def find_landmarks(
             raise RequestError("a landmark has a name that can be seen; give it one")
         if label is None:
             assert name is not None  # whoever says nothing of a photo is refused before
-            label = known.get(name, max(taken, default=-1) + 1)
+            label = known[name] if name in known else _next_free(taken)
         new = label not in taken
         if name is None and new:
             raise RequestError(
@@ -87,6 +88,14 @@ def find_landmarks(
         taken.add(label)
         found[each] = Landmark(label, called.get(label), new)
     return found
+
+
+def _next_free(taken: Collection[int]) -> int:
+    """Return the number after the largest, or the smallest free one where that is too large."""
+    following = max(taken, default=-1) + 1
+    if following <= LARGEST:
+        return following
+    return next(number for number in count() if number not in taken)
 
 
 def _spell(name: str | None, spelled: Mapping[str, list[str]]) -> str | None:
