@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -25,6 +26,14 @@ def browser() -> Iterator[Browser]:
         launched = playwright.chromium.launch(executable_path=path, args=flags)
         yield launched
         launched.close()
+
+
+def wait_until(page: Page, condition: str) -> None:
+    """Wait until an expression is true: the page's CSP forbids what Playwright's own wait does."""
+    ends = time.monotonic() + PATIENCE / 1e3
+    while not page.evaluate(condition):
+        assert time.monotonic() < ends, condition
+        page.wait_for_timeout(50)
 
 
 @pytest.fixture

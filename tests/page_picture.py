@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from pipelines.recognizer import Recognizer
 
-from .browser import MISSING, NAMES
+from .browser import MISSING, NAMES, wait_until
 from .servers import serving
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "page.jpg"
@@ -29,9 +29,8 @@ def photograph(page: Page, url: str, photo: Path) -> bytes:
     expect(page.locator("#landmarks li").first).to_be_visible()
     page.locator("#file").set_input_files(photo)
     page.locator("#gallery li").first.wait_for()
-    page.wait_for_function(
-        "[...document.querySelectorAll('#gallery img')].every((image) => image.naturalWidth > 1)"
-    )
+    loaded = "every((image) => image.naturalWidth > 1)"
+    wait_until(page, f"[...document.querySelectorAll('#gallery img')].{loaded}")
     first = page.locator("#gallery li").first.bounding_box()
     assert first is not None
     bottom = first["y"] + first["height"] + MARGIN

@@ -54,7 +54,11 @@ def test_a_script_is_bash_and_may_be_run(path: Path) -> None:
 def test_the_browser_is_looked_for_in_lists_of_today() -> None:
     """An image of Debian comes without any, and then no package is found."""
     made = subprocess.run(
-        ["make", "--dry-run", "browser"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["make", "--dry-run", "--no-print-directory", "browser"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     update, install = made.stdout.splitlines()
     assert update.startswith("apt-get update") and install.startswith("apt-get install")

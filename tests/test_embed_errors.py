@@ -17,6 +17,7 @@ CONTRACTS = {
     "artifacts.py",
     "recognizer.py",
     "datasets/checking/hash_pairs.py",
+    "serve/api.py",  # pydantic tells whoever asked
     "sources/city/landmarks.py",
     "sources/city/lens.py",
     "sources/city/solids.py",

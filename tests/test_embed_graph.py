@@ -178,7 +178,7 @@ def test_a_graph_of_a_newer_runtime_is_refused(old: str, new: str, tmp_path: Pat
     spec = export(build(), tmp_path)
     path = tmp_path / "graph.xml"
     path.write_text(path.read_text().replace(old, new))
-    with pytest.raises(InputError, match=r"cannot be loaded .*update the runtime, pip install"):
+    with pytest.raises(InputError, match=r"cannot be loaded .*update the runtime, .*pip install"):
         GraphEngine(tmp_path, spec, "f32")
 
 
@@ -196,7 +196,7 @@ def test_the_runtime_is_imported_without_its_converter_which_stays_there() -> No
 def test_a_runtime_that_is_damaged_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)  # its import fails
     _core.cache_clear()
-    with pytest.raises(InputError, match=r"cannot be loaded .*pip install 'cairn\[openvino\]'"):
+    with pytest.raises(InputError, match=r"cannot be loaded .*pip install .*\[openvino\]"):
         list_precisions()
 
 

@@ -229,7 +229,7 @@ def test_a_host_that_says_slow_down_is_not_asked_meanwhile(
     assert (done.stored, requests(server)["/limited-once/0"]) == (40, 2)
     counts = server.counts()
     assert counts["peak"] <= 2
-    assert counts["early"] <= 1  # the one that was under way
+    assert counts["early"] <= 2  # those that were under way
 
 
 def test_a_dead_host_holds_up_nobody_and_is_asked_again_by_the_next_run(

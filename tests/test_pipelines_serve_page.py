@@ -15,7 +15,7 @@ pytest.importorskip("playwright", reason="playwright is not installed: pip insta
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, FilePayload, Page, Route, expect
 
-from tests.browser import browser, page
+from tests.browser import browser, page, wait_until
 from tests.conftest import Tiny
 from tests.datasets import SIDE, view
 from tests.servers import TOKEN, Served, move_run, serving
@@ -88,7 +88,7 @@ def test_a_part_is_asked_about_by_mouse_and_by_keyboard(opened: Page) -> None:
     canvas[:, :SIDE], canvas[:, 2 * SIDE :] = view(1, 0), view(4, 0)
     choose(opened, payload(canvas))
     expect(title(opened)).to_be_visible()
-    opened.wait_for_function("document.getElementById('shown').naturalWidth > 0")
+    wait_until(opened, "document.getElementById('shown').naturalWidth > 0")
     shown = opened.locator("#shown").bounding_box()
     assert shown is not None
     right, bottom = shown["x"] + shown["width"], shown["y"] + shown["height"]
@@ -251,7 +251,7 @@ def test_more_landmarks_are_shown_on_request(page: Page, served: Served) -> None
     page.goto(served.url)
     expect(page.locator("#found")).to_have_text("30 in the database")
     expect(page.locator("#landmarks li")).to_have_count(12)
-    page.wait_for_function("document.querySelector('#landmarks img').naturalWidth > 1")
+    wait_until(page, "document.querySelector('#landmarks img').naturalWidth > 1")
     page.locator("#more").click()
     expect(page.locator("#landmarks li")).to_have_count(30)
     expect(page.locator("#more")).to_be_hidden()

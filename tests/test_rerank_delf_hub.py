@@ -6,6 +6,7 @@ image scale it "detects" one feature, the centroid of the brightness.
 
 import builtins
 import pickle
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -18,7 +19,7 @@ import numpy.typing as npt
 import pytest
 
 from embed.decode import DecodedImage
-from embed.errors import InputError
+from embed.errors import InputError, install_extra
 from rerank.delf.hub import RECEPTIVE_FIELD, HubDelf
 from rerank.delf.hub_model import import_tensorflow
 from rerank.features import FeatureExtractor, LocalFeatures
@@ -380,7 +381,7 @@ def test_missing_tensorflow_names_the_extra(module: str, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, module, None)
     extractor = HubDelf()
     assert len(extractor.fingerprint) == 64  # needs no TensorFlow
-    with pytest.raises(InputError, match=r"pip install 'cairn\[delf\]'"):
+    with pytest.raises(InputError, match=re.escape(install_extra("delf"))):
         extractor.extract(_image())
 
 
