@@ -12,6 +12,7 @@ import os
 import resource
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ ADDED = 1000
 Search = Callable[[NDArray[np.float32]], Any]  # of queries; returns rows [Q, K], or nothing
 
 
-class Side:
+class Side(ABC):
     """A way to search. What is swept yields a search a setting, slow but sure ones last."""
 
     def __init__(self, folder: Path, recall: float, memory: str) -> None:
@@ -41,9 +42,9 @@ class Side:
         self.added: Search | None = None
         self.seconds_to_add = 0.0
 
+    @abstractmethod
     def sweep(self) -> Iterator[tuple[str, Search]]:
         """Yield the name of a setting and its search, from the one that finds least on."""
-        raise NotImplementedError
 
     def blocks(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Yield the first row of a block and its vectors."""
